@@ -1,0 +1,18 @@
+"""Apache Libcloud compute driver for StratusLab clouds (User's Guide 13.05, chapter 9.1)."""
+
+__version__ = "15.0.0.dev0"
+
+__all__ = ["__version__", "register"]
+
+
+def register() -> None:
+    """
+    Make ``get_driver("stratuslab")`` find the driver.
+
+    Calling it again changes nothing, nor does it where the driver was registered under another
+    spelling of the name, as the User's Guide (9.1.3) does with ``"STRATUSLAB"``.
+    """
+    from libcloud.compute.providers import DRIVERS, set_driver
+
+    if not any(str(name).lower() == "stratuslab" for name in DRIVERS):
+        set_driver("stratuslab", "stratuslab_libcloud.compute_driver", "StratusLabNodeDriver")

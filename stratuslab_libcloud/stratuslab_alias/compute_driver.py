@@ -1,0 +1,3 @@
+from stratuslab_libcloud.compute_driver import StratusLabNode, StratusLabNodeDriver
+
+__all__ = ["StratusLabNode", "StratusLabNodeDriver"]
