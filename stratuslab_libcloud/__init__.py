@@ -15,4 +15,8 @@ def register() -> None:
     from libcloud.compute.providers import DRIVERS, set_driver
 
     if not any(str(name).lower() == "stratuslab" for name in DRIVERS):
-        set_driver("stratuslab", "stratuslab_libcloud.compute_driver", "StratusLabNodeDriver")
+        set_driver(
+            "stratuslab",
+            "stratuslab_libcloud.compute_driver",  # type: ignore[arg-type] # Libcloud's are wrong
+            "StratusLabNodeDriver",  # type: ignore[arg-type]
+        )

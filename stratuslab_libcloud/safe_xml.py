@@ -7,6 +7,7 @@ lifted, as it is too small for a pool of 3,000 machines in one XML-RPC string.
 """
 
 from collections.abc import Collection, Iterable, Iterator
+from typing import Any, cast
 from xml.parsers import expat
 
 from lxml import etree
@@ -18,7 +19,7 @@ class UnsafeXMLError(ValueError):
     """Not well-formed, or XML of a kind that is not read from strangers. One line, no content."""
 
 
-class _RootReached(Exception):
+class _RootReached(Exception):  # noqa: N818 - no error
     pass
 
 
@@ -49,7 +50,7 @@ class _Prologue:
         raise _RootReached
 
 
-_PARSER_OPTIONS = {
+_PARSER_OPTIONS: dict[str, Any] = {
     "resolve_entities": False,
     "no_network": True,
     "load_dtd": False,
@@ -74,9 +75,10 @@ def parse(document: bytes) -> etree._Element:
 
 def stream(chunks: Iterable[bytes], tag: str, roots: Collection[str]) -> Iterator[etree._Element]:
     """
-    Yield each element named ``tag`` as soon as it is complete; names are in Clark notation.
+    Yield each child of the root named ``tag`` (or the root, if that is its name) once complete.
 
-    An element is emptied after it was yielded, so that a listing is never held whole.
+    Names are in Clark notation. An element is emptied after it was yielded, so that a listing is
+    never held whole.
 
     :param roots: names that the root may have.
     :raises UnsafeXMLError: not well-formed, has a DOCTYPE, or has another root.
@@ -96,11 +98,15 @@ def stream(chunks: Iterable[bytes], tag: str, roots: Collection[str]) -> Iterato
                     raise UnsafeXMLError(f"the root element is {prologue.root!r}")
                 chunk = waiting
             parser.feed(chunk)
-            for _, element in parser.read_events():
+            for _, ended in parser.read_events():
+                element = cast(etree._Element, ended)
+                parent = element.getparent()
+                if parent is not None and parent.getparent() is not None:
+                    continue  # of the same name, but deeper down
                 yield element
                 element.clear()
-                while element.getprevious() is not None:
-                    del element.getparent()[0]
+                while parent is not None and element.getprevious() is not None:
+                    del parent[0]
         if not prologue.root:
             raise UnsafeXMLError("not well-formed XML (no element found)")
         parser.close()

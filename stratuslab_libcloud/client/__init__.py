@@ -1,0 +1,108 @@
+"""
+One StratusLab site as Python calls: plain data in and out, no Libcloud entities.
+
+Internal: scripts use the driver.
+"""
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from stratuslab_libcloud.client.errors import ConfigurationError, MissingCredentialsError
+
+if TYPE_CHECKING:
+    from stratuslab_libcloud.client.compute import Compute
+    from stratuslab_libcloud.client.marketplace import Marketplace
+    from stratuslab_libcloud.client.storage import Storage
+    from stratuslab_libcloud.client.transport import TLS
+    from stratuslab_libcloud.config import Credentials, Settings
+
+__all__ = ["Site"]
+
+
+class Site:
+    """
+    The three services of one location, each made on first use, to be shared by threads.
+
+    What is missing in the configuration is an error of the service that needs it.
+    """
+
+    def __init__(
+        self, settings: "Settings", *, timeout: float = 60.0, proxy_url: str | None = None
+    ) -> None:
+        """
+        :param timeout: seconds that a whole call may take.
+        :param proxy_url: an HTTP proxy to go through.
+        """
+        self.settings = settings
+        self._timeout = timeout
+        self._proxy_url = proxy_url
+
+    # The services are imported where they are made: config.py, which they build on, needs
+    # client.errors, and so this package, first.
+
+    @cached_property
+    def compute(self) -> "Compute":
+        """Machines."""
+        from stratuslab_libcloud.client.compute import Compute
+
+        if not self.settings.endpoint:
+            raise ConfigurationError(
+                f"{self.settings.where} has no endpoint; set it there, or use another location "
+                "(selected_section names the one to use by default)"
+            )
+        return Compute(
+            self.settings.endpoint,
+            self._required(self.settings.credentials),
+            self._tls(),
+            timeout=self._timeout,
+            proxy_url=self._proxy_url,
+        )
+
+    @cached_property
+    def storage(self) -> "Storage":
+        """Persistent disks."""
+        from stratuslab_libcloud.client.storage import Storage
+
+        if not self.settings.pdisk_endpoint:
+            raise ConfigurationError(
+                f"{self.settings.where} has no pdisk_endpoint, and none can be derived from its "
+                "endpoint"
+            )
+        return Storage(
+            self.settings.pdisk_endpoint,
+            self._required(self.settings.storage_credentials),
+            self._tls(),
+            timeout=self._timeout,
+            proxy_url=self._proxy_url,
+        )
+
+    @cached_property
+    def marketplace(self) -> "Marketplace":
+        """Image metadata; nobody logs in there."""
+        from stratuslab_libcloud.client.marketplace import Marketplace
+
+        return Marketplace(
+            self.settings.marketplace_endpoint,
+            self._tls(),
+            timeout=self._timeout,
+            proxy_url=self._proxy_url,
+        )
+
+    def close(self) -> None:
+        """Close idle connections."""
+        for name in ("compute", "storage", "marketplace"):
+            if name in self.__dict__:  # made, not merely makeable
+                self.__dict__[name].close()
+
+    def _required(self, credentials: "Credentials | None") -> "Credentials":
+        if credentials is None:
+            raise MissingCredentialsError(
+                f"{self.settings.where} has no complete credentials; set username and password, "
+                "or pem_certificate and pem_key"
+            )
+        return credentials
+
+    def _tls(self) -> "TLS":
+        from stratuslab_libcloud.client.transport import TLS
+
+        return TLS(self.settings.verify_tls, self.settings.ca_certificate)

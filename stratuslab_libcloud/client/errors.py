@@ -1,0 +1,170 @@
+"""
+What can go wrong, in one tree.
+
+    LibcloudError
+     +- StratusLabError                 everything below; str() is one plain line
+         +- ConfigurationError          (ValueError) the configuration cannot be used
+         |   +- MissingCredentialsError (InvalidCredsError)
+         +- InvalidValueError           (ValueError) refused before anything was sent
+         +- ConnectionFailedError       no connection, or no whole answer in time
+         |   +- LostAnswerError         sent once, no answer: it may have been carried out
+         +- MalformedAnswerError        (MalformedResponseError) an answer that cannot be read
+         +- ServiceError                (ProviderError) the service said no
+         |   +- CredentialsError        (InvalidCredsError)
+         |   +- NotPermittedError
+         |   +- NotFoundError
+         |   +- ConflictError           wrong state, in use, already there
+         |   +- NotSupportedError       this service has no such operation
+         |   +- UnavailableError        (ServiceUnavailableError) its own fault, perhaps passing
+         +- NodeFailedError             a node that was waited for will never run
+         +- PartialListError            some locations answered, others did not
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from libcloud.common.types import (
+    InvalidCredsError,
+    LibcloudError,
+    MalformedResponseError,
+    ProviderError,
+    ServiceUnavailableError,
+)
+
+__all__ = [
+    "ConfigurationError",
+    "ConflictError",
+    "ConnectionFailedError",
+    "CredentialsError",
+    "InvalidValueError",
+    "LostAnswerError",
+    "MalformedAnswerError",
+    "MissingCredentialsError",
+    "NodeFailedError",
+    "NotFoundError",
+    "NotPermittedError",
+    "NotSupportedError",
+    "PartialListError",
+    "ServiceError",
+    "StratusLabError",
+    "UnavailableError",
+    "one_line",
+]
+
+_LONGEST = 500
+
+
+def one_line(text: str) -> str:
+    """``text`` as a single printable line, cut where it gets too long to read."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."
+
+
+class StratusLabError(LibcloudError):
+    """
+    The root of this package's errors.
+
+    :ivar value: what happened, and what to do about it.
+    :ivar location: id of the location that was asked, or ``""``.
+    :ivar endpoint: URL of the service that was asked, or ``""``.
+    :ivar http_code: status of the answer, where there was one.
+    :ivar retried: whether an earlier attempt at the same request may have had its effect.
+    """
+
+    def __init__(self, value: str, *, endpoint: str = "", http_code: int | None = None) -> None:
+        # Not super(): the Libcloud classes mixed in below take other arguments, and none is needed.
+        Exception.__init__(self, value)
+        self.value = one_line(value)
+        self.endpoint = endpoint
+        self.http_code = http_code
+        self.location = ""
+        self.driver: Any = None
+        self.body: str | None = None
+        self.retried = False
+
+    def __str__(self) -> str:
+        where = f"{self.location} ({self.endpoint})" if self.endpoint else self.location
+        if self.endpoint and not self.location:
+            where = self.endpoint
+        return f"{where}: {self.value}" if where else self.value
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self}>"
+
+
+class ConfigurationError(StratusLabError, ValueError):
+    """The configuration cannot be used; names the file, the section and the key."""
+
+
+class InvalidValueError(StratusLabError, ValueError):
+    """An argument that no service would accept; nothing was sent."""
+
+
+class ConnectionFailedError(StratusLabError):
+    """No connection, or no whole answer in time."""
+
+
+class LostAnswerError(ConnectionFailedError):
+    """A request that is sent only once got no answer: it may have been carried out."""
+
+
+class MalformedAnswerError(StratusLabError, MalformedResponseError):
+    """An answer that cannot be read: HTML, a truncated document, something too large."""
+
+
+class ServiceError(StratusLabError, ProviderError):  # type: ignore[misc]
+    """The service answered, and said no."""
+
+
+class CredentialsError(ServiceError, InvalidCredsError):  # type: ignore[misc]
+    """User name, password or certificate were not accepted."""
+
+
+class MissingCredentialsError(ConfigurationError, InvalidCredsError):  # type: ignore[misc]
+    """The configuration holds no complete set of credentials."""
+
+
+class NotPermittedError(ServiceError):
+    """The account may not do this."""
+
+
+class NotFoundError(ServiceError):
+    """There is no such thing (any more)."""
+
+
+class ConflictError(ServiceError):
+    """The thing is not in a state in which this can be done."""
+
+
+class NotSupportedError(ServiceError):
+    """This service has no such operation."""
+
+
+class UnavailableError(ServiceError, ServiceUnavailableError):  # type: ignore[misc]
+    """
+    The service failed, or is overloaded; trying again later may help.
+
+    :ivar retry_after: seconds that it asked to be left alone for.
+    """
+
+    retry_after = 0.0
+
+
+class NodeFailedError(StratusLabError):
+    """A node that was waited for failed or was ended; carries the cloud's own error text."""
+
+
+class PartialListError(StratusLabError):
+    """
+    Some locations could not be listed.
+
+    :ivar found: what the other locations have.
+    :ivar failures: location id to the error that it gave.
+    """
+
+    def __init__(
+        self, value: str, found: Sequence[Any] = (), failures: Mapping[str, Exception] | None = None
+    ) -> None:
+        super().__init__(value)
+        self.found = list(found)
+        self.failures = dict(failures or {})

@@ -1,0 +1,312 @@
+"""Persistent disks over REST (pdisk-rest): list, create, change, delete, mount, unmount."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from stratuslab_libcloud.client.errors import (
+    ConflictError,
+    InvalidValueError,
+    MalformedAnswerError,
+    NotFoundError,
+)
+from stratuslab_libcloud.client.transport import TLS, Answer, Service
+from stratuslab_libcloud.config import Certificate, Credentials
+
+__all__ = ["Disk", "Mount", "Storage", "is_uuid"]
+
+_JSON = "application/json"
+_FORM = "application/x-www-form-urlencoded"
+_LARGEST = 1024  # GiB
+_LONGEST_TAG = 40
+_VISIBILITIES = ("private", "public")
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Disk:
+    """
+    A persistent disk. Servers differ in what they tell; ``None`` is unknown (pdisk-rest 4.4).
+
+    :ivar size: GiB.
+    :ivar users: number of machines that it is attached to.
+    :ivar visibility: ``private`` or ``public``.
+    """
+
+    uuid: str
+    tag: str
+    size: int | None
+    owner: str | None = None
+    users: int | None = None
+    visibility: str | None = None
+    type: str | None = None
+    identifier: str | None = None
+    created: str | None = None
+    quarantine: str | None = None
+
+
+@dataclass(frozen=True)
+class Mount:
+    """
+    A disk in a machine.
+
+    :ivar device: such as ``vdc``; ``static`` where the disk was there when the machine started.
+    """
+
+    machine_id: str
+    device: str
+
+    @property
+    def hot_plugged(self) -> bool:
+        return self.device != "static"
+
+
+class Storage:
+    """The persistent disk service of one site."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        credentials: Credentials,
+        tls: TLS,
+        *,
+        timeout: float,
+        proxy_url: str | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        way = "cert" if isinstance(credentials, Certificate) else "pswd"
+        self._service = Service(
+            endpoint,
+            credentials,
+            tls,
+            url=f"{endpoint}/{way}",
+            timeout=timeout,
+            proxy_url=proxy_url,
+        )
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._service.close()
+
+    def uri(self, uuid: str) -> str:
+        """The name of a disk in a machine's template (pdisk-rest 6)."""
+        return f"pdisk:{self.endpoint}/{_checked(uuid)}"
+
+    def disks(self, timeout: float | None = None) -> list[Disk]:
+        """The account's disks."""
+        return self._service.send(
+            "GET", "/disks/", _read_disks, accept=_JSON, streamed=True, timeout=timeout
+        )
+
+    def get(self, uuid: str) -> Disk:
+        """One disk, with everything that is told of it."""
+        return self._service.send(
+            "GET", f"/disks/{_checked(uuid)}/", lambda a: _to_disk(_object(a)), accept=_JSON
+        )
+
+    def create(self, size: int, tag: str, visibility: str = "private") -> str:
+        """
+        :param size: GiB, 1 to 1024.
+        :return: the new disk's UUID.
+        """
+        fields = {"size": str(_checked_size(size)), **_checked_fields(tag, visibility)}
+        return self._service.send(
+            "POST",
+            "/disks/",
+            lambda a: _text(_object(a), "uuid"),
+            accept=_JSON,
+            body=urlencode(fields).encode("ascii"),
+            content_type=_FORM,
+            lost=f"a disk tagged {tag!r} may have been created: look for it in the list of volumes",
+        )
+
+    def update(self, uuid: str, *, tag: str | None = None, visibility: str | None = None) -> None:
+        """Change what is given."""
+        fields = _checked_fields(tag, visibility)
+        if not fields:
+            raise InvalidValueError("there is nothing to change about the volume")
+        self._service.send(
+            "PUT",
+            f"/disks/{_checked(uuid)}",
+            lambda a: None,
+            accept=_JSON,
+            body=urlencode(fields).encode("ascii"),
+            content_type=_FORM,
+        )
+
+    def delete(self, uuid: str) -> None:
+        """Delete a disk and its contents."""
+        self._delete(f"/disks/{_checked(uuid)}/")
+
+    def mounts(self, uuid: str) -> list[Mount]:
+        """The machines that have the disk."""
+        return self._service.send(
+            "GET", f"/disks/{_checked(uuid)}/mounts/", _read_mounts, accept=_JSON
+        )
+
+    def mount(self, uuid: str, machine_id: str, host: str) -> Mount:
+        """
+        Plug a disk into a running machine.
+
+        :param host: where the machine runs.
+        """
+        fields = {"node": host, "vm_id": machine_id}
+        device = self._service.send(
+            "POST",
+            f"/disks/{_checked(uuid)}/mounts/",
+            lambda a: _text(_object(a), "target"),
+            accept=_JSON,
+            body=urlencode(fields).encode("ascii"),
+            content_type=_FORM,
+            lost=f"disk {uuid} may have been attached to node {machine_id} all the same",
+        )
+        return Mount(machine_id, device)
+
+    def unmount(self, uuid: str, machine_id: str) -> None:
+        """
+        Unplug a disk from a machine.
+
+        :raises ConflictError: it was there when the machine started, and still is.
+        """
+        mount_id = quote(f"{_checked(uuid)}_{machine_id}", safe="")
+        answer = self._delete(f"/disks/{uuid}/mounts/{mount_id}")
+        if answer.get("target") == "static":
+            # Old servers forget the mount with a 200; the disk stays in the machine.
+            raise ConflictError(
+                f"disk {uuid} has not been hot-plugged; it stays in node {machine_id} until the "
+                "node is stopped"
+            )
+
+    def _delete(self, path: str) -> dict[str, Any]:
+        try:
+            return self._service.send("DELETE", path, _object, accept=_JSON)
+        except NotFoundError as error:
+            if error.retried:
+                return {}  # an earlier attempt did it
+            raise
+
+
+def is_uuid(text: str) -> bool:
+    """Whether a text has the form of a disk's UUID (lower case, as the servers write it)."""
+    return bool(re.fullmatch("[a-f0-9]{8}(-[a-f0-9]{4}){3}-[a-f0-9]{12}", text))
+
+
+# -- before sending ----------------------------------------------------------------------------
+
+
+def _checked(uuid: str) -> str:
+    if not isinstance(uuid, str) or not is_uuid(uuid):
+        raise InvalidValueError(f"{uuid!r} is not the UUID of a disk")
+    return uuid
+
+
+def _checked_size(size: int) -> int:
+    if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= _LARGEST:
+        raise InvalidValueError(
+            f"the size of a volume must be a whole number of GiB from 1 to {_LARGEST}, not {size!r}"
+        )
+    return size
+
+
+def _checked_fields(tag: str | None, visibility: str | None) -> dict[str, str]:
+    fields = {}
+    if tag is not None:
+        if len(tag) > _LONGEST_TAG:
+            raise InvalidValueError(
+                f"the name of a volume can have {_LONGEST_TAG} characters, not {len(tag)}"
+            )
+        try:
+            tag.encode()
+        except UnicodeEncodeError:
+            raise InvalidValueError("the name of the volume is not valid Unicode") from None
+        fields["tag"] = tag
+    if visibility is not None:
+        if visibility not in _VISIBILITIES:
+            raise InvalidValueError(
+                f"a volume can be {' or '.join(_VISIBILITIES)}, not {visibility!r}"
+            )
+        fields["visibility"] = visibility
+    return fields
+
+
+# -- reading answers ---------------------------------------------------------------------------
+
+
+def _document(answer: Answer) -> Any:
+    body = answer.body()
+    try:
+        try:
+            return json.loads(body)
+        except ValueError:
+            # The original does not escape the backslashes of certificate names (pdisk-rest 1.8).
+            return json.loads(re.sub(rb'\\(?!["\\/bfnrtu])', rb"\\\\", body))
+    except (ValueError, RecursionError):
+        kind = answer.content_type or "something unnamed"
+        raise MalformedAnswerError(
+            f"answered {kind} that is not JSON; is this the persistent disk service?"
+        ) from None
+
+
+def _object(answer: Answer) -> dict[str, Any]:
+    document = _document(answer)
+    if not isinstance(document, dict):
+        raise MalformedAnswerError("answered JSON of another form than expected")
+    return document
+
+
+def _objects(answer: Answer) -> list[dict[str, Any]]:
+    document = _document(answer)
+    if not isinstance(document, list) or not all(isinstance(item, dict) for item in document):
+        raise MalformedAnswerError("answered JSON of another form than expected")
+    return document
+
+
+def _read_disks(answer: Answer) -> list[Disk]:
+    return [_to_disk(item) for item in _objects(answer)]
+
+
+def _read_mounts(answer: Answer) -> list[Mount]:
+    return [Mount(_text(item, "vmId"), _text(item, "device")) for item in _objects(answer)]
+
+
+def _to_disk(item: Mapping[str, Any]) -> Disk:
+    size = _number(item.get("size"))
+    if size is not None and size > _LARGEST:
+        size = -(-size // _GIB)  # bytes, from a server that stores what it was told
+    users = item.get("count", item.get("users"))
+    visibility = item.get("visibility")
+    return Disk(
+        uuid=_text(item, "uuid"),
+        tag=str(item.get("tag") or ""),
+        size=size,
+        owner=_optional(item, "owner"),
+        users=_number(users),
+        visibility=str(visibility).lower() if visibility else None,
+        type=_optional(item, "type"),
+        identifier=_optional(item, "identifier"),
+        created=_optional(item, "created"),
+        quarantine=_optional(item, "quarantine"),
+    )
+
+
+def _text(item: Mapping[str, Any], key: str) -> str:
+    value = item.get(key)
+    if isinstance(value, list) and value:
+        value = value[0]
+    if not isinstance(value, (str, int)) or value == "":
+        raise MalformedAnswerError(f"answered JSON without {key!r}")
+    return str(value)
+
+
+def _optional(item: Mapping[str, Any], key: str) -> str | None:
+    value = item.get(key)
+    return str(value) if value else None
+
+
+def _number(value: object) -> int | None:
+    """The digits of a number that may be written for people, as ``1,024``."""
+    digits = re.sub("[^0-9]", "", str(value)) if isinstance(value, (str, int)) else ""
+    return int(digits) if 0 < len(digits) <= 18 else None

@@ -1,0 +1,524 @@
+"""
+HTTP for the three services: sessions, TLS, credentials, time-outs, retries.
+
+This is the one border where the exceptions of requests and urllib3 become our own.
+"""
+
+import base64
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, TypeVar
+from urllib.parse import quote, urljoin, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
+from xml.sax.saxutils import escape
+
+import libcloud.security
+import requests
+import urllib3
+from libcloud.utils.loggingconnection import LoggingConnection
+from requests.adapters import HTTPAdapter
+
+from stratuslab_libcloud import metadata, safe_xml
+from stratuslab_libcloud.client.errors import (
+    ConfigurationError,
+    ConflictError,
+    ConnectionFailedError,
+    CredentialsError,
+    LostAnswerError,
+    MalformedAnswerError,
+    NotFoundError,
+    NotPermittedError,
+    NotSupportedError,
+    ServiceError,
+    StratusLabError,
+    UnavailableError,
+)
+from stratuslab_libcloud.config import Certificate, Credentials, Password
+
+__all__ = ["TLS", "Answer", "Service"]
+
+T = TypeVar("T")
+
+_ATTEMPTS = 3
+_FIRST_PAUSE = 0.25  # seconds; doubled for each further attempt
+_LARGEST_ANSWER = 256 * 1024 * 1024
+_LARGEST_ERROR = 64 * 1024
+_PIECE = 256 * 1024
+
+_BY_STATUS: dict[int, type[ServiceError]] = {
+    401: CredentialsError,
+    403: NotPermittedError,
+    404: NotFoundError,
+    405: NotSupportedError,
+    409: ConflictError,
+    429: UnavailableError,
+    501: NotSupportedError,
+}
+_ADVICE = {401: "; check user name and password", 429: "; try again later"}
+
+
+@dataclass(frozen=True)
+class TLS:
+    """How far a server's certificate is checked."""
+
+    verify: bool = True
+    ca_certificate: str | None = None
+
+    def for_requests(self) -> bool | str:
+        """The ``verify`` argument; Libcloud's own two settings are honoured at every request."""
+        if not (self.verify and libcloud.security.VERIFY_SSL_CERT):
+            return False
+        trusted: str | None = self.ca_certificate or libcloud.security.CA_CERTS_PATH
+        if trusted and not os.path.exists(trusted):
+            raise ConfigurationError(f"the CA certificate file {trusted} does not exist")
+        return trusted or True
+
+
+@dataclass(frozen=True)
+class Answer:
+    """
+    A successful answer whose body is still to be read.
+
+    :ivar pieces: the body, decompressed, bounded in size and time.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    pieces: Iterator[bytes] = field(repr=False)
+
+    @property
+    def content_type(self) -> str:
+        """The media type, lower-case and without parameters."""
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    def body(self) -> bytes:
+        """All of the body."""
+        return b"".join(self.pieces)
+
+
+class Service:
+    """
+    One service of one site, to be shared by threads.
+
+    Idle sessions are kept on a stack. A call borrows one and gives it back once the answer was
+    read whole, so that successive calls use one connection, and n simultaneous ones n.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        credentials: Credentials | None,
+        tls: TLS,
+        *,
+        url: str | None = None,
+        timeout: float,
+        proxy_url: str | None = None,
+    ) -> None:
+        """
+        :param endpoint: the service as users know it, for messages.
+        :param url: where its paths begin, if that differs.
+        :param timeout: seconds that a whole call may take, retries included. Streamed answers
+            are bounded by silence only, of a third of it.
+        """
+        self.endpoint = endpoint
+        self._url = url or endpoint
+        self._tls = tls
+        self._timeout = timeout
+        self._proxy_url = proxy_url
+        self._idle: list[requests.Session] = []
+        self._headers = {"User-Agent": "stratuslab-libcloud-drivers"}
+        self._certificate: tuple[str, str] | None = None
+        self._secrets = _spellings(urlsplit(proxy_url or "").password or "")
+        if isinstance(credentials, Password):
+            login = f"{credentials.username}:{credentials.password}".encode()
+            basic = base64.b64encode(login).decode("ascii")
+            self._headers["Authorization"] = f"Basic {basic}"
+            self._secrets |= _spellings(credentials.password) | {basic}
+        elif isinstance(credentials, Certificate):
+            self._certificate = _checked(credentials)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[Answer], T],
+        *,
+        accept: str,
+        body: bytes | None = None,
+        content_type: str | None = None,
+        lost: str | None = None,
+        streamed: bool = False,
+        timeout: float | None = None,
+    ) -> T:
+        """
+        Send one request, and again while that is harmless and a fault may have passed.
+
+        :param path: what comes after the service's URL.
+        :param read: turns the answer into the result; called anew for each attempt.
+        :param lost: for a request that must not be sent twice: what may have happened when no
+            answer came, and how to find out.
+        :param streamed: the body may take as long as it likes while it keeps coming.
+        :param timeout: instead of the service's own.
+        :raises StratusLabError: one line, with this service's URL and no secret.
+        """
+        limit = timeout or self._timeout
+        request = _Request(
+            method, f"{self._url}{path}", {"Accept": accept, **self._headers}, body, streamed
+        )
+        if content_type:
+            request.headers["Content-Type"] = content_type
+        deadline = time.monotonic() + limit
+        attempts = 1 if lost else _ATTEMPTS
+        for attempt in range(attempts):
+            try:
+                return self._attempt(request, read, limit if lost else limit / 3, deadline)
+            except StratusLabError as error:
+                error.endpoint = self.endpoint
+                error.value = self._masked(error.value)
+                error.retried = attempt > 0
+                if lost:
+                    raise _with_doubt(error, lost) from error.__cause__
+                pause = _pause(error, attempt)
+                if attempt + 1 == attempts or pause is None or time.monotonic() + pause > deadline:
+                    raise
+                time.sleep(pause)
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Close the idle sessions; a later call opens a new one."""
+        while self._idle:
+            self._idle.pop().close()
+
+    # -- one attempt ---------------------------------------------------------------------------
+
+    def _attempt(
+        self, request: "_Request", read: Callable[[Answer], T], silence: float, deadline: float
+    ) -> T:
+        try:
+            session = self._idle.pop()
+        except IndexError:
+            session = _new_session()
+        try:
+            return self._exchange(session, request, read, silence, deadline)
+        finally:
+            self._idle.append(session)  # a connection that broke was dropped from it
+
+    def _exchange(
+        self,
+        session: requests.Session,
+        request: "_Request",
+        read: Callable[[Answer], T],
+        silence: float,
+        deadline: float,
+        redirected: bool = False,
+    ) -> T:
+        silence = max(0.01, min(silence, deadline - time.monotonic()))
+        self._log(f"> {request.method} {request.url}", request.body)
+        with _translated(silence):
+            response = session.request(
+                request.method,
+                request.url,
+                headers=request.headers,
+                data=request.body,
+                stream=True,
+                timeout=silence,
+                allow_redirects=False,
+                verify=self._tls.for_requests(),
+                cert=self._certificate,
+                proxies=self._proxies(request.url),
+            )
+            try:
+                pieces = _pieces(response, None if request.streamed else deadline)
+                target = _same_origin_target(request, response)
+                if not target or redirected:
+                    return self._read(request, response, pieces, read)
+                for _ in pieces:
+                    pass
+            finally:
+                response.close()
+        request = replace(request, url=target)
+        return self._exchange(session, request, read, silence, deadline, redirected=True)
+
+    def _read(
+        self,
+        request: "_Request",
+        response: requests.Response,
+        pieces: Iterator[bytes],
+        read: Callable[[Answer], T],
+    ) -> T:
+        status, headers = response.status_code, response.headers
+        if 300 <= status < 400 and not (status == 303 and request.method == "PUT"):
+            raise MalformedAnswerError(
+                f"redirects to {_shown(headers.get('Location', '?'))}, which is not followed; "
+                "is the endpoint right?",
+                http_code=status,
+            )
+        if status >= 400:
+            text = _explanation(Answer(status, headers, pieces))
+            self._log(f"< {status} {request.url}", text.encode())
+            raise _refusal(status, response.reason or "", text, headers.get("Retry-After"))
+        if not request.streamed:
+            whole = b"".join(pieces)
+            self._log(f"< {status} {request.url}", whole)
+            return _understood(read, Answer(status, headers, iter((whole,))))
+        self._log(f"< {status} {request.url} (streamed)")
+        result = _understood(read, Answer(status, headers, pieces))
+        for _ in pieces:
+            pass  # what was not read, so that the connection can be used again
+        return result
+
+    def _proxies(self, url: str) -> dict[str, str]:
+        if self._proxy_url:
+            return {"http": self._proxy_url, "https": self._proxy_url}
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if _is_loopback(host) or proxy_bypass(parts.netloc):
+            return {}
+        proxy = getproxies_environment().get(parts.scheme)
+        return {parts.scheme: proxy} if proxy else {}
+
+    # -- secrets -------------------------------------------------------------------------------
+
+    def _masked(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    def _log(self, line: str, body: bytes | None = None) -> None:
+        """Write to ``LIBCLOUD_DEBUG``'s file, as Libcloud's own connections do."""
+        log = LoggingConnection.log
+        if log is not None:
+            text = body.decode("utf-8", "replace") if body else ""
+            log.write(self._masked(f"# {line}\n{text}\n"))
+            log.flush()
+
+
+@dataclass(frozen=True)
+class _Request:
+    method: str
+    url: str
+    headers: dict[str, str] = field(repr=False)
+    body: bytes | None = field(repr=False)
+    streamed: bool
+
+
+def _understood(read: Callable[[Answer], T], answer: Answer) -> T:
+    try:
+        return read(answer)
+    except (safe_xml.UnsafeXMLError, metadata.MetadataError, RecursionError) as error:
+        raise MalformedAnswerError(f"the answer cannot be read: {error}") from error
+
+
+@contextmanager
+def _translated(silence: float) -> Iterator[None]:
+    """Foreign exceptions become ours, here and nowhere else."""
+    try:
+        yield
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        raise _failure(error, silence) from error
+
+
+def _failure(error: BaseException, silence: float) -> StratusLabError:
+    if isinstance(error, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)):
+        return _tls_failure(error)
+    if isinstance(error, requests.exceptions.ProxyError):
+        return _NotSentError(f"the proxy cannot be used: {_reason(error)}")
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return _NotSentError(f"does not accept a connection within {silence:.3g} s")
+    if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader)):
+        return ConfigurationError(f"the request cannot be sent: {_reason(error)}")
+    causes = list(_causes(error))
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
+        return _NotSentError("there is no host of that name; is the endpoint right?")
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        return _NotSentError("the connection was refused; is the service up, the port right?")
+    if any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes):
+        return _NotSentError(f"cannot be connected to: {_reason(error)}")
+    if any(isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError)) for cause in causes):
+        return ConnectionFailedError(f"did not answer for {silence:.3g} s")
+    if any(isinstance(cause, urllib3.exceptions.DecodeError) for cause in causes):
+        return MalformedAnswerError("the answer is not compressed as it says it is")
+    return ConnectionFailedError(f"the connection broke before the whole answer: {_reason(error)}")
+
+
+class _NotSentError(ConnectionFailedError):
+    """Nothing reached the service, so nothing can have been done."""
+
+
+class _UntrustedError(_NotSentError):
+    """No retry will make the certificate better."""
+
+
+def _tls_failure(error: BaseException) -> StratusLabError:
+    reason = _reason(error)
+    if "certificate verify failed" in reason.lower() or "CERTIFICATE_VERIFY_FAILED" in reason:
+        return _UntrustedError(
+            f"its TLS certificate is not trusted ({reason}); if it is the cloud's own, name its "
+            "authority's file with ca_certificate"
+        )
+    if "doesn't match" in reason or "not valid for" in reason:
+        return _UntrustedError(f"its TLS certificate is for another host ({reason})")
+    return ConnectionFailedError(f"TLS failed: {reason}")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it wraps: requests and urllib3 nest by argument, attribute and cause."""
+    waiting: list[object] = [error]
+    seen: set[int] = set()
+    while waiting:
+        cause = waiting.pop()
+        if isinstance(cause, BaseException) and id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            waiting += [*cause.args, getattr(cause, "reason", None), cause.__cause__]
+            waiting.append(cause.__context__)
+
+
+def _reason(error: BaseException) -> str:
+    """The plainest text among an error's causes."""
+    texts = []
+    for cause in _causes(error):
+        verification = getattr(cause, "verify_message", None)
+        if verification:
+            return f"certificate verify failed: {verification}"
+        if isinstance(cause, OSError) and cause.strerror:
+            texts.append(str(cause.strerror))
+    return texts[-1] if texts else type(error).__name__
+
+
+def _with_doubt(error: StratusLabError, lost: str) -> StratusLabError:
+    """For a request that is sent once: say so where it may have had its effect all the same."""
+    if isinstance(error, (_NotSentError, ConfigurationError)):
+        return error
+    if isinstance(error, ConnectionFailedError):
+        doubtful: StratusLabError = LostAnswerError(f"{error.value}; {lost}")
+        doubtful.endpoint = error.endpoint
+        return doubtful
+    if isinstance(error, (MalformedAnswerError, UnavailableError)):
+        error.value = f"{error.value}; {lost}"
+    return error
+
+
+def _pause(error: StratusLabError, attempt: int) -> float | None:
+    """Seconds to wait before another attempt; ``None``: it would be no use."""
+    if isinstance(error, _UntrustedError):
+        return None
+    if isinstance(error, ConnectionFailedError):
+        return float(_FIRST_PAUSE * 2**attempt)
+    if isinstance(error, UnavailableError):
+        return max(error.retry_after, float(_FIRST_PAUSE * 2**attempt))
+    return None
+
+
+def _refusal(status: int, reason: str, text: str, retry_after: str | None) -> ServiceError:
+    kind = _BY_STATUS.get(status, UnavailableError if status >= 500 else ServiceError)
+    said = f"{status} {reason}".strip() + (f": {text}" if text else "")
+    error = kind(said + _ADVICE.get(status, ""), http_code=status)
+    if isinstance(error, UnavailableError) and retry_after and retry_after.isdecimal():
+        error.retry_after = float(retry_after[:9])
+    return error
+
+
+def _explanation(answer: Answer) -> str:
+    """What an error answer says in words: JSON, XML or plain text; nothing from HTML."""
+    body = b""
+    for piece in answer.pieces:
+        body += piece
+        if len(body) > _LARGEST_ERROR:
+            break
+    try:
+        if answer.content_type.endswith("json"):
+            return _json_message(json.loads(body))
+        if answer.content_type.endswith("xml"):
+            return "".join(map(str, safe_xml.parse(body).itertext()))
+        if answer.content_type == "text/plain":
+            return body.decode("utf-8", "replace")
+    except (ValueError, RecursionError):
+        pass
+    return ""
+
+
+def _json_message(document: Any) -> str:
+    """``{"message": text or list}`` (pdisk-rest 4.3), ``{"404": text}`` (marketplace-rest 1.4)."""
+    if not isinstance(document, dict):
+        return ""
+    message = document.get("message", next(iter(document.values()), ""))
+    return " ".join(map(str, message)) if isinstance(message, list) else str(message)
+
+
+def _pieces(response: requests.Response, deadline: float | None) -> Iterator[bytes]:
+    """The decompressed body; ``read1``, as ``read`` would wait for a whole piece to drip in."""
+    total = 0
+    while piece := response.raw.read1(_PIECE, decode_content=True):
+        total += len(piece)
+        if total > _LARGEST_ANSWER:
+            raise MalformedAnswerError(f"the answer is larger than {_LARGEST_ANSWER >> 20} MiB")
+        yield piece
+        if deadline is not None and time.monotonic() > deadline:
+            raise ConnectionFailedError("gave no whole answer in time")
+
+
+def _same_origin_target(request: _Request, response: requests.Response) -> str | None:
+    location = response.headers.get("Location")
+    if request.method != "GET" or not location or not 300 < response.status_code < 309:
+        return None
+    target = urljoin(request.url, location)
+    here, there = urlsplit(request.url), urlsplit(target)
+    return target if (here.scheme, here.netloc) == (there.scheme, there.netloc) else None
+
+
+def _shown(url: str) -> str:
+    """A foreign URL without what may be secret in it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _new_session() -> requests.Session:
+    session = requests.Session()
+    # A .netrc or REQUESTS_CA_BUNDLE would override what the configuration says.
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def _checked(credentials: Certificate) -> tuple[str, str]:
+    """The two paths; whatever is wrong with the files is said here, not by OpenSSL at a prompt."""
+    for path in (credentials.certificate, credentials.key):
+        try:
+            with open(path, encoding="latin-1") as file:
+                text = file.read()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigurationError(f"the PEM file {path} cannot be read: {reason}") from error
+        if "-----BEGIN" not in text:
+            raise ConfigurationError(f"{path} is not a PEM file")
+        if path == credentials.key and "ENCRYPTED" in text:
+            raise ConfigurationError(
+                f"the key in {path} is encrypted; give an unencrypted one, or a proxy"
+            )
+    return credentials.certificate, credentials.key
+
+
+def _spellings(secret: str) -> set[str]:
+    """How a secret may come back in somebody's text."""
+    return {
+        secret,
+        escape(secret),
+        quote(secret, safe=""),
+        quote(secret),
+        json.dumps(secret)[1:-1],
+        repr(secret)[1:-1],
+    } - {""}
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or host.startswith("127.") or host == "::1"

@@ -1,0 +1,880 @@
+"""
+The Apache Libcloud compute driver for StratusLab clouds (User's Guide 13.05, chapter 9.1).
+
+Libcloud's words to the client's and back; how services are talked to is in ``client``.
+"""
+
+import hashlib
+import logging
+import os
+import queue
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import IO, Any, TypeVar
+
+from libcloud.compute.base import (
+    Node,
+    NodeAuthPassword,
+    NodeAuthSSHKey,
+    NodeDriver,
+    NodeImage,
+    NodeLocation,
+    NodeSize,
+    StorageVolume,
+    VolumeSnapshot,
+)
+from libcloud.compute.deployment import Deployment
+from libcloud.compute.types import NodeState, StorageVolumeState
+from libcloud.utils.networking import is_valid_ip_address
+
+from stratuslab_libcloud import config, metadata, ssh_keys
+from stratuslab_libcloud.client import Site
+from stratuslab_libcloud.client.compute import Machine
+from stratuslab_libcloud.client.errors import (
+    ConfigurationError,
+    ConflictError,
+    ConnectionFailedError,
+    InvalidValueError,
+    NodeFailedError,
+    NotFoundError,
+    PartialListError,
+    StratusLabError,
+)
+from stratuslab_libcloud.client.storage import Disk, is_uuid
+from stratuslab_libcloud.client.template import BootDisk, NewMachine, render
+
+__all__ = ["StratusLabNode", "StratusLabNodeDriver"]
+
+T = TypeVar("T")
+
+_LOG = logging.getLogger(__name__)
+
+# State and, while it is 3, "3/" and the LCM state (compute-xmlrpc 3.5).
+_BY_STATE = {
+    NodeState.PENDING: "0 1 2 10 3/0 3/1 3/2",
+    NodeState.RUNNING: "3/3 3/69",
+    NodeState.MIGRATING: "3/4 3/7 3/8 3/35 3/43 3/45 3/60",
+    NodeState.STARTING: "3/9 3/19 3/20 3/21 3/22 3/31 3/32",
+    NodeState.STOPPING: "3/5 3/6 3/10 3/11 3/12 3/13 3/15 3/18 3/23 3/29 3/30",
+    NodeState.ERROR: "7 11 3/14 3/36 3/37 3/38 3/39 3/40 3/41 3/42 3/44 3/46 3/47 3/48 3/49 3/50 "
+    "3/61",
+    NodeState.STOPPED: "4 8 9 3/70",
+    NodeState.SUSPENDED: "5",
+    NodeState.TERMINATED: "6",
+    NodeState.RECONFIGURING: "3/17 3/24 3/25 3/26 3/27 3/28 3/33 3/34 3/51 3/52 3/53 3/54 3/55 "
+    "3/56 3/57 3/58 3/59 3/62 3/63 3/64 3/65 3/66 3/67 3/68 3/71",
+}
+
+
+class StratusLabNode(Node):
+    """A node whose ``uuid`` tells locations apart: VM ids are small numbers of each cloud."""
+
+    def get_uuid(self) -> str:
+        """:return: a hash of driver, location and id."""
+        name = f"{self.driver.type}:{self.extra.get('location')}:{self.id}"
+        return hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
+
+
+class StratusLabNodeDriver(NodeDriver):
+    """
+    StratusLab clouds, as locations: the sections of the user configuration file.
+
+    One driver may be shared by threads.
+    """
+
+    type = "stratuslab"
+    api_name = "stratuslab"
+    name = "StratusLab"
+    website = "http://stratuslab.eu/"
+    features = {"create_node": ["ssh_key"]}  # noqa: RUF012 - Libcloud's own attribute
+    NODE_STATE_MAP = {  # noqa: RUF012
+        number: state for state, numbers in _BY_STATE.items() for number in numbers.split()
+    }
+
+    def __init__(
+        self,
+        key: str | None = None,
+        secret: str | None = None,
+        secure: bool = True,
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        stratuslab_user_config: str | os.PathLike[str] | IO[str] | IO[bytes] | None = None,
+        stratuslab_default_location: str | None = None,
+        ex_pdisk_endpoint: str | None = None,
+        ex_marketplace_endpoint: str | None = None,
+        timeout: float = 60,
+        proxy_url: str | None = None,
+    ) -> None:
+        """
+        Nothing is sent and no key is read here.
+
+        :param key: without ``secret``: the default location's id, where ``"default"`` leaves the
+            choice to the file (guide 9.1.3). With ``secret``: a user name.
+        :param secret: a password. Then the configuration file is not read, and there is one
+            location, ``default``, at ``host``.
+        :param secure: ``False``: http for a ``host`` that is no URL.
+        :param host: with ``secret``: the cloud endpoint, a host name or URL.
+        :param port: with ``secret``: its port.
+        :param stratuslab_user_config: path or open file; default: the guide's place (4.4.2).
+        :param stratuslab_default_location: id of the location to use when none is given;
+            ``"default"`` is the section of that name.
+        :param ex_pdisk_endpoint: the default location's persistent disk service.
+        :param ex_marketplace_endpoint: the default location's Marketplace.
+        :param timeout: seconds that a call may take; large listings may take longer while they
+            keep coming.
+        :param proxy_url: an HTTP proxy for all requests.
+        :raises ConfigurationError: naming the file, the section and the key.
+        """
+        # Not super(): it would build a connection that is never used.
+        self.key = key
+        self.secret = secret
+        self.secure = secure
+        self.host = host
+        self.port = port  # type: ignore[assignment] # Libcloud's annotation forgets None
+        self.api_version = None
+        self.region = None
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
+            raise InvalidValueError(f"timeout must be a number of seconds, not {timeout!r}")
+        self._timeout = float(timeout)
+        self._proxy_url = proxy_url
+        self._sites: dict[str, Site] = {}
+        self._lock = threading.Lock()
+        self._overrides = {
+            name: text
+            for name, text in (
+                ("pdisk_endpoint", ex_pdisk_endpoint),
+                ("marketplace_endpoint", ex_marketplace_endpoint),
+            )
+            if text
+        }
+        self._config: config.UserConfig | None = None
+        if secret is not None:
+            if stratuslab_user_config or stratuslab_default_location:
+                raise InvalidValueError(
+                    "key and secret are an account of their own: give them, or a configuration "
+                    "file and location"
+                )
+            self._make_direct(key, secret, secure, host, port)
+        elif host is not None or port is not None:
+            raise InvalidValueError("host and port need key and secret: user name and password")
+        else:
+            self._config = config.read(
+                stratuslab_user_config, location=stratuslab_default_location, preferred=key
+            )
+
+    def _make_direct(
+        self, key: str | None, secret: str, secure: bool, host: str | None, port: int | None
+    ) -> None:
+        if not key or not secret or not host:
+            raise InvalidValueError(
+                "key, secret and host are needed: user name, password, endpoint"
+            )
+        settings = config.direct(
+            key,
+            secret,
+            host,
+            port,
+            secure=secure,
+            pdisk_endpoint=self._overrides.get("pdisk_endpoint"),
+            marketplace_endpoint=self._overrides.get("marketplace_endpoint"),
+        )
+        self._sites[settings.location] = self._new_site(settings)
+
+    # -- what there is -------------------------------------------------------------------------
+
+    def list_locations(self) -> list[NodeLocation]:
+        """
+        The sections of the configuration file, the default one first; no request.
+
+        :rtype: ``list`` of :class:`.NodeLocation`
+        """
+        return [self._to_location(name) for name in self._location_ids()]
+
+    def list_sizes(self, location: NodeLocation | None = None) -> list[NodeSize]:
+        """
+        The standard instance types and those of the configuration file; no request.
+
+        ``ram`` is in MiB; ``disk`` is 0, as images bring their own; ``extra`` has ``cpus`` and
+        ``swap`` (MiB).
+
+        :param location: ignored, all have the same.
+        :rtype: ``list`` of :class:`.NodeSize`
+        """
+        types = self._config.instance_types if self._config else config.STANDARD_TYPES
+        return [self._to_size(kind.name, kind.cpus, kind.ram, kind.swap) for kind in types]
+
+    def list_images(self, location: NodeLocation | None = None) -> list[NodeImage]:
+        """
+        Every current image of the location's Marketplace; one request.
+
+        ``extra`` has what the listing tells of the newest endorsement (``os``, ``os_version``,
+        ``os_arch``, ``kind``, ``description``, ``endorser``, ``endorsed``, ``locations`` and, where
+        the Marketplace lists whole entries, all of :meth:`get_image`), and ``endorsers``, everybody
+        who currently endorses the image.
+
+        :rtype: ``list`` of :class:`.NodeImage`
+        """
+        with self._asking(location) as site:
+            return [self._to_image(endorsements) for endorsements in site.marketplace.images()]
+
+    def get_image(self, image_id: str) -> NodeImage:
+        """
+        One image of the default location's Marketplace with its whole entry; one request.
+
+        ``extra`` has ``title``, ``description``, ``os``, ``os_version``, ``os_arch``, ``version``,
+        ``kind``, ``type``, ``format``, ``compression``, ``size`` (bytes, uncompressed),
+        ``checksums``, ``locations``, ``disks_bus``, ``inbound_ports``, ``hypervisor``, ``creator``,
+        ``publisher``, ``created``, ``valid``, ``tag``, ``endorser``, ``endorsed`` and
+        ``endorsers``.
+
+        :rtype: :class:`.NodeImage`
+        """
+        with self._asking(None) as site:
+            return self._to_image(site.marketplace.get(image_id))
+
+    # -- nodes ---------------------------------------------------------------------------------
+
+    def list_nodes(self) -> list[Node]:
+        """
+        The nodes of all locations, which are asked at the same time; one request each.
+
+        ``extra`` has ``location`` (id), ``host``, ``vm_state`` and ``lcm_state`` (numbers),
+        ``cpu_percent`` (of one core), ``memory_kib``, ``disks`` (dictionaries with ``id``,
+        ``target``, ``source``, ``size`` in MiB, ``type``), ``owner``, ``error`` (the cloud's text,
+        or ``None``) and, when it is not 22, ``ssh_port``.
+
+        :raises PartialListError: some locations failed; has what the others answered.
+        :rtype: ``list`` of :class:`.Node`
+        """
+        return self._ask_all("nodes", self._compute_account, self._nodes_of)
+
+    def ex_list_nodes(self, location: NodeLocation | None = None) -> list[Node]:
+        """
+        The nodes of one location; one request.
+
+        :rtype: ``list`` of :class:`.Node`
+        """
+        with self._asking(location) as site:
+            return self._nodes_of(site, None)
+
+    def ex_get_node(self, node_id: str, location: NodeLocation | None = None) -> Node:
+        """
+        One node, in whatever state; one request.
+
+        :rtype: :class:`.Node`
+        """
+        with self._asking(location) as site:
+            return self._to_node(site.compute.info(node_id), site)
+
+    def create_node(
+        self,
+        name: str | None,
+        size: NodeSize,
+        image: NodeImage,
+        location: NodeLocation | None = None,
+        auth: NodeAuthSSHKey | NodeAuthPassword | None = None,
+        *,
+        ex_volumes: Sequence[StorageVolume] = (),
+        ex_readonly_images: Sequence[NodeImage] = (),
+        ex_context: Mapping[str, str] | None = None,
+        ex_user_data: str | bytes | None = None,
+        ex_context_method: str | None = None,
+        ex_network: str = "public",
+    ) -> Node:
+        """
+        Start a node, without waiting for it; at most three requests.
+
+        :param name: empty or ``None``: the cloud chooses one.
+        :param image: from the Marketplace, or with the UUID of a bootable volume as its id.
+        :param auth: public key to let in; default: the configured one, or the first of
+            ``~/.ssh/id_{rsa,ed25519,ecdsa}.pub`` that is there.
+        :param ex_volumes: volumes of the same location to attach from the start.
+        :param ex_readonly_images: images to attach for reading.
+        :param ex_context: further values for the guest's context.
+        :param ex_user_data: for cloud-init, 16 KiB at most once compressed.
+        :param ex_context_method: ``one`` or ``cloud-init``; default: the location's, or
+            ``cloud-init`` when there is user data.
+        :param ex_network: ``public``, ``local`` or ``private``.
+        :return: the node, PENDING as a rule; without addresses if they could not be asked for.
+        :raises LostAnswerError: the node may exist.
+        :rtype: :class:`.Node`
+        """
+        with self._asking(location) as site:
+            keys = self._public_keys(site.settings, auth)
+            method = ex_context_method or (
+                "cloud-init" if ex_user_data else site.settings.context_method
+            )
+            if method not in ("one", "cloud-init"):
+                raise InvalidValueError(f"ex_context_method is one or cloud-init, not {method!r}")
+            data = (
+                ex_user_data.encode("utf-8", "surrogateescape")
+                if isinstance(ex_user_data, str)
+                else ex_user_data
+            )
+            template = render(
+                NewMachine(
+                    boot=self._boot_disk(site, image),
+                    cpus=(size.extra or {}).get("cpus", 1),
+                    ram=size.ram,
+                    swap=(size.extra or {}).get("swap", 0),
+                    name=name or "",
+                    network=ex_network,
+                    volumes=[self._volume_uri(site, volume) for volume in ex_volumes],
+                    readonly_images=[site.marketplace.url(i.id) for i in ex_readonly_images],
+                    public_keys=keys,
+                    context=ex_context or {},
+                    context_method=method,
+                    user_data=data or b"",
+                )
+            )
+            node_id = site.compute.allocate(template, name or "")
+            try:
+                node = self._to_node(site.compute.info(node_id), site)
+            except StratusLabError as error:
+                # It runs, or will: an exception would lose it.
+                _LOG.warning("node %s was created, but cannot be looked at: %s", node_id, error)
+                node = self._new_node(node_id, name or f"one-{node_id}", site)
+            node.size, node.image = size, image
+            return node
+
+    def destroy_node(self, node: Node) -> bool:
+        """
+        End a node at once; nothing but persistent volumes is kept. One request.
+
+        :rtype: ``bool``
+        """
+        with self._asking_for(node) as site:
+            site.compute.kill(str(node.id))
+            return True
+
+    def ex_shutdown_node(self, node: Node) -> bool:
+        """
+        Ask a running node to shut down; it ends by itself. One request.
+
+        :rtype: ``bool``
+        """
+        with self._asking_for(node) as site:
+            site.compute.shutdown(str(node.id))
+            return True
+
+    def deploy_node(
+        self,
+        deploy: Deployment,
+        ssh_username: str = "root",
+        ssh_alternate_usernames: list[str] | None = None,
+        ssh_port: int | None = None,
+        ssh_timeout: int = 10,
+        ssh_key: str | list[str] | None = None,
+        ssh_key_password: str | None = None,
+        auth: NodeAuthSSHKey | NodeAuthPassword | None = None,
+        timeout: int = 300,
+        max_tries: int = 3,
+        ssh_interface: str = "public_ips",
+        at_exit_func: Callable[..., Any] | None = None,
+        wait_period: int = 5,
+        **create_node_kwargs: Any,
+    ) -> Node:
+        """
+        Start a node and run a deployment on it, as :class:`NodeDriver` does.
+
+        Keys are checked before anything is created.
+
+        :param ssh_port: default: the location's ``ssh_port``.
+        :param ssh_key: path or paths of private keys. Without ``auth`` the first one's public
+            half is installed; with neither, the configured pair is used.
+        :raises DeploymentError: the node was created, and is in ``error.node``, but did not run or
+            could not be deployed to.
+        :rtype: :class:`.Node`
+        """
+        with self._asking(create_node_kwargs.get("location")) as site:
+            if ssh_key is None and auth is None:
+                pair = site.settings.default_key_pair()
+                if pair is None:
+                    raise ConfigurationError(
+                        f"{site.settings.where} has no user_public_key_file and there is none in "
+                        "~/.ssh; make a pair with ssh-keygen, or give ssh_key"
+                    )
+                ssh_key = str(pair[1])
+                auth = NodeAuthSSHKey("\n".join(ssh_keys.read_public(pair[0])))
+            if ssh_key is not None:
+                given = [ssh_key] if isinstance(ssh_key, (str, os.PathLike)) else ssh_key
+                paths = [os.path.expanduser(path) for path in given]
+                halves = [ssh_keys.public_half(path, ssh_key_password) for path in paths]
+                auth = auth or NodeAuthSSHKey(halves[0])
+                ssh_key = paths[0] if len(paths) == 1 else paths
+            port = ssh_port or site.settings.ssh_port
+        return super().deploy_node(
+            deploy,
+            ssh_username=ssh_username,
+            ssh_alternate_usernames=ssh_alternate_usernames,
+            ssh_port=port,
+            ssh_timeout=ssh_timeout,
+            ssh_key=ssh_key,
+            ssh_key_password=ssh_key_password,
+            auth=auth,
+            timeout=timeout,
+            max_tries=max_tries,
+            ssh_interface=ssh_interface,
+            at_exit_func=at_exit_func,
+            wait_period=wait_period,
+            **create_node_kwargs,
+        )
+
+    def wait_until_running(
+        self,
+        nodes: list[Node],
+        wait_period: float = 5,
+        timeout: float = 600,
+        ssh_interface: str = "public_ips",
+        force_ipv4: bool = True,
+        ex_list_nodes_kwargs: dict[str, Any] | None = None,
+    ) -> list[tuple[Node, list[str]]]:
+        """
+        Wait until nodes run and have an address; each is asked for at its own location.
+
+        :param ex_list_nodes_kwargs: ignored.
+        :return: each node as it is now, with its addresses.
+        :raises NodeFailedError: at once when a node failed or was ended.
+        :rtype: ``list`` of ``tuple``
+        """
+        if ssh_interface not in ("public_ips", "private_ips"):
+            raise InvalidValueError("ssh_interface is public_ips or private_ips")
+        end = time.monotonic() + timeout
+        found: list[tuple[Node, list[str]]] = []
+        for node in nodes:
+            while True:
+                current, addresses = self._look_at(node, ssh_interface, force_ipv4)
+                if current and addresses:
+                    found.append((current, addresses))
+                    break
+                if time.monotonic() >= end:
+                    raise NodeFailedError(f"node {node.id} does not run after {timeout} seconds")
+                time.sleep(min(wait_period, max(0.0, end - time.monotonic())))
+        return found
+
+    # -- volumes -------------------------------------------------------------------------------
+
+    def list_volumes(self, ex_location: NodeLocation | None = None) -> list[StorageVolume]:
+        """
+        The volumes of all locations, or of one; one request each.
+
+        ``extra`` has ``location`` (id), ``device`` (``None`` unless just attached), ``owner``,
+        ``visibility``, ``users`` (number of nodes that have it), ``type``, ``identifier``,
+        ``created``; what the service does not tell is ``None``.
+
+        :raises PartialListError: some locations failed; has what the others answered.
+        :rtype: ``list`` of :class:`.StorageVolume`
+        """
+        if ex_location is not None:
+            with self._asking(ex_location) as site:
+                return self._volumes_of(site, None)
+        return self._ask_all("volumes", self._storage_account, self._volumes_of)
+
+    def create_volume(
+        self,
+        size: int,
+        name: str,
+        location: NodeLocation | None = None,
+        snapshot: VolumeSnapshot | None = None,
+        ex_visibility: str = "private",
+    ) -> StorageVolume:
+        """
+        Create a persistent disk; one request.
+
+        :param size: GiB, 1 to 1024.
+        :param name: 40 characters at most.
+        :param snapshot: not available.
+        :param ex_visibility: ``private`` or ``public``.
+        :raises LostAnswerError: the volume may exist.
+        :rtype: :class:`.StorageVolume`
+        """
+        if snapshot is not None:
+            raise InvalidValueError("a volume cannot be made from a snapshot on a StratusLab cloud")
+        with self._asking(location) as site:
+            uuid = site.storage.create(size, name or "", ex_visibility)
+            disk = Disk(uuid, name or "", size, users=0, visibility=ex_visibility)
+            return self._to_volume(disk, site)
+
+    def attach_volume(self, node: Node, volume: StorageVolume, device: str | None = None) -> bool:
+        """
+        Plug a volume into a running node; two requests.
+
+        The cloud chooses the device: it is in ``volume.extra["device"]`` then.
+
+        :param device: ignored.
+        :raises LostAnswerError: it may be attached.
+        :rtype: ``bool``
+        """
+        with self._asking_for(node) as site, self._asking_for(volume) as storing:
+            if self._storage_account(storing) != self._storage_account(site):
+                raise InvalidValueError(
+                    f"node {node.id} is in location {site.settings.location}, volume {volume.id} "
+                    f"in {storing.settings.location}: they must be in the same"
+                )
+            machine = site.compute.info(str(node.id))
+            if not machine.running or not machine.host:
+                raise ConflictError(
+                    f"node {node.id} does not run (it is {machine.summary}), so nothing can be "
+                    "attached to it"
+                )
+            mount = storing.storage.mount(volume.id, machine.id, machine.host)
+        volume.extra = {**(volume.extra or {}), "device": f"/dev/{mount.device}"}
+        volume.state = StorageVolumeState.INUSE
+        return True
+
+    def detach_volume(self, volume: StorageVolume, ex_node: Node | None = None) -> bool:
+        """
+        Unplug a volume; unmount it in the node first. One or two requests.
+
+        :param ex_node: the node that has it; otherwise the service is asked.
+        :raises NotFoundError: it is not attached.
+        :raises ConflictError: it was attached when the node started, or several nodes have it.
+        :rtype: ``bool``
+        """
+        with self._asking_for(volume) as site:
+            node_id = str(ex_node.id) if ex_node is not None else self._only_mount(site, volume)
+            site.storage.unmount(volume.id, node_id)
+        volume.extra = {**(volume.extra or {}), "device": None}
+        volume.state = StorageVolumeState.AVAILABLE
+        return True
+
+    def destroy_volume(self, volume: StorageVolume) -> bool:
+        """
+        Delete a volume and its contents; one request.
+
+        :rtype: ``bool``
+        """
+        with self._asking_for(volume) as site:
+            site.storage.delete(volume.id)
+            return True
+
+    def ex_update_volume(
+        self, volume: StorageVolume, name: str | None = None, visibility: str | None = None
+    ) -> bool:
+        """
+        Rename a volume, or make it private or public; one request.
+
+        :param name: 40 characters at most.
+        :param visibility: ``private`` or ``public``.
+        :rtype: ``bool``
+        """
+        with self._asking_for(volume) as site:
+            site.storage.update(volume.id, tag=name, visibility=visibility)
+        if name is not None:
+            volume.name = name
+        if visibility is not None:
+            volume.extra = {**(volume.extra or {}), "visibility": visibility}
+        return True
+
+    def ex_close(self) -> None:
+        """Close the connections; a later call opens new ones. Garbage collection does it too."""
+        with self._lock:
+            sites = list(self._sites.values())
+        for site in sites:
+            site.close()
+
+    # -- sites ---------------------------------------------------------------------------------
+
+    def _location_ids(self) -> list[str]:
+        return self._config.locations() if self._config else list(self._sites)
+
+    def _default_location(self) -> str:
+        return self._config.default_location if self._config else next(iter(self._sites))
+
+    def _site(self, location_id: str) -> Site:
+        with self._lock:
+            site = self._sites.get(location_id)
+            if site is None:
+                if self._config is None or (
+                    location_id not in self._config.locations()
+                    and location_id != self._config.default_location
+                ):
+                    known = ", ".join(self._location_ids())
+                    raise InvalidValueError(f"there is no location {location_id!r}; known: {known}")
+                site = self._new_site(self._config.settings(location_id, self._overrides))
+                self._sites[location_id] = site
+            return site
+
+    def _new_site(self, settings: config.Settings) -> Site:
+        return Site(settings, timeout=self._timeout, proxy_url=self._proxy_url)
+
+    @contextmanager
+    def _asking(self, location: NodeLocation | str | None) -> Iterator[Site]:
+        """The one place where an error learns of driver and location."""
+        location_id = str(getattr(location, "id", location) or self._default_location())
+        try:
+            yield self._site(location_id)
+        except StratusLabError as error:
+            error.driver = error.driver or self
+            error.location = error.location or location_id
+            raise
+
+    def _asking_for(self, thing: Node | StorageVolume) -> AbstractContextManager[Site]:
+        location_id = (thing.extra or {}).get("location")
+        if location_id is None:
+            raise InvalidValueError(
+                f"{type(thing).__name__} {thing.id} is not of this driver: it has no location"
+            )
+        return self._asking(location_id)
+
+    def _compute_account(self, site: Site) -> object:
+        settings = site.settings
+        return settings.endpoint, settings.credentials
+
+    def _storage_account(self, site: Site) -> object:
+        settings = site.settings
+        return settings.pdisk_endpoint, settings.storage_credentials
+
+    def _ask_all(
+        self,
+        what: str,
+        account: Callable[[Site], object],
+        ask: Callable[[Site, float | None], list[T]],
+    ) -> list[T]:
+        """
+        Ask every location, several at the same time, and each account once.
+
+        The threads are daemons, so that Ctrl-C returns at once.
+        """
+        names = self._location_ids()
+        if len(names) < 2:
+            with self._asking(names[0] if names else None) as site:
+                return ask(site, None)
+        answers: queue.SimpleQueue[tuple[str, list[T] | Exception]] = queue.SimpleQueue()
+
+        def listen(name: str) -> None:
+            try:
+                with self._asking(name) as site:
+                    answers.put((name, ask(site, site.settings.listing_timeout)))
+            except Exception as error:  # whatever it is, somebody waits for an answer
+                answers.put((name, error))
+
+        failures: dict[str, Exception] = {}
+        sites: dict[object, str] = {}
+        for name in names:
+            try:
+                with self._asking(name) as site:
+                    sites.setdefault(account(site), name)
+            except StratusLabError as error:
+                failures[name] = error
+        for name in sites.values():
+            threading.Thread(target=listen, args=(name,), daemon=True).start()
+        found: dict[str, list[T]] = {}
+        for _ in sites:
+            name, answer = answers.get()
+            if isinstance(answer, Exception):
+                failures[name] = answer
+            else:
+                found[name] = answer
+        items = [item for name in names for item in found.get(name, [])]
+        if failures:
+            reasons = "; ".join(str(failures[name]) for name in names if name in failures)
+            partial = PartialListError(
+                f"{len(failures)} of {len(names)} locations could not list their {what}: {reasons}",
+                items,
+                failures,
+            )
+            partial.driver = self
+            raise partial
+        return items
+
+    def _nodes_of(self, site: Site, timeout: float | None) -> list[Node]:
+        return [self._to_node(machine, site) for machine in site.compute.machines(timeout)]
+
+    def _volumes_of(self, site: Site, timeout: float | None) -> list[StorageVolume]:
+        return [self._to_volume(disk, site) for disk in site.storage.disks(timeout)]
+
+    # -- parts of the work ---------------------------------------------------------------------
+
+    def _boot_disk(self, site: Site, image: NodeImage) -> BootDisk:
+        if is_uuid(str(image.id)):
+            return BootDisk(site.storage.uri(image.id))
+        entry = site.marketplace.newest(image.id)
+        if not entry.locations:
+            raise ConflictError(f"image {image.id} has no location that it could be fetched from")
+        return BootDisk(
+            site.marketplace.url(image.id),
+            driver=entry.format or "",
+            bus=entry.disks_bus or "ide",
+            inbound_ports=entry.inbound_ports,
+        )
+
+    def _volume_uri(self, site: Site, volume: StorageVolume) -> str:
+        with self._asking_for(volume) as storing:
+            if self._storage_account(storing) != self._storage_account(site):
+                raise InvalidValueError(
+                    f"volume {volume.id} is in location {storing.settings.location}, not in "
+                    f"{site.settings.location}"
+                )
+            return storing.storage.uri(volume.id)
+
+    def _public_keys(
+        self, settings: config.Settings, auth: NodeAuthSSHKey | NodeAuthPassword | None
+    ) -> list[str]:
+        if auth is not None:
+            if not isinstance(auth, NodeAuthSSHKey):
+                raise InvalidValueError("a StratusLab node lets in SSH keys, not passwords")
+            return ssh_keys.public_lines(auth.pubkey, "auth")
+        pair = settings.default_key_pair()
+        if pair is None:
+            warnings.warn(
+                f"{settings.where} has no user_public_key_file and there is no key in ~/.ssh: "
+                "nobody will be able to log in to the node",
+                stacklevel=4,
+            )
+            return []
+        return ssh_keys.read_public(pair[0])
+
+    def _only_mount(self, site: Site, volume: StorageVolume) -> str:
+        mounts = site.storage.mounts(volume.id)
+        if not mounts:
+            raise NotFoundError(f"volume {volume.id} is not attached to any node", http_code=404)
+        if len(mounts) > 1:
+            nodes = ", ".join(mount.machine_id for mount in mounts)
+            raise ConflictError(f"volume {volume.id} is attached to nodes {nodes}: give ex_node")
+        if not mounts[0].hot_plugged:
+            raise ConflictError(
+                f"volume {volume.id} was attached when node {mounts[0].machine_id} started: it "
+                "can be detached by ending the node"
+            )
+        return mounts[0].machine_id
+
+    def _look_at(
+        self, node: Node, interface: str, force_ipv4: bool
+    ) -> tuple[Node | None, list[str]]:
+        """A waiting caller's node, with addresses once it runs; a passing fault says nothing."""
+        try:
+            with self._asking_for(node) as site:
+                machine = site.compute.info(str(node.id))
+        except ConnectionFailedError as error:
+            _LOG.warning("still waiting for node %s: %s", node.id, error)
+            return None, []
+        current = self._to_node(machine, site)
+        if current.state in (NodeState.ERROR, NodeState.TERMINATED):
+            reason = machine.error or "the cloud gives no reason"
+            failure = NodeFailedError(f"node {node.id} is {machine.summary}: {reason}")
+            failure.driver, failure.location = self, site.settings.location
+            raise failure
+        if current.state != NodeState.RUNNING:
+            return current, []
+        addresses = getattr(current, interface)
+        return current, [a for a in addresses if not force_ipv4 or is_valid_ip_address(a)]  # type: ignore[no-untyped-call]
+
+    # -- from the client's data to Libcloud's entities -----------------------------------------
+
+    def _to_location(self, location_id: str) -> NodeLocation:
+        name, country = (
+            self._config.display(location_id) if self._config else (location_id, "unknown")
+        )
+        return NodeLocation(id=location_id, name=name, country=country, driver=self)
+
+    def _to_size(self, name: str, cpus: int, ram: int, swap: int) -> NodeSize:
+        return NodeSize(
+            id=name,
+            name=name,
+            ram=ram,
+            disk=0,
+            bandwidth=None,
+            price=0.0,
+            driver=self,
+            extra={"cpus": cpus, "swap": swap},
+        )
+
+    def _to_image(self, endorsements: Sequence[metadata.Entry]) -> NodeImage:
+        """The newest endorsement counts; the others' data is not mixed into it."""
+        newest = endorsements[0]
+        extra = asdict(newest)
+        del extra["identifier"]
+        extra["locations"] = list(newest.locations)
+        extra["inbound_ports"] = list(newest.inbound_ports)
+        extra["endorsers"] = [entry.endorser for entry in endorsements if entry.endorser]
+        return NodeImage(id=newest.identifier, name=newest.name, driver=self, extra=extra)
+
+    def _to_node(self, machine: Machine, site: Site) -> Node:
+        number = f"3/{machine.lcm_state}" if machine.state == 3 else str(machine.state)
+        private = [nic for nic in machine.nics if nic.network in ("local", "private")]
+        node = self._new_node(machine.id, machine.name, site)
+        node.state = self.NODE_STATE_MAP.get(number, NodeState.UNKNOWN)
+        node.private_ips = [nic.ip for nic in private if nic.ip]
+        node.public_ips = [nic.ip for nic in machine.nics if nic.ip and nic not in private]
+        node.size = self._size_of(machine)
+        node.image = self._image_of(machine)
+        node.created_at = _moment(machine.started)
+        node.extra.update(
+            host=machine.host,
+            owner=machine.owner,
+            vm_state=machine.state,
+            lcm_state=machine.lcm_state,
+            cpu_percent=machine.cpu_percent,
+            memory_kib=machine.memory_kib,
+            disks=[asdict(disk) for disk in machine.disks],
+            error=machine.error,
+        )
+        return node
+
+    def _new_node(self, node_id: str, name: str, site: Site) -> Node:
+        extra: dict[str, Any] = dict.fromkeys(
+            ("host", "owner", "vm_state", "lcm_state", "cpu_percent", "memory_kib", "error")
+        )
+        extra |= {"location": site.settings.location, "disks": []}
+        if site.settings.ssh_port != 22:
+            extra["ssh_port"] = site.settings.ssh_port
+        return StratusLabNode(
+            id=node_id,
+            name=name,
+            state=NodeState.PENDING,
+            public_ips=[],
+            private_ips=[],
+            driver=self,
+            extra=extra,
+        )
+
+    def _size_of(self, machine: Machine) -> NodeSize | None:
+        """The instance type with a machine's numbers; ``custom`` where none has them."""
+        if machine.cpus is None or machine.memory is None:
+            return None
+        swap = next((d.size or 0 for d in machine.disks if (d.type or "").lower() == "swap"), 0)
+        types = self._config.instance_types if self._config else config.STANDARD_TYPES
+        numbers = (machine.cpus, machine.memory, swap)
+        names = (kind.name for kind in types if (kind.cpus, kind.ram, kind.swap) == numbers)
+        return self._to_size(next(names, "custom"), *numbers)
+
+    def _image_of(self, machine: Machine) -> NodeImage | None:
+        sources = (disk.source for disk in machine.disks if disk.id == "0" and disk.source)
+        image_id = next(sources, "").rstrip("/").rpartition("/")[2]
+        return NodeImage(id=image_id, name=image_id, driver=self) if image_id else None
+
+    def _to_volume(self, disk: Disk, site: Site) -> StorageVolume:
+        state = StorageVolumeState.UNKNOWN
+        if disk.users is not None:
+            state = StorageVolumeState.INUSE if disk.users else StorageVolumeState.AVAILABLE
+        return StorageVolume(
+            id=disk.uuid,
+            name=disk.tag,
+            size=disk.size,  # type: ignore[arg-type] # None: the service does not tell
+            driver=self,
+            state=state,
+            extra={
+                "location": site.settings.location,
+                "device": None,
+                "owner": disk.owner,
+                "visibility": disk.visibility,
+                "users": disk.users,
+                "type": disk.type,
+                "identifier": disk.identifier,
+                "created": disk.created,
+            },
+        )
+
+
+def _moment(seconds: int | None) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc) if seconds else None
+    except (OverflowError, ValueError, OSError):
+        return None

@@ -1,0 +1,602 @@
+"""
+The user configuration file: sections, precedence, instance types.
+
+The file is an INI file (guide 4.4 to 4.10; config-and-cli 1 and 2). :func:`read` takes it in once;
+:meth:`UserConfig.settings` then resolves what holds for one location.
+"""
+
+import configparser
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TypeAlias
+
+from stratuslab_libcloud import endpoints
+from stratuslab_libcloud.client.errors import ConfigurationError
+
+__all__ = [
+    "STANDARD_TYPES",
+    "Certificate",
+    "Credentials",
+    "InstanceType",
+    "Password",
+    "Settings",
+    "UserConfig",
+    "default_path",
+    "direct",
+    "read",
+]
+
+_BASE = "default"
+_TYPES = "instance_types"
+_DEFAULT_KEYS = ("~/.ssh/id_rsa", "~/.ssh/id_ed25519", "~/.ssh/id_ecdsa")
+
+
+@dataclass(frozen=True)
+class Password:
+    """A login by user name and password (the ``/pswd`` paths)."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A login by PEM certificate (the ``/cert`` paths); a proxy is one file, named twice."""
+
+    certificate: str
+    key: str
+
+
+Credentials: TypeAlias = Password | Certificate
+
+
+@dataclass(frozen=True)
+class InstanceType:
+    """
+    A machine size (guide 9.1.4).
+
+    :ivar ram: MiB.
+    :ivar swap: MiB.
+    """
+
+    name: str
+    cpus: int
+    ram: int
+    swap: int
+
+
+STANDARD_TYPES = (
+    InstanceType("t1.micro", 1, 512, 512),
+    InstanceType("m1.small", 1, 1536, 1536),
+    InstanceType("m1.medium", 1, 3072, 3072),
+    InstanceType("m1.large", 2, 6144, 6144),
+    InstanceType("m1.xlarge", 4, 8192, 8192),
+    InstanceType("c1.medium", 2, 1536, 1536),
+    InstanceType("c1.xlarge", 4, 6144, 6144),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """
+    Everything that is known of one location; paths have their ``~`` expanded.
+
+    :ivar location: id, which is the name of the section.
+    :ivar where: the file and section that a message can point at.
+    :ivar endpoint: URL of the compute service, without ``pswd`` or ``cert``; ``""`` if none is
+        configured.
+    :ivar pdisk_endpoint: base URL of the storage service, or ``None`` where there is none.
+    :ivar public_key: the configured SSH public key file, or ``None`` for the first of the default
+        ones that is there.
+    :ivar listing_timeout: seconds to wait for this location when several are listed, or ``None``.
+    """
+
+    location: str
+    where: str
+    endpoint: str
+    pdisk_endpoint: str | None
+    marketplace_endpoint: str
+    credentials: Credentials | None
+    storage_credentials: Credentials | None
+    name: str = ""
+    country: str = "unknown"
+    public_key: Path | None = None
+    private_key: Path | None = None
+    context_method: str = "one"
+    ssh_port: int = 22
+    ca_certificate: str | None = None
+    verify_tls: bool = True
+    listing_timeout: float | None = None
+
+    def default_key_pair(self) -> tuple[Path, Path] | None:
+        """The SSH key pair to use when a caller names none: public and private file."""
+        if self.public_key:
+            return self.public_key, self.private_key or _private_of(self.public_key)
+        for private in map(_path, _DEFAULT_KEYS):
+            public = private.with_name(private.name + ".pub")
+            if public.is_file():
+                return public, private
+        return None
+
+
+@dataclass(frozen=True)
+class UserConfig:
+    """
+    A configuration file as it was when it was read, and the environment of that moment.
+
+    :ivar source: its path, for messages.
+    :ivar sections: section name to its own, interpolated options, in file order; neither
+        ``[default]`` nor ``[instance_types]`` is among them.
+    :ivar default_location: id of the location to use when none is named.
+    """
+
+    source: str
+    base: Mapping[str, str] = field(repr=False)
+    sections: Mapping[str, Mapping[str, str]] = field(repr=False)
+    environment: Mapping[str, str] = field(repr=False)
+    instance_types: tuple[InstanceType, ...]
+    default_location: str
+
+    def locations(self) -> list[str]:
+        """Ids of the locations, the default one first, the others in file order."""
+        names = [name for name in self.sections if name != self.default_location]
+        chosen_is_real = self.default_location != _BASE or bool(
+            self._options(_BASE).get("endpoint")
+        )
+        return [self.default_location, *names] if chosen_is_real else names
+
+    def settings(self, location: str, overrides: Mapping[str, str] | None = None) -> Settings:
+        """
+        Resolve one location: arguments, environment, section, ``[default]``, defaults.
+
+        :param overrides: options given as arguments; they concern the default location only.
+        :raises ConfigurationError: naming the file, the section and the key.
+        """
+        options = self._options(location)
+        if location == self.default_location:
+            options.update(overrides or {})
+        own = self.base if location == _BASE else self.sections[location]
+        return _Resolver(self.source, location, own, options, self.environment).settings()
+
+    def display(self, location: str) -> tuple[str, str]:
+        """Name and country of a location, from its own section only."""
+        own = self.base if location == _BASE else self.sections[location]
+        return _unquoted(own.get("name", "")) or location, _unquoted(
+            own.get("country", "")
+        ) or "unknown"
+
+    def _options(self, location: str) -> dict[str, str]:
+        options = {**self.base, **self.sections.get(location, {})}
+        if location == self.default_location:
+            # One cloud's password must never be sent to another: only the default location.
+            options.update(self.environment)
+        return options
+
+
+def default_path() -> Path:
+    """Where the configuration file is expected (guide 4.4.2)."""
+    home = Path(os.path.expanduser("~"))
+    dotted = home / ".stratuslab" / "stratuslab-user.cfg"
+    if os.name != "nt":
+        return dotted
+    plain = home / "stratuslab" / "stratuslab-user.cfg"
+    return dotted if dotted.exists() and not plain.exists() else plain
+
+
+def read(
+    file: str | os.PathLike[str] | IO[str] | IO[bytes] | None = None,
+    *,
+    location: str | None = None,
+    preferred: str | None = None,
+) -> UserConfig:
+    """
+    Read a configuration file, once.
+
+    :param file: path or open file; ``None``: the default place, where it may be absent if
+        ``STRATUSLAB_ENDPOINT`` is set.
+    :param location: the default location by explicit choice; ``"default"`` is ``[default]``.
+    :param preferred: likewise, but ``"default"`` leaves the choice to the environment and to
+        ``selected_section``.
+    :raises ConfigurationError: naming the file.
+    """
+    source, text = _load(file)
+    parser = _parse(source, text)
+    environment = _environment()
+    base = _section(parser, source, _BASE)
+    sections = {
+        name: _section(parser, source, name)
+        for name in parser.sections()
+        if name not in (_BASE, _TYPES)
+    }
+    selected = (
+        location
+        or (preferred if preferred != _BASE else None)
+        or os.environ.get("STRATUSLAB_USER_CONFIG_SECTION")
+        or base.get("selected_section")
+    )
+    if selected and selected != _BASE and selected not in sections:
+        known = ", ".join([_BASE, *sections])
+        raise ConfigurationError(f"{source}: there is no section [{selected}]; known are: {known}")
+    config = UserConfig(
+        source, base, sections, environment, _instance_types(parser, source), selected or _BASE
+    )
+    only = config.locations()
+    if not selected and len(only) == 1:
+        # [default] merely holds shared values, and there is just one cloud to use them for.
+        return UserConfig(
+            source, base, sections, environment, config.instance_types, default_location=only[0]
+        )
+    return config
+
+
+def direct(
+    username: str,
+    password: str,
+    host: str,
+    port: int | None = None,
+    *,
+    secure: bool = True,
+    pdisk_endpoint: str | None = None,
+    marketplace_endpoint: str | None = None,
+) -> Settings:
+    """
+    One location, ``default``, from arguments alone: no file, and of the environment only
+    ``STRATUSLAB_KEY``.
+
+    :param host: the cloud endpoint: a host name or a URL.
+    :param secure: ``False``: http where it is not a URL.
+    :raises ConfigurationError: naming the argument.
+    """
+    scheme = "https" if secure else "http"
+    where = "the driver's arguments"
+    try:
+        key = "host"
+        endpoint = endpoints.with_port(host, port) if port is not None else host
+        compute = endpoints.cloud(endpoint, scheme=scheme, local_engine=False)
+        beside = endpoints.storage_beside(endpoint, scheme=scheme)
+        key = "ex_pdisk_endpoint"
+        storage = endpoints.storage(pdisk_endpoint, scheme=scheme) if pdisk_endpoint else beside
+        key = "ex_marketplace_endpoint"
+        market = (
+            endpoints.marketplace(marketplace_endpoint)
+            if marketplace_endpoint
+            else endpoints.marketplace_beside(compute.url)
+        )
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: {key} {error}") from None
+    credentials = Password(username, password)
+    public = _environment_key()
+    return Settings(
+        location=_BASE,
+        where=where,
+        endpoint=compute.url,
+        pdisk_endpoint=storage,
+        marketplace_endpoint=market,
+        credentials=credentials,
+        storage_credentials=credentials,
+        name=_BASE,
+        public_key=public,
+    )
+
+
+# -- the file ----------------------------------------------------------------------------------
+
+
+def _load(file: str | os.PathLike[str] | IO[str] | IO[bytes] | None) -> tuple[str, str]:
+    """The name to show and the text; an absent default file is an empty ``[default]``."""
+    if file is not None and not isinstance(file, (str, os.PathLike)):
+        content = file.read()
+        source = str(getattr(file, "name", "configuration file"))
+        return source, _decoded(source, content)
+    path = default_path() if file is None else _path(os.fspath(file))
+    try:
+        return str(path), _decoded(str(path), path.read_bytes())
+    except FileNotFoundError:
+        if file is None and os.environ.get("STRATUSLAB_ENDPOINT"):
+            return "the environment", f"[{_BASE}]\n"
+        raise ConfigurationError(
+            f"{path}: there is no such configuration file; put one in place with "
+            "stratus-copy-config and edit it"
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"{path}: cannot be read: {reason}") from error
+
+
+def _decoded(source: str, content: str | bytes) -> str:
+    if isinstance(content, str):
+        return content.removeprefix("\ufeff")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError(f"{source}: line {line} is not UTF-8 text") from None
+
+
+def _parse(source: str, text: str) -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser(
+        strict=False,
+        delimiters=("=", ":"),
+        comment_prefixes=("#", ";"),
+        inline_comment_prefixes=None,
+    )
+    try:
+        parser.read_string(text)
+    # The parser's own messages, and so its exceptions, repeat lines that may hold a password.
+    except configparser.MissingSectionHeaderError as error:
+        raise ConfigurationError(
+            f"{source}: line {error.lineno} comes before any section header, such as [default]"
+        ) from None
+    except configparser.ParsingError as error:
+        line = error.errors[0][0] if error.errors else "?"
+        raise ConfigurationError(f"{source}: line {line} is not of the form key = value") from None
+    except configparser.Error as error:
+        raise ConfigurationError(f"{source}: not an INI file ({type(error).__name__})") from None
+    if not parser.has_section(_BASE):
+        raise ConfigurationError(f"{source}: there is no [default] section, which is mandatory")
+    return parser
+
+
+def _section(parser: configparser.RawConfigParser, source: str, name: str) -> dict[str, str]:
+    raw = {key: _cleaned(source, name, key, text) for key, text in parser.items(name)}
+    return {key: _interpolated(text, raw) for key, text in raw.items()}
+
+
+def _cleaned(source: str, section: str, key: str, text: str) -> str:
+    """The value without empty lines and inline comment; ``""`` stands for the empty value."""
+    text = "\n".join(line for line in text.split("\n") if line)
+    comment = re.search(r"\s;", text.partition("\n")[0])
+    if comment and key.endswith("password"):
+        # In 2014 a password was cut here without a word.
+        warnings.warn(
+            f"{source}: [{section}] {key}: what follows ' ;' is taken as part of the password; "
+            "write comments on lines of their own",
+            stacklevel=2,
+        )
+    elif comment:
+        text = text[: comment.start()].rstrip()
+    return "" if text == '""' else text
+
+
+_PERCENT = re.compile(r"%(?:(%)|\(([^()]*)\)s|)")
+_DEEPEST = 10  # references within references, as in 2014; it also ends circles
+
+
+def _interpolated(text: str, raw: Mapping[str, str], seen: tuple[str, ...] = ()) -> str:
+    """Interpolate if every ``%`` can be, otherwise leave the value as it is, whole."""
+    for match in _PERCENT.finditer(text):
+        name = match[2].lower() if match[2] is not None else None
+        if not match[1] and (name is None or name not in raw or len(seen) == _DEEPEST):
+            return text
+
+    def replacement(match: re.Match[str]) -> str:
+        if match[1]:
+            return "%"
+        name = match[2].lower()
+        return _interpolated(raw[name], raw, (*seen, name))
+
+    return _PERCENT.sub(replacement, text)
+
+
+def _instance_types(parser: configparser.RawConfigParser, source: str) -> tuple[InstanceType, ...]:
+    """The standard types, and the user's, which may replace them (config-and-cli 1.5)."""
+    types = {kind.name: kind for kind in STANDARD_TYPES}
+    if parser.has_section(_TYPES):
+        for name, text in _section(parser, source, _TYPES).items():
+            if name in parser.defaults():
+                continue
+            kind = _instance_type(name, text)
+            if kind:
+                types[name] = kind
+            else:
+                warnings.warn(
+                    f"{source}: [{_TYPES}] {name} is ignored: it must be three numbers, "
+                    "'cpus, ram, swap', with at least one CPU and 1 MiB of RAM",
+                    stacklevel=2,
+                )
+    return tuple(types.values())
+
+
+def _instance_type(name: str, text: str) -> InstanceType | None:
+    numbers = re.findall(r"[0-9]+", text)
+    if len(numbers) != 3 or any(len(number) > 9 for number in numbers):
+        return None
+    cpus, ram, swap = map(int, numbers)
+    return InstanceType(name, cpus, ram, swap) if cpus and ram else None
+
+
+# -- the environment ---------------------------------------------------------------------------
+
+_FROM_ENVIRONMENT = (
+    "endpoint",
+    "username",
+    "password",
+    "pdisk_endpoint",
+    "pdisk_protocol",
+    "pdisk_port",
+    "pdisk_username",
+    "pdisk_password",
+    "marketplace_endpoint",
+    "pem_certificate",
+    "pem_key",
+)
+
+
+def _environment() -> dict[str, str]:
+    """The options that ``STRATUSLAB_*`` variables set; an empty variable counts as unset."""
+    found = {key: os.environ.get(f"STRATUSLAB_{key.upper()}", "") for key in _FROM_ENVIRONMENT}
+    return {key: text for key, text in found.items() if text}
+
+
+def _environment_key() -> Path | None:
+    text = os.environ.get("STRATUSLAB_KEY")
+    return _path(text) if text else None
+
+
+# -- one location ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Resolver:
+    """Turns the options of one location into :class:`Settings`."""
+
+    source: str
+    location: str
+    own: Mapping[str, str]
+    options: Mapping[str, str]
+    environment: Mapping[str, str]
+
+    def settings(self) -> Settings:
+        compute = self._endpoint()
+        login = self._login(compute)
+        public, private = self._key_pair()
+        return Settings(
+            location=self.location,
+            where=f"{self.source}: [{self.location}]",
+            endpoint=compute.url,
+            pdisk_endpoint=self._storage_endpoint(),
+            marketplace_endpoint=self._marketplace(),
+            credentials=login,
+            storage_credentials=self._storage_login(login),
+            name=_unquoted(self.own.get("name", "")) or self.location,
+            country=_unquoted(self.own.get("country", "")) or "unknown",
+            public_key=public,
+            private_key=private,
+            context_method=self._choice("default_context_method", ("one", "cloud-init")),
+            ssh_port=self._number("ssh_port", 22, 65535),
+            ca_certificate=self._file("ca_certificate"),
+            verify_tls=self._verify_tls(),
+            listing_timeout=self._number("endpoint_timeout", 0, 86400) or None,
+        )
+
+    def _get(self, key: str) -> str:
+        return self.options.get(key, "")
+
+    def _error(self, key: str, problem: object) -> ConfigurationError:
+        return ConfigurationError(f"{self.source}: [{self.location}] {key} {problem}")
+
+    def _endpoint(self) -> endpoints.CloudEndpoint:
+        text = self._get("endpoint")
+        if not text:
+            return endpoints.CloudEndpoint("")
+        try:
+            return endpoints.cloud(text)
+        except ValueError as error:
+            raise self._error("endpoint", error) from None
+
+    def _storage_endpoint(self) -> str | None:
+        protocol = self._choice("pdisk_protocol", ("https", "http"))
+        port = self._number("pdisk_port", 8445, 65535)
+        explicit, beside = self._get("pdisk_endpoint"), self._get("endpoint")
+        try:
+            if explicit:
+                return endpoints.storage(explicit, scheme=protocol, port=port)
+            return endpoints.storage_beside(beside, scheme=protocol, port=port) if beside else None
+        except ValueError as error:
+            raise self._error("pdisk_endpoint" if explicit else "endpoint", error) from None
+
+    def _marketplace(self) -> str:
+        try:
+            return endpoints.marketplace(
+                self._get("marketplace_endpoint") or endpoints.PUBLIC_MARKETPLACE
+            )
+        except ValueError as error:
+            raise self._error("marketplace_endpoint", error) from None
+
+    def _login(self, compute: endpoints.CloudEndpoint) -> Credentials | None:
+        """PEM when it was configured, as the guide says (4.9.2), else a password."""
+        username = self._get("username") or compute.username
+        password = self._get("password") or compute.password
+        if self._get("pem_certificate") or self._get("pem_key"):
+            if username and password:
+                warnings.warn(
+                    f"{self.source}: [{self.location}] has a PEM certificate and a password; "
+                    "the certificate is used (User's Guide 4.9.2)",
+                    stacklevel=2,
+                )
+            return Certificate(
+                self._file("pem_certificate") or str(_path("~/.globus/usercert.pem")),
+                self._file("pem_key") or str(_path("~/.globus/userkey.pem")),
+            )
+        if username and password:
+            return Password(username, password)
+        return None if username else self._globus()
+
+    def _globus(self) -> Certificate | None:
+        """The default pair, unless a present but empty key says not to look for it."""
+        pair = {"pem_certificate": "usercert.pem", "pem_key": "userkey.pem"}
+        if any(key in self.options for key in pair):
+            return None
+        certificate, key = (_path(f"~/.globus/{name}") for name in pair.values())
+        if certificate.is_file() and key.is_file():
+            return Certificate(str(certificate), str(key))
+        return None
+
+    def _storage_login(self, login: Credentials | None) -> Credentials | None:
+        """Each half falls back to the cloud's (guide 4.7), unless that is a certificate."""
+        username, password = self._get("pdisk_username"), self._get("pdisk_password")
+        if not isinstance(login, Certificate):
+            username = username or self._get("username") or (login.username if login else "")
+            password = password or self._get("password") or (login.password if login else "")
+        return Password(username, password) if username and password else login
+
+    def _key_pair(self) -> tuple[Path | None, Path | None]:
+        """The public key, and the private one that belongs to it."""
+        chosen = _environment_key()
+        if chosen:
+            return chosen, _private_of(chosen)
+        public, private = self._file("user_public_key_file"), self._file("user_private_key_file")
+        if "user_public_key_file" in self.own and "user_private_key_file" not in self.own:
+            private = None  # [default]'s would not fit this section's public key
+        if public:
+            return Path(public), Path(private) if private else _private_of(Path(public))
+        if private:
+            return Path(f"{private}.pub"), Path(private)
+        return None, None
+
+    def _file(self, key: str) -> str | None:
+        text = self._get(key)
+        return str(_path(text)) if text else None
+
+    def _choice(self, key: str, choices: tuple[str, ...]) -> str:
+        text = self._get(key).lower() or choices[0]
+        if text not in choices:
+            raise self._error(key, f"must be one of: {', '.join(choices)}")
+        return text
+
+    def _number(self, key: str, default: int, largest: int) -> int:
+        text = self._get(key)
+        if not text:
+            return default
+        if not re.fullmatch("[0-9]{1,5}", text) or not 0 < int(text) <= largest:
+            raise self._error(key, f"must be a whole number from 1 to {largest}")
+        return int(text)
+
+    def _verify_tls(self) -> bool:
+        text = self._get("verify_tls").lower()
+        if text in ("", "true", "yes", "on", "1"):
+            return True
+        if text not in ("false", "no", "off", "0"):
+            raise self._error("verify_tls", "must be yes or no")
+        warnings.warn(
+            f"{self.source}: [{self.location}] verify_tls = no: anybody on the way can read and "
+            "change what is sent, passwords included; name a ca_certificate instead",
+            stacklevel=2,
+        )
+        return False
+
+
+def _path(text: str) -> Path:
+    return Path(os.path.expanduser(text))  # Path.expanduser() raises for an unknown ~user
+
+
+def _private_of(public: Path) -> Path:
+    return public.with_suffix("") if public.suffix == ".pub" else public
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text

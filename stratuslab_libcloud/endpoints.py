@@ -1,0 +1,174 @@
+"""
+Endpoints as users write them, and the URLs that they stand for.
+
+The rules of compute-xmlrpc 1.2, pdisk-rest 1.1 and marketplace-rest 1.1, without the faults that
+they list: ports are honoured, ``http`` at the start of a host name means nothing.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import SplitResult, unquote, urlsplit
+
+__all__ = [
+    "PUBLIC_MARKETPLACE",
+    "CloudEndpoint",
+    "cloud",
+    "is_engine",
+    "marketplace",
+    "marketplace_beside",
+    "storage",
+    "storage_beside",
+    "with_port",
+]
+
+PUBLIC_MARKETPLACE = "https://marketplace.stratuslab.eu"
+
+_PROXY_PORT = 2634
+_STORAGE_PORT = 8445
+_PROXY_PATH = "/one-proxy/xmlrpc"
+_LOCAL_ENGINE = "http://localhost:2633/RPC2"
+
+
+@dataclass(frozen=True)
+class CloudEndpoint:
+    """A compute service's URL, and the login that somebody wrote into it, if any."""
+
+    url: str
+    username: str = ""
+    password: str = ""
+
+    def __repr__(self) -> str:
+        return f"CloudEndpoint({self.url!r})"
+
+
+def cloud(text: str, *, scheme: str = "https", local_engine: bool = True) -> CloudEndpoint:
+    """
+    The compute service: a URL without the ``pswd`` or ``cert`` segment.
+
+    :param scheme: for a bare host.
+    :param local_engine: ``localhost`` alone means OpenNebula itself, on its own port
+        (compute-xmlrpc 1.5).
+    :raises ValueError: in one line that does not repeat the text, which may hold a password.
+    """
+    if local_engine and text.strip() in ("localhost", "127.0.0.1"):
+        return CloudEndpoint(_LOCAL_ENGINE)
+    bare = "://" not in text
+    parts = _split(text, scheme)
+    segments = [segment for segment in parts.path.split("/") if segment]
+    if segments[-2:-1] in (["pswd"], ["cert"]):
+        del segments[-2]
+    authority = _authority(parts, default=_PROXY_PORT if bare and not segments else None)
+    path = "/".join(segments or ["xmlrpc"])
+    return CloudEndpoint(
+        f"{parts.scheme}://{authority}/{path}",
+        unquote(parts.username or ""),
+        unquote(parts.password or ""),
+    )
+
+
+def with_port(text: str, port: int) -> str:
+    """
+    An endpoint with a port that was given apart from it.
+
+    :raises ValueError: it names another one, or the port is none.
+    """
+    if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
+        raise ValueError(f"cannot have the port {port!r}")
+    parts = _split(text, "https")
+    if parts.port not in (None, port):
+        raise ValueError(f"names port {parts.port}, but port {port} was given too")
+    if parts.port:
+        return text
+    text = text.strip()
+    scheme, separator, rest = text.rpartition("://")
+    authority, slash, path = rest.partition("/")
+    if authority.count(":") > 1 and not authority.endswith("]"):
+        authority = f"[{authority}]"  # an IPv6 address without its brackets
+    return f"{scheme}{separator}{authority}:{port}{slash}{path}"
+
+
+def is_engine(url: str) -> bool:
+    """Whether the URL is OpenNebula itself, not a proxy before it."""
+    return url.endswith("/RPC2")
+
+
+def storage(text: str, *, scheme: str = "https", port: int = _STORAGE_PORT) -> str:
+    """
+    The storage service's base URL, without ``/pswd`` or ``/cert``.
+
+    :param scheme: for a bare host (``pdisk_protocol``).
+    :param port: for a bare host (``pdisk_port``).
+    :raises ValueError: in one line.
+    """
+    parts = _split(text, scheme)
+    path = parts.path.rstrip("/")
+    path = path.removesuffix("/pswd").removesuffix("/cert").rstrip("/")
+    return f"{parts.scheme}://{_authority(parts, port if '://' not in text else None)}{path}"
+
+
+def storage_beside(text: str, *, scheme: str = "https", port: int = _STORAGE_PORT) -> str | None:
+    """
+    The storage service of a site of which only the cloud endpoint is known (guide 4.7).
+
+    :return: its base URL, or ``None`` where the endpoint is an OpenNebula engine.
+    """
+    parts = _split(text, scheme)
+    if is_engine(parts.path):
+        return None
+    bare = "://" not in text
+    if parts.port == _PROXY_PORT or (bare and not parts.path.strip("/")):
+        known = parts.port if parts.port != _PROXY_PORT else None
+        return f"{parts.scheme}://{_host(parts)}:{known or port}"
+    base = parts.path.rstrip("/").removesuffix(_PROXY_PATH) if _is_proxy(parts.path) else ""
+    return f"{parts.scheme}://{_authority(parts)}{base}/pdisk"
+
+
+def marketplace(text: str) -> str:
+    """
+    The Marketplace's base URL; ``/metadata`` comes after it.
+
+    :raises ValueError: in one line.
+    """
+    parts = _split(text, "https")
+    return f"{parts.scheme}://{_authority(parts)}{parts.path.rstrip('/')}"
+
+
+def marketplace_beside(cloud_url: str) -> str:
+    """The Marketplace of an all-in-one site of the 14.06 layout, otherwise the public one."""
+    parts = urlsplit(cloud_url)
+    if not _is_proxy(parts.path):
+        return PUBLIC_MARKETPLACE
+    return f"{parts.scheme}://{parts.netloc}{parts.path.removesuffix(_PROXY_PATH)}/marketplace"
+
+
+def _is_proxy(path: str) -> bool:
+    return path.rstrip("/").endswith(_PROXY_PATH)
+
+
+def _split(text: str, scheme: str) -> SplitResult:
+    text = text.strip()
+    if any(c.isspace() or not c.isprintable() for c in text):
+        raise ValueError("has blanks or line breaks in it")
+    if "://" not in text:
+        if text.count(":") > 1 and not text.startswith("["):
+            text = f"[{text}]"  # an IPv6 address without its brackets
+        text = f"{scheme}://{text}"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError("is neither a host name nor a URL") from None
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("must be a host name, or a URL that begins with https:// or http://")
+    if not parts.hostname or port == 0:
+        raise ValueError("names no host" if not parts.hostname else "has port 0")
+    return parts
+
+
+def _host(parts: SplitResult) -> str:
+    host = parts.hostname or ""
+    return f"[{host}]" if ":" in host else host
+
+
+def _authority(parts: SplitResult, default: int | None = None) -> str:
+    port = parts.port or default
+    return f"{_host(parts)}:{port}" if port else _host(parts)
