@@ -1,0 +1,372 @@
+"""HTTP: connections, retries, time-outs, redirects, secrets."""
+
+import io
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import libcloud
+import libcloud.security
+import pytest
+
+from stratuslab_libcloud.client import transport
+from stratuslab_libcloud.client.errors import (
+    ConfigurationError,
+    ConflictError,
+    ConnectionFailedError,
+    CredentialsError,
+    LostAnswerError,
+    MalformedAnswerError,
+    NotFoundError,
+    NotPermittedError,
+    NotSupportedError,
+    StratusLabError,
+    UnavailableError,
+)
+from stratuslab_libcloud.client.transport import TLS, Answer, Service
+from stratuslab_libcloud.config import Certificate, Password
+from tests.canned import Canned, Request
+
+OK = (200, "text/plain", b"hello")
+SECRET = 'Mark"er <&> %ü'
+
+
+def service(url: str, **options: Any) -> Service:
+    return Service(url, Password("jane", SECRET), TLS(), **{"timeout": 5.0, **options})
+
+
+def get(url_or_service: str | Service, **options: Any) -> bytes:
+    asked = service(url_or_service) if isinstance(url_or_service, str) else url_or_service
+    return asked.send("GET", "/x", Answer.body, accept="text/plain", **options)
+
+
+def post_once(asked: Service) -> bytes:
+    return asked.send(
+        "POST", "/x", Answer.body, accept="*/*", body=b"b", lost="it may exist: look for it"
+    )
+
+
+def hang_up(handler: Any, request: Request) -> None:
+    handler.hang_up()
+
+
+def truncate(handler: Any, request: Request) -> None:
+    handler.send(200, "text/plain", b"hel", {"Content-Length": "5"})
+    handler.hang_up()
+
+
+def say_nothing(handler: Any, request: Request) -> None:
+    time.sleep(3)
+    handler.close_connection = True
+
+
+def drip(handler: Any, request: Request) -> None:
+    handler.send(200, "text/plain", b"", {"Content-Length": "100000"})
+    for _ in range(200):
+        handler.wfile.write(b"x")
+        handler.wfile.flush()
+        time.sleep(0.05)
+
+
+class TestConnections:
+    def test_successive_calls_use_one(self) -> None:
+        with Canned([OK]) as server:
+            asked = service(server.url)
+            for _ in range(5):
+                assert get(asked) == b"hello"
+            assert server.connections == 1
+
+    def test_a_refusal_does_not_cost_it(self) -> None:
+        with Canned([(404, "text/html", b"x" * 1000), OK]) as server:
+            asked = service(server.url)
+            with pytest.raises(NotFoundError):
+                get(asked)
+            get(asked)
+            assert server.connections == 1
+
+    def test_simultaneous_calls_use_as_many_as_they_are(self) -> None:
+        together = threading.Barrier(4)
+
+        def wait(handler: Any, request: Request) -> None:
+            together.wait(10)
+            handler.send(*OK)
+
+        with Canned([wait]) as server:
+            asked = service(server.url)
+            for _ in range(2):
+                threads = [threading.Thread(target=get, args=(asked,)) for _ in range(4)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+            assert server.connections == 4
+
+    def test_close_closes_and_a_later_call_opens(self) -> None:
+        with Canned([OK]) as server:
+            asked = service(server.url)
+            get(asked)
+            asked.close()
+            get(asked)
+            assert server.connections == 2
+
+
+class TestRetries:
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            hang_up,
+            truncate,
+            (500, "text/plain", b"oops"),
+            (502, "text/html", b"<html>"),
+            (503, "text/plain", b""),
+            (429, "text/plain", b"", {"Retry-After": "0"}),
+        ],
+    )
+    def test_a_passing_fault_is_not_seen(self, fault: object) -> None:
+        with Canned([fault, OK]) as server:
+            assert get(server.url) == b"hello"
+            assert len(server.requests) == 2
+
+    @pytest.mark.parametrize("fault", [hang_up, truncate, (500, "text/plain", b"oops")])
+    def test_what_must_not_be_sent_twice_is_sent_once(self, fault: object) -> None:
+        with Canned([fault]) as server:
+            with pytest.raises(StratusLabError, match="it may exist: look for it"):
+                post_once(service(server.url))
+            assert len(server.requests) == 1
+
+    def test_a_lost_answer_has_a_class_of_its_own(self) -> None:
+        with Canned([hang_up]) as server, pytest.raises(LostAnswerError):
+            post_once(service(server.url))
+
+    def test_nothing_is_in_doubt_where_nothing_was_sent(self) -> None:
+        with Canned([OK]) as server:
+            pass
+        with pytest.raises(ConnectionFailedError, match="refused") as caught:
+            post_once(service(server.url))
+        assert not isinstance(caught.value, LostAnswerError)
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 409])
+    def test_a_refusal_is_final(self, status: int) -> None:
+        with Canned([(status, "text/plain", b"no")]) as server:
+            with pytest.raises(StratusLabError, match="no"):
+                get(server.url)
+            assert len(server.requests) == 1
+
+    def test_a_wait_that_is_asked_for_and_too_long_is_not_waited_for(self) -> None:
+        with Canned([(503, "text/plain", b"", {"Retry-After": "3600"})]) as server:
+            with pytest.raises(UnavailableError):
+                get(server.url)
+            assert len(server.requests) == 1
+
+    def test_an_error_tells_whether_it_was_a_retry(self) -> None:
+        with Canned([hang_up, (404, "text/plain", b"")]) as server:
+            with pytest.raises(NotFoundError) as caught:
+                get(server.url)
+            assert caught.value.retried
+
+
+class TestTimeOuts:
+    """The bound is 1 s; the guards allow five times that and more."""
+
+    @pytest.mark.parametrize("fault", [say_nothing, drip])
+    def test_they_bound_the_whole_call(self, fault: object) -> None:
+        with Canned([fault]) as server:
+            asked = service(server.url, timeout=1.0)
+            before = time.monotonic()
+            with pytest.raises(ConnectionFailedError):
+                get(asked)
+            assert time.monotonic() - before < 6
+
+    def test_a_streamed_answer_may_take_its_time(self) -> None:
+        def slowly(handler: Any, request: Request) -> None:
+            handler.send(200, "text/plain", b"", {"Content-Length": "16"})
+            for _ in range(16):
+                handler.wfile.write(b"x")
+                handler.wfile.flush()
+                time.sleep(0.1)
+
+        with Canned([slowly]) as server:
+            assert get(service(server.url, timeout=1.0), streamed=True) == b"x" * 16
+
+    def test_the_driver_works_afterwards(self) -> None:
+        with Canned([say_nothing, say_nothing, say_nothing, OK]) as server:
+            asked = service(server.url, timeout=0.6)
+            with pytest.raises(ConnectionFailedError):
+                get(asked)
+            assert get(asked) == b"hello"
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("status", "kind"),
+        [
+            (401, CredentialsError),
+            (403, NotPermittedError),
+            (404, NotFoundError),
+            (405, NotSupportedError),
+            (409, ConflictError),
+            (501, NotSupportedError),
+            (500, UnavailableError),
+        ],
+    )
+    def test_by_status(self, status: int, kind: type[StratusLabError]) -> None:
+        answer = (status, "application/json", b'{"message": "the\\nreason", "code": 1}')
+        with Canned([answer]) as server:
+            with pytest.raises(kind, match="the reason") as caught:
+                get(server.url)
+            assert str(caught.value).startswith(server.url)
+            assert caught.value.http_code == status
+
+    @pytest.mark.parametrize(
+        ("kind", "body", "said"),
+        [
+            ("application/json", b'{"message": ["a", "b"]}', "a b"),
+            ("application/json", b'{"404" : "nothing.\\n"}', "nothing."),
+            ("application/xml", b"<error>a &lt; b</error>", "a < b"),
+            ("text/plain", "grün\x1b[31m".encode(), "grün [31m"),
+            ("text/html", b"<html>noise</html>", ""),
+            ("application/json", b"{broken", ""),
+            ("application/xml", b"<broken", ""),
+        ],
+    )
+    def test_what_the_service_says(self, kind: str, body: bytes, said: str) -> None:
+        with Canned([(404, kind, body)]) as server, pytest.raises(NotFoundError) as caught:
+            get(server.url)
+        assert caught.value.value == "404 Not Found" + (f": {said}" if said else "")
+
+    def test_an_unknown_host_is_named(self) -> None:
+        with pytest.raises(ConnectionFailedError, match="no host of that name"):
+            get(service("http://nowhere.invalid", timeout=2))
+
+    def test_an_answer_without_end_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(transport, "_LARGEST_ANSWER", 2**20)
+        answer = (200, "text/plain", b"x" * 2**21)
+        with Canned([answer]) as server, pytest.raises(MalformedAnswerError, match="than 1 MiB"):
+            get(server.url)
+
+
+class TestRedirects:
+    def test_one_within_the_origin_is_followed_for_reading(self) -> None:
+        with Canned([(301, "text/html", b"moved", {"Location": "/y"}), OK]) as server:
+            assert get(server.url) == b"hello"
+            assert [request.path for request in server.requests] == ["/x", "/y"]
+
+    def test_but_only_one(self) -> None:
+        with Canned([(302, "text/html", b"", {"Location": "/x"})]) as server:
+            with pytest.raises(MalformedAnswerError, match="redirects to"):
+                get(server.url)
+            assert len(server.requests) == 2
+
+    def test_credentials_go_nowhere_else(self) -> None:
+        with Canned([OK]) as other:
+            moved = (302, "text/html", b"", {"Location": f"{other.url}/x"})
+            with Canned([moved]) as server, pytest.raises(MalformedAnswerError):
+                get(server.url)
+            assert other.requests == []
+
+    def test_see_other_after_put_is_success(self) -> None:
+        with Canned([(303, "text/html", b"", {"Location": "http://other/"})]) as server:
+            service(server.url).send("PUT", "/x", lambda answer: None, accept="*/*", body=b"")
+            assert len(server.requests) == 1
+
+
+class TestSurroundings:
+    def test_netrc_does_not_replace_the_login(self, home: Path) -> None:
+        (home / ".netrc").write_text("machine 127.0.0.1 login somebody password else\n")
+        with Canned([OK]) as server:
+            get(server.url)
+            login = server.requests[0].headers["Authorization"]
+        assert login == "Basic amFuZTpNYXJrImVyIDwmPiAlw7w="
+
+    def test_the_environments_proxy_is_not_for_loopback(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:1/")
+        with Canned([OK]) as server:
+            assert get(server.url) == b"hello"
+
+    def test_the_environments_proxy_is_for_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with Canned([OK]) as proxy:
+            monkeypatch.setenv("http_proxy", proxy.url)
+            assert get("http://far.example.org") == b"hello"
+            assert proxy.requests[0].path == "http://far.example.org/x"
+            monkeypatch.setenv("no_proxy", "example.org")
+            with pytest.raises(ConnectionFailedError):
+                get(service("http://far.example.org", timeout=2))
+            assert len(proxy.requests) == 1
+
+    def test_a_given_proxy_is_used(self) -> None:
+        with Canned([OK]) as proxy:
+            get(service("http://far.example.org", proxy_url=proxy.url))
+            assert proxy.requests[0].path == "http://far.example.org/x"
+
+    def test_cookies_are_not_kept(self) -> None:
+        with Canned([(200, "text/plain", b"", {"Set-Cookie": "a=b"})]) as server:
+            asked = service(server.url)
+            get(asked)
+            get(asked)
+            assert "Cookie" not in server.requests[1].headers
+
+
+class TestTLS:
+    def test_libclouds_own_settings_are_honoured(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        authority = tmp_path / "ca.pem"
+        authority.touch()
+        assert TLS().for_requests() == libcloud.security.CA_CERTS_PATH
+        monkeypatch.setattr(libcloud.security, "CA_CERTS_PATH", str(authority))
+        assert TLS().for_requests() == str(authority)
+        monkeypatch.setattr(libcloud.security, "VERIFY_SSL_CERT", False)
+        assert TLS().for_requests() is False
+
+    def test_a_missing_authority_file_is_named(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"/no/ca\.pem does not exist"):
+            TLS(ca_certificate="/no/ca.pem").for_requests()
+
+    @pytest.mark.parametrize(
+        ("certificate", "key", "complaint"),
+        [
+            (None, "-----BEGIN", "cannot be read"),
+            ("-----BEGIN", None, "cannot be read"),
+            ("rubbish", "-----BEGIN", "not a PEM file"),
+            ("-----BEGIN", "-----BEGIN ENCRYPTED PRIVATE KEY-----", "encrypted"),
+        ],
+    )
+    def test_bad_certificate_files_are_named_before_anything_is_sent(
+        self, tmp_path: Path, certificate: str | None, key: str | None, complaint: str
+    ) -> None:
+        paths = [tmp_path / "cert.pem", tmp_path / "key.pem"]
+        for path, text in zip(paths, (certificate, key), strict=True):
+            if text is not None:
+                path.write_text(text)
+        pair = Certificate(*map(str, paths))
+        with pytest.raises(ConfigurationError, match=complaint) as caught:
+            Service("https://h", pair, TLS(), timeout=1)
+        assert str(tmp_path) in str(caught.value)
+
+
+class TestSecrets:
+    def test_none_in_an_error_that_a_server_sends_back(self) -> None:
+        echoed = (400, "text/plain", f"you sent {SECRET}".encode())
+        with Canned([echoed]) as server, pytest.raises(StratusLabError) as caught:
+            get(server.url)
+        assert "Mark" not in str(caught.value) + repr(caught.value)
+        assert "***" in str(caught.value)
+
+    def test_none_in_the_debug_log(self) -> None:
+        log = io.StringIO()
+        libcloud.enable_debug(log)
+        try:
+            with Canned([(200, "text/plain", SECRET.encode()), OK]) as server:
+                asked = service(server.url)
+                asked.send("POST", "/x", Answer.body, accept="*/*", body=SECRET.encode())
+                get(asked, streamed=True)
+        finally:
+            libcloud.reset_debug()
+        written = log.getvalue()
+        assert "POST" in written
+        assert "200" in written
+        assert "Mark" not in written
+        assert "amFuZTpNYXJr" not in written
