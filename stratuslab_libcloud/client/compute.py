@@ -5,8 +5,9 @@ Answers of any length and documents of any generation are read; every element is
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 from xml.parsers import expat
 from xmlrpc.client import dumps
@@ -30,7 +31,9 @@ from stratuslab_libcloud.config import Certificate, Credentials, Password
 
 __all__ = ["Compute", "Disk", "Machine", "Nic"]
 
-ACTIVE, DONE = 3, 6
+T = TypeVar("T")
+
+_ACTIVE = 3
 _MINE, _ANY_ID, _NOT_DONE = -3, -1, -1
 
 _STATES = ("Init", "Pending", "Hold", "Active", "Stopped", "Suspended", "Done", "Failed")
@@ -113,13 +116,13 @@ class Machine:
     def summary(self) -> str:
         """The state in a word, as the commands show it (compute-xmlrpc 3.4)."""
         labels, number = (
-            (_ACTIVE_STATES, self.lcm_state) if self.state == ACTIVE else (_STATES, self.state)
+            (_ACTIVE_STATES, self.lcm_state) if self.state == _ACTIVE else (_STATES, self.state)
         )
         return labels[number] if 0 <= number < len(labels) else f"{self.state}/{self.lcm_state}"
 
     @property
     def running(self) -> bool:
-        return (self.state, self.lcm_state) == (ACTIVE, 3)
+        return (self.state, self.lcm_state) == (_ACTIVE, 3)
 
 
 class Compute:
@@ -160,7 +163,7 @@ class Compute:
         """
         lost = f"a node named {name!r} may have been created: look for it with list_nodes()"
         try:
-            value = self._call("one.vm.allocate", template, lost=lost)
+            value = self._send(_read_value, "one.vm.allocate", template, lost=lost)
         except ServiceError as error:
             if error.value.startswith("[one.vm.allocate]"):  # the tag of OpenNebula 5.4 and later
                 raise NotSupportedError(
@@ -174,21 +177,14 @@ class Compute:
 
     def info(self, machine_id: str) -> Machine:
         """One machine, in whatever state."""
-        document = self._call("one.vm.info", _checked(machine_id))
-        machine = _to_machine(_parsed(document))
-        if machine is None:
-            raise MalformedAnswerError("answered a VM document without an ID")
-        return machine
+        return self._send(_read_machine, "one.vm.info", _checked(machine_id))
 
     def machines(self, timeout: float | None = None) -> list[Machine]:
         """The account's machines that have not been ended."""
-        return self._service.send(
-            "POST",
-            "",
+        return self._send(
             _read_pool,
-            accept="text/xml",
-            body=self._request("one.vmpool.info", _MINE, _ANY_ID, _ANY_ID, _NOT_DONE),
-            content_type="text/xml",
+            "one.vmpool.info",
+            *(_MINE, _ANY_ID, _ANY_ID, _NOT_DONE),
             streamed=True,
             timeout=timeout,
         )
@@ -210,23 +206,30 @@ class Compute:
     def _act(self, words: tuple[str, str], machine_id: str, lost: str | None = None) -> None:
         number = _checked(machine_id)
         try:
-            self._call("one.vm.action", words[0], number, lost=lost)
+            self._send(_read_value, "one.vm.action", words[0], number, lost=lost)
         except NotSupportedError:
-            self._call("one.vm.action", words[1], number, lost=lost)
+            self._send(_read_value, "one.vm.action", words[1], number, lost=lost)
 
-    def _call(self, method: str, *arguments: str | int, lost: str | None = None) -> str:
+    def _send(
+        self,
+        read: Callable[[Answer], T],
+        method: str,
+        *arguments: str | int,
+        lost: str | None = None,
+        streamed: bool = False,
+        timeout: float | None = None,
+    ) -> T:
         return self._service.send(
             "POST",
             "",
-            _read_value,
+            read,
             accept="text/xml",
-            body=self._request(method, *arguments),
+            body=dumps((self._session, *arguments), method).encode(),
             content_type="text/xml",
             lost=lost,
+            streamed=streamed,
+            timeout=timeout,
         )
-
-    def _request(self, method: str, *arguments: str | int) -> bytes:
-        return dumps((self._session, *arguments), method).encode("utf-8")
 
 
 def _spliced(endpoint: str, way: str) -> str:
@@ -333,6 +336,13 @@ def _read_value(answer: Answer) -> str:
     return b"".join(_document(answer)).decode()
 
 
+def _read_machine(answer: Answer) -> Machine:
+    machine = _to_machine(safe_xml.parse(b"".join(_document(answer))))
+    if machine is None:
+        raise MalformedAnswerError("answered a VM document without an ID")
+    return machine
+
+
 def _read_pool(answer: Answer) -> list[Machine]:
     elements = safe_xml.stream(_document(answer), "VM", ("VM_POOL",))
     return [machine for element in elements if (machine := _to_machine(element))]
@@ -363,10 +373,6 @@ def _refusal(text: str, code: str) -> ServiceError:
 
 
 # -- VM documents ------------------------------------------------------------------------------
-
-
-def _parsed(document: str) -> etree._Element:
-    return safe_xml.parse(document.encode())
 
 
 def _to_machine(vm: etree._Element) -> Machine | None:

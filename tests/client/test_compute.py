@@ -1,0 +1,291 @@
+"""XML-RPC answers and VM documents of all generations (compute-xmlrpc 2, 5, opennebula-engines)."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from libcloud.common.types import LibcloudError
+
+from stratuslab_libcloud import safe_xml
+from stratuslab_libcloud.client.compute import Compute, _read_pool, _read_value
+from stratuslab_libcloud.client.errors import (
+    ConfigurationError,
+    ConflictError,
+    CredentialsError,
+    InvalidValueError,
+    MalformedAnswerError,
+    NotFoundError,
+    NotPermittedError,
+    NotSupportedError,
+    ServiceError,
+    StratusLabError,
+)
+from stratuslab_libcloud.client.transport import TLS, Answer, _understood
+from stratuslab_libcloud.config import Certificate, Password
+from tests.canned import Canned, pool, rpc
+
+OLD = """<VM><ID>7</ID><UNAME>jane</UNAME><NAME> web </NAME><STATE>3</STATE><LCM_STATE>3</LCM_STATE>
+<STIME>1400000000</STIME><MEMORY>1572864</MEMORY><CPU>8</CPU><TEMPLATE><CPU>1</CPU><VCPU>2</VCPU>
+<MEMORY>1536</MEMORY><DISK><DISK_ID>0</DISK_ID><SOURCE>https://m/metadata/X</SOURCE>
+<TARGET>vda</TARGET></DISK><DISK><DISK_ID>1</DISK_ID><SIZE>512</SIZE><TYPE>swap</TYPE></DISK>
+<NIC><IP>203.0.113.5</IP><NETWORK>public</NETWORK></NIC>
+<NIC><IP>10.0.0.5</IP><NETWORK>local</NETWORK></NIC></TEMPLATE><HISTORY_RECORDS>
+<HISTORY><SEQ>1</SEQ><HOSTNAME>new</HOSTNAME></HISTORY>
+<HISTORY><SEQ>0</SEQ><HOSTNAME>old</HOSTNAME></HISTORY></HISTORY_RECORDS></VM>"""
+
+MODERN = """<VM><ID>12</ID><UNAME>jane</UNAME><NAME>web</NAME><STATE>3</STATE>
+<LCM_STATE>36</LCM_STATE><STIME>1700000000</STIME><TEMPLATE><CPU>0.5</CPU><MEMORY>1536</MEMORY>
+<NIC><IP6_GLOBAL>2001:db8::1</IP6_GLOBAL></NIC></TEMPLATE><MONITORING><CPU>2.5</CPU>
+<MEMORY>42</MEMORY></MONITORING><USER_TEMPLATE><ERROR>Mon: DEPLOY: no</ERROR></USER_TEMPLATE>
+<HISTORY_RECORDS/></VM>"""
+
+
+@contextmanager
+def compute(*answers: object) -> Iterator[tuple[Compute, Canned]]:
+    with Canned(list(answers)) as server:
+        url = f"{server.url}/one-proxy/xmlrpc"
+        yield Compute(url, Password("jane", "s3cret"), TLS(), timeout=5), server
+
+
+class TestCalls:
+    def test_the_password_travels_once_through_a_proxy(self) -> None:
+        with compute(rpc(True, 0, 0)) as (asked, server):
+            assert asked.allocate("text", "n") == "0"
+        (request,) = server.requests
+        assert request.path == "/one-proxy/pswd/xmlrpc"
+        assert b"s3cret" not in request.body
+        assert b"<string>dummy:pass</string>" in request.body
+
+    def test_an_engine_gets_it_as_session(self) -> None:
+        with Canned([rpc(True, 5, 0)]) as server:
+            engine = Compute(f"{server.url}/RPC2", Password("jane", "s<3"), TLS(), timeout=5)
+            engine.kill("5")
+        assert server.requests[0].path == "/RPC2"
+        assert b"<string>jane:s&lt;3</string>" in server.requests[0].body
+
+    def test_an_engine_takes_no_certificate(self) -> None:
+        with pytest.raises(ConfigurationError, match="takes a password"):
+            Compute("http://h/RPC2", Certificate("/c", "/k"), TLS(), timeout=5)
+
+    def test_kill_falls_back_to_the_modern_word(self) -> None:
+        refused = rpc(False, '[one.vm.action] Action "finalize" is not supported', 2048, -1, -1)
+        with compute(refused, rpc(True, 0, 0)) as (asked, server):
+            asked.kill("0")
+        assert [b"terminate-hard" in request.body for request in server.requests] == [False, True]
+
+    def test_shutdown_falls_back_likewise(self) -> None:
+        refused = rpc(False, '[one.vm.action] Action "shutdown" is not supported', 2048, -1, -1)
+        with compute(refused, rpc(True, 3, 0)) as (asked, server):
+            asked.shutdown("3")
+        assert b"<string>terminate</string>" in server.requests[1].body
+
+    def test_a_retried_kill_that_finds_nothing_has_succeeded(self) -> None:
+        def hang_up(handler: Any, request: object) -> None:
+            handler.hang_up()
+
+        gone = rpc(False, "[VirtualMachineAction] Error getting virtual machine [9].", 1024)
+        with compute(hang_up, gone) as (asked, _):
+            asked.kill("9")
+        with compute(gone) as (asked, _), pytest.raises(NotFoundError):
+            asked.kill("9")
+
+    def test_a_modern_engine_cannot_be_asked_for_machines_yet(self) -> None:
+        refused = rpc(False, "[one.vm.allocate] DISK 0: Unknown disk type ", 8192, -1, -1)
+        with (
+            compute(refused) as (asked, _),
+            pytest.raises(NotSupportedError, match="not yet start"),
+        ):
+            asked.allocate("text", "n")
+
+    @pytest.mark.parametrize("bad", ["", "x", "-1", "1 2", "../1", "99999999999", None, "\uff11"])
+    def test_an_id_that_is_none_is_not_sent(self, bad: str) -> None:
+        with compute(rpc(True, 0, 0)) as (asked, server):
+            for call in (asked.info, asked.kill, asked.shutdown):
+                with pytest.raises(InvalidValueError, match="not the id"):
+                    call(bad)
+        assert server.requests == []
+
+
+class TestAnswers:
+    @pytest.mark.parametrize("further", [(), (0,), (0, -1), (0, -1, -1)])
+    def test_success_of_any_length(self, further: tuple[int, ...]) -> None:
+        with compute(rpc(True, 4, *further)) as (asked, _):
+            assert asked.allocate("text", "n") == "4"
+
+    def test_success_of_a_single_element(self) -> None:
+        with compute(rpc(True)) as (asked, _):
+            asked.kill("4")
+
+    @pytest.mark.parametrize(
+        ("text", "code", "kind"),
+        [
+            ("User couldn't be authenticated, aborting call.", 256, CredentialsError),
+            ("User [5] : Not authorized to perform USE VM [9].", 512, NotPermittedError),
+            ("Error getting virtual machine [9].", 1024, NotFoundError),
+            ("Wrong state to perform action", 2048, ConflictError),
+            ("Virtual machine action not supported", 2048, NotSupportedError),
+            ("Error allocating a new virtual machine. Parse error", 8192, ServiceError),
+            ("Wrong state to perform action", None, ConflictError),
+            ("Error getting VM [9].", None, NotFoundError),
+        ],
+    )
+    def test_failures(self, text: str, code: int | None, kind: type[StratusLabError]) -> None:
+        values = [False, text] if code is None else [False, text, code]
+        with compute(rpc(*values)) as (asked, _), pytest.raises(kind) as caught:
+            asked.info("9")
+        assert text.rstrip(".") in str(caught.value)
+
+    def test_a_fault(self) -> None:
+        body = (
+            b"<?xml version='1.0'?><methodResponse><fault><value><struct><member><name>faultCode"
+            b"</name><value><i4>-506</i4></value></member><member><name>faultString</name><value>"
+            b"Method 'x' not defined</value></member></struct></value></fault></methodResponse>"
+        )
+        with compute((200, "text/xml", body)) as (asked, _):
+            with pytest.raises(ServiceError, match="fault -506: Method 'x' not defined"):
+                asked.info("9")
+
+    @pytest.mark.parametrize(
+        ("kind", "body"),
+        [
+            ("text/html", b"<html><body>hello</body></html>"),
+            ("text/xml", b"<html/>"),
+            ("text/xml", b""),
+            ("text/xml", b"not xml"),
+            ("text/xml", rpc(True, OLD, 0)[2][:-40]),
+            ("text/xml", b"<!DOCTYPE a [<!ENTITY b 'c'>]><methodResponse/>"),
+            ("text/xml", rpc(True, "<VM><ID>1</ID>", 0)[2]),
+            ("text/xml", rpc(True, "<VM><NAME>nameless</NAME></VM>", 0)[2]),
+            ("text/xml", rpc(True, "<!DOCTYPE VM []><VM><ID>1</ID></VM>", 0)[2]),
+        ],
+    )
+    def test_what_cannot_be_read_is_malformed(self, kind: str, body: bytes) -> None:
+        with compute((200, kind, body)) as (asked, _), pytest.raises(MalformedAnswerError):
+            asked.info("1")
+
+
+class TestDocuments:
+    def test_the_stratuslab_generation(self) -> None:
+        with compute(rpc(True, OLD, 0)) as (asked, _):
+            machine = asked.info("7")
+        assert (machine.id, machine.name, machine.owner) == ("7", " web ", "jane")
+        assert (machine.summary, machine.running, machine.host) == ("Running", True, "new")
+        assert (machine.cpus, machine.memory, machine.memory_kib) == (2, 1536, 1572864)
+        assert machine.cpu_percent == 8
+        assert [(nic.ip, nic.network) for nic in machine.nics] == [
+            ("203.0.113.5", "public"),
+            ("10.0.0.5", "local"),
+        ]
+        assert [(disk.id, disk.size, disk.target) for disk in machine.disks] == [
+            ("0", None, "vda"),
+            ("1", 512, None),
+        ]
+
+    def test_the_modern_generation(self) -> None:
+        with compute(rpc(True, MODERN, 0)) as (asked, _):
+            machine = asked.info("12")
+        assert (machine.summary, machine.host, machine.error) == ("3/36", None, "Mon: DEPLOY: no")
+        assert (machine.cpu_percent, machine.memory_kib, machine.cpus) == (2.5, 42, None)
+        assert machine.nics[0].ip == "2001:db8::1"
+
+    def test_the_oldest_generation(self) -> None:
+        vm = "<VM><ID>1</ID><STATE>3</STATE><HISTORY><HOSTNAME>h</HOSTNAME></HISTORY></VM>"
+        with compute(pool(vm)) as (asked, _):
+            assert asked.machines()[0].host == "h"
+
+    @pytest.mark.parametrize(
+        "vm",
+        [
+            "<VM><ID>0</ID></VM>",
+            "<VM><ID>0</ID><NAME/><STATE/><TEMPLATE/><HISTORY_RECORDS/></VM>",
+            "<VM><ID>0</ID><STATE>x</STATE><TEMPLATE><NIC/><DISK/></TEMPLATE></VM>",
+            "<VM><ID>0</ID><MEMORY>" + "9" * 5000 + "</MEMORY><STIME>-1</STIME></VM>",
+        ],
+    )
+    def test_one_poor_machine_never_breaks_a_listing(self, vm: str) -> None:
+        with compute(pool(OLD, vm, MODERN)) as (asked, _):
+            assert [machine.id for machine in asked.machines()] == ["7", "0", "12"]
+
+    def test_an_empty_pool(self) -> None:
+        with compute(pool()) as (asked, _):
+            assert asked.machines() == []
+
+    def test_the_last_of_several_errors_counts(self) -> None:
+        errors = "".join(f"<ERROR><MESSAGE>{text}</MESSAGE></ERROR>" for text in ("one", "two"))
+        vm = f"<VM><ID>0</ID><TEMPLATE>{errors}</TEMPLATE></VM>"
+        with compute(rpc(True, vm, 0)) as (asked, _):
+            assert asked.info("0").error == "two"
+
+    def test_a_state_that_a_name_smuggled_in_is_not_believed(self) -> None:
+        vm = "<VM><ID>0</ID><NAME>x</NAME><STATE>6</STATE><NAME>y</NAME><STATE>1</STATE></VM>"
+        with compute(rpc(True, vm, 0)) as (asked, _):
+            assert asked.info("0").state == 1
+
+    def test_a_context_key_named_like_a_machine_is_none(self) -> None:
+        vm = "<VM><ID>0</ID><TEMPLATE><CONTEXT><VM>9</VM></CONTEXT><VCPU>2</VCPU></TEMPLATE></VM>"
+        with compute(pool(vm)) as (asked, _):
+            (machine,) = asked.machines()
+        assert (machine.id, machine.cpus) == ("0", 2)
+
+    def test_a_large_pool_is_read_whole(self) -> None:
+        padding = "<X>" + "y" * 1000 + "</X>"
+        vms = [f"<VM><ID>{n}</ID><TEMPLATE>{padding}</TEMPLATE></VM>" for n in range(12000)]
+        with compute(pool(*vms)) as (asked, _):  # 12 MB in one text node
+            assert [machine.id for machine in asked.machines()] == [str(n) for n in range(12000)]
+
+
+def answer(body: bytes, kind: str = "text/xml") -> Answer:
+    return Answer(200, {"Content-Type": kind}, iter([body[:7], body[7:]]))
+
+
+def read(reader: Callable[[Answer], object], body: bytes) -> None:
+    """Whatever comes: a result or a LibcloudError."""
+    try:
+        _understood(reader, answer(body))
+    except LibcloudError as error:
+        assert "\n" not in str(error)
+
+
+@given(st.binary())
+def test_arbitrary_bytes_as_answer(body: bytes) -> None:
+    read(_read_value, body)
+    read(_read_pool, body)
+
+
+TAGS = (
+    *("VM", "ID", "NAME", "STATE", "LCM_STATE", "TEMPLATE", "NIC", "IP", "DISK", "SIZE", "ERROR"),
+    *("MESSAGE", "HISTORY", "SEQ", "CPU", "HISTORY_RECORDS", "MEMORY", "STIME", "USER_TEMPLATE"),
+    *("MONITORING", "HOSTNAME"),
+)
+XML = st.recursive(
+    st.text(st.characters(exclude_categories=("C",), exclude_characters="<&]"), max_size=9),
+    lambda inner: st.tuples(
+        st.sampled_from(TAGS),
+        st.lists(inner, max_size=4).map("".join),
+    ).map(lambda pair: f"<{pair[0]}>{pair[1]}</{pair[0]}>"),
+    max_leaves=12,
+)
+
+
+@given(st.lists(XML, max_size=4))
+def test_documents_of_any_shape(children: list[str]) -> None:
+    vm = f"<VM><ID>3</ID>{''.join(children)}</VM>"
+    machines = _read_pool(answer(pool(vm)[2]))
+    assert [machine.id for machine in machines] == ["3"]
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=50))
+def test_text_in_an_answer_is_read_as_it_was_written(text: str) -> None:
+    text = "".join(c for c in text if c.isprintable() or c == "\n")
+    assert _read_value(answer(rpc(True, text, 0)[2])) == text
+
+
+def test_a_doctype_is_refused_before_its_entities_are_read() -> None:
+    bomb = b"<!DOCTYPE a [<!ENTITY b 'x'><!ENTITY c '&b;&b;'>]><VM_POOL a='&c;'/>"
+    with pytest.raises(safe_xml.UnsafeXMLError, match="DOCTYPE"):
+        safe_xml.parse(bomb)
+    with pytest.raises(safe_xml.UnsafeXMLError, match="DOCTYPE"):
+        list(safe_xml.stream([bomb[:20], bomb[20:]], "VM", ("VM_POOL",)))

@@ -1,0 +1,206 @@
+"""Image listings and entries, JSON and XML (marketplace-rest 2, 3)."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from libcloud.common.types import LibcloudError
+
+from stratuslab_libcloud import metadata
+from stratuslab_libcloud.client import marketplace
+from stratuslab_libcloud.client.errors import (
+    InvalidValueError,
+    MalformedAnswerError,
+    NotFoundError,
+    ServiceError,
+)
+from stratuslab_libcloud.client.marketplace import Marketplace
+from stratuslab_libcloud.client.transport import TLS, Answer, _understood
+from stratuslab_libcloud.metadata import Entry
+from tests.canned import Canned
+
+ONE = metadata.identifier("880152820b3480250f6f744efba2fbad087622d9")
+TWO = metadata.identifier("b4b17e9314097aea19492c714c8af8ee23ddf3c1")
+DECLARATION = b'<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
+SAMPLES = Path(__file__).parents[3] / "shared" / "reference" / "samples"
+
+
+def entry(
+    identifier: str, who: str = "ada@example.org", when: str = "2025-03-01", **more: str
+) -> Entry:
+    return Entry(identifier, endorser=who, endorsed=f"{when}T10:00:00Z", **more)  # type: ignore[arg-type]
+
+
+def xml(*entries: Entry, declared: bool = False) -> tuple[int, str, bytes]:
+    stored = [metadata.write_entry(item) for item in entries]
+    if not declared:
+        stored = [document.removeprefix(DECLARATION) for document in stored]
+    body = DECLARATION + b"<metadata>" + b"\n".join(stored) + b"</metadata>"
+    return 200, "application/xml; charset=UTF-8", body
+
+
+def rows(
+    *entries: list[object], message: str = "no metadata matching query found"
+) -> tuple[int, str, bytes]:
+    document = {"sEcho": 0, "iTotalRecords": 9, "rMsg": message, "aaData": list(entries)}
+    return 200, "application/json", json.dumps(document).encode()
+
+
+def row(identifier: str, **more: str) -> list[object]:
+    names = (
+        *("os", "version", "arch", "email", "kind"),
+        *("created", "identifier", "location", "description", "title"),
+    )
+    return ["", *({"identifier": identifier, **more}.get(name, "null") for name in names)]
+
+
+@contextmanager
+def market(*answers: object) -> Iterator[tuple[Marketplace, Canned]]:
+    with Canned(list(answers)) as server:
+        yield Marketplace(server.url, TLS(), timeout=5), server
+
+
+class TestListing:
+    def test_it_asks_once_for_json_rather_than_xml(self) -> None:
+        with market(rows()) as (asked, server):
+            assert asked.images() == []
+        (request,) = server.requests
+        assert request.path == "/metadata"
+        assert request.headers["Accept"] == "application/json, application/xml;q=0.5"
+        assert "Authorization" not in request.headers
+
+    def test_json_rows(self) -> None:
+        listed = rows(
+            row(ONE, os="Debian", email="a@b", created="2025", title="T", location="https://x")
+        )
+        with market(listed) as (asked, _):
+            ((image,),) = asked.images()
+        assert image == Entry(
+            ONE, os="Debian", endorser="a@b", endorsed="2025", title="T", locations=("https://x",)
+        )
+        assert image.description is None  # the string "null"
+
+    def test_xml_entries(self) -> None:
+        with market(xml(entry(ONE, title="é < &"), entry(TWO))) as (asked, _):
+            assert [found[0].identifier for found in asked.images()] == [ONE, TWO]
+
+    def test_one_image_per_identifier_the_newest_endorsement_first(self) -> None:
+        old, new = entry(ONE, "b@x", "2024-01-01"), entry(ONE, "a@x", "2025-01-01")
+        with market(xml(old, entry(TWO), new)) as (asked, _):
+            found = asked.images()
+        assert [[item.endorser for item in image] for image in found] == [
+            ["a@x", "b@x"],
+            ["ada@example.org"],
+        ]
+
+    def test_not_found_is_an_empty_listing(self) -> None:
+        with market((404, "application/xml", b"<error>nothing</error>")) as (asked, _):
+            assert asked.images() == []
+
+    def test_stray_declarations_are_survived(self) -> None:
+        with market(xml(entry(ONE), entry(TWO), declared=True)) as (asked, _):
+            assert len(asked.images()) == 2
+
+    def test_an_error_in_the_message_is_an_error(self) -> None:
+        with market(rows(message="ERROR: no such column")) as (asked, _):
+            with pytest.raises(ServiceError, match="no such column"):
+                asked.images()
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            (200, "text/html", b"<html>"),
+            (200, "application/xml", b"<html/>"),
+            (200, "application/xml", b"<metadata>"),
+            (200, "application/xml", b"<!DOCTYPE metadata []><metadata/>"),
+            (200, "application/json", b"[]"),
+            (200, "application/json", b"{"),
+            rows(["", "too", "short"]),
+        ],
+    )
+    def test_what_cannot_be_read_is_malformed(self, answer: object) -> None:
+        with market(answer) as (asked, _), pytest.raises(MalformedAnswerError):
+            asked.images()
+
+    def test_an_entry_without_end_is_refused(self) -> None:
+        body = b"<metadata>" + b"<a/>" * 2**20
+        with market((200, "application/xml", body)) as (asked, _):
+            with pytest.raises(MalformedAnswerError, match="1 MiB"):
+                asked.images()
+
+    def test_many_small_entries_are_not_one_large(self) -> None:
+        many = [entry(ONE, f"{n}@x", description="x" * 1000) for n in range(3000)]
+        with market(xml(*many)) as (asked, _):
+            ((*endorsements,),) = asked.images()
+        assert len(endorsements) == 3000
+
+
+class TestEntry:
+    def test_the_newest_of_several_endorsements(self) -> None:
+        old, new = entry(ONE, "b@x", "2024-01-01", format="raw"), entry(ONE, format="qcow2")
+        with market(xml(old, new)) as (asked, server):
+            assert [item.format for item in asked.get(ONE)] == ["qcow2", "raw"]
+        assert server.requests[0].path == f"/metadata/{ONE}"
+
+    def test_it_is_remembered_for_starting_machines(self) -> None:
+        with market(xml(entry(ONE))) as (asked, server):
+            assert asked.newest(ONE) == asked.newest(ONE)
+            assert len(server.requests) == 1
+            asked.get(ONE)
+            assert len(server.requests) == 2
+
+    def test_a_single_entry_without_container(self) -> None:
+        body = metadata.write_entry(entry(ONE))
+        with market((200, "application/rdf+xml", body)) as (asked, _):
+            assert asked.newest(ONE).identifier == ONE
+
+    def test_unknown_is_not_found(self) -> None:
+        for answer in ((404, "application/xml", b"<error>n</error>"), xml(entry(TWO))):
+            with market(answer) as (asked, _):
+                with pytest.raises(NotFoundError, match=f"no current image {ONE}"):
+                    asked.get(ONE)
+
+    @pytest.mark.parametrize("bad", ["", "short", "../" + "x" * 24, "x" * 27 + "/y", None])
+    def test_an_identifier_that_is_none_is_not_sent(self, bad: str) -> None:
+        with market(xml()) as (asked, server):
+            for call in (asked.get, asked.newest, asked.url):
+                with pytest.raises(InvalidValueError, match="not the identifier"):
+                    call(bad)
+        assert server.requests == []
+
+    @pytest.mark.skipif(
+        not SAMPLES.is_dir(), reason="the genuine samples are not part of the project"
+    )
+    def test_genuine_entries(self) -> None:
+        body = (SAMPLES / "valid-two-locations.xml").read_bytes()
+        with market((200, "application/rdf+xml", body)) as (asked, _):
+            found = asked.newest("BEE8-MMAw-Lk_IgsEExAy3d9R8h")
+        assert found.locations == ("http://www.example.org/1234", "http://www.example2.org/5678")
+        assert found.endorser == "jane.tester@example.org"
+
+
+@given(st.binary(), st.sampled_from(["application/json", "application/xml", "text/html", ""]))
+def test_any_answer_is_a_listing_or_a_libcloud_error(body: bytes, kind: str) -> None:
+    try:
+        _understood(
+            marketplace._read_listing,
+            Answer(200, {"Content-Type": kind}, iter([body[:5], body[5:]])),
+        )
+    except LibcloudError as error:
+        assert "\n" not in str(error)
+
+
+@given(st.lists(st.integers(1, 60), max_size=40))
+def test_a_listing_is_read_however_it_is_cut(cuts: list[int]) -> None:
+    body = xml(entry(ONE, title="<?x"), entry(TWO), declared=True)[2]
+    pieces, start = [], 0
+    for cut in cuts:
+        pieces.append(body[start : start + cut])
+        start += cut
+    pieces.append(body[start:])
+    answer = Answer(200, {"Content-Type": "application/xml"}, iter(pieces))
+    assert [item.identifier for item in marketplace._read_xml(answer)] == [ONE, TWO]

@@ -1,0 +1,180 @@
+"""Persistent disks: tolerant reading, one request each (pdisk-rest 1.8, 4.4)."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from libcloud.common.types import LibcloudError
+
+from stratuslab_libcloud.client import storage
+from stratuslab_libcloud.client.errors import (
+    ConflictError,
+    InvalidValueError,
+    LostAnswerError,
+    MalformedAnswerError,
+    NotFoundError,
+)
+from stratuslab_libcloud.client.storage import Disk, Storage
+from stratuslab_libcloud.client.transport import TLS, Answer, _understood
+from stratuslab_libcloud.config import Password
+from tests.canned import Canned
+
+UUID = "7a031320-9d3b-492f-9a97-3c5bd0ba786b"
+
+
+def js(document: object, status: int = 200) -> tuple[int, str, bytes]:
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return status, "application/json; charset=UTF-8", body
+
+
+@contextmanager
+def disks(*answers: object) -> Iterator[tuple[Storage, Canned]]:
+    with Canned(list(answers)) as server:
+        login = Password("maria", "s3cret")
+        yield Storage(f"{server.url}/pdisk", login, TLS(), timeout=5), server
+
+
+def listed(**item: object) -> Disk:
+    with disks(js([{"uuid": UUID, **item}])) as (asked, _):
+        return asked.disks()[0]
+
+
+class TestReading:
+    def test_the_current_generation(self) -> None:
+        disk = listed(tag="survey 2014", count="1", owner="maria", identifier="", size="1,024")
+        assert disk == Disk(UUID, "survey 2014", 1024, owner="maria", users=1)
+
+    def test_the_first_generation(self) -> None:
+        disk = listed(users=0, visibility="private", created="2011/07/20 16:37:10", size=5)
+        assert (disk.users, disk.visibility, disk.size) == (0, "private", 5)
+        assert disk.created == "2011/07/20 16:37:10"
+
+    def test_visibility_is_lower_case(self) -> None:
+        assert listed(visibility="PUBLIC").visibility == "public"
+
+    @pytest.mark.parametrize("size", ["10,737,418,240", "10 737 418 240", 10 * 2**30])
+    def test_large_sizes_are_bytes(self, size: object) -> None:
+        assert listed(size=size).size == 10
+
+    def test_what_is_not_told_is_unknown(self) -> None:
+        assert listed() == Disk(UUID, "", None)
+
+    def test_unescaped_backslashes_are_survived(self) -> None:
+        body = f'[{{"uuid": "{UUID}", "owner": "CN=Silva\\, Maria"}}]'.encode()
+        with disks(js(body)) as (asked, _):
+            assert asked.disks()[0].owner == "CN=Silva\\, Maria"
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            (200, "text/html", b"<html>"),
+            js({"disks": []}),
+            js([1]),
+            js([{"tag": "no uuid"}]),
+            js(b'[{"uuid":'),
+            js(b"[" * 100000),
+        ],
+    )
+    def test_what_cannot_be_read_is_malformed(self, answer: object) -> None:
+        with disks(answer) as (asked, _), pytest.raises(MalformedAnswerError):
+            asked.disks()
+
+
+class TestRequests:
+    @pytest.mark.parametrize("status", [200, 201])
+    def test_create(self, status: int) -> None:
+        with disks(js({"uuid": UUID}, status)) as (asked, server):
+            assert asked.create(20, "données & co", "public") == UUID
+        (request,) = server.requests
+        assert (request.method, request.path) == ("POST", "/pdisk/pswd/disks/")
+        assert parse_qs(request.body.decode()) == {
+            "size": ["20"],
+            "tag": ["données & co"],
+            "visibility": ["public"],
+        }
+
+    def test_mount_reads_the_device_from_the_answer(self) -> None:
+        answer = js({"node": "h", "vm_id": "24", "target": "vdz", "uuid": [UUID]})
+        with disks(answer) as (asked, server):
+            assert asked.mount(UUID, "24", "h").device == "vdz"
+        assert server.requests[0].path == f"/pdisk/pswd/disks/{UUID}/mounts/"
+
+    def test_unmount_of_a_static_disk_is_not_called_done(self) -> None:
+        with disks(js({"target": "static"})) as (asked, server):
+            with pytest.raises(ConflictError, match="not been hot-plugged"):
+                asked.unmount(UUID, "24")
+        assert server.requests[0].path == f"/pdisk/pswd/disks/{UUID}/mounts/{UUID}_24"
+
+    def test_a_retried_delete_that_finds_nothing_has_succeeded(self) -> None:
+        def hang_up(handler: Any, request: object) -> None:
+            handler.hang_up()
+
+        gone = js({"message": "gone", "code": 404}, 404)
+        with disks(hang_up, gone) as (asked, _):
+            asked.delete(UUID)
+        with disks(hang_up, gone) as (asked, _):
+            asked.unmount(UUID, "1")
+        with disks(gone) as (asked, _), pytest.raises(NotFoundError):
+            asked.delete(UUID)
+
+    def test_a_lost_creation_says_how_to_find_out(self) -> None:
+        def hang_up(handler: Any, request: object) -> None:
+            handler.hang_up()
+
+        with disks(hang_up) as (asked, server):
+            with pytest.raises(LostAnswerError, match="a disk tagged 't' may have been created"):
+                asked.create(1, "t")
+            assert len(server.requests) == 1
+
+    @pytest.mark.parametrize("size", [0, -1, 1025, 2000, True, 1.5, "5", None])
+    def test_a_bad_size_is_not_sent(self, size: Any) -> None:
+        with disks(js({})) as (asked, server):
+            with pytest.raises(InvalidValueError, match="from 1 to 1024"):
+                asked.create(size, "t")
+        assert server.requests == []
+
+    @pytest.mark.parametrize("uuid", ["", "../disks", UUID.upper(), UUID + "/x", None, 7])
+    def test_a_bad_uuid_is_not_sent(self, uuid: Any) -> None:
+        with disks(js({})) as (asked, server):
+            for call in (asked.get, asked.delete, asked.mounts, asked.uri):
+                with pytest.raises(InvalidValueError, match="UUID"):
+                    call(uuid)
+        assert server.requests == []
+
+    def test_bad_properties_are_not_sent(self) -> None:
+        with disks(js({})) as (asked, server):
+            for options in ({"tag": "x" * 41}, {"visibility": "secret"}, {}, {"tag": "\ud800"}):
+                with pytest.raises(InvalidValueError):
+                    asked.update(UUID, **options)
+        assert server.requests == []
+
+
+READERS = (storage._read_disks, storage._read_mounts, storage._object)
+
+
+@given(
+    st.binary()
+    | st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(
+                st.sampled_from(["uuid", "size", "count", "tag", "vmId", "device", "visibility"]),
+                inner,
+                max_size=5,
+            )
+        ),
+        max_leaves=12,
+    ).map(lambda document: json.dumps(document).encode())
+)
+def test_any_answer_is_disks_or_a_libcloud_error(body: bytes) -> None:
+    for reader in READERS:
+        try:
+            _understood(reader, Answer(200, {"Content-Type": "application/json"}, iter([body])))
+        except LibcloudError as error:
+            assert "\n" not in str(error)
