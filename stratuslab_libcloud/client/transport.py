@@ -418,7 +418,7 @@ def _pause(error: StratusLabError, attempt: int) -> float | None:
 
 def _refusal(status: int, reason: str, text: str, retry_after: str | None) -> ServiceError:
     kind = _BY_STATUS.get(status, UnavailableError if status >= 500 else ServiceError)
-    said = f"{status} {reason}".strip() + (f": {text}" if text else "")
+    said = f"{text.strip()} (HTTP {status})" if text.strip() else f"HTTP {status} {reason}".strip()
     error = kind(said + _ADVICE.get(status, ""), http_code=status)
     if isinstance(error, UnavailableError) and retry_after and retry_after.isdecimal():
         error.retry_after = float(retry_after[:9])

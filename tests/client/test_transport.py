@@ -233,7 +233,7 @@ class TestErrors:
     def test_what_the_service_says(self, kind: str, body: bytes, said: str) -> None:
         with Canned([(404, kind, body)]) as server, pytest.raises(NotFoundError) as caught:
             get(server.url)
-        assert caught.value.value == "404 Not Found" + (f": {said}" if said else "")
+        assert caught.value.value == (f"{said} (HTTP 404)" if said else "HTTP 404 Not Found")
 
     def test_an_unknown_host_is_named(self) -> None:
         with pytest.raises(ConnectionFailedError, match="no host of that name"):

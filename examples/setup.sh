@@ -1,0 +1,28 @@
+# Shell functions for demo.sh and tests/run.sh: what is missing on a Debian or Ubuntu machine.
+
+# need PACKAGE...: install Debian packages, as root or with sudo.
+need() {
+    if ! command -v apt-get >/dev/null; then
+        echo "Please install what Debian calls: $*" >&2
+        exit 1
+    fi
+    as_root=
+    if [ "$(id -u)" -ne 0 ]; then
+        as_root=sudo
+        if ! command -v sudo >/dev/null || [ ! -t 0 ]; then
+            echo "Please run, as root: apt-get update && apt-get install -y $*" >&2
+            exit 1
+        fi
+    fi
+    echo "+ $as_root apt-get update && $as_root apt-get install -y --no-install-recommends $*"
+    $as_root apt-get -qq update
+    DEBIAN_FRONTEND=noninteractive $as_root apt-get -qq install -y --no-install-recommends "$@"
+}
+
+# virtual_environment DIR: make one, or leave a working one as it is.
+virtual_environment() {
+    "$1/bin/python" -c 'import pip' 2>/dev/null && return
+    command -v python3 >/dev/null || need python3
+    python3 -c 'import ensurepip' 2>/dev/null || need python3-venv
+    python3 -m venv --clear "$1"
+}

@@ -1,0 +1,95 @@
+"""``stratus-sandbox demo``: chapter 9 of the User's Guide, told while it happens."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["walk"]
+
+
+def walk(config_path: Path) -> None:
+    """
+    Use every function of guide 9.1.4 on the site of a configuration file; end what was made.
+
+    :param config_path: of a sandbox; its machines may be simulated.
+    """
+    from libcloud.compute.providers import get_driver
+
+    import stratuslab_libcloud
+
+    _chapter("9.1.2 Configuring: the sandbox wrote the file that you would edit", config_path)
+    stratuslab_libcloud.register()
+    _chapter("9.1.3 Using the driver, as any other of Libcloud's")
+    _show("driver = get_driver('stratuslab')(stratuslab_user_config=path)")
+    driver = get_driver("stratuslab")(  # type: ignore[arg-type] # a name is what it takes
+        stratuslab_user_config=config_path
+    )
+    try:
+        _look(driver)
+        node = _start(driver)
+        try:
+            _store(driver, node)
+            _chapter("deploy_node: not shown, as simulated machines run nothing to log in to")
+        finally:
+            _chapter("destroy_node: terminate a virtual machine")
+            _show("driver.destroy_node(node)", driver.destroy_node(node))
+        _show("driver.list_nodes()", driver.list_nodes())
+    finally:
+        driver.ex_close()
+
+
+def _look(driver: Any) -> None:
+    _chapter("list_locations: the sections of the configuration file")
+    _show("driver.list_locations()", *driver.list_locations())
+    _chapter("list_sizes: the standard machine instance types")
+    _show(
+        "driver.list_sizes()",
+        *(f"{s.id:10} {s.extra['cpus']} CPU {s.ram:5} MiB" for s in driver.list_sizes()),
+    )
+    _chapter("list_images: all valid images in the Marketplace")
+    _show("driver.list_images()", *(f"{i.id}  {i.name}" for i in driver.list_images()))
+
+
+def _start(driver: Any) -> Any:
+    _chapter("create_node: start a virtual machine")
+    _show("node = driver.create_node(name='demo', size=m1_small, image=images[0])")
+    size = next(size for size in driver.list_sizes() if size.id == "m1.small")
+    node = driver.create_node(name="demo", size=size, image=driver.list_images()[0])
+    _show("node.state, node.public_ips", f"{node.state}, {', '.join(node.public_ips)}")
+    _chapter("list_nodes: active virtual machines")
+    _show("driver.wait_until_running([node])")
+    driver.wait_until_running([node], wait_period=0.5)
+    _show(
+        "driver.list_nodes()",
+        *(f"{n.id}  {n.name}  {n.state}  {', '.join(n.public_ips)}" for n in driver.list_nodes()),
+    )
+    return node
+
+
+def _store(driver: Any, node: Any) -> None:
+    _chapter("create_volume: a persistent disk of 5 GiB")
+    _show("volume = driver.create_volume(5, 'myprivate-disk')")
+    volume = driver.create_volume(5, "myprivate-disk")
+    try:
+        _chapter("attach_volume, while the machine runs")
+        _show("driver.attach_volume(node, volume)", driver.attach_volume(node, volume))
+        _show("volume.extra['device']", volume.extra["device"])
+        _show("driver.list_volumes()", *(f"{v.id}  {v.name}  {v.state}" for v in driver.list_volumes()))
+        _chapter("detach_volume")
+        _show("driver.detach_volume(volume)", driver.detach_volume(volume))
+    finally:
+        _chapter("destroy_volume")
+        _show("driver.destroy_volume(volume)", driver.destroy_volume(volume))
+
+
+def _chapter(title: str, *details: object) -> None:
+    click.secho(f"\n{title}", bold=True)
+    for detail in details:
+        click.echo(f"    {detail}")
+
+
+def _show(code: str, *results: object) -> None:
+    click.echo(f"  >>> {code}")
+    for result in results:
+        click.echo(f"      {result}")
