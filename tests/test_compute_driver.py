@@ -362,8 +362,8 @@ class TestNodes:
             site.driver.reboot_node(site.node())
 
 
-def context(site: Site) -> dict[str, str]:
-    """The context of the first node, as the server tells it."""
+def context(site: Site, node_id: int = 0) -> dict[str, str]:
+    """The context of a node, as the server tells it."""
     import xmlrpc.client
 
     from lxml import etree
@@ -371,7 +371,7 @@ def context(site: Site) -> dict[str, str]:
     ((username, password),) = site.sandbox.users.items()
     url = site.sandbox.url.replace("//", f"//{username}:{password}@") + "/one-proxy/pswd/xmlrpc"
     with xmlrpc.client.ServerProxy(url) as proxy:
-        document = proxy.one.vm.info("x", 0)[1]  # type: ignore[index, misc, union-attr]
+        document = proxy.one.vm.info("x", node_id)[1]  # type: ignore[index, misc, union-attr]
     found = etree.fromstring(str(document)).find("TEMPLATE/CONTEXT")
     assert found is not None
     return {child.tag: child.text or "" for child in found}

@@ -1,0 +1,108 @@
+import threading
+import time
+
+import pytest
+
+from stratuslab_libcloud.sandbox.machines import Machine, Phase
+from stratuslab_libcloud.sandbox.machines.simulated import Simulated
+from stratuslab_libcloud.sandbox.template import Template
+
+EMPTY = Template([])
+LIFE = [Phase.PROLOG, Phase.BOOT, Phase.RUNNING]
+
+
+class Book:
+    """What was reported, and when there is no more."""
+
+    def __init__(self, refuse=()):
+        self.lines = []
+        self.refuse = refuse
+        self.last = threading.Event()
+
+    def __call__(self, machine_id, *phases, error=""):
+        if any(phase in self.refuse for phase in phases):
+            return False
+        self.lines += [(machine_id, phase, error) for phase in phases]
+        if phases[-1] in (Phase.RUNNING, Phase.DONE, Phase.FAILED):
+            self.last.set()
+        return True
+
+    def phases(self, machine_id=1):
+        return [phase for machine, phase, _ in self.lines if machine == machine_id]
+
+
+@pytest.mark.parametrize("boot_seconds", [0, 0.15])
+@pytest.mark.parametrize(
+    ("entered", "followed"),
+    [
+        (Phase.PENDING, LIFE),
+        (Phase.BOOT, [Phase.RUNNING]),
+        (Phase.SHUTDOWN, [Phase.EPILOG, Phase.DONE]),
+        (Phase.CLEANUP, [Phase.DONE]),
+        (Phase.FAILURE, [Phase.FAILED]),
+    ],
+)
+def test_a_machine_goes_on_from_any_phase(boot_seconds, entered, followed):
+    book = Book()
+    machines = Simulated(book, boot_seconds)
+    machines.enter(Machine(1, entered, EMPTY))
+    assert book.last.wait(30)
+    machines.close(keep=False)
+    assert book.phases() == followed
+
+
+def test_without_boot_seconds_nothing_is_left_for_later():
+    book, before = Book(), threading.active_count()
+    machines = Simulated(book, 0)
+    machines.enter(Machine(1, Phase.PENDING, EMPTY))
+    assert book.phases() == LIFE
+    assert threading.active_count() == before
+    machines.close(keep=False)
+
+
+def test_a_report_that_comes_too_late_ends_the_story():
+    book = Book(refuse=[Phase.BOOT])
+    machines = Simulated(book, 0.03)
+    machines.enter(Machine(1, Phase.PENDING, EMPTY))
+    machines.enter(Machine(2, Phase.BOOT, EMPTY))
+    machines.enter(Machine(3, Phase.FAILURE, EMPTY))
+    end = time.monotonic() + 30
+    while len(book.lines) < 3 and time.monotonic() < end:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    machines.close(keep=False)
+    assert book.phases(1) == [Phase.PROLOG]
+
+
+def test_closing_waits_for_the_thread_and_forgets_what_was_planned():
+    book, before = Book(), threading.active_count()
+    machines = Simulated(book, 60)
+    machines.enter(Machine(1, Phase.PENDING, EMPTY))
+    machines.close(keep=True)
+    assert threading.active_count() == before
+    assert book.lines == []
+
+
+def test_a_machine_fails_with_a_reason():
+    book = Book()
+    machines = Simulated(book, 0)
+    assert machines.fail(1, "no")
+    assert book.lines[-2:] == [(1, Phase.FAILURE, "no"), (1, Phase.FAILED, "")]
+    assert not Simulated(Book(refuse=[Phase.FAILURE]), 0).fail(1, "no")
+
+
+def test_a_report_that_breaks_does_not_stop_the_others(caplog):
+    book = Book()
+
+    def report(machine_id, *phases, error=""):
+        if machine_id == 1:
+            raise OSError("disk full")
+        return book(machine_id, *phases, error=error)
+
+    machines = Simulated(report, 0.03)
+    for number in (1, 2):
+        machines.enter(Machine(number, Phase.BOOT, EMPTY))
+    assert book.last.wait(30)
+    machines.close(keep=False)
+    assert book.phases(2) == [Phase.RUNNING]
+    assert "machine 1 could not enter RUNNING" in caplog.text

@@ -1,0 +1,329 @@
+import base64
+import contextlib
+import datetime
+import http.client
+import socket
+import ssl
+import threading
+import time
+
+import pytest
+import requests
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from stratuslab_libcloud.sandbox import Sandbox
+
+from .conftest import USERS, Caller
+
+REALM = 'Basic realm="StratusLab Password Realm"'
+SUBJECT = "CN=jane,OU=Users,O=StratusLab Sandbox"
+
+
+def basic(text):
+    return {"Authorization": b"Basic " + base64.b64encode(text.encode())}
+
+
+@pytest.fixture(scope="module")
+def secure():
+    """A site that speaks TLS; only looked at."""
+    with Sandbox(users=USERS, tls=True) as site:
+        yield site
+
+
+def tls_client(site, certificate=None):
+    context = ssl.create_default_context(cafile=site.dir / "ca.pem")
+    if certificate:
+        context.load_cert_chain(certificate)
+    return context
+
+
+def get(site, path, certificate=None, host="127.0.0.1"):
+    connection = http.client.HTTPSConnection(
+        host, site.port, context=tls_client(site, certificate), timeout=30
+    )
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+# -- passwords
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        basic("jane:wrong"),
+        basic("jane:"),
+        basic("jane"),
+        basic("nobody:s3cret:with colon"),
+        basic("CN=jane:"),
+        {"Authorization": "Basic %%%"},
+        {"Authorization": "Bearer s3cret:with colon"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/pdisk/pswd/disks", "/one-proxy/pswd/xmlrpc", "/pswd/none"])
+def test_without_the_right_password_there_is_a_challenge(site, headers, path):
+    answer = Caller(site, None).request("POST", path, headers=headers, data={"size": 1})
+    assert (answer.status_code, answer.reason.title()) == (401, "Unauthorized")
+    assert answer.headers["WWW-Authenticate"] == REALM
+    assert answer.headers["Content-Length"] == "0"
+
+
+def test_names_and_passwords_are_utf_8_and_passwords_may_have_colons(site, jane, joerg):
+    for caller in (jane, joerg, jane):  # the second time from what was verified before
+        assert caller.disks("GET").status_code == 200
+    assert Caller(site, ("jane", "grün")).disks("GET").status_code == 401
+
+
+def test_passwords_are_stored_as_hashes_only(site, jane):
+    jane.disks("GET")
+    for path in site.dir.glob("sandbox.db*"):
+        content = path.read_bytes()
+        assert b"s3cret" not in content
+        assert "grün".encode() not in content
+
+
+def test_a_refused_body_is_read_so_that_the_connection_can_be_used_again(site):
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
+    with contextlib.closing(connection):
+        ports = set()
+        for headers, status in (({}, 401), (basic("jane:s3cret:with colon"), 404)):
+            connection.request(
+                "PUT", "/pdisk/pswd/disks/x", body=b"tag=" + b"x" * 300_000, headers=headers
+            )
+            ports.add(connection.sock.getsockname()[1])
+            answer = connection.getresponse()
+            assert answer.status == status
+            answer.read()
+    assert len(ports) == 1
+
+
+# -- paths
+
+
+def test_both_layouts_and_any_number_of_slashes_lead_to_the_same_site(jane):
+    disk = jane.disk()
+    for path in ("/pdisk/pswd/disks", "/pswd/disks", "//pdisk//pswd///disks//"):
+        assert [found["uuid"] for found in jane.request("GET", path).json()] == [disk]
+    call = "<methodCall><methodName>x</methodName></methodCall>"
+    for path in ("/one-proxy/pswd/xmlrpc", "/pswd/xmlrpc", "//one-proxy//pswd/xmlrpc"):
+        assert b"not defined" in jane.request("POST", path, data=call).content
+    for path in ("/marketplace/metadata", "/metadata", "//marketplace/metadata/"):
+        assert jane.request("GET", path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/xmlrpc", "/one-proxy/xmlrpc", "/pdisk", "/pdisk/disks", "/marketplace", "/x/pswd"],
+)
+def test_outside_of_the_layouts_there_is_nothing(jane, path):
+    assert jane.request("POST", path).status_code == 404
+
+
+def test_a_quoted_slash_does_not_separate(jane):
+    answer = jane.disks("GET", "/a%2Fmounts")
+    assert answer.json()["message"] == "disk (a/mounts) does not exist"
+
+
+def test_each_request_is_told_to_who_wants_to_know():
+    seen = []
+    with Sandbox(users=USERS, on_request=seen.append) as site, requests.Session() as session:
+        session.trust_env = False
+        session.auth = ("jane", USERS["jane"])
+        for _ in range(2):
+            session.get(f"{site.url}/pdisk/pswd/disks?x=1")
+        Caller(site, None).request("HEAD", "/nowhere")
+        assert [(s.method, s.path, s.status) for s in seen] == [
+            ("GET", "/pdisk/pswd/disks", 200),
+            ("GET", "/pdisk/pswd/disks", 200),
+            ("HEAD", "/nowhere", 404),
+        ]
+        assert seen[0].peer == seen[1].peer != seen[2].peer
+
+
+def test_a_body_or_head_that_is_too_large_is_refused(site):
+    for line, status in (
+        (b"Content-Length: 99999999", b"413"),
+        (b"X: " + b"x" * 100_000, b"413"),
+    ):
+        with socket.create_connection(("127.0.0.1", site.port), timeout=30) as client:
+            client.sendall(b"POST /pswd/xmlrpc HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n\r\n")
+            assert client.recv(100).split()[1] == status
+
+
+# -- those who say nothing
+
+
+def crowd(stack, connect, number):
+    return [stack.enter_context(connect()) for _ in range(number)]
+
+
+def test_many_silent_connections_do_not_keep_others_waiting(site, jane):
+    with contextlib.ExitStack() as stack:
+        address = ("127.0.0.1", site.port)
+        crowd(stack, lambda: socket.create_connection(address), 100)
+        threads = threading.active_count()
+        begun = time.monotonic()
+        assert jane.disks("GET").status_code == 200
+        assert time.monotonic() - begun < 10
+        assert threading.active_count() == threads
+
+
+def test_silent_tls_connections_do_not_keep_others_waiting(secure):
+    address = ("127.0.0.1", secure.port)
+    client = tls_client(secure)
+
+    def shaken():
+        return client.wrap_socket(socket.create_connection(address), server_hostname="localhost")
+
+    with contextlib.ExitStack() as stack:
+        crowd(stack, lambda: socket.create_connection(address), 50)
+        talkative = crowd(stack, shaken, 50)
+        for half in crowd(stack, lambda: socket.create_connection(address), 8):
+            half.sendall(b"\x16\x03\x01\x02\x00\x01")  # the beginning of a handshake
+        begun = time.monotonic()
+        assert get(secure, "/marketplace/metadata")[0] == 200
+        assert time.monotonic() - begun < 10
+        for connection in talkative:
+            connection.sendall(b"HEAD /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+        for connection in talkative:
+            assert connection.recv(1000).startswith(b"HTTP/1.1 404")
+
+
+def test_above_the_limit_silent_connections_are_closed_and_talk_goes_on(site, jane, monkeypatch):
+    monkeypatch.setattr("stratuslab_libcloud.sandbox.server.Server.keep_alive_conn_limit", 5)
+    with contextlib.ExitStack() as stack:
+        clients = crowd(stack, lambda: socket.create_connection(("127.0.0.1", site.port)), 9)
+        for client in clients[5:]:
+            client.settimeout(30)
+            assert client.recv(1) == b""
+        clients[0].sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert clients[0].recv(100).startswith(b"HTTP/1.1 404")
+
+
+# -- TLS
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_the_certificate_is_good_for_every_name_of_this_machine(secure, host):
+    assert get(secure, "/marketplace/metadata", host=host)[0] == 200
+
+
+def test_a_client_that_does_not_know_the_ca_does_not_come_in(secure):
+    with (
+        pytest.raises(ssl.SSLCertVerificationError),
+        socket.create_connection(("127.0.0.1", secure.port)) as plain,
+    ):
+        ssl.create_default_context().wrap_socket(plain, server_hostname="localhost")
+
+
+def test_tls_1_2_is_enough(secure):
+    context = tls_client(secure)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with (
+        socket.create_connection(("127.0.0.1", secure.port)) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as client,
+    ):
+        client.sendall(b"HEAD /metadata HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_plain_http_on_the_tls_port_is_a_bad_request(secure):
+    connection = http.client.HTTPConnection("127.0.0.1", secure.port, timeout=30)
+    with contextlib.closing(connection):
+        connection.request("GET", "/metadata")
+        assert connection.getresponse().status == 400
+
+
+def test_a_user_certificate_opens_the_cert_door(secure):
+    user = secure.dir / "user-jane.pem"
+    assert user.stat().st_mode & 0o777 == 0o600
+    assert get(secure, "/pdisk/cert/disks", user) == (200, "[]")
+    assert get(secure, "/cert/disks", user)[0] == 200
+
+
+def test_the_owner_is_the_subject_as_rfc_2253_writes_it(tmp_path):
+    with Sandbox(tmp_path, users=USERS, tls=True) as site:
+        user = tmp_path / "user-jane.pem"
+        options = {"verify": str(tmp_path / "ca.pem"), "cert": str(user)}
+        someone = Caller(site, None)
+        answer = someone.request("POST", "/pdisk/cert/disks", data={"size": 1}, **options)
+        assert answer.status_code == 201
+        (disk,) = someone.request("GET", "/pdisk/cert/disks", **options).json()
+        assert disk["owner"] == SUBJECT
+        jane = Caller(site, ("jane", USERS["jane"]))
+        assert jane.disks("GET", verify=options["verify"]).json() == []
+
+
+def test_without_a_certificate_that_is_known_the_cert_door_is_shut(secure):
+    server = next(secure.dir.glob("server-*.pem"))  # of the same CA, but no account's
+    for certificate in (None, server):
+        for path in ("/pdisk/cert/disks", "/one-proxy/cert/xmlrpc"):
+            assert get(secure, path, certificate)[0] == 403
+
+
+def test_a_certificate_is_no_password_and_a_password_no_certificate(secure, site, jane):
+    user = secure.dir / "user-jane.pem"
+    assert get(secure, "/pdisk/pswd/disks", user)[0] == 401
+    assert jane.request("GET", "/pdisk/cert/disks").status_code == 403
+
+
+def test_another_cas_certificate_fails_the_handshake(secure, tmp_path):
+    path = tmp_path / "other.pem"
+    other = trustme.CA().issue_cert(
+        "x@y", common_name="jane", organization_name="StratusLab Sandbox"
+    )
+    path.write_bytes(other.private_key_and_cert_chain_pem.bytes())
+    with pytest.raises((ssl.SSLError, ConnectionError, http.client.RemoteDisconnected)):
+        get(secure, "/pdisk/cert/disks", path)
+
+
+def proxy_certificate(user, name):
+    """A grid proxy (RFC 3820) that this user's certificate signed, in one file with its chain."""
+    pem = user.read_bytes()
+    signer = x509.load_pem_x509_certificate(pem)
+    signing_key = serialization.load_pem_private_key(pem, None)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = [*signer.subject, x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]
+    inherit_all = bytes.fromhex("300c300a06082b06010505071501")
+    proxy_info = x509.UnrecognizedExtension(
+        x509.ObjectIdentifier("1.3.6.1.5.5.7.1.14"), inherit_all
+    )
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name(subject))
+        .issuer_name(signer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=12))
+        .add_extension(proxy_info, critical=True)
+        .sign(signing_key, hashes.SHA256())
+    )
+    return (
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+        + signer.public_bytes(serialization.Encoding.PEM)
+    )
+
+
+def test_a_proxy_certificate_is_its_signers(secure, tmp_path):
+    path = tmp_path / "proxy.pem"
+    path.write_bytes(proxy_certificate(secure.dir / "user-jane.pem", "918273645"))
+    assert get(secure, "/pdisk/cert/disks", path) == (200, "[]")
+
+
+def test_a_limited_proxy_is_nobodys(secure, tmp_path):
+    path = tmp_path / "proxy.pem"
+    path.write_bytes(proxy_certificate(secure.dir / "user-jane.pem", "limited proxy"))
+    assert get(secure, "/pdisk/cert/disks", path)[0] == 403
