@@ -17,7 +17,7 @@ from libcloud.compute.types import DeploymentError
 
 import stratuslab_libcloud
 
-SCRIPT = "#!/bin/sh\necho \"Hello from $(uname -n)\"\n"
+SCRIPT = '#!/bin/sh\necho "Hello from $(uname -n)"\n'
 
 
 def main(config: str | None) -> int:

@@ -72,11 +72,12 @@ _BY_STATE = {
 
 
 class StratusLabNode(Node):
-    """A node whose ``uuid`` tells locations apart: VM ids are small numbers of each cloud."""
+    """A node whose ``uuid`` tells clouds apart: VM ids are small numbers of each."""
 
     def get_uuid(self) -> str:
-        """:return: a hash of driver, location and id."""
-        name = f"{self.driver.type}:{self.extra.get('location')}:{self.id}"
+        """:return: a hash of driver, location, endpoint and id."""
+        where = f"{self.extra.get('location')}:{self.extra.get('endpoint')}"
+        name = f"{self.driver.type}:{where}:{self.id}"
         return hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -244,8 +245,8 @@ class StratusLabNodeDriver(NodeDriver):
         """
         The nodes of all locations, which are asked at the same time; one request each.
 
-        ``extra`` has ``location`` (id), ``host``, ``vm_state`` and ``lcm_state`` (numbers),
-        ``cpu_percent`` (of one core), ``memory_kib``, ``disks`` (dictionaries with ``id``,
+        ``extra`` has ``location`` (id), ``endpoint``, ``host``, ``vm_state`` and ``lcm_state``
+        (numbers), ``cpu_percent`` (of one core), ``memory_kib``, ``disks`` (dictionaries with ``id``,
         ``target``, ``source``, ``size`` in MiB, ``type``), ``owner``, ``error`` (the cloud's text,
         or ``None``) and, when it is not 22, ``ssh_port``.
 
@@ -822,7 +823,11 @@ class StratusLabNodeDriver(NodeDriver):
         extra: dict[str, Any] = dict.fromkeys(
             ("host", "owner", "vm_state", "lcm_state", "cpu_percent", "memory_kib", "error")
         )
-        extra |= {"location": site.settings.location, "disks": []}
+        extra |= {
+            "location": site.settings.location,
+            "endpoint": site.settings.endpoint,
+            "disks": [],
+        }
         if site.settings.ssh_port != 22:
             extra["ssh_port"] = site.settings.ssh_port
         return StratusLabNode(

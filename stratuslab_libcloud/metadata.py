@@ -86,9 +86,10 @@ _ISSUER = _clark("slreq:issuer")
 _LOCATION = _clark("slterms:location")
 _INBOUND_PORT = _clark("slterms:inbound-port")
 _DEPRECATED = _clark("slterms:deprecated")
-_LISTS = {_LOCATION, _INBOUND_PORT, _DEPRECATED}
-_TEXTS = {_clark("dcterms:identifier"): "identifier"} | {
-    tag: name for tag, name in ((_clark(e), f) for e, f in _ELEMENTS.items()) if tag not in _LISTS
+_TEXTS = {
+    _clark(element): name
+    for element, name in {"dcterms:identifier": "identifier", **_ELEMENTS}.items()
+    if name not in {"locations", "inbound_ports", "deprecated"}
 }
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{27}")
@@ -253,7 +254,7 @@ def read_entry(rdf: etree._Element) -> Entry:
 
 def _text(element: etree._Element) -> str | None:
     text = element.text
-    return None if text is None or text.isspace() else text
+    return text if text and not text.isspace() else None
 
 
 def _texts(element: etree._Element | None) -> dict[str, str]:

@@ -258,7 +258,7 @@ class TestNodes:
         )
         assert abs(node.created_at.timestamp() - time.time()) < 600
         assert set(node.extra) == {
-            *("location", "host", "owner", "vm_state", "lcm_state", "cpu_percent"),
+            *("location", "endpoint", "host", "owner", "vm_state", "lcm_state", "cpu_percent"),
             *("memory_kib", "disks", "error"),
         }
         assert (node.extra["location"], node.extra["vm_state"]) == ("sandbox", 3)

@@ -22,9 +22,8 @@ def walk(config_path: Path) -> None:
     stratuslab_libcloud.register()
     _chapter("9.1.3 Using the driver, as any other of Libcloud's")
     _show("driver = get_driver('stratuslab')(stratuslab_user_config=path)")
-    driver = get_driver("stratuslab")(  # type: ignore[arg-type] # a name is what it takes
-        stratuslab_user_config=config_path
-    )
+    driver_class: Any = get_driver("stratuslab")
+    driver = driver_class(stratuslab_user_config=config_path)
     try:
         _look(driver)
         node = _start(driver)
@@ -41,7 +40,10 @@ def walk(config_path: Path) -> None:
 
 def _look(driver: Any) -> None:
     _chapter("list_locations: the sections of the configuration file")
-    _show("driver.list_locations()", *driver.list_locations())
+    _show(
+        "driver.list_locations()",
+        *(f"{place.id}: {place.name}, {place.country}" for place in driver.list_locations()),
+    )
     _chapter("list_sizes: the standard machine instance types")
     _show(
         "driver.list_sizes()",
@@ -75,7 +77,10 @@ def _store(driver: Any, node: Any) -> None:
         _chapter("attach_volume, while the machine runs")
         _show("driver.attach_volume(node, volume)", driver.attach_volume(node, volume))
         _show("volume.extra['device']", volume.extra["device"])
-        _show("driver.list_volumes()", *(f"{v.id}  {v.name}  {v.state}" for v in driver.list_volumes()))
+        _show(
+            "driver.list_volumes()",
+            *(f"{v.id}  {v.name}  {v.state}" for v in driver.list_volumes()),
+        )
         _chapter("detach_volume")
         _show("driver.detach_volume(volume)", driver.detach_volume(volume))
     finally:

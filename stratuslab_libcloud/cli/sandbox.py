@@ -1,0 +1,138 @@
+"""``stratus-sandbox``: a StratusLab site on this machine, from the command line."""
+
+import pathlib
+import signal
+import threading
+import types
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from stratuslab_libcloud.sandbox import Sandbox
+
+__all__ = ["main", "make_sandbox"]
+
+DEFAULT_DIR = pathlib.Path("~/.stratuslab/sandbox")
+DEFAULT_PORT = 8445
+EXTRA = {"cheroot", "cryptography", "trustme", "werkzeug"}
+
+
+def make_sandbox(**options: object) -> "Sandbox":
+    """
+    A sandbox made with these options, not started.
+
+    :raises click.ClickException: it cannot be, or what it needs is not installed. One line.
+    """
+    try:
+        from stratuslab_libcloud.sandbox import Sandbox, SandboxError
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in EXTRA:
+            raise
+        raise click.ClickException(
+            "the sandbox needs more packages: pip install 'stratuslab-libcloud-drivers[sandbox]'"
+        ) from None
+    try:
+        return Sandbox(**options)  # type: ignore[arg-type]
+    except SandboxError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _users(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> object:
+    """``NAME:PASSWORD`` options as a mapping; None without any."""
+    users = {}
+    for value in values:
+        name, colon, password = value.partition(":")
+        if not (name and colon and password):
+            raise click.BadParameter("must be NAME:PASSWORD")
+        users[name] = password
+    return users or None
+
+
+@click.group()
+def main() -> None:
+    """A StratusLab site that runs on this machine."""
+
+
+@main.command()
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=pathlib.Path),
+    default=DEFAULT_DIR,
+    show_default=True,
+    help="Where all its state is kept.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="Port to listen on; 0 for any.",
+)
+@click.option("--tls", is_flag=True, help="Speak HTTPS, with a throw-away CA.")
+@click.option(
+    "--user", "users", multiple=True, metavar="NAME:PASSWORD", callback=_users, help="An account."
+)
+@click.option(
+    "--machines",
+    type=click.Choice(["auto", "qemu", "simulated"]),
+    default="auto",
+    show_default=True,
+    help="What machines run on.",
+)
+@click.option(
+    "--boot-seconds",
+    type=click.FloatRange(0, 86400),
+    default=0.0,
+    show_default=True,
+    help="How long a simulated machine boots.",
+)
+@click.option("--keep-machines", is_flag=True, help="Do not end the machines on exit.")
+def up(directory: pathlib.Path, machines: str, **options: object) -> None:
+    """Serve until Ctrl-C or SIGTERM."""
+    sandbox = make_sandbox(dir=directory, machines=machines, **options)
+    received: list[int] = []
+    told = threading.Event()
+
+    def stop(number: int, _frame: types.FrameType | None) -> None:
+        received.append(number)
+        told.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    try:
+        with sandbox:
+            if machines == "auto":
+                click.echo("machines are simulated: they boot, but run nothing", err=True)
+            if not received:
+                where = f"configuration {sandbox.config_path}"
+                click.echo(f"ready: {sandbox.url}, {where}")
+            told.wait()
+    except Exception as error:
+        raise click.ClickException(" ".join(str(error).split())) from error
+    raise SystemExit(130 if received[0] == signal.SIGINT else 0)
+
+
+@main.command()
+@click.option(
+    "--machines",
+    type=click.Choice(["auto", "qemu", "simulated"]),
+    default="auto",
+    show_default=True,
+    help="What machines run on.",
+)
+def demo(machines: str) -> None:
+    """Tell chapter 9 of the User's Guide on a throw-away site."""
+    sandbox = make_sandbox(machines=machines, boot_seconds=2)
+
+    from stratuslab_libcloud.cli.demo import walk
+
+    try:
+        with sandbox:
+            walk(sandbox.config_path)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except Exception as error:
+        raise click.ClickException(" ".join(str(error).split())) from error

@@ -1,0 +1,115 @@
+"""What the README and the examples show is what happens."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
+from stratuslab_libcloud.sandbox import Sandbox
+from tests.sshd import MISSING, Sshd, free_port
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=120)
+
+
+def command(name: str) -> Path:
+    """Where an installed command is, beside the Python that runs."""
+    return Path(sys.executable).with_name(name)
+
+
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_the_quick_start_runs_from_top_to_bottom(home: Path) -> None:
+    with Sandbox() as sandbox:
+        (home / ".stratuslab").mkdir()
+        shutil.copy(sandbox.config_path, home / ".stratuslab" / "stratuslab-user.cfg")
+        ran = run(sys.executable, "-c", "\n".join(blocks("python")))
+        driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
+        assert driver.list_nodes() == driver.list_volumes() == []
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert re.fullmatch(r"\['127\.[0-9.]+'\]\n/dev/vd[a-z]\n", ran.stdout)
+
+
+def test_the_commands_that_it_names_are_there() -> None:
+    for name in re.findall(r"\bstratus-[a-z]+(?:-[a-z]+)*\b", README):
+        assert command(name).is_file(), name
+
+
+def test_the_scripts_that_it_names_are_there() -> None:
+    for line in "".join(blocks("sh")).splitlines():
+        assert (ROOT / line.removeprefix("sh ")).is_file()
+
+
+def test_the_demo_tells_chapter_9_and_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    ran = subprocess.run(
+        [command("stratus-sandbox"), "demo", "--machines", "simulated"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    guide = "list_images list_locations list_sizes create_node deploy_node destroy_node list_nodes "
+    guide += "create_volume destroy_volume attach_volume detach_volume list_volumes"
+    assert [name for name in guide.split() if name not in ran.stdout] == []
+    assert os.listdir(folder) == []
+
+
+def test_several_clouds_are_treated_alike() -> None:
+    with Sandbox() as one, Sandbox() as two:
+        paths = [str(sandbox.config_path) for sandbox in (one, two)]
+        ran = run(sys.executable, str(ROOT / "examples" / "multi_cloud.py"), *paths)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert "3 different nodes were started" in ran.stdout
+        assert ran.stdout.count("1 node(s)") == 2
+        for path in paths:
+            assert StratusLabNodeDriver(stratuslab_user_config=path).list_nodes() == []
+
+
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+def test_a_script_is_deployed_on_a_node_with_a_disk(tmp_path: Path) -> None:
+    with Sandbox(tmp_path / "site") as sandbox:
+        driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
+        scout = driver.create_node("scout", driver.list_sizes()[0], driver.list_images()[0])
+        driver.destroy_node(scout)
+        address = scout.public_ips[0]
+        sshd = Sshd(tmp_path, address, free_port(address))
+        if sshd.username != "root":
+            pytest.skip("the example logs in as root, and this sshd serves its own user only")
+        sshd.authorized_keys.write_text((sandbox.dir / "id_ed25519.pub").read_text())
+        text = sandbox.config_path.read_text()
+        config = tmp_path / "with-port.cfg"
+        config.write_text(text.replace("[sandbox]", f"[sandbox]\nssh_port = {sshd.port}"))
+        with sshd:
+            ran = run(sys.executable, str(ROOT / "examples" / "node_with_disk.py"), str(config))
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert "Hello from" in ran.stdout
+        assert driver.list_nodes() == driver.list_volumes() == []
+
+
+def test_a_failing_deployment_is_cleaned_up(tmp_path: Path) -> None:
+    with Sandbox(tmp_path / "site", boot_seconds=3600) as sandbox:
+        timer = threading.Timer(3, sandbox.fail, (0, "the disk is full"))
+        timer.start()
+        example = ROOT / "examples" / "node_with_disk.py"
+        ran = run(sys.executable, str(example), str(sandbox.config_path))
+        timer.join()
+        assert ran.returncode == 1
+        assert "the disk is full" in ran.stderr
+        driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
+        assert driver.list_nodes() == driver.list_volumes() == []

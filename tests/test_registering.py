@@ -1,0 +1,87 @@
+"""The ways to Libcloud (guide 9.1.3, design section 2), each in a process of its own."""
+
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stratuslab_libcloud.sandbox import Sandbox
+
+GUIDE = """\
+from libcloud.compute.providers import set_driver
+
+set_driver('STRATUSLAB',
+           'stratuslab.libcloud.compute_driver',
+           'StratusLabNodeDriver')
+
+# Obtain an instance of the StratusLab driver.
+from libcloud.compute.types import Provider
+from libcloud.compute.providers import get_driver
+StratusLabDriver = get_driver('stratuslab')
+driver = StratusLabDriver('default')
+
+# Use the Libcloud methods to find, create and control nodes.
+nodes = driver.list_nodes()
+"""
+
+OURS = GUIDE.replace("'STRATUSLAB'", "'stratuslab'").replace(
+    "stratuslab.libcloud.", "stratuslab_libcloud."
+)
+
+REGISTER = """\
+import stratuslab_libcloud
+from libcloud.compute.providers import DRIVERS, get_driver
+assert not any('stratuslab' in str(name).lower() for name in DRIVERS)
+stratuslab_libcloud.register()
+stratuslab_libcloud.register()
+nodes = get_driver('STRATUSLAB')('default').list_nodes()
+"""
+
+AFTER_THE_GUIDE = GUIDE + (
+    "import stratuslab_libcloud\n"
+    "stratuslab_libcloud.register()\n"
+    "from libcloud.compute.providers import DRIVERS\n"
+    "assert sum('stratuslab' in str(name).lower() for name in DRIVERS) == 1\n"
+)
+
+
+@pytest.mark.parametrize("snippet", [GUIDE, OURS, REGISTER, AFTER_THE_GUIDE])
+def test_each_way_works(snippet: str, home: Path, tmp_path: Path) -> None:
+    with Sandbox() as sandbox:
+        (home / ".stratuslab").mkdir()
+        shutil.copy(sandbox.config_path, home / ".stratuslab" / "stratuslab-user.cfg")
+        ran = subprocess.run(
+            [sys.executable, "-c", f"{snippet}\nprint(nodes)"],
+            cwd=tmp_path,  # not the source tree: what is installed is what is tested
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "[]\n", "")
+
+
+def test_the_snippet_is_the_guides() -> None:
+    """With the line break undone that the guide's page needs."""
+    guide = Path(__file__).parents[2] / "shared" / "reference" / "users-guide-13.05.txt"
+    if not guide.exists():
+        pytest.skip("the User's Guide is not part of the project")
+    blocks = re.findall(r"^```\n(.*?)^```", guide.read_text(), re.MULTILINE | re.DOTALL)
+    found = [block for block in blocks if "set_driver" in block or "get_driver" in block]
+    assert "\n".join(found).replace("control\nnodes", "control nodes") == GUIDE
+
+
+def test_this_is_the_install_that_was_to_be_tested() -> None:
+    """tox says which: a wheel or an editable install."""
+    meant = os.environ.get("INSTALLED_AS")
+    if meant is None:
+        pytest.skip("not run by tox")
+    dist = importlib.metadata.distribution("stratuslab-libcloud-drivers")
+    origin = json.loads(dist.read_text("direct_url.json") or "{}")
+    editable = origin.get("dir_info", {}).get("editable", False)
+    assert ("editable" if editable else "wheel") == meant
