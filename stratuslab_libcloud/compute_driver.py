@@ -246,9 +246,9 @@ class StratusLabNodeDriver(NodeDriver):
         The nodes of all locations, which are asked at the same time; one request each.
 
         ``extra`` has ``location`` (id), ``endpoint``, ``host``, ``vm_state`` and ``lcm_state``
-        (numbers), ``cpu_percent`` (of one core), ``memory_kib``, ``disks`` (dictionaries with ``id``,
-        ``target``, ``source``, ``size`` in MiB, ``type``), ``owner``, ``error`` (the cloud's text,
-        or ``None``) and, when it is not 22, ``ssh_port``.
+        (numbers), ``cpu_percent`` (of one core), ``memory_kib``, ``owner``, ``disks`` (dictionaries
+        with ``id``, ``target``, ``source``, ``size`` in MiB, ``type``), ``error`` (the cloud's
+        text, or ``None``) and, when it is not 22, ``ssh_port``.
 
         :raises PartialListError: some locations failed; has what the others answered.
         :rtype: ``list`` of :class:`.Node`

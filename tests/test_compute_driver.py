@@ -1,14 +1,17 @@
 """The driver against a running sandbox: guide 9.1.4, function by function."""
 
+import contextlib
 import io
 import ipaddress
 import json
+import socket
 import threading
 import time
 import unittest
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -778,6 +781,122 @@ class TestDirect:
         image = NodeImage("7a031320-9d3b-492f-9a97-3c5bd0ba786b", "disk", driver)
         with pytest.raises(ConfigurationError, match=r"/no/key\.pub"):
             driver.create_node("n", driver.list_sizes()[0], image)
+
+
+class TestTLS:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def secure(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+        with Sandbox(tmp_path_factory.mktemp("tls") / "site", tls=True) as sandbox:
+            yield sandbox
+
+    @pytest.mark.parametrize("location", ["sandbox", "certificate"])
+    def test_by_password_and_by_certificate(self, secure: Sandbox, location: str) -> None:
+        driver = StratusLabNodeDriver(location, stratuslab_user_config=secure.config_path)
+        assert secure.url.startswith("https:")
+        node = driver.create_node("n", driver.list_sizes()[0], driver.list_images()[0])
+        volume = driver.create_volume(1, "v")
+        assert driver.attach_volume(node, volume)
+        assert [found.uuid for found in driver.ex_list_nodes()] == [node.uuid]
+        assert ("CN=" in node.extra["owner"] or "CN%3D" in node.extra["owner"]) == (
+            location == "certificate"
+        )
+        assert driver.detach_volume(volume)
+        assert driver.destroy_volume(volume)
+        assert driver.destroy_node(node)
+        driver.ex_close()
+
+    def test_the_two_accounts_are_two_locations(self, secure: Sandbox) -> None:
+        driver = StratusLabNodeDriver(stratuslab_user_config=secure.config_path)
+        assert [place.id for place in driver.list_locations()] == ["sandbox", "certificate"]
+        assert driver.list_nodes() == driver.list_volumes() == []
+        driver.ex_close()
+
+    def without_authority(self, secure: Sandbox, more: str = "") -> StratusLabNodeDriver:
+        lines = secure.config_path.read_text().replace("[sandbox]", f"[sandbox]\n{more}")
+        kept = [line for line in lines.splitlines() if not line.startswith("ca_certificate")]
+        return StratusLabNodeDriver(stratuslab_user_config=io.StringIO("\n".join(kept)))
+
+    def test_an_unknown_authority_is_not_trusted(self, secure: Sandbox) -> None:
+        driver = self.without_authority(secure)
+        for call in (driver.ex_list_nodes, driver.list_images):
+            with pytest.raises(ConnectionFailedError, match=r"not trusted.*ca_certificate"):
+                call()
+        image = NodeImage("7a031320-9d3b-492f-9a97-3c5bd0ba786b", "disk", driver)
+        with pytest.raises(ConnectionFailedError) as caught:
+            driver.create_node("n", driver.list_sizes()[0], image, auth=KEY)
+        assert not isinstance(caught.value, LostAnswerError)
+
+    def test_another_host_name_is_not_trusted(self, secure: Sandbox) -> None:
+        text = secure.config_path.read_text().replace("127.0.0.1", "127.0.0.2")
+        driver = StratusLabNodeDriver(stratuslab_user_config=io.StringIO(text))
+        # The sandbox listens on 127.0.0.1 only: a relay brings the other name to it.
+        with relay("127.0.0.2", secure.port), pytest.raises(ConnectionFailedError) as caught:
+            driver.ex_list_nodes()
+        assert "not trusted" in str(caught.value) or "another host" in str(caught.value)
+
+    @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+    def test_verification_can_be_switched_off_with_a_warning(self, secure: Sandbox) -> None:
+        driver = self.without_authority(secure, "verify_tls = no")
+        with pytest.warns(UserWarning, match="verify_tls = no"):
+            assert driver.ex_list_nodes() == []
+        driver.ex_close()
+
+    def test_libclouds_authority_file_is_used(
+        self, secure: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import libcloud.security
+
+        monkeypatch.setattr(libcloud.security, "CA_CERTS_PATH", str(secure.dir / "ca.pem"))
+        driver = self.without_authority(secure)
+        assert driver.ex_list_nodes() == []
+        driver.ex_close()
+
+    def test_a_certificate_of_somebody_else_is_refused(
+        self, secure: Sandbox, tmp_path: Path
+    ) -> None:
+        with Sandbox(tmp_path / "other", tls=True) as other:
+            (foreign,) = other.dir.glob("user-*.pem")
+            (own,) = secure.dir.glob("user-*.pem")
+            text = secure.config_path.read_text().replace(str(own), str(foreign))
+            driver = StratusLabNodeDriver("certificate", stratuslab_user_config=io.StringIO(text))
+            with pytest.raises(StratusLabError) as caught:
+                driver.ex_list_nodes()
+        assert "\n" not in str(caught.value)
+
+    def test_a_missing_certificate_file_is_named(self, secure: Sandbox) -> None:
+        (own,) = secure.dir.glob("user-*.pem")
+        text = secure.config_path.read_text().replace(str(own), "/no/cert.pem")
+        driver = StratusLabNodeDriver("certificate", stratuslab_user_config=io.StringIO(text))
+        with pytest.raises(ConfigurationError, match=r"/no/cert\.pem cannot be read"):
+            driver.ex_list_nodes()
+
+
+@contextmanager
+def relay(address: str, port: int) -> Iterator[None]:
+    """Bring connections to another loopback address to the same port of 127.0.0.1."""
+
+    def carry(here: socket.socket, there: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := here.recv(65536):
+                there.sendall(data)
+        with contextlib.suppress(OSError):
+            there.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection(("127.0.0.1", port))
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=carry, args=pair, daemon=True).start()
+
+    listener = socket.create_server((address, port))
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield
+    finally:
+        listener.close()
 
 
 class TestStates:
