@@ -34,7 +34,6 @@ from libcloud.utils.networking import is_valid_ip_address
 
 from stratuslab_libcloud import config, metadata, ssh_keys
 from stratuslab_libcloud.client import Site
-from stratuslab_libcloud.client.compute import Machine
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
     ConflictError,
@@ -45,6 +44,7 @@ from stratuslab_libcloud.client.errors import (
     PartialListError,
     StratusLabError,
 )
+from stratuslab_libcloud.client.machine import Machine
 from stratuslab_libcloud.client.storage import Disk, is_uuid
 from stratuslab_libcloud.client.template import BootDisk, NewMachine, render
 

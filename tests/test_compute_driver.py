@@ -22,7 +22,6 @@ from libcloud.common.types import InvalidCredsError, LibcloudError
 from libcloud.compute.base import Node, NodeAuthPassword, NodeAuthSSHKey, NodeImage, NodeSize
 from libcloud.compute.types import NodeState, StorageVolumeState
 
-from stratuslab_libcloud.client.compute import Machine, Nic
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
     ConflictError,
@@ -39,6 +38,7 @@ from stratuslab_libcloud.client.errors import (
     ServiceError,
     StratusLabError,
 )
+from stratuslab_libcloud.client.machine import Machine, Nic
 from stratuslab_libcloud.compute_driver import StratusLabNode, StratusLabNodeDriver
 from stratuslab_libcloud.sandbox import Sandbox
 from tests.canned import Canned, pool, rpc
@@ -500,7 +500,7 @@ class TestBadInput:
                 ServiceError,
                 "fault -506: no such method",
             ),
-            ((404, "text/html", b"<html>"), NotFoundError, "HTTP 404 Not Found"),
+            ((404, "text/html", b"<html>"), ServiceError, "is the cloud endpoint right"),
         ],
     )
     def test_endpoints_that_answer_otherwise(

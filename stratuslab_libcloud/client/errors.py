@@ -64,29 +64,31 @@ class StratusLabError(LibcloudError):
     """
     The root of this package's errors.
 
-    :ivar value: what happened, and what to do about it.
+    :ivar value: what happened.
+    :ivar advice: what to do about it, or ``""``.
     :ivar location: id of the location that was asked, or ``""``.
     :ivar endpoint: URL of the service that was asked, or ``""``.
     :ivar http_code: status of the answer, where there was one.
     :ivar retried: whether an earlier attempt at the same request may have had its effect.
     """
 
-    def __init__(self, value: str, *, endpoint: str = "", http_code: int | None = None) -> None:
+    def __init__(self, value: str, *, advice: str = "", http_code: int | None = None) -> None:
         # Not super(): the Libcloud classes mixed in below take other arguments, and none is needed.
         Exception.__init__(self, value)
         self.value = one_line(value)
-        self.endpoint = endpoint
+        self.advice = one_line(advice)
         self.http_code = http_code
+        self.endpoint = ""
         self.location = ""
         self.driver: Any = None
         self.body: str | None = None
         self.retried = False
 
     def __str__(self) -> str:
-        where = f"{self.location} ({self.endpoint})" if self.endpoint else self.location
-        if self.endpoint and not self.location:
-            where = self.endpoint
-        return f"{where}: {self.value}" if where else self.value
+        where = f"{self.location} ({self.endpoint})" if self.location else self.endpoint
+        where = where if self.endpoint else self.location
+        what = f"{self.value}; {self.advice}" if self.advice else self.value
+        return f"{where}: {what}" if where else what
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"
@@ -101,7 +103,15 @@ class InvalidValueError(StratusLabError, ValueError):
 
 
 class ConnectionFailedError(StratusLabError):
-    """No connection, or no whole answer in time."""
+    """
+    No connection, or no whole answer in time.
+
+    :ivar sent: whether the request may have reached the service.
+    :ivar passing: whether the same request may succeed later.
+    """
+
+    sent = True
+    passing = True
 
 
 class LostAnswerError(ConnectionFailedError):

@@ -24,6 +24,7 @@ _LARGEST = 1024  # GiB
 _LONGEST_TAG = 40
 _VISIBILITIES = ("private", "public")
 _GIB = 2**30
+_ABSENT = "is pdisk_endpoint right?"
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,13 @@ class Storage:
     def disks(self, timeout: float | None = None) -> list[Disk]:
         """The account's disks."""
         return self._service.send(
-            "GET", "/disks/", _read_disks, accept=_JSON, streamed=True, timeout=timeout
+            "GET",
+            "/disks/",
+            _read_disks,
+            accept=_JSON,
+            absent=_ABSENT,
+            streamed=True,
+            timeout=timeout,
         )
 
     def get(self, uuid: str) -> Disk:
@@ -120,6 +127,7 @@ class Storage:
             accept=_JSON,
             body=urlencode(fields).encode("ascii"),
             content_type=_FORM,
+            absent=_ABSENT,
             lost=f"a disk tagged {tag!r} may have been created: look for it in the list of volumes",
         )
 

@@ -1,43 +1,40 @@
 """
 HTTP for the three services: sessions, TLS, credentials, time-outs, retries.
 
-This is the one border where the exceptions of requests and urllib3 become our own.
+This is the one border to requests and urllib3; failures.py puts what they raise in our words.
 """
 
 import base64
 import json
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 from xml.sax.saxutils import escape
 
 import libcloud.security
 import requests
-import urllib3
 from libcloud.utils.loggingconnection import LoggingConnection
 from requests.adapters import HTTPAdapter
 
 from stratuslab_libcloud import metadata, safe_xml
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
-    ConflictError,
     ConnectionFailedError,
-    CredentialsError,
-    LostAnswerError,
     MalformedAnswerError,
-    NotFoundError,
-    NotPermittedError,
-    NotSupportedError,
-    ServiceError,
     StratusLabError,
     UnavailableError,
+)
+from stratuslab_libcloud.client.failures import (
+    explanation,
+    misdirected,
+    refusal,
+    translated,
+    with_doubt,
 )
 from stratuslab_libcloud.config import Certificate, Credentials, Password
 
@@ -48,19 +45,8 @@ T = TypeVar("T")
 _ATTEMPTS = 3
 _FIRST_PAUSE = 0.25  # seconds; doubled for each further attempt
 _LARGEST_ANSWER = 256 * 1024 * 1024
-_LARGEST_ERROR = 64 * 1024
 _PIECE = 256 * 1024
-
-_BY_STATUS: dict[int, type[ServiceError]] = {
-    401: CredentialsError,
-    403: NotPermittedError,
-    404: NotFoundError,
-    405: NotSupportedError,
-    409: ConflictError,
-    429: UnavailableError,
-    501: NotSupportedError,
-}
-_ADVICE = {401: "; check user name and password", 429: "; try again later"}
+_SHORTEST_SECRET = 4
 
 
 @dataclass(frozen=True)
@@ -117,12 +103,14 @@ class Service:
         tls: TLS,
         *,
         url: str | None = None,
+        basic: bool = True,
         timeout: float,
         proxy_url: str | None = None,
     ) -> None:
         """
         :param endpoint: the service as users know it, for messages.
         :param url: where its paths begin, if that differs.
+        :param basic: send user name and password as HTTP Basic.
         :param timeout: seconds that a whole call may take, retries included. Streamed answers
             are bounded by silence only, of a third of it.
         """
@@ -137,9 +125,11 @@ class Service:
         self._secrets = _spellings(urlsplit(proxy_url or "").password or "")
         if isinstance(credentials, Password):
             login = f"{credentials.username}:{credentials.password}".encode()
-            basic = base64.b64encode(login).decode("ascii")
-            self._headers["Authorization"] = f"Basic {basic}"
-            self._secrets |= _spellings(credentials.password) | {basic}
+            token = base64.b64encode(login).decode("ascii")
+            if basic:
+                self._headers["Authorization"] = f"Basic {token}"
+            self._secrets |= _spellings(credentials.password) | {token}
+            self._secrets |= _spellings(f"{credentials.username}:{credentials.password}")
         elif isinstance(credentials, Certificate):
             self._certificate = _checked(credentials)
 
@@ -153,6 +143,7 @@ class Service:
         body: bytes | None = None,
         content_type: str | None = None,
         lost: str | None = None,
+        absent: str | None = None,
         streamed: bool = False,
         timeout: float | None = None,
     ) -> T:
@@ -163,6 +154,7 @@ class Service:
         :param read: turns the answer into the result; called anew for each attempt.
         :param lost: for a request that must not be sent twice: what may have happened when no
             answer came, and how to find out.
+        :param absent: for a request that is about no particular thing: what 404 suggests.
         :param streamed: the body may take as long as it likes while it keeps coming.
         :param timeout: instead of the service's own.
         :raises StratusLabError: one line, with this service's URL and no secret.
@@ -175,15 +167,19 @@ class Service:
             request.headers["Content-Type"] = content_type
         deadline = time.monotonic() + limit
         attempts = 1 if lost else _ATTEMPTS
+        retried = False
         for attempt in range(attempts):
             try:
                 return self._attempt(request, read, limit if lost else limit / 3, deadline)
             except StratusLabError as error:
                 error.endpoint = self.endpoint
                 error.value = self._masked(error.value)
-                error.retried = attempt > 0
+                error.retried = retried
+                retried = retried or not isinstance(error, ConnectionFailedError) or error.sent
+                if absent and error.http_code == 404:
+                    raise misdirected(error, absent) from error
                 if lost:
-                    raise _with_doubt(error, lost) from error.__cause__
+                    raise with_doubt(error, lost) from error.__cause__
                 pause = _pause(error, attempt)
                 if attempt + 1 == attempts or pause is None or time.monotonic() + pause > deadline:
                     raise
@@ -220,7 +216,7 @@ class Service:
     ) -> T:
         silence = max(0.01, min(silence, deadline - time.monotonic()))
         self._log(f"> {request.method} {request.url}", request.body)
-        with _translated(silence):
+        with translated(silence):
             response = session.request(
                 request.method,
                 request.url,
@@ -260,9 +256,9 @@ class Service:
                 http_code=status,
             )
         if status >= 400:
-            text = _explanation(Answer(status, headers, pieces))
+            text = explanation(Answer(status, headers, pieces).content_type, pieces)
             self._log(f"< {status} {request.url}", text.encode())
-            raise _refusal(status, response.reason or "", text, headers.get("Retry-After"))
+            raise refusal(status, response.reason or "", text, headers.get("Retry-After"))
         if not request.streamed:
             whole = b"".join(pieces)
             self._log(f"< {status} {request.url}", whole)
@@ -315,141 +311,13 @@ def _understood(read: Callable[[Answer], T], answer: Answer) -> T:
         raise MalformedAnswerError(f"the answer cannot be read: {error}") from error
 
 
-@contextmanager
-def _translated(silence: float) -> Iterator[None]:
-    """Foreign exceptions become ours, here and nowhere else."""
-    try:
-        yield
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise _failure(error, silence) from error
-
-
-def _failure(error: BaseException, silence: float) -> StratusLabError:
-    if isinstance(error, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)):
-        return _tls_failure(error)
-    if isinstance(error, requests.exceptions.ProxyError):
-        return _NotSentError(f"the proxy cannot be used: {_reason(error)}")
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return _NotSentError(f"does not accept a connection within {silence:.3g} s")
-    if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader)):
-        return ConfigurationError(f"the request cannot be sent: {_reason(error)}")
-    causes = list(_causes(error))
-    if any(isinstance(cause, socket.gaierror) for cause in causes):
-        return _NotSentError("there is no host of that name; is the endpoint right?")
-    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-        return _NotSentError("the connection was refused; is the service up, the port right?")
-    if any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes):
-        return _NotSentError(f"cannot be connected to: {_reason(error)}")
-    if any(isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError)) for cause in causes):
-        return ConnectionFailedError(f"did not answer for {silence:.3g} s")
-    if any(isinstance(cause, urllib3.exceptions.DecodeError) for cause in causes):
-        return MalformedAnswerError("the answer is not compressed as it says it is")
-    return ConnectionFailedError(f"the connection broke before the whole answer: {_reason(error)}")
-
-
-class _NotSentError(ConnectionFailedError):
-    """Nothing reached the service, so nothing can have been done."""
-
-
-class _UntrustedError(_NotSentError):
-    """No retry will make the certificate better."""
-
-
-def _tls_failure(error: BaseException) -> StratusLabError:
-    reason = _reason(error)
-    if "certificate verify failed" in reason.lower() or "CERTIFICATE_VERIFY_FAILED" in reason:
-        return _UntrustedError(
-            f"its TLS certificate is not trusted ({reason}); if it is the cloud's own, name its "
-            "authority's file with ca_certificate"
-        )
-    if "doesn't match" in reason or "not valid for" in reason:
-        return _UntrustedError(f"its TLS certificate is for another host ({reason})")
-    return ConnectionFailedError(f"TLS failed: {reason}")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it wraps: requests and urllib3 nest by argument, attribute and cause."""
-    waiting: list[object] = [error]
-    seen: set[int] = set()
-    while waiting:
-        cause = waiting.pop()
-        if isinstance(cause, BaseException) and id(cause) not in seen:
-            seen.add(id(cause))
-            yield cause
-            waiting += [*cause.args, getattr(cause, "reason", None), cause.__cause__]
-            waiting.append(cause.__context__)
-
-
-def _reason(error: BaseException) -> str:
-    """The plainest text among an error's causes."""
-    texts = []
-    for cause in _causes(error):
-        verification = getattr(cause, "verify_message", None)
-        if verification:
-            return f"certificate verify failed: {verification}"
-        if isinstance(cause, OSError) and cause.strerror:
-            texts.append(str(cause.strerror))
-    return texts[-1] if texts else type(error).__name__
-
-
-def _with_doubt(error: StratusLabError, lost: str) -> StratusLabError:
-    """For a request that is sent once: say so where it may have had its effect all the same."""
-    if isinstance(error, (_NotSentError, ConfigurationError)):
-        return error
-    if isinstance(error, ConnectionFailedError):
-        doubtful: StratusLabError = LostAnswerError(f"{error.value}; {lost}")
-        doubtful.endpoint = error.endpoint
-        return doubtful
-    if isinstance(error, (MalformedAnswerError, UnavailableError)):
-        error.value = f"{error.value}; {lost}"
-    return error
-
-
 def _pause(error: StratusLabError, attempt: int) -> float | None:
     """Seconds to wait before another attempt; ``None``: it would be no use."""
-    if isinstance(error, _UntrustedError):
-        return None
-    if isinstance(error, ConnectionFailedError):
+    if isinstance(error, ConnectionFailedError) and error.passing:
         return float(_FIRST_PAUSE * 2**attempt)
     if isinstance(error, UnavailableError):
         return max(error.retry_after, float(_FIRST_PAUSE * 2**attempt))
     return None
-
-
-def _refusal(status: int, reason: str, text: str, retry_after: str | None) -> ServiceError:
-    kind = _BY_STATUS.get(status, UnavailableError if status >= 500 else ServiceError)
-    said = f"{text.strip()} (HTTP {status})" if text.strip() else f"HTTP {status} {reason}".strip()
-    error = kind(said + _ADVICE.get(status, ""), http_code=status)
-    if isinstance(error, UnavailableError) and retry_after and retry_after.isdecimal():
-        error.retry_after = float(retry_after[:9])
-    return error
-
-
-def _explanation(answer: Answer) -> str:
-    """What an error answer says in words: JSON, XML or plain text; nothing from HTML."""
-    body = b""
-    for piece in answer.pieces:
-        body += piece
-        if len(body) > _LARGEST_ERROR:
-            break
-    try:
-        if answer.content_type.endswith("json"):
-            return _json_message(json.loads(body))
-        if answer.content_type.endswith("xml"):
-            return "".join(map(str, safe_xml.parse(body).itertext()))
-        if answer.content_type == "text/plain":
-            return body.decode("utf-8", "replace")
-    except (ValueError, RecursionError):
-        pass
-    return ""
-
-
-def _json_message(document: Any) -> str:
-    """``{"message": text or list}`` (pdisk-rest 4.3), ``{"404": text}`` (marketplace-rest 1.4)."""
-    if not isinstance(document, dict):
-        return ""
-    message = document.get("message", next(iter(document.values()), ""))
-    return " ".join(map(str, message)) if isinstance(message, list) else str(message)
 
 
 def _pieces(response: requests.Response, deadline: float | None) -> Iterator[bytes]:
@@ -471,12 +339,6 @@ def _same_origin_target(request: _Request, response: requests.Response) -> str |
     target = urljoin(request.url, location)
     here, there = urlsplit(request.url), urlsplit(target)
     return target if (here.scheme, here.netloc) == (there.scheme, there.netloc) else None
-
-
-def _shown(url: str) -> str:
-    """A foreign URL without what may be secret in it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _new_session() -> requests.Session:
@@ -509,7 +371,9 @@ def _checked(credentials: Certificate) -> tuple[str, str]:
 
 
 def _spellings(secret: str) -> set[str]:
-    """How a secret may come back in somebody's text."""
+    """How a secret may come back in somebody's text; a short one could not be told from it."""
+    if len(secret) < _SHORTEST_SECRET:
+        return set()
     return {
         secret,
         escape(secret),
@@ -517,8 +381,14 @@ def _spellings(secret: str) -> set[str]:
         quote(secret),
         json.dumps(secret)[1:-1],
         repr(secret)[1:-1],
-    } - {""}
+    }
 
 
 def _is_loopback(host: str) -> bool:
     return host == "localhost" or host.startswith("127.") or host == "::1"
+
+
+def _shown(url: str) -> str:
+    """A foreign URL without what may be secret in it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -65,6 +65,7 @@ class TestCalls:
             engine.kill("5")
         assert server.requests[0].path == "/RPC2"
         assert b"<string>jane:s&lt;3</string>" in server.requests[0].body
+        assert "Authorization" not in server.requests[0].headers
 
     def test_an_engine_takes_no_certificate(self) -> None:
         with pytest.raises(ConfigurationError, match="takes a password"):

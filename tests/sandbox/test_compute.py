@@ -1,3 +1,4 @@
+import re
 import socket
 import time
 import xmlrpc.client
@@ -161,6 +162,16 @@ def test_an_address_on_which_another_serves_ssh_is_passed_over(jane):
     assert address(jane, jane.start()) == taken
 
 
+def test_a_server_on_all_addresses_is_not_in_the_way_of_any(jane):
+    with socket.socket() as server:
+        try:
+            server.bind(("0.0.0.0", 22))
+        except OSError:
+            pytest.skip("nobody may listen there here")
+        server.listen()
+        assert address(jane, jane.start()).endswith(".1")
+
+
 # -- life and death
 
 
@@ -260,6 +271,14 @@ def test_an_image_that_the_own_marketplace_does_not_have_makes_the_machine_fail(
     vm_id = jane.start(f'DISK=[source="{missing}", target=vda]')
     assert jane.states(vm_id) == FAILED
     assert missing in jane.info(vm_id).findtext("TEMPLATE/ERROR/MESSAGE")
+
+
+def test_an_image_that_the_own_marketplace_has_runs(site, jane):
+    listing = jane.request("GET", "/metadata", headers={"Accept": "application/xml"})
+    identifier = re.search(r"identifier>([A-Za-z0-9_-]{27})<", listing.text)[1]
+    for path in ("metadata", "marketplace/metadata"):
+        vm_id = jane.start(f'DISK=[source="{site.url}/{path}/{identifier}", target=vda]')
+        assert jane.states(vm_id) == RUNNING
 
 
 # -- who may see what

@@ -525,5 +525,6 @@ def test_a_file_that_no_record_knows_is_swept_at_the_start(tmp_path):
     with Sandbox(tmp_path, users=USERS) as site:
         disk = Caller(site, ("jane", USERS["jane"])).disk()
     (tmp_path / "disks" / UNKNOWN).touch()
+    (tmp_path / "disks" / "notes.txt").touch()  # not ours
     with Sandbox(tmp_path, users=USERS) as site:
-        assert files(site) == [disk]
+        assert files(site) == sorted([disk, "notes.txt"])

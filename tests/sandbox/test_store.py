@@ -30,9 +30,13 @@ def test_what_was_written_is_there_the_next_time(tmp_path, store):
 
 
 def test_a_transaction_with_an_error_writes_nothing(store):
-    with pytest.raises(ZeroDivisionError), store.transaction() as db:
-        db.execute(INSERT, ("a", "1"))
-        assert 1 / 0
+    def write_and_fail():
+        with store.transaction() as db:
+            db.execute(INSERT, ("a", "1"))
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        write_and_fail()
     assert settings(store) == {}
     with store.transaction() as db:
         db.execute(INSERT, ("b", "1"))

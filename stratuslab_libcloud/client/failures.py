@@ -1,0 +1,186 @@
+"""
+Failures in our words: the exceptions of requests and urllib3, and answers that say no.
+
+The other side of transport.py's border; nothing foreign comes past it.
+"""
+
+import json
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+import urllib3
+
+from stratuslab_libcloud import safe_xml
+from stratuslab_libcloud.client.errors import (
+    ConfigurationError,
+    ConflictError,
+    ConnectionFailedError,
+    CredentialsError,
+    LostAnswerError,
+    MalformedAnswerError,
+    NotFoundError,
+    NotPermittedError,
+    NotSupportedError,
+    ServiceError,
+    StratusLabError,
+    UnavailableError,
+)
+
+__all__ = ["explanation", "misdirected", "refusal", "translated", "with_doubt"]
+
+_LARGEST_ERROR = 64 * 1024
+
+_BY_STATUS: dict[int, type[ServiceError]] = {
+    401: CredentialsError,
+    403: NotPermittedError,
+    404: NotFoundError,
+    405: NotSupportedError,
+    409: ConflictError,
+    429: UnavailableError,
+    501: NotSupportedError,
+}
+_ADVICE = {401: "check user name and password", 429: "try again later"}
+
+
+@contextmanager
+def translated(silence: float) -> Iterator[None]:
+    """
+    Foreign exceptions become ours, here and nowhere else.
+
+    :param silence: seconds that the service may say nothing.
+    """
+    try:
+        yield
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        raise _failure(error, silence) from error
+
+
+def _failure(error: BaseException, silence: float) -> StratusLabError:
+    causes = list(_causes(error))
+
+    def among(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(cause, kinds) for cause in causes)
+
+    if among(requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader):
+        return ConfigurationError(f"the request cannot be sent: {_reason(causes)}")
+    if among(urllib3.exceptions.DecodeError):
+        return MalformedAnswerError("the answer is not compressed as it says it is")
+    if isinstance(error, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)):
+        return _tls_failure(_reason(causes))
+    if isinstance(error, requests.exceptions.ProxyError):
+        return _unsent(f"the proxy cannot be used: {_reason(causes)}")
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return _unsent(f"does not accept a connection within {silence:.3g} s")
+    if among(socket.gaierror):
+        return _unsent("there is no host of that name; is the endpoint right?")
+    if among(ConnectionRefusedError):
+        return _unsent("the connection was refused; is the service up, the port right?")
+    if among(urllib3.exceptions.NewConnectionError):
+        return _unsent(f"cannot be connected to: {_reason(causes)}")
+    if among(TimeoutError, urllib3.exceptions.TimeoutError):
+        return ConnectionFailedError(f"did not answer for {silence:.3g} s")
+    return ConnectionFailedError(f"the connection broke before the whole answer: {_reason(causes)}")
+
+
+def _unsent(text: str, passing: bool = True) -> ConnectionFailedError:
+    error = ConnectionFailedError(text)
+    error.sent, error.passing = False, passing
+    return error
+
+
+def _tls_failure(reason: str) -> ConnectionFailedError:
+    if "certificate verify failed" in reason or "doesn't match" in reason:
+        return _unsent(
+            f"its TLS certificate is not trusted ({reason}); if it is the cloud's own, name its "
+            "authority's file with ca_certificate",
+            passing=False,
+        )
+    if "wrong version number" in reason.lower():
+        return _unsent("does not speak TLS; is it http, not https?", passing=False)
+    if "alert" in reason:
+        return _unsent(f"refused the TLS connection, or its certificate ({reason})", passing=False)
+    return ConnectionFailedError(f"TLS failed: {reason}")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it wraps: requests and urllib3 nest by argument, attribute and cause."""
+    waiting: list[object] = [error]
+    seen: set[int] = set()
+    while waiting:
+        cause = waiting.pop()
+        if isinstance(cause, BaseException) and id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            waiting += [*cause.args, getattr(cause, "reason", None), cause.__cause__]
+            waiting.append(cause.__context__)
+
+
+def _reason(causes: list[BaseException]) -> str:
+    """The plainest text among the causes of an error."""
+    texts = []
+    for cause in causes:
+        verification = getattr(cause, "verify_message", None)
+        if verification:
+            return f"certificate verify failed: {verification}"
+        if isinstance(cause, OSError) and cause.strerror:
+            texts.append(re.sub(r" \(_ssl\.c:[0-9]+\)|\[SSL: \w+\] ", "", str(cause.strerror)))
+    return texts[-1] if texts else type(causes[0]).__name__
+
+
+def refusal(status: int, reason: str, text: str, retry_after: str | None) -> ServiceError:
+    """The error for an answer of 400 or more, with what the service says about it."""
+    kind = _BY_STATUS.get(status, UnavailableError if status >= 500 else ServiceError)
+    said = f"{text.strip()} (HTTP {status})" if text.strip() else f"HTTP {status} {reason}".strip()
+    error = kind(said, advice=_ADVICE.get(status, ""), http_code=status)
+    if isinstance(error, UnavailableError) and retry_after and retry_after.isdecimal():
+        error.retry_after = float(retry_after[:9])
+    return error
+
+
+def explanation(content_type: str, pieces: Iterator[bytes]) -> str:
+    """What an error answer says in words: JSON, XML or plain text; nothing from HTML."""
+    body = b""
+    for piece in pieces:
+        body += piece
+        if len(body) > _LARGEST_ERROR:
+            break
+    try:
+        if content_type.endswith("json"):
+            return _json_message(json.loads(body))
+        if content_type.endswith("xml"):
+            return "".join(map(str, safe_xml.parse(body).itertext()))
+        if content_type == "text/plain":
+            return body.decode("utf-8", "replace")
+    except (ValueError, RecursionError):
+        pass
+    return ""
+
+
+def _json_message(document: Any) -> str:
+    """``{"message": text or list}`` (pdisk-rest 4.3), ``{"404": text}`` (marketplace-rest 1.4)."""
+    if not isinstance(document, dict):
+        return ""
+    message = document.get("message", next(iter(document.values()), ""))
+    return " ".join(map(str, message)) if isinstance(message, list) else str(message)
+
+
+def misdirected(error: StratusLabError, absent: str) -> ServiceError:
+    """For a request about no particular thing: 404 means that the service is not there."""
+    wrong = ServiceError(error.value, advice=absent, http_code=404)
+    wrong.endpoint = error.endpoint
+    return wrong
+
+
+def with_doubt(error: StratusLabError, lost: str) -> StratusLabError:
+    """For a request that is sent once: say so where it may have had its effect all the same."""
+    if isinstance(error, ConnectionFailedError) and error.sent:
+        doubtful = LostAnswerError(error.value, advice=lost)
+        doubtful.endpoint = error.endpoint
+        return doubtful
+    if isinstance(error, (MalformedAnswerError, UnavailableError)):
+        error.advice = lost
+    return error

@@ -1,0 +1,321 @@
+"""
+A StratusLab site on this machine: compute, persistent disks and Marketplace on one port.
+
+It is a real site with real state, not a set of canned answers; a test suite may run many of them
+side by side.
+"""
+
+import configparser
+import contextlib
+import fcntl
+import io
+import json
+import os
+import pathlib
+import re
+import secrets
+import shutil
+import string
+import tempfile
+import threading
+import types
+import urllib.parse
+from collections.abc import Callable, Mapping
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from stratuslab_libcloud.sandbox.compute import Compute
+from stratuslab_libcloud.sandbox.machines.simulated import Simulated
+from stratuslab_libcloud.sandbox.marketplace import Marketplace
+from stratuslab_libcloud.sandbox.server import (
+    Accounts,
+    Application,
+    Seen,
+    Server,
+    server_context,
+    user_certificate,
+)
+from stratuslab_libcloud.sandbox.storage import Storage
+from stratuslab_libcloud.sandbox.store import SUPER_USER, SandboxError, Store, write_private
+
+__all__ = ["Sandbox", "SandboxError", "Seen"]
+
+DEFAULT_USER = "clouduser"
+MAX_USER = 64  # what fits in the common name of a certificate
+RESERVED = {"default", "sandbox", "certificate", "instance_types", "oneadmin", SUPER_USER}
+ALPHABET = string.ascii_letters + string.digits
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+
+
+class Sandbox:
+    """
+    A site, up within a ``with`` block, or from :meth:`start` to :meth:`stop`.
+
+    :param dir: where all its state is and stays; None for a temporary directory.
+    :param machines: what machines run on: ``simulated``, or ``auto`` for the best there is.
+    :param boot_seconds: how long a simulated machine takes from PENDING to RUNNING.
+    :param host: the address to listen on.
+    :param port: the port to listen on; 0 for any that is free.
+    :param tls: speak HTTPS, with a CA of its own, and give the first user a certificate.
+    :param users: name to password; None for one account with a random password.
+    :param keep_machines: let machines live on when the sandbox stops.
+    :param on_request: called with what was answered, before the answer is sent.
+    :ivar dir: the directory; like what follows, known once it was started.
+    :ivar port: the port.
+    :ivar users: name to password of the accounts in the configuration file.
+    :ivar marketplace: the Marketplace, to ``add()`` entries to.
+    """
+
+    dir: pathlib.Path
+    port: int
+    users: dict[str, str]
+    marketplace: Marketplace
+    _compute: Compute
+
+    def __init__(
+        self,
+        dir: str | os.PathLike[str] | None = None,  # noqa: A002
+        *,
+        machines: str = "simulated",
+        boot_seconds: float = 0.0,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls: bool = False,
+        users: Mapping[str, str] | None = None,
+        keep_machines: bool = False,
+        on_request: Callable[[Seen], object] | None = None,
+    ) -> None:
+        if machines not in ("simulated", "auto"):
+            raise SandboxError(f"machines cannot be {machines!r} yet: take 'simulated'")
+        for user, password in (users or {}).items():
+            _check_account(user, password)
+        self._given_dir = dir
+        self._boot_seconds = boot_seconds
+        self._host = host
+        self._tls = tls
+        self._keep_machines = keep_machines
+        self._on_request = on_request
+        self._given_users = users
+        self._given_port = port
+        self._running: contextlib.ExitStack | None = None
+
+    def __enter__(self) -> "Sandbox":
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """Where the site is: scheme, host and port."""
+        host = ANY_ADDRESS.get(self._host, self._host)
+        host = f"[{host}]" if ":" in host else host
+        return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
+
+    @property
+    def config_path(self) -> pathlib.Path:
+        """The configuration file for this site (guide 4.4), with passwords: 0600."""
+        return self.dir / "stratuslab-user.cfg"
+
+    def start(self) -> None:
+        """
+        Serve, from a thread of its own.
+
+        :raises SandboxError: the port, or the directory, is not to be had.
+        """
+        if self._running:
+            raise SandboxError(f"this sandbox is running, on {self.dir}")
+        with contextlib.ExitStack() as stack:
+            self.dir = _directory(self._given_dir, stack)
+            _lock(self.dir, stack)
+            store = Store(self.dir / "sandbox.db")
+            stack.callback(store.close)
+            context = server_context(self.dir, self._host) if self._tls else None
+            server = Server(self._host, self._given_port, context)
+            server.prepare()
+            stack.callback(server.stop)
+            self.port = int(server.bind_addr[1])
+            server.wsgi_app = self._open_services(store)
+            self._compute.adopt()
+            stack.callback(self._compute.stop, self._keep_machines)
+            thread = threading.Thread(target=server.serve, name="sandbox", daemon=True)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.stop)
+            self._running = stack.pop_all()
+
+    def stop(self) -> None:
+        """End the machines (unless they are kept), give back everything. Twice is harmless."""
+        running, self._running = self._running, None
+        if running:
+            running.close()
+
+    def fail(self, vm_id: int, message: str) -> None:
+        """
+        Make a machine break, as if its host had.
+
+        :param message: what its document will say in ``TEMPLATE/ERROR/MESSAGE``.
+        :raises ValueError: there is no such machine, or its life is over.
+        """
+        if not self._compute.fail(vm_id, message):
+            raise ValueError(f"there is no machine {vm_id} that could fail")
+
+    def _open_services(self, store: Store) -> Application:
+        passwords = _passwords(self.dir)
+        self.users = dict(self._given_users or {DEFAULT_USER: passwords[DEFAULT_USER]})
+        sections, subjects = self._sections()
+        _write_configuration(self.config_path, sections)
+        accounts = Accounts(store)
+        accounts.enrol({**self.users, SUPER_USER: passwords[SUPER_USER]}, subjects)
+        self.marketplace = Marketplace(store)
+        with store.reading() as db:
+            seeded = db.execute("SELECT 1 FROM settings WHERE name = 'seeded'").fetchone()
+        if not seeded:
+            self.marketplace.seed()
+            with store.transaction() as db:
+                db.execute("INSERT INTO settings VALUES ('seeded', 'yes')")
+        storage = Storage(store, self.dir / "disks")
+        self._compute = Compute(
+            store,
+            lambda report: Simulated(report, self._boot_seconds),
+            lambda source: self._is_missing(store, source),
+        )
+        return Application(
+            accounts, self._compute, storage, self.marketplace.respond, self._on_request
+        )
+
+    def _is_missing(self, store: Store, source: str) -> bool:
+        """Whether this is an entry of our own Marketplace that does not exist."""
+        try:
+            url = urllib.parse.urlsplit(source)
+            ours = {"localhost", "127.0.0.1", urllib.parse.urlsplit(self.url).hostname}
+            if url.port != self.port or url.hostname not in ours:
+                return False
+        except ValueError:
+            return False
+        match [urllib.parse.unquote(segment) for segment in url.path.split("/") if segment]:
+            case ["metadata", identifier, *_] | ["marketplace", "metadata", identifier, *_]:
+                with store.reading() as db:
+                    query = "SELECT 1 FROM entries WHERE identifier = ?"
+                    return db.execute(query, (identifier,)).fetchone() is None
+        return False
+
+    def _sections(self) -> tuple[dict[str, dict[str, str]], list[str]]:
+        """What the configuration file says, and the subjects of the certificates in it."""
+        shared = {
+            "endpoint": f"{self.url}/one-proxy/xmlrpc",
+            "pdisk_endpoint": f"{self.url}/pdisk",
+            "marketplace_endpoint": f"{self.url}/marketplace",
+            "user_public_key_file": str(_ssh_key(self.dir).with_suffix(".pub")),
+            "user_private_key_file": str(_ssh_key(self.dir)),
+        }
+        if self._tls:
+            shared["ca_certificate"] = str(self.dir / "ca.pem")
+        sections = {"default": {"selected_section": "sandbox"}}
+        subjects = []
+        for number, (user, password) in enumerate(self.users.items()):
+            sections[user if number else "sandbox"] = {
+                "name": "StratusLab sandbox" + (f" ({user})" if number else ""),
+                "country": "localhost",
+                **shared,
+                "username": user,
+                "password": password,
+            }
+        if self._tls:
+            path, subject = user_certificate(self.dir, next(iter(self.users)))
+            subjects.append(subject)
+            sections["certificate"] = {
+                "name": "StratusLab sandbox (certificate)",
+                "country": "localhost",
+                **shared,
+                "pem_certificate": str(path),
+                "pem_key": str(path),
+            }
+        return sections, subjects
+
+
+def _directory(given: str | os.PathLike[str] | None, stack: contextlib.ExitStack) -> pathlib.Path:
+    if given is None:
+        temporary = pathlib.Path(tempfile.mkdtemp(prefix="stratuslab-sandbox-"))
+        stack.callback(shutil.rmtree, temporary)
+        return temporary
+    path = pathlib.Path(given).expanduser().absolute()
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SandboxError(f"cannot use {path} as directory: {error.strerror}") from None
+    return path
+
+
+def _lock(directory: pathlib.Path, stack: contextlib.ExitStack) -> None:
+    try:
+        file = stack.enter_context((directory / "lock").open("wb"))
+    except OSError as error:
+        raise SandboxError(f"cannot write in {directory}: {error.strerror}") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise SandboxError(f"another sandbox is running on {directory}") from None
+
+
+def _passwords(directory: pathlib.Path) -> dict[str, str]:
+    """The passwords that we made up ourselves, always the same in a directory."""
+    path = directory / "passwords.json"
+    if not path.exists():
+        made = {
+            user: "".join(secrets.choice(ALPHABET) for _ in range(20))
+            for user in (DEFAULT_USER, SUPER_USER)
+        }
+        write_private(path, json.dumps(made).encode())
+    passwords: dict[str, str] = json.loads(path.read_bytes())
+    return passwords
+
+
+def _ssh_key(directory: pathlib.Path) -> pathlib.Path:
+    path = directory / "id_ed25519"
+    if not path.with_suffix(".pub").exists():
+        key = ed25519.Ed25519PrivateKey.generate()
+        private = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.OpenSSH,
+            serialization.NoEncryption(),
+        )
+        public = key.public_key().public_bytes(
+            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+        )
+        write_private(path, private)
+        write_private(path.with_suffix(".pub"), public + b" sandbox\n")
+    return path
+
+
+def _check_account(user: str, password: str) -> None:
+    """Refuse what neither HTTP Basic nor the configuration file could carry."""
+    if user.lower() in RESERVED or len(user) > MAX_USER:
+        raise SandboxError(f"a user cannot be called {user!r}")
+    for text, what in ((user, f"user name {user!r}"), (password, f"password of {user!r}")):
+        if not re.fullmatch(r"[^\x00-\x1f\x7f]+", text) or text != text.strip() or text == '""':
+            raise SandboxError(f"the {what} is empty, or cannot be written in a file")
+        if text.startswith(";") or re.search(r"\s;", text):
+            raise SandboxError(f"the {what} contains what begins a comment in a file")
+    if re.search(r"[\[\]:]", user):
+        raise SandboxError(f"the user name {user!r} contains a colon or a bracket")
+
+
+def _write_configuration(path: pathlib.Path, sections: dict[str, dict[str, str]]) -> None:
+    parser = configparser.RawConfigParser()
+    parser.read_dict(
+        {
+            section: {key: value.replace("%", "%%") for key, value in values.items()}
+            for section, values in sections.items()
+        }
+    )
+    text = io.StringIO()
+    parser.write(text)
+    write_private(path, text.getvalue().encode())

@@ -1,0 +1,367 @@
+"""
+The compute service's rules, as an OpenNebula 3.2.1 with StratusLab's patches has them
+(compute-xmlrpc, opennebula-engines). Its door is in ``doors.py``.
+"""
+
+import ipaddress
+import json
+import re
+import secrets
+import socket
+import sqlite3
+import time
+import urllib.parse
+from collections.abc import Callable
+
+from lxml import etree
+
+from stratuslab_libcloud.sandbox import storage
+from stratuslab_libcloud.sandbox.machines import HOST, Machine, Machines, Phase, Report
+from stratuslab_libcloud.sandbox.store import Account, Store
+from stratuslab_libcloud.sandbox.template import Template, TemplateError, Vector, parse
+
+__all__ = ["Compute", "RefusedError"]
+
+MAX_NAME_BYTES = 128
+
+# Network name to number; they lie side by side in 127.0.0.0/8.
+NETWORKS = {"public": 0, "local": 1, "private": 2}
+NETWORK_SIZE = 1 << 12
+
+AUTHORIZATION, NO_EXISTS, ACTION, API, INTERNAL = 512, 1024, 2048, 4096, 8192
+
+ACTIVE = {phase for phase in Phase if phase.value[0] == 3}
+ENDED = {Phase.FAILED, Phase.DONE}
+# From where a machine may get there; a report that comes too late does not fit.
+BEFORE = {
+    Phase.PROLOG: {Phase.PENDING},
+    Phase.BOOT: {Phase.PROLOG},
+    Phase.RUNNING: {Phase.BOOT, Phase.SHUTDOWN},
+    Phase.SHUTDOWN: {Phase.RUNNING},
+    Phase.EPILOG: {Phase.SHUTDOWN},
+    Phase.CLEANUP: ACTIVE,
+    Phase.FAILURE: ACTIVE - {Phase.CLEANUP, Phase.FAILURE},
+    Phase.FAILED: {Phase.FAILURE},
+    Phase.DONE: {Phase.PENDING, Phase.EPILOG, Phase.CLEANUP, Phase.FAILED},
+}
+
+
+class RefusedError(Exception):
+    """The answer ``[false, text, code]``."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Compute:
+    """
+    The rules about machines.
+
+    :param start_machinery: makes what they run on, given how that reports.
+    :param is_missing: whether a disk's source names an image that ought to be here and is not.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        start_machinery: Callable[[Report], Machines],
+        is_missing: Callable[[str], bool],
+    ) -> None:
+        self._store = store
+        self._is_missing = is_missing
+        with store.transaction() as db:
+            # Its own in each sandbox, so that sandboxes side by side do not meet.
+            base = f"127.{secrets.randbelow(254) + 1}.{secrets.randbelow(4) * 64}.0"
+            db.execute("INSERT OR IGNORE INTO settings VALUES ('addresses', ?)", (base,))
+        self._machinery = start_machinery(self.report)
+
+    # What users ask for.
+
+    def allocate(self, account: Account, text: str) -> int:
+        """
+        Register a machine, with its addresses and disks, and set it going (2.3).
+
+        :return: its id.
+        """
+        try:
+            template = parse(text)
+            with self._store.transaction() as db:
+                vm_id = _register(db, account, template)
+        except TemplateError as error:
+            reason = f"Error allocating a new virtual machine. {error}"
+            raise RefusedError(reason, INTERNAL) from None
+        self._launch(Machine(vm_id, Phase.PENDING, template))
+        return vm_id
+
+    def info(self, account: Account, vm_id: int) -> str:
+        """The document of one machine (2.4, 5.1)."""
+        with self._store.reading() as db:
+            row = _find(db, account, vm_id, "USE")
+        return etree.tostring(_document(row, account), encoding="unicode")
+
+    def pool(self, account: Account, flag: int, start: int, end: int, state: int) -> str:
+        """The documents of the caller's machines; nobody sees those of others (2.5)."""
+        if flag < -3:
+            raise RefusedError("Incorrect filter_flag", API)
+        if not -2 <= state <= Phase.FAILED.value[0]:
+            raise RefusedError("Incorrect filter_flag, state", API)
+        query = "SELECT * FROM machines WHERE owner = ? AND id BETWEEN ? AND ?"
+        last = end if start >= 0 and end != -1 else 2**31
+        values: list[str | int] = [account.name, start, last]
+        if state != -2:
+            query += " AND state <> ?" if state == -1 else " AND state = ?"
+            values.append(Phase.DONE.value[0] if state == -1 else state)
+        pool = etree.Element("VM_POOL")
+        if flag < 0 or flag == account.uid:
+            with self._store.reading() as db:
+                rows = db.execute(f"{query} ORDER BY id", values).fetchall()
+            pool.extend([_document(row, account) for row in rows])
+        if not len(pool):
+            pool.text = ""  # <VM_POOL></VM_POOL>, as the engine writes it
+        return etree.tostring(pool, encoding="unicode")
+
+    def action(self, account: Account, action: str, vm_id: int) -> int:
+        """Do ``shutdown`` (RUNNING only) or ``finalize`` (always) to a machine (2.6)."""
+        with self._store.transaction() as db:
+            row = _find(db, account, vm_id, "MANAGE")
+            phase = _phase(row)
+            if action == "finalize":
+                phase = Phase.CLEANUP if phase in ACTIVE else Phase.DONE
+            elif action != "shutdown":
+                raise RefusedError("Virtual machine action not supported", ACTION)
+            elif phase is not Phase.RUNNING:
+                raise RefusedError("Wrong state to perform action", ACTION)
+            else:
+                phase = Phase.SHUTDOWN
+            _move(db, row, phase)
+        if phase in ACTIVE:
+            self._machinery.enter(Machine(vm_id, phase, Template.loads(row["template"])))
+        return vm_id
+
+    # What happens to machines.
+
+    def report(self, machine_id: int, *phases: Phase, error: str = "") -> bool:
+        """Write down where a machine is: see :class:`.machines.Report`."""
+        with self._store.transaction() as db:
+            row = db.execute("SELECT * FROM machines WHERE id = ?", (machine_id,)).fetchone()
+            return bool(row) and _move(db, row, *phases, error=error)
+
+    def fail(self, vm_id: int, message: str) -> bool:
+        """Make a machine break; False if there is none that could."""
+        return self._machinery.fail(vm_id, message)
+
+    def adopt(self) -> None:
+        """Take on the machines that an earlier process left."""
+        with self._store.reading() as db:
+            rows = db.execute("SELECT * FROM machines WHERE state NOT IN (6, 7)").fetchall()
+        for row in rows:
+            self._launch(Machine(row["id"], _phase(row), Template.loads(row["template"])))
+
+    def stop(self, keep: bool) -> None:
+        """Let go of the machines, or end them."""
+        self._machinery.close(keep)
+        if not keep:
+            with self._store.transaction() as db:
+                for row in db.execute("SELECT * FROM machines WHERE state <> 6").fetchall():
+                    ending = (Phase.CLEANUP,) if _phase(row) in ACTIVE else ()
+                    _move(db, row, *ending, Phase.DONE)
+
+    def _launch(self, machine: Machine) -> None:
+        sources = [disk.get("SOURCE", "") for disk in machine.template.vectors("DISK")]
+        missing = next(filter(self._is_missing, sources), None)
+        if machine.phase is Phase.PENDING and missing is not None:
+            reason = f"Error executing image transfer script: there is no image {missing}"
+            self._machinery.fail(machine.id, reason)
+        else:
+            self._machinery.enter(machine)
+
+
+def _phase(row: sqlite3.Row) -> Phase:
+    return Phase((row["state"], row["lcm_state"]))
+
+
+def _find(db: sqlite3.Connection, account: Account, vm_id: int, right: str) -> sqlite3.Row:
+    """A machine of the caller's. That others' exist is no secret (engines 7)."""
+    row: sqlite3.Row | None
+    row = db.execute("SELECT * FROM machines WHERE id = ?", (vm_id,)).fetchone()
+    if row is None and vm_id >= 0:
+        raise RefusedError(f"Error getting virtual machine [{vm_id}].", NO_EXISTS)
+    if row is None or row["owner"] != account.name:
+        which = f"{right} VM" if row is None else f"{right} VM [{vm_id}]"
+        raise RefusedError(
+            f"User [{account.uid}] : Not authorized to perform {which}.", AUTHORIZATION
+        )
+    return row
+
+
+def _move(db: sqlite3.Connection, row: sqlite3.Row, *phases: Phase, error: str = "") -> bool:
+    """Lead a machine through phases; at its end its addresses and disks become free."""
+    phase, times, template = _phase(row), json.loads(row["times"]), row["template"]
+    for following in phases:
+        if phase not in BEFORE[following]:
+            return False
+        phase = following
+        times.setdefault(phase.name, int(time.time()))
+    if error:
+        failed = Template.loads(template)
+        stamp = time.strftime("%a %b %e %H:%M:%S %Y", time.gmtime())
+        failed.attributes.append(("ERROR", {"MESSAGE": error, "TIMESTAMP": stamp}))
+        template = failed.dumps()
+    db.execute(
+        "UPDATE machines SET state = ?, lcm_state = ?, times = ?, template = ? WHERE id = ?",
+        (*phase.value, json.dumps(times), template, row["id"]),
+    )
+    if phase in ENDED:
+        db.execute("DELETE FROM addresses WHERE machine = ?", (row["id"],))
+        db.execute("DELETE FROM mounts WHERE machine = ?", (row["id"],))
+    return True
+
+
+def _register(db: sqlite3.Connection, account: Account, template: Template) -> int:
+    """Make the record of a new machine, and complete its template."""
+    (vm_id,) = db.execute("SELECT COALESCE(MAX(id), -1) + 1 FROM machines").fetchone()
+    if any("VLAN_ID" in nic for nic in template.vectors("NIC")):
+        raise TemplateError("VM Template includes a restricted attribute NIC/VLAN_ID.")
+    if sum(attribute == "CONTEXT" for attribute, _ in template.attributes) > 1:
+        raise TemplateError("Only one CONTEXT attribute can be defined.")
+    name = template.text("NAME") or f"one-{vm_id}"
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise TemplateError(f"NAME is too long; max length is {MAX_NAME_BYTES} chars.")
+    if not template.text("NAME"):
+        template.set("NAME", name)
+    template.set("VMID", str(vm_id))
+    times = json.dumps({Phase.PENDING.name: int(time.time())})
+    row = (vm_id, account.name, name, "", *Phase.PENDING.value, times)
+    db.execute("INSERT INTO machines VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    for nic in template.vectors("NIC"):
+        _lease(db, vm_id, nic)
+    for number, disk in enumerate(template.vectors("DISK")):
+        disk["DISK_ID"] = str(number)
+        uuid = storage.referenced_disk(disk.get("SOURCE", ""))
+        if uuid is not None and not storage.claim(db, account, uuid, vm_id, bootable=number == 0):
+            raise TemplateError("Could not get disk image for VM.")
+    for context in template.vectors("CONTEXT"):
+        context.update({key: template.expand(value) for key, value in context.items()})
+    if template.text("REQUIREMENTS"):
+        template.set("REQUIREMENTS", template.expand(template.text("REQUIREMENTS")))
+    db.execute("UPDATE machines SET template = ? WHERE id = ?", (template.dumps(), vm_id))
+    return int(vm_id)
+
+
+def _lease(db: sqlite3.Connection, vm_id: int, nic: Vector) -> None:
+    """Take the address that is asked for, or the lowest free one (engines 4)."""
+    network = nic.get("NETWORK", "")
+    address = None
+    if network in NETWORKS and nic.get("NETWORK_UNAME") == "oneadmin":
+        address = _free_address(db, network, nic.get("IP"))
+    if address is None:
+        raise TemplateError("Could not get virtual network for VM.")
+    db.execute("INSERT INTO addresses VALUES (?, ?, ?)", (str(address), network, vm_id))
+    nic["IP"] = str(address)
+    nic["MAC"] = "02:00:" + address.packed.hex(":")
+    nic["BRIDGE"] = f"br{NETWORKS[network]}"
+    nic["NETWORK_ID"] = str(NETWORKS[network])
+    nic["VLAN"] = "NO"
+
+
+def _free_address(
+    db: sqlite3.Connection, network: str, wanted: str | None
+) -> ipaddress.IPv4Address | None:
+    (base,) = db.execute("SELECT value FROM settings WHERE name = 'addresses'").fetchone()
+    first = ipaddress.IPv4Address(base) + NETWORKS[network] * NETWORK_SIZE
+    query = "SELECT address FROM addresses WHERE network = ?"
+    taken = {address for (address,) in db.execute(query, (network,))}
+    for number in range(NETWORK_SIZE):
+        address = first + number
+        # .0 and .255 look like no host's address to some programs.
+        if number % 256 in (0, 255) or str(address) in taken or wanted not in (None, str(address)):
+            continue
+        if not _is_served(str(address)):
+            return address
+    return None
+
+
+def _is_served(address: str) -> bool:
+    """Whether something of another's answers on the SSH port of this very address."""
+    everywhere = "127.255.255.254"  # answers only where a server listens on all addresses
+    return _answers(address) and not _answers(everywhere)
+
+
+def _answers(address: str) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex((address, 22)) == 0
+
+
+def _document(row: sqlite3.Row, account: Account) -> etree._Element:
+    """The ``<VM>`` element of one machine, in the dialect of 3.2 (5.1)."""
+    phase, times = _phase(row), json.loads(row["times"])
+    template = Template.loads(row["template"])
+    runs = phase in (Phase.RUNNING, Phase.SHUTDOWN)
+    memory = template.text("MEMORY")
+    machine = etree.Element("VM")
+    _fill(
+        machine,
+        ID=row["id"],
+        UID=account.uid,
+        GID=1,
+        UNAME=urllib.parse.quote_plus(account.name, safe="*").replace("~", "%7E"),
+        GNAME="users",
+        NAME=row["name"],
+    )
+    permissions = etree.SubElement(machine, "PERMISSIONS")
+    for who in ("OWNER", "GROUP", "OTHER"):
+        for right in "UMA":
+            allowed = who == "OWNER" and right != "A"
+            _fill(permissions, **{f"{who}_{right}": int(allowed)})
+    _fill(
+        machine,
+        LAST_POLL=int(time.time()) if runs else 0,
+        STATE=row["state"],
+        LCM_STATE=row["lcm_state"],
+        STIME=times[Phase.PENDING.name],
+        ETIME=times.get("DONE", times.get("FAILED", 0)),
+        DEPLOY_ID=f"one-{row['id']}" if "RUNNING" in times else "",
+        MEMORY=int(memory) * 1024 if runs and re.fullmatch("[0-9]{1,9}", memory) else 0,
+        CPU=0,
+        NET_TX=0,
+        NET_RX=0,
+    )
+    machine.append(template.element())
+    history = etree.SubElement(machine, "HISTORY_RECORDS")
+    if "PROLOG" in times:
+        history.append(_history(times))
+    return machine
+
+
+def _history(times: dict[str, int]) -> etree._Element:
+    def first(*phases: str) -> int:
+        return next((times[phase] for phase in phases if phase in times), 0)
+
+    history = etree.Element("HISTORY")
+    _fill(
+        history,
+        SEQ=0,
+        HOSTNAME=HOST,
+        VM_DIR="/var/lib/one",
+        HID=0,
+        STIME=times["PROLOG"],
+        ETIME=first("DONE", "FAILED"),
+        VMMMAD="vmm_sandbox",
+        VNMMAD="dummy",
+        TMMAD="tm_sandbox",
+        PSTIME=times["PROLOG"],
+        PETIME=first("BOOT", "CLEANUP", "FAILURE"),
+        RSTIME=first("BOOT"),
+        RETIME=first("EPILOG", "CLEANUP", "FAILURE") if "BOOT" in times else 0,
+        ESTIME=first("EPILOG"),
+        EETIME=first("DONE") if "EPILOG" in times else 0,
+        REASON=1 if "FAILURE" in times else 3 if "CLEANUP" in times else 0,
+    )
+    return history
+
+
+def _fill(parent: etree._Element, **values: str | int) -> None:
+    for tag, value in values.items():
+        etree.SubElement(parent, tag).text = str(value)

@@ -1,0 +1,74 @@
+"""
+What a sandbox's machines run on: the interface between the rules and the machinery.
+
+The rules (``sandbox/compute.py``) decide what may happen to a machine and remember it. The
+machinery makes it happen, at its own pace and on its own threads, and reports each step.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import Protocol
+
+from stratuslab_libcloud.sandbox.template import Template
+
+__all__ = ["HOST", "Machine", "Machines", "Phase", "Report"]
+
+HOST = "sandbox"  # the one host: what HOSTNAME says, and what a hot-plug must name
+
+
+class Phase(enum.Enum):
+    """Where a machine is in its life: STATE and LCM_STATE (compute-xmlrpc 3.1, 3.2)."""
+
+    PENDING = (1, 0)
+    PROLOG = (3, 1)
+    BOOT = (3, 2)
+    RUNNING = (3, 3)
+    SHUTDOWN = (3, 12)
+    EPILOG = (3, 11)
+    CLEANUP = (3, 15)
+    FAILURE = (3, 14)
+    FAILED = (7, 0)
+    DONE = (6, 0)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine as the machinery sees it."""
+
+    id: int
+    phase: Phase
+    template: Template
+
+
+class Report(Protocol):
+    """How the machinery tells that machines have moved on: the only way states are written."""
+
+    def __call__(self, machine_id: int, *phases: Phase, error: str = "") -> bool:
+        """
+        The machine has gone through these phases and is in the last one now.
+
+        :param error: why, when it failed: for its owner.
+        :return: False if that comes too late (say, it was killed meanwhile) and changed nothing.
+        """
+
+
+class Machines(Protocol):
+    """The machinery. Its methods do not wait for what they begin."""
+
+    def enter(self, machine: Machine) -> None:
+        """
+        Carry on from the phase that the machine has just entered.
+
+        PENDING is a new life; SHUTDOWN and CLEANUP are its owner's wish; any other phase was
+        left by an earlier process.
+        """
+
+    def fail(self, machine_id: int, message: str) -> bool:
+        """
+        Make the machine break.
+
+        :return: False if it has come to its end already.
+        """
+
+    def close(self, keep: bool) -> None:
+        """Let go of all machines, which live on (``keep``) or end. Waits for the threads."""

@@ -1,0 +1,379 @@
+"""
+The storage service's rules about persistent disks (pdisk-rest), with that reference's advice to
+new servers (NEW) wherever the original was unsafe. Its door is in ``doors.py``.
+
+A disk is a sparse file. It is there before its record, and goes after it.
+"""
+
+import contextlib
+import os
+import pathlib
+import re
+import sqlite3
+import string
+import time
+import uuid
+from collections.abc import Iterator
+
+from stratuslab_libcloud.sandbox.machines import HOST, Phase
+from stratuslab_libcloud.sandbox.store import Account, Store
+from stratuslab_libcloud.sandbox.template import Template
+
+__all__ = ["Form", "RefusedError", "Storage", "claim", "referenced_disk"]
+
+GIB = 1 << 30
+MAX_GIB = 1024
+STATIC = "static"  # the device of a disk that is there since the machine's start
+NOT_PLUGGED = "Disk have not been hot-plugged"
+CHOICES = {
+    "visibility": ("PRIVATE", "PUBLIC"),
+    "type": (
+        "DATA_IMAGE_RAW_READ_WRITE",
+        "DATA_IMAGE_RAW_READONLY",
+        "DATA_IMAGE_ORIGIN",
+        "DATA_IMAGE_LIVE",
+        "MACHINE_IMAGE_ORIGIN",
+        "MACHINE_IMAGE_LIVE",
+    ),
+}
+SUPER_FIELDS = ("owner", "identifier", "quarantine")
+
+_UNKNOWN = "Unknown disk: {}"
+_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_REFERENCE = re.compile(rf"(?:pdisk:.*|https?://[^?#]*/(?:pswd|cert)/disks/)({_UUID})/?", re.ASCII)
+_SELECT = "SELECT *, (SELECT COUNT(*) FROM mounts WHERE disk = uuid) AS count FROM disks"
+
+Form = dict[str, str]
+
+
+def referenced_disk(source: str) -> str | None:
+    """
+    The disk that a ``DISK/SOURCE`` means, in any of the forms of section 6.
+
+    :return: its UUID; "" for a disk reference without one; None if it means no disk.
+    """
+    match = _REFERENCE.fullmatch(source)
+    if match:
+        return match.group(1)
+    return "" if source.startswith("pdisk:") else None
+
+
+def claim(
+    db: sqlite3.Connection, account: Account, disk: str, vm_id: int, *, bootable: bool
+) -> bool:
+    """
+    Mount a disk for the life of a machine that begins (3.5).
+
+    :return: False if the caller may not see it, or another machine has it, or its type is wrong.
+    """
+    row = db.execute(f"{_SELECT} WHERE uuid = ?", (disk,)).fetchone()
+    kind = "MACHINE_IMAGE_" if bootable else "DATA_IMAGE_"
+    if row is None or row["count"] or not _may_view(account, row):
+        return False
+    if not row["type"].startswith(kind):
+        return False
+    db.execute("INSERT INTO mounts VALUES (?, ?, ?)", (disk, vm_id, STATIC))
+    return True
+
+
+class RefusedError(Exception):
+    """An answer with an error status; the text is for the caller."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Storage:
+    """
+    The rules about disks.
+
+    :param directory: where the disks' files are.
+    """
+
+    def __init__(self, store: Store, directory: pathlib.Path) -> None:
+        self._store = store
+        self._directory = directory
+        directory.mkdir(mode=0o700, exist_ok=True)
+        with store.reading() as db:
+            known = {disk for (disk,) in db.execute("SELECT uuid FROM disks")}
+        for path in directory.iterdir():
+            # Made just before a crash, and never acknowledged. What is not ours stays.
+            if path.name not in known and re.fullmatch(_UUID, path.name):
+                path.unlink()
+
+    # Disks.
+
+    def disks(self, account: Account) -> list[dict[str, str]]:
+        """The caller's own disks, newest first; all for the super user (2.1.1)."""
+        query = f"{_SELECT} WHERE owner = ? OR ? ORDER BY disks.rowid DESC"
+        with self._store.reading() as db:
+            rows = db.execute(query, (account.name, account.is_super)).fetchall()
+        return [
+            {**_shown(row), "created": row["created"], "users": str(row["count"])} for row in rows
+        ]
+
+    def disk(self, account: Account, disk: str) -> dict[str, str]:
+        """One disk (2.2.1)."""
+        with self._store.reading() as db:
+            return _shown(_find(db, account, disk))
+
+    def create(self, account: Account, form: Form) -> str:
+        """
+        Make an empty disk (2.1.2).
+
+        :return: its UUID.
+        """
+        if form.get("url"):
+            raise RefusedError(501, "The sandbox does not fill disks from a url")
+        size = _size(form.get("size", "0"))
+        values = _settable(account, form)
+        disk = str(uuid.uuid4())
+        with self._new_file(disk, size), self._store.transaction() as db:
+            identifier = values.get("identifier")
+            same = "SELECT 1 FROM disks WHERE identifier = ?"
+            if identifier and db.execute(same, (identifier,)).fetchone():
+                raise RefusedError(409, "Disk already registered")
+            row = {
+                "uuid": disk,
+                "owner": account.name,
+                "tag": "",
+                "size": size,
+                "visibility": "PRIVATE",
+                "type": "DATA_IMAGE_RAW_READ_WRITE",
+                "identifier": "",
+                "quarantine": "",
+                "created": time.strftime("%Y/%m/%d %H:%M:%S", time.gmtime()),
+                **values,
+            }
+            db.execute(
+                "INSERT INTO disks VALUES (:uuid, :owner, :tag, :size, :visibility, :type, "
+                ":identifier, :quarantine, :created)",
+                row,
+            )
+        return disk
+
+    def update(self, account: Account, disk: str, form: Form) -> None:
+        """Change what is given (2.2.4)."""
+        if not form:
+            raise RefusedError(400, "post with null entity")
+        with self._store.transaction() as db:
+            row = _find(db, account, disk)
+            if not _may_edit(account, row):
+                raise RefusedError(403, f"insufficient rights to update disk ({disk})")
+            if form.get("size", str(row["size"])) != str(row["size"]):
+                raise RefusedError(400, "The size of a disk cannot be changed")
+            db.execute(
+                "UPDATE disks SET tag = :tag, visibility = :visibility, type = :type, "
+                "owner = :owner, identifier = :identifier, quarantine = :quarantine "
+                "WHERE uuid = :uuid",
+                {**dict(row), **_settable(account, form)},
+            )
+
+    def delete(self, account: Account, disk: str) -> None:
+        """Remove a disk that no machine uses (2.2.5)."""
+        with self._store.transaction() as db:
+            row = _find(db, account, disk)
+            if not _may_edit(account, row):
+                raise RefusedError(403, f"insufficient rights to delete disk ({disk})")
+            if row["count"]:
+                raise RefusedError(409, f"disk ({disk}) is in use and can't be deleted")
+            db.execute("DELETE FROM disks WHERE uuid = ?", (disk,))
+        # Not before the record is gone for good; if this fails the next start removes it.
+        with contextlib.suppress(OSError):
+            (self._directory / disk).unlink()
+
+    def turl(self, account: Account, disk: str) -> str:
+        """Where a hypervisor finds the content; the super user's alone (2.5, NEW)."""
+        with self._store.reading() as db:
+            _find(db, account, disk, _UNKNOWN)
+        if not account.is_super:
+            raise RefusedError(403, f"insufficient access rights to the location of disk ({disk})")
+        return (self._directory / disk).as_uri()
+
+    # Mounts.
+
+    def mounts(self, account: Account, disk: str) -> list[dict[str, str]]:
+        """Where a disk is mounted (2.3.1)."""
+        with self._store.reading() as db:
+            _find(db, account, disk, _UNKNOWN)
+            query = "SELECT machine, device FROM mounts WHERE disk = ? ORDER BY device"
+            rows = db.execute(query, (disk,)).fetchall()
+        return [{"vmId": str(row["machine"]), "device": row["device"]} for row in rows]
+
+    def attach(self, account: Account, disk: str, form: Form) -> dict[str, object]:
+        """Plug a disk into a machine that runs, or register that it is there (2.3.2)."""
+        if not form:
+            raise RefusedError(400, "post with null entity")
+        for name in ("node", "vm_id"):
+            if not form.get(name):
+                raise RefusedError(400, f"missing {name} attribute")
+        static = form.get("register_only", "").lower() == "true"
+        if static and not account.is_super:
+            raise RefusedError(403, "Not enough rights to attach disk")
+        with self._store.transaction() as db:
+            row = _find(db, account, disk, _UNKNOWN, "Not enough rights to attach disk")
+            machine = _find_machine(db, account, form["vm_id"])
+            if form["node"] != HOST and not static:
+                raise RefusedError(400, f"machine {form['vm_id']} is not on node {form['node']}")
+            phase = Phase((machine["state"], machine["lcm_state"]))
+            if phase in (Phase.DONE, Phase.FAILED) or (phase is not Phase.RUNNING and not static):
+                raise RefusedError(409, f"VM {form['vm_id']} is not running")
+            if row["count"]:
+                raise RefusedError(409, f"disk ({disk}) is already mounted")
+            device = STATIC if static else _free_device(db, machine)
+            db.execute("INSERT INTO mounts VALUES (?, ?, ?)", (disk, machine["id"], device))
+        return {"node": form["node"], "vm_id": form["vm_id"], "target": device, "uuid": [disk]}
+
+    def mount(self, account: Account, disk: str, mount: str) -> dict[str, str]:
+        """One mount (2.4.1)."""
+        with self._store.reading() as db:
+            row = _find_mount(db, account, disk, mount)
+        return _mount_shown(row)
+
+    def detach(self, account: Account, disk: str, mount: str) -> dict[str, str]:
+        """Unplug a disk, or forget that it was there from the start (2.4.2)."""
+        with self._store.transaction() as db:
+            row = _find_mount(db, account, disk, mount)
+            if not account.is_super:
+                if account.name not in (row["disk_owner"], row["machine_owner"]):
+                    raise RefusedError(403, "insufficient rights to detach disk")
+                if row["device"] == STATIC:
+                    raise RefusedError(409, NOT_PLUGGED)
+            key = (row["disk"], row["machine"])
+            db.execute("DELETE FROM mounts WHERE disk = ? AND machine = ?", key)
+        return _mount_shown(row)
+
+    def instances(self, account: Account) -> list[dict[str, str]]:
+        """The machines of the caller (all, for the super user) that have disks (2.6, NEW)."""
+        query = (
+            "SELECT DISTINCT id, owner FROM machines JOIN mounts ON machine = id "
+            "WHERE owner = ? OR ? ORDER BY id DESC"
+        )
+        with self._store.reading() as db:
+            rows = db.execute(query, (account.name, account.is_super)).fetchall()
+        return [{"vmId": str(row["id"]), "owner": row["owner"]} for row in rows]
+
+    @contextlib.contextmanager
+    def _new_file(self, disk: str, size: int) -> Iterator[None]:
+        """A disk's file, which stays if the block ends well."""
+        path = self._directory / disk
+        try:
+            try:
+                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+                try:
+                    os.truncate(descriptor, size * GIB)
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+                _sync_directory(self._directory)
+            except OSError as error:
+                reason = f"There is no room for {size} GiB: {error.strerror}"
+                raise RefusedError(507, reason) from None
+            yield
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def _may_view(account: Account, disk: sqlite3.Row) -> bool:
+    return disk["visibility"] == "PUBLIC" or _may_edit(account, disk)
+
+
+def _may_edit(account: Account, disk: sqlite3.Row) -> bool:
+    return account.is_super or bool(disk["owner"] == account.name)
+
+
+def _find(
+    db: sqlite3.Connection,
+    account: Account,
+    disk: str,
+    unknown: str = "disk ({}) does not exist",
+    unseen: str = "insufficient access rights to view disk ({})",
+) -> sqlite3.Row:
+    row: sqlite3.Row | None = db.execute(f"{_SELECT} WHERE uuid = ?", (disk,)).fetchone()
+    if row is None:
+        raise RefusedError(404, unknown.format(disk))
+    if not _may_view(account, row):
+        raise RefusedError(403, unseen.format(disk))
+    return row
+
+
+def _find_mount(db: sqlite3.Connection, account: Account, disk: str, mount: str) -> sqlite3.Row:
+    _find(db, account, disk, "unknown disk: {}", "insufficient rights to detach disk")
+    query = (
+        "SELECT mounts.*, disks.owner AS disk_owner, machines.owner AS machine_owner FROM mounts "
+        "JOIN disks ON disk = uuid JOIN machines ON machine = id "
+        "WHERE disk = ? AND disk || '_' || machine = ?"
+    )
+    row: sqlite3.Row | None = db.execute(query, (disk, mount)).fetchone()
+    if row is None:
+        raise RefusedError(404, NOT_PLUGGED)
+    return row
+
+
+def _find_machine(db: sqlite3.Connection, account: Account, vm_id: str) -> sqlite3.Row:
+    if not re.fullmatch("[0-9]{1,9}", vm_id):
+        raise RefusedError(400, "vm_id must be a number")
+    row: sqlite3.Row | None
+    row = db.execute("SELECT * FROM machines WHERE id = ?", (int(vm_id),)).fetchone()
+    if row is None:
+        raise RefusedError(404, f"Unknown VM: {vm_id}")
+    if not account.is_super and row["owner"] != account.name:
+        raise RefusedError(403, "Not enough rights to attach disk")
+    return row
+
+
+def _free_device(db: sqlite3.Connection, machine: sqlite3.Row) -> str:
+    """The lowest free ``vdX``: what the next disk is called in a Linux guest."""
+    plugged = db.execute("SELECT device FROM mounts WHERE machine = ?", (machine["id"],))
+    taken = {device for (device,) in plugged}
+    taken.update(d.get("TARGET", "") for d in Template.loads(machine["template"]).vectors("DISK"))
+    devices = (f"vd{letter}" for letter in string.ascii_lowercase)
+    device = next((device for device in devices if device not in taken), None)
+    if device is None:
+        raise RefusedError(409, "no free devices available")
+    return device
+
+
+def _shown(row: sqlite3.Row) -> dict[str, str]:
+    names = ["uuid", "tag", "count", "owner", "identifier", "size", "type", "visibility"]
+    if row["quarantine"]:
+        names.append("quarantine")
+    return {name: str(row[name]) for name in names}
+
+
+def _mount_shown(row: sqlite3.Row) -> dict[str, str]:
+    disk, machine = row["disk"], str(row["machine"])
+    mount = f"{disk}_{machine}"
+    return {"diskId": disk, "mountId": mount, "vmId": machine, "target": row["device"]}
+
+
+def _size(text: str) -> int:
+    if not re.fullmatch("[+-]?[0-9]{1,9}", text):
+        raise RefusedError(400, f'Error parsing size: For input string: "{text}"')
+    if not 1 <= int(text) <= MAX_GIB:
+        raise RefusedError(400, f"Size must be an integer between 1 and {MAX_GIB}")
+    return int(text)
+
+
+def _settable(account: Account, form: Form) -> Form:
+    """The columns that a form sets."""
+    for name in SUPER_FIELDS:
+        if name in form and not account.is_super:
+            raise RefusedError(403, f"insufficient rights to set {name}")
+    values = {name: form[name] for name in ("tag", *CHOICES, *SUPER_FIELDS) if name in form}
+    if "visibility" in values:
+        values["visibility"] = values["visibility"].upper()
+    for name, choices in CHOICES.items():
+        if values.get(name, choices[0]) not in choices:
+            raise RefusedError(400, f"Invalid value for form element {name}: {form[name]}")
+    return values
+
+
+def _sync_directory(directory: pathlib.Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

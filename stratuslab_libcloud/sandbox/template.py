@@ -1,0 +1,229 @@
+"""
+VM templates as OpenNebula 3.2 reads them, and the XML in which it hands them out again.
+
+The grammar is that of compute-xmlrpc 4.1, with the quirks of its table: clients must be able to
+find out here what they will meet there.
+"""
+
+import json
+import re
+from typing import NamedTuple
+
+from lxml import etree
+
+__all__ = ["Template", "TemplateError", "Vector", "parse"]
+
+Vector = dict[str, str]
+
+_NAME = re.compile(r"[A-Za-z0-9_]+")
+_BARE = re.compile(r"[^=#,\[\] \t\n]+")
+_BLANKS = re.compile(r"[ \t]*")
+_EMPTY = re.compile(r"=[ \t]*\n")
+_COMMENT = re.compile(r"#[^\n]*\n")
+_MARKS = {"=": "EQUAL", ",": "COMMA", "[": "OBRACKET", "]": "CBRACKET"}
+_REFERENCE = re.compile(
+    r"""\$(?:(?P<name>\w+)(?![\w,=])
+        (?:\[\s*(?P<key>\w+)\s*(?:,\s*(?P<selector>\w+)\s*=\s*"?(?P<value>[^"\]]*)"?\s*)?\])?)?""",
+    re.VERBOSE | re.ASCII,
+)
+
+
+class TemplateError(ValueError):
+    """Refused; the text is for the caller."""
+
+
+class Template:
+    """
+    Attributes in the order in which they were written; names may repeat, values are text or
+    vectors (name to text).
+    """
+
+    def __init__(self, attributes: list[tuple[str, str | Vector]]) -> None:
+        self.attributes = attributes
+
+    @classmethod
+    def loads(cls, text: str) -> "Template":
+        """Read back what :meth:`dumps` wrote."""
+        return cls([(name, value) for name, value in json.loads(text)])
+
+    def dumps(self) -> str:
+        """The template as JSON, for the store."""
+        return json.dumps(self.attributes, ensure_ascii=False)
+
+    def text(self, name: str) -> str:
+        """The first text of that name; empty when there is none."""
+        return next((v for n, v in self.attributes if n == name and isinstance(v, str)), "")
+
+    def vectors(self, name: str) -> list[Vector]:
+        """All vectors of that name."""
+        return [v for n, v in self.attributes if n == name and isinstance(v, dict)]
+
+    def set(self, name: str, value: str) -> None:
+        """Give an attribute this one text."""
+        self.attributes = [(n, v) for n, v in self.attributes if n != name]
+        self.attributes.append((name, value))
+
+    def element(self) -> etree._Element:
+        """The ``<TEMPLATE>`` element of a VM document: sorted by name (compute-xmlrpc 5.1)."""
+        root = etree.Element("TEMPLATE")
+        for name, value in sorted(self.attributes, key=lambda attribute: attribute[0]):
+            child = etree.SubElement(root, name)
+            if isinstance(value, str):
+                child.text = value
+            else:
+                for key in sorted(value):
+                    # The engine would write a key that no XML name can begin like.
+                    tag = f"ONE_{key}" if key[0].isdigit() else key
+                    etree.SubElement(child, tag).text = value[key]
+        return root
+
+    def expand(self, text: str) -> str:
+        """
+        Replace ``$NAME``, ``$VECTOR[KEY]`` and ``$VECTOR[KEY, SELECTOR="v"]`` by what the
+        template says, or by nothing. A ``$`` cannot be escaped.
+
+        :raises TemplateError: a ``$`` without a name, or directly followed by ``,`` or ``=``.
+        """
+        return _REFERENCE.sub(self._referenced, text)
+
+    def _referenced(self, match: re.Match[str]) -> str:
+        name, key, selector, value = match.group("name", "key", "selector", "value")
+        if name is None:
+            raise TemplateError("A $ must be followed by the name of an attribute.")
+        if key is None:
+            return self.text(name.upper())
+        for vector in self.vectors(name.upper()):
+            if selector is None or vector.get(selector.upper()) == value:
+                return vector.get(key.upper(), "")
+        return ""
+
+
+class _Token(NamedTuple):
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+class _Reader:
+    """Cuts a text into tokens."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+
+    def next(self) -> _Token:
+        """The next token where no value may stand. What is none (a lone quote) is skipped."""
+        text = self._text
+        while self._at < len(text):
+            if match := _NAME.match(text, self._at):
+                return self._token("VARIABLE", match.end())
+            if comment := _COMMENT.match(text, self._at):
+                self._at = comment.end()
+            elif empty := _EMPTY.match(text, self._at):
+                return self._token("EQUAL_EMPTY", empty.end())
+            elif text[self._at] in _MARKS:
+                return self._token(_MARKS[text[self._at]], self._at + 1)
+            else:
+                self._at += 1
+        return self._token("$end", self._at)
+
+    def value(self) -> _Token:
+        """The token after an equals sign."""
+        text = self._text
+        blanks = _BLANKS.match(text, self._at)
+        self._at = blanks.end() if blanks else self._at
+        closing = self._closing_quote()
+        if closing:
+            return self._token("STRING", closing + 1)
+        if match := _BARE.match(text, self._at):
+            return self._token("STRING", match.end())
+        if self._at == len(text):
+            return self._token("$end", self._at)
+        return self._token(_MARKS.get(text[self._at], "$undefined"), self._at + 1)
+
+    def _closing_quote(self) -> int:
+        """Where the quoted text that begins here ends; 0 if none does. ``""`` is none."""
+        text = self._text
+        if not text.startswith('"', self._at) or text.startswith('""', self._at):
+            return 0
+        end = text.find('"', self._at + 1)
+        while end > 0 and text[end - 1] == "\\":
+            end = text.find('"', end + 1)
+        return max(end, 0)
+
+    def _token(self, kind: str, end: int) -> _Token:
+        start, self._at = self._at, end
+        return _Token(kind, self._text[start:end], start, end)
+
+    def unexpected(self, token: _Token, *expected: str) -> TemplateError:
+        # The engine counts columns on, from line to line.
+        line = self._text.count("\n", 0, token.start) + 1
+        first, last = token.start + 1, max(token.end, token.start + 1)
+        return TemplateError(
+            f"Parse error: syntax error, unexpected {token.kind}, expecting "
+            f"{' or '.join(expected)} at line {line}, columns {first}:{last}"
+        )
+
+
+def parse(text: str) -> Template:
+    """
+    Parse a template.
+
+    :raises TemplateError: with the engine's words for a syntax error.
+    """
+    if "]]>" in text:
+        # The engine accepts it and then returns XML that is not well-formed.
+        raise TemplateError("Parse error: ]]> cannot be part of a template")
+    reader = _Reader(text)
+    attributes: list[tuple[str, str | Vector]] = []
+    while (token := reader.next()).kind != "$end":
+        if token.kind != "VARIABLE":
+            raise reader.unexpected(token, "$end", "VARIABLE")
+        # "XML" in capitals: as the engine tests the name as it was written.
+        prefix = "" if token.text[0].isalpha() and token.text[:3] != "XML" else "ONE_"
+        attributes.append((prefix + token.text.upper(), _read_value(reader)))
+    return Template(attributes)
+
+
+def _read_value(reader: _Reader) -> str | Vector:
+    equal = reader.next()
+    if equal.kind == "EQUAL_EMPTY":
+        return ""
+    if equal.kind != "EQUAL":
+        raise reader.unexpected(equal, "EQUAL", "EQUAL_EMPTY")
+    token = reader.value()
+    if token.kind == "OBRACKET":
+        return _read_vector(reader)
+    if token.kind != "STRING":
+        raise reader.unexpected(token, "OBRACKET", "STRING")
+    return _unquote(token.text)
+
+
+def _read_vector(reader: _Reader) -> Vector:
+    vector: Vector = {}
+    while True:
+        for kind in ("VARIABLE", "EQUAL"):
+            token = reader.next()
+            if token.kind != kind:
+                raise reader.unexpected(token, kind)
+            if kind == "VARIABLE":
+                key = token.text.upper()
+        value = reader.value()
+        if value.kind != "STRING":
+            raise reader.unexpected(value, "STRING")
+        vector.setdefault(key, _unquote(value.text))  # the first one wins
+        token = reader.next()
+        if token.kind == "CBRACKET":
+            return vector
+        if token.kind != "COMMA":
+            raise reader.unexpected(token, "COMMA", "CBRACKET")
+
+
+def _unquote(text: str) -> str:
+    if len(text) < 3 or not (text.startswith('"') and text.endswith('"')):
+        return text
+    text = text[1:-1]
+    while '\\"' in text:
+        text = text.replace('\\"', '"')
+    return text

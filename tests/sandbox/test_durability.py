@@ -1,0 +1,110 @@
+"""What was acknowledged is there after ``kill -9``."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import requests
+
+from stratuslab_libcloud.sandbox import Sandbox
+
+from .conftest import TEMPLATE, Caller
+
+JANE = ("jane", "s3cret")
+UP = "from stratuslab_libcloud.cli.sandbox import main; main()"
+
+
+class Elsewhere:
+    """A sandbox in a process of its own; all that a Caller needs of one is the url."""
+
+    def __init__(self, url: str, process: subprocess.Popen[str]) -> None:
+        self.url = url
+        self.process = process
+
+
+@contextlib.contextmanager
+def elsewhere(directory: Path, *options: str) -> Iterator[Elsewhere]:
+    command = [sys.executable, "-c", UP, "up", "--dir", str(directory), "--port", "0", *options]
+    with subprocess.Popen(
+        [*command, "--user", ":".join(JANE), "--machines", "simulated"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            ready = process.stdout.readline()
+            assert ready.startswith("ready")
+            url = next(word.rstrip(",") for word in ready.split() if word.startswith("http"))
+            yield Elsewhere(url, process)
+        finally:
+            process.kill()
+
+
+class Busy(threading.Thread):
+    """Somebody who writes as fast as he can, and remembers what was acknowledged."""
+
+    def __init__(self, site: Elsewhere) -> None:
+        super().__init__()
+        self.jane = Caller(site, JANE)
+        self.there: set[str] = set()
+        self.gone: set[str] = set()
+        self.ended: set[int] = set()
+        self.running: dict[int, str] = {}
+        self.rounds = 0
+
+    def run(self) -> None:
+        with contextlib.suppress(requests.RequestException):
+            while True:
+                kept, dropped = self.jane.disk(), self.jane.disk()
+                self.there |= {kept, dropped}
+                self.there.discard(dropped)  # from here on it may be gone
+                assert self.jane.disks("DELETE", f"/{dropped}").status_code == 200
+                self.gone.add(dropped)
+                disk = f"DISK=[source=pdisk:x/{kept}, target=vdc]"
+                vm_id = self.jane.start(TEMPLATE + disk)
+                self.running[vm_id] = kept
+                self.ended.add(self.jane.act("finalize", self.jane.start("A=1")))
+                self.rounds += 1
+
+
+def test_everything_acknowledged_survives_kill_9(tmp_path: Path) -> None:
+    with elsewhere(tmp_path) as site:
+        everybody = [Busy(site) for _ in range(4)]
+        for busy in everybody:
+            busy.start()
+        end = time.monotonic() + 60
+        while min(busy.rounds for busy in everybody) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+        site.process.send_signal(signal.SIGKILL)
+        for busy in everybody:
+            busy.join()
+        assert all(busy.rounds for busy in everybody)
+    with Sandbox(tmp_path, users=dict([JANE])) as again:
+        jane = Caller(again, JANE)
+        disks = {disk["uuid"]: disk for disk in jane.disks("GET").json()}
+        assert {path.name for path in (tmp_path / "disks").iterdir()} == set(disks)
+        alive, known = set(jane.pool()), set(jane.pool(state=-2))
+        assert known == set(range(len(known)))
+        addresses = [jane.info(vm_id).findtext("TEMPLATE/NIC/IP") for vm_id in alive]
+        assert len(set(addresses)) == len(addresses)
+        for busy in everybody:
+            assert busy.there <= set(disks)
+            assert not busy.gone & set(disks)
+            assert busy.ended <= known - alive
+            assert set(busy.running) <= alive
+            for vm_id, disk in busy.running.items():
+                assert jane.states(vm_id) == (3, 3)
+                mounts = jane.disks("GET", f"/{disk}/mounts").json()
+                assert mounts == [{"vmId": str(vm_id), "device": "static"}]
+
+
+def test_a_machine_that_was_booting_is_taken_on_after_kill_9(tmp_path: Path) -> None:
+    with elsewhere(tmp_path, "--boot-seconds", "3600") as site:
+        vm_id = Caller(site, JANE).start()
+        assert Caller(site, JANE).states(vm_id) == (1, 0)
+    with Sandbox(tmp_path, users=dict([JANE])) as again:
+        assert Caller(again, JANE).states(vm_id) == (3, 3)

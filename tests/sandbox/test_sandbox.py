@@ -1,0 +1,281 @@
+import configparser
+import os
+import stat
+import threading
+import time
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from stratuslab_libcloud.sandbox import Sandbox, SandboxError
+
+from .conftest import USERS, Caller
+
+FIRST = {"jane": "s3cret"}
+
+
+def jane_at(site):
+    return Caller(site, ("jane", FIRST["jane"]))
+
+
+def configuration(site):
+    parser = configparser.ConfigParser()
+    with site.config_path.open(encoding="utf-8") as file:
+        parser.read_file(file)
+    return {name: dict(parser[name]) for name in parser.sections()}
+
+
+def descriptors():
+    return set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
+
+
+# -- up and down
+
+
+def test_nothing_is_left_behind():
+    with Sandbox():
+        pass  # whatever is opened once and for all
+    threads, before = threading.active_count(), descriptors()
+    with Sandbox(users=FIRST, boot_seconds=1, tls=True) as site:
+        directory = site.dir
+        assert directory.is_dir()
+    end = time.monotonic() + 30
+    while threading.active_count() > threads and time.monotonic() < end:
+        time.sleep(0.01)
+    assert threading.active_count() == threads
+    assert descriptors() <= before
+    assert not directory.exists()
+
+
+def test_two_sites_side_by_side_know_nothing_of_each_other():
+    with Sandbox(users=FIRST) as one, Sandbox(users=FIRST) as other:
+        assert one.port != other.port
+        jane_at(one).start()
+        jane_at(one).disk()
+        assert jane_at(one).pool() == [0]
+        assert jane_at(other).pool() == []
+        assert jane_at(other).disks("GET").json() == []
+
+
+def test_a_busy_port_is_told_in_one_line_where_the_sandbox_is_started(site):
+    other = Sandbox(port=site.port)
+    with pytest.raises(SandboxError, match=f"^cannot listen on 127.0.0.1:{site.port}: .*$"):
+        other.start()
+    other.stop()
+
+
+def test_a_start_that_fails_ends_no_machines(tmp_path, site):
+    with Sandbox(tmp_path, users=FIRST, keep_machines=True) as own:
+        jane_at(own).start()
+    with pytest.raises(SandboxError):
+        Sandbox(tmp_path, users=FIRST, port=site.port).start()
+    with Sandbox(tmp_path, users=FIRST) as own:
+        assert jane_at(own).states(0) == (3, 3)
+
+
+def test_a_directory_is_for_one_sandbox_at_a_time(tmp_path):
+    with Sandbox(tmp_path):
+        with pytest.raises(SandboxError, match=r"^another sandbox is running on .*$"):
+            Sandbox(tmp_path).start()
+    with Sandbox(tmp_path):
+        pass
+
+
+def test_a_directory_that_is_none_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SandboxError, match=r"^cannot use .* as directory: .*$"):
+        Sandbox(tmp_path / "file").start()
+
+
+def test_it_can_be_stopped_twice_and_started_again(tmp_path):
+    site = Sandbox(tmp_path, users=FIRST)
+    for _ in range(2):
+        site.start()
+        assert jane_at(site).pool() == []
+        site.stop()
+        site.stop()
+
+
+def test_it_is_not_started_twice(site):
+    with pytest.raises(SandboxError, match="is running"):
+        site.start()
+    assert Caller(site, ("jane", USERS["jane"])).pool() == []
+
+
+def test_machines_that_are_not_there_yet_are_refused():
+    with pytest.raises(SandboxError, match="qemu"):
+        Sandbox(machines="qemu")
+
+
+# -- what stays
+
+
+def test_everything_is_there_after_a_restart(tmp_path):
+    with Sandbox(tmp_path, users=FIRST, keep_machines=True) as site:
+        jane = jane_at(site)
+        disk, used, first, second = jane.disk(tag="mine"), jane.disk(), jane.start(), jane.start()
+        jane.act("finalize", first)
+        form = {"node": "sandbox", "vm_id": second}
+        jane.disks("POST", f"/{used}/mounts", data=form)
+        address = jane.info(second).findtext("TEMPLATE/NIC/IP")
+        marketplace = jane.request("GET", "/metadata").content
+    with Sandbox(tmp_path, users=FIRST) as site:
+        jane = jane_at(site)
+        assert [found["uuid"] for found in jane.disks("GET").json()] == [used, disk]
+        assert jane.states(first) == (6, 0)
+        assert jane.states(second) == (3, 3)
+        assert jane.info(second).findtext("TEMPLATE/NIC/IP") == address
+        assert jane.disks("GET", f"/{used}/mounts").json() == [{"vmId": "1", "device": "vdc"}]
+        assert jane.start() == 2
+        assert jane.request("GET", "/metadata").content == marketplace
+
+
+def test_a_stop_ends_the_machines_unless_they_are_to_be_kept(tmp_path):
+    with Sandbox(tmp_path, users=FIRST) as site:
+        jane = jane_at(site)
+        disk = jane.disk()
+        failed = jane.start()
+        site.fail(failed, "no")
+        running = jane.start()
+        jane.disks("POST", f"/{disk}/mounts", data={"node": "sandbox", "vm_id": running})
+    with Sandbox(tmp_path, users=FIRST) as site:
+        jane = jane_at(site)
+        assert [jane.states(vm_id) for vm_id in (failed, running)] == [(6, 0), (6, 0)]
+        assert jane.disks("GET", f"/{disk}").json()["count"] == "0"
+        assert jane.info(jane.start()).findtext("TEMPLATE/NIC/IP").endswith(".1")
+
+
+def test_a_machine_that_was_booting_goes_on_booting(tmp_path):
+    with Sandbox(tmp_path, users=FIRST, boot_seconds=600, keep_machines=True) as site:
+        jane_at(site).start()
+        assert jane_at(site).states(0) == (1, 0)
+    with Sandbox(tmp_path, users=FIRST) as site:
+        assert jane_at(site).states(0) == (3, 3)
+
+
+# -- accounts and the configuration file
+
+
+def test_the_configuration_is_complete_for_the_site(tmp_path):
+    users = {"jane": "100%s #%(ü)s%", "jörg": "b=c:d"}
+    with Sandbox(tmp_path / "100%", users=users) as site:
+        sections = configuration(site)
+        assert stat.S_IMODE(site.config_path.stat().st_mode) == 0o600
+        assert list(sections) == ["default", "sandbox", "jörg"]
+        assert sections["default"] == {"selected_section": "sandbox"}
+        for section, user in (("sandbox", "jane"), ("jörg", "jörg")):
+            found = sections[section]
+            assert found["endpoint"] == f"{site.url}/one-proxy/xmlrpc"
+            assert found["pdisk_endpoint"] == f"{site.url}/pdisk"
+            assert found["marketplace_endpoint"] == f"{site.url}/marketplace"
+            assert found["name"]
+            assert found["country"]
+            assert (found["username"], found["password"]) == (user, users[user])
+            assert "ca_certificate" not in found
+            assert Caller(site, (user, users[user])).pool() == []
+
+
+def test_the_key_pair_is_one_and_its_owners_only(tmp_path):
+    with Sandbox(tmp_path) as site:
+        section = configuration(site)["sandbox"]
+        private, public = section["user_private_key_file"], section["user_public_key_file"]
+        assert {stat.S_IMODE(os.stat(path).st_mode) for path in (private, public)} == {0o600}
+        with open(private, "rb") as file:
+            key = serialization.load_ssh_private_key(file.read(), None)
+        with open(public) as file:
+            text = file.read()
+        assert text.startswith("ssh-ed25519 ")
+        loaded = serialization.load_ssh_public_key(text.encode())
+        assert loaded == key.public_key()
+    with Sandbox(tmp_path), open(public) as file:
+        assert file.read() == text
+
+
+def test_with_tls_it_names_the_ca_and_a_certificate_that_open_the_site(tmp_path):
+    with Sandbox(tmp_path, users=FIRST, tls=True) as site:
+        sections = configuration(site)
+        authority = sections["sandbox"]["ca_certificate"]
+        assert site.url.startswith("https://127.0.0.1:")
+        assert jane_at(site).disks("GET", verify=authority).status_code == 200
+        section = sections["certificate"]
+        assert not {"username", "password"} & set(section)
+        certificate = (section["pem_certificate"], section["pem_key"])
+        answer = Caller(site, None).request(
+            "GET", "/pdisk/cert/disks", verify=section["ca_certificate"], cert=certificate
+        )
+        assert answer.status_code == 200
+        kept = {path.name: path.read_bytes() for path in tmp_path.glob("*.pem")}
+    with Sandbox(tmp_path, users=FIRST, tls=True) as site:
+        assert {path.name: path.read_bytes() for path in tmp_path.glob("*.pem")} == kept
+
+
+def test_all_files_are_their_owners_only(tmp_path):
+    with Sandbox(tmp_path / "new", tls=True) as site:
+        modes = {
+            path.name: stat.S_IMODE(path.stat().st_mode)
+            for path in site.dir.rglob("*")
+            if path.is_file() and path.name != "lock"
+        }
+        assert set(modes.values()) == {0o600}, modes
+        assert stat.S_IMODE(site.dir.stat().st_mode) == 0o700
+
+
+def test_without_users_there_is_one_account_with_a_password_that_stays(tmp_path):
+    with Sandbox(tmp_path) as site:
+        first = site.users
+        ((user, password),) = first.items()
+        assert user == "clouduser"
+        assert password.isalnum()
+        assert len(password) >= 16
+        assert Caller(site, (user, password)).pool() == []
+    with Sandbox(tmp_path) as site:
+        assert site.users == first
+    with Sandbox() as other:
+        assert other.users != first
+
+
+def test_the_services_account_is_not_in_the_configuration(site, service):
+    assert service.disks("GET").status_code == 200
+    text = site.config_path.read_text()
+    assert service.auth[1] not in text
+    assert "pdisk" not in site.users
+
+
+def test_who_is_no_longer_a_user_does_not_come_in_but_keeps_what_he_has(tmp_path):
+    with Sandbox(tmp_path, users={"jane": "old", "joe": "j"}) as site:
+        disk = Caller(site, ("joe", "j")).disk()
+    with Sandbox(tmp_path, users={"jane": "new"}) as site:
+        assert Caller(site, ("joe", "j")).disks("GET").status_code == 401
+        assert Caller(site, ("jane", "old")).disks("GET").status_code == 401
+        assert Caller(site, ("jane", "new")).disks("GET").status_code == 200
+    with Sandbox(tmp_path, users={"joe": "k"}) as site:
+        assert [found["uuid"] for found in Caller(site, ("joe", "k")).disks("GET").json()] == [disk]
+
+
+@pytest.mark.parametrize(
+    ("user", "password"),
+    [
+        ("", "x"),
+        ("a:b", "x"),
+        ("a]b", "x"),
+        ("a\nb", "x"),
+        (" a", "x"),
+        ("pdisk", "x"),
+        ("Default", "x"),
+        ("x" * 65, "x"),
+        ("jane", ""),
+        ("jane", "x\ny"),
+        ("jane", "x "),
+        ("jane", "x ;y"),
+        ("jane", ";y"),
+        ("jane", '""'),
+    ],
+)
+def test_an_account_that_no_configuration_file_could_hold_is_refused(user, password):
+    with pytest.raises(SandboxError) as refused:
+        Sandbox(users={user: password})
+    assert "\n" not in str(refused.value)
+
+
+def test_accounts_are_the_ones_that_were_given(site):
+    assert site.users == USERS
