@@ -4,7 +4,6 @@ The Apache Libcloud compute driver for StratusLab clouds (User's Guide 13.05, ch
 Libcloud's words to the client's and back; how services are talked to is in ``client``.
 """
 
-import hashlib
 import logging
 import os
 import queue
@@ -13,8 +12,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict
-from datetime import datetime, timezone
 from typing import IO, Any, TypeVar
 
 from libcloud.compute.base import (
@@ -32,7 +29,7 @@ from libcloud.compute.deployment import Deployment
 from libcloud.compute.types import NodeState, StorageVolumeState
 from libcloud.utils.networking import is_valid_ip_address
 
-from stratuslab_libcloud import config, metadata, ssh_keys
+from stratuslab_libcloud import config, ssh_keys
 from stratuslab_libcloud.client import Site
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
@@ -47,38 +44,22 @@ from stratuslab_libcloud.client.errors import (
 from stratuslab_libcloud.client.machine import Machine
 from stratuslab_libcloud.client.storage import Disk, is_uuid
 from stratuslab_libcloud.client.template import BootDisk, NewMachine, render
+from stratuslab_libcloud.entities import (
+    NODE_STATES,
+    StratusLabNode,
+    new_node,
+    to_image,
+    to_location,
+    to_node,
+    to_size,
+    to_volume,
+)
 
 __all__ = ["StratusLabNode", "StratusLabNodeDriver"]
 
 T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
-
-# State and, while it is 3, "3/" and the LCM state (compute-xmlrpc 3.5).
-_BY_STATE = {
-    NodeState.PENDING: "0 1 2 10 3/0 3/1 3/2",
-    NodeState.RUNNING: "3/3 3/69",
-    NodeState.MIGRATING: "3/4 3/7 3/8 3/35 3/43 3/45 3/60",
-    NodeState.STARTING: "3/9 3/19 3/20 3/21 3/22 3/31 3/32",
-    NodeState.STOPPING: "3/5 3/6 3/10 3/11 3/12 3/13 3/15 3/18 3/23 3/29 3/30",
-    NodeState.ERROR: "7 11 3/14 3/36 3/37 3/38 3/39 3/40 3/41 3/42 3/44 3/46 3/47 3/48 3/49 3/50 "
-    "3/61",
-    NodeState.STOPPED: "4 8 9 3/70",
-    NodeState.SUSPENDED: "5",
-    NodeState.TERMINATED: "6",
-    NodeState.RECONFIGURING: "3/17 3/24 3/25 3/26 3/27 3/28 3/33 3/34 3/51 3/52 3/53 3/54 3/55 "
-    "3/56 3/57 3/58 3/59 3/62 3/63 3/64 3/65 3/66 3/67 3/68 3/71",
-}
-
-
-class StratusLabNode(Node):
-    """A node whose ``uuid`` tells clouds apart: VM ids are small numbers of each."""
-
-    def get_uuid(self) -> str:
-        """:return: a hash of driver, location, endpoint and id."""
-        where = f"{self.extra.get('location')}:{self.extra.get('endpoint')}"
-        name = f"{self.driver.type}:{where}:{self.id}"
-        return hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
 
 
 class StratusLabNodeDriver(NodeDriver):
@@ -93,9 +74,7 @@ class StratusLabNodeDriver(NodeDriver):
     name = "StratusLab"
     website = "http://stratuslab.eu/"
     features = {"create_node": ["ssh_key"]}  # noqa: RUF012 - Libcloud's own attribute
-    NODE_STATE_MAP = {  # noqa: RUF012
-        number: state for state, numbers in _BY_STATE.items() for number in numbers.split()
-    }
+    NODE_STATE_MAP = NODE_STATES
 
     def __init__(
         self,
@@ -195,7 +174,7 @@ class StratusLabNodeDriver(NodeDriver):
 
         :rtype: ``list`` of :class:`.NodeLocation`
         """
-        return [self._to_location(name) for name in self._location_ids()]
+        return [to_location(name, *self._display(name), self) for name in self._location_ids()]
 
     def list_sizes(self, location: NodeLocation | None = None) -> list[NodeSize]:
         """
@@ -207,8 +186,7 @@ class StratusLabNodeDriver(NodeDriver):
         :param location: ignored, all have the same.
         :rtype: ``list`` of :class:`.NodeSize`
         """
-        types = self._config.instance_types if self._config else config.STANDARD_TYPES
-        return [self._to_size(kind.name, kind.cpus, kind.ram, kind.swap) for kind in types]
+        return [to_size(kind, self) for kind in self._types]
 
     def list_images(self, location: NodeLocation | None = None) -> list[NodeImage]:
         """
@@ -222,7 +200,7 @@ class StratusLabNodeDriver(NodeDriver):
         :rtype: ``list`` of :class:`.NodeImage`
         """
         with self._asking(location) as site:
-            return [self._to_image(endorsements) for endorsements in site.marketplace.images()]
+            return [to_image(endorsements, self) for endorsements in site.marketplace.images()]
 
     def get_image(self, image_id: str) -> NodeImage:
         """
@@ -237,7 +215,7 @@ class StratusLabNodeDriver(NodeDriver):
         :rtype: :class:`.NodeImage`
         """
         with self._asking(None) as site:
-            return self._to_image(site.marketplace.get(image_id))
+            return to_image(site.marketplace.get(image_id), self)
 
     # -- nodes ---------------------------------------------------------------------------------
 
@@ -340,7 +318,7 @@ class StratusLabNodeDriver(NodeDriver):
             except StratusLabError as error:
                 # It runs, or will: an exception would lose it.
                 _LOG.warning("node %s was created, but cannot be looked at: %s", node_id, error)
-                node = self._new_node(node_id, name or f"one-{node_id}", site)
+                node = new_node(node_id, name or f"one-{node_id}", site.settings, self)
             node.size, node.image = size, image
             return node
 
@@ -500,7 +478,7 @@ class StratusLabNodeDriver(NodeDriver):
         with self._asking(location) as site:
             uuid = site.storage.create(size, name or "", ex_visibility)
             disk = Disk(uuid, name or "", size, users=0, visibility=ex_visibility)
-            return self._to_volume(disk, site)
+            return to_volume(disk, site.settings, self)
 
     def attach_volume(self, node: Node, volume: StorageVolume, device: str | None = None) -> bool:
         """
@@ -584,6 +562,13 @@ class StratusLabNodeDriver(NodeDriver):
 
     def _location_ids(self) -> list[str]:
         return self._config.locations() if self._config else list(self._sites)
+
+    def _display(self, location_id: str) -> tuple[str, str]:
+        return self._config.display(location_id) if self._config else (location_id, "unknown")
+
+    @property
+    def _types(self) -> tuple[config.InstanceType, ...]:
+        return self._config.instance_types if self._config else config.STANDARD_TYPES
 
     def _default_location(self) -> str:
         return self._config.default_location if self._config else next(iter(self._sites))
@@ -689,7 +674,7 @@ class StratusLabNodeDriver(NodeDriver):
         return [self._to_node(machine, site) for machine in site.compute.machines(timeout)]
 
     def _volumes_of(self, site: Site, timeout: float | None) -> list[StorageVolume]:
-        return [self._to_volume(disk, site) for disk in site.storage.disks(timeout)]
+        return [to_volume(disk, site.settings, self) for disk in site.storage.disks(timeout)]
 
     # -- parts of the work ---------------------------------------------------------------------
 
@@ -767,119 +752,5 @@ class StratusLabNodeDriver(NodeDriver):
         addresses = getattr(current, interface)
         return current, [a for a in addresses if not force_ipv4 or is_valid_ip_address(a)]  # type: ignore[no-untyped-call]
 
-    # -- from the client's data to Libcloud's entities -----------------------------------------
-
-    def _to_location(self, location_id: str) -> NodeLocation:
-        name, country = (
-            self._config.display(location_id) if self._config else (location_id, "unknown")
-        )
-        return NodeLocation(id=location_id, name=name, country=country, driver=self)
-
-    def _to_size(self, name: str, cpus: int, ram: int, swap: int) -> NodeSize:
-        return NodeSize(
-            id=name,
-            name=name,
-            ram=ram,
-            disk=0,
-            bandwidth=None,
-            price=0.0,
-            driver=self,
-            extra={"cpus": cpus, "swap": swap},
-        )
-
-    def _to_image(self, endorsements: Sequence[metadata.Entry]) -> NodeImage:
-        """The newest endorsement counts; the others' data is not mixed into it."""
-        newest = endorsements[0]
-        extra = asdict(newest)
-        del extra["identifier"]
-        extra["locations"] = list(newest.locations)
-        extra["inbound_ports"] = list(newest.inbound_ports)
-        extra["endorsers"] = [entry.endorser for entry in endorsements if entry.endorser]
-        return NodeImage(id=newest.identifier, name=newest.name, driver=self, extra=extra)
-
-    def _to_node(self, machine: Machine, site: Site) -> Node:
-        number = f"3/{machine.lcm_state}" if machine.state == 3 else str(machine.state)
-        private = [nic for nic in machine.nics if nic.network in ("local", "private")]
-        node = self._new_node(machine.id, machine.name, site)
-        node.state = self.NODE_STATE_MAP.get(number, NodeState.UNKNOWN)
-        node.private_ips = [nic.ip for nic in private if nic.ip]
-        node.public_ips = [nic.ip for nic in machine.nics if nic.ip and nic not in private]
-        node.size = self._size_of(machine)
-        node.image = self._image_of(machine)
-        node.created_at = _moment(machine.started)
-        node.extra.update(
-            host=machine.host,
-            owner=machine.owner,
-            vm_state=machine.state,
-            lcm_state=machine.lcm_state,
-            cpu_percent=machine.cpu_percent,
-            memory_kib=machine.memory_kib,
-            disks=[asdict(disk) for disk in machine.disks],
-            error=machine.error,
-        )
-        return node
-
-    def _new_node(self, node_id: str, name: str, site: Site) -> Node:
-        extra: dict[str, Any] = dict.fromkeys(
-            ("host", "owner", "vm_state", "lcm_state", "cpu_percent", "memory_kib", "error")
-        )
-        extra |= {
-            "location": site.settings.location,
-            "endpoint": site.settings.endpoint,
-            "disks": [],
-        }
-        if site.settings.ssh_port != 22:
-            extra["ssh_port"] = site.settings.ssh_port
-        return StratusLabNode(
-            id=node_id,
-            name=name,
-            state=NodeState.PENDING,
-            public_ips=[],
-            private_ips=[],
-            driver=self,
-            extra=extra,
-        )
-
-    def _size_of(self, machine: Machine) -> NodeSize | None:
-        """The instance type with a machine's numbers; ``custom`` where none has them."""
-        if machine.cpus is None or machine.memory is None:
-            return None
-        swap = next((d.size or 0 for d in machine.disks if (d.type or "").lower() == "swap"), 0)
-        types = self._config.instance_types if self._config else config.STANDARD_TYPES
-        numbers = (machine.cpus, machine.memory, swap)
-        names = (kind.name for kind in types if (kind.cpus, kind.ram, kind.swap) == numbers)
-        return self._to_size(next(names, "custom"), *numbers)
-
-    def _image_of(self, machine: Machine) -> NodeImage | None:
-        sources = (disk.source for disk in machine.disks if disk.id == "0" and disk.source)
-        image_id = next(sources, "").rstrip("/").rpartition("/")[2]
-        return NodeImage(id=image_id, name=image_id, driver=self) if image_id else None
-
-    def _to_volume(self, disk: Disk, site: Site) -> StorageVolume:
-        state = StorageVolumeState.UNKNOWN
-        if disk.users is not None:
-            state = StorageVolumeState.INUSE if disk.users else StorageVolumeState.AVAILABLE
-        return StorageVolume(
-            id=disk.uuid,
-            name=disk.tag,
-            size=disk.size,  # type: ignore[arg-type] # None: the service does not tell
-            driver=self,
-            state=state,
-            extra={
-                "location": site.settings.location,
-                "device": None,
-                "owner": disk.owner,
-                "visibility": disk.visibility,
-                "users": disk.users,
-                "type": disk.type,
-                "identifier": disk.identifier,
-                "created": disk.created,
-            },
-        )
-
-
-def _moment(seconds: int | None) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(seconds, timezone.utc) if seconds else None
-    except (OverflowError, ValueError, OSError):
-        return None
+    def _to_node(self, machine: Machine, site: Site) -> StratusLabNode:
+        return to_node(machine, site.settings, self._types, self)

@@ -5,16 +5,15 @@ The file is an INI file (guide 4.4 to 4.10; config-and-cli 1 and 2). :func:`read
 :meth:`UserConfig.settings` then resolves what holds for one location.
 """
 
-import configparser
 import os
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TypeAlias
 
-from stratuslab_libcloud import endpoints
+from stratuslab_libcloud import endpoints, ini
 from stratuslab_libcloud.client.errors import ConfigurationError
 
 __all__ = [
@@ -203,15 +202,11 @@ def read(
         ``selected_section``.
     :raises ConfigurationError: naming the file.
     """
-    source, text = _load(file)
-    parser = _parse(source, text)
-    environment = _environment()
-    base = _section(parser, source, _BASE)
-    sections = {
-        name: _section(parser, source, name)
-        for name in parser.sections()
-        if name not in (_BASE, _TYPES)
-    }
+    source, content = _load(file)
+    sections = ini.parse(source, content, standalone=(_TYPES,))
+    if _BASE not in sections:
+        raise ConfigurationError(f"{source}: there is no [default] section, which is mandatory")
+    base, types = sections.pop(_BASE), sections.pop(_TYPES, {})
     selected = (
         location
         or (preferred if preferred != _BASE else None)
@@ -222,14 +217,12 @@ def read(
         known = ", ".join([_BASE, *sections])
         raise ConfigurationError(f"{source}: there is no section [{selected}]; known are: {known}")
     config = UserConfig(
-        source, base, sections, environment, _instance_types(parser, source), selected or _BASE
+        source, base, sections, _environment(), _instance_types(source, types), selected or _BASE
     )
     only = config.locations()
     if not selected and len(only) == 1:
         # [default] merely holds shared values, and there is just one cloud to use them for.
-        return UserConfig(
-            source, base, sections, environment, config.instance_types, default_location=only[0]
-        )
+        return replace(config, default_location=only[0])
     return config
 
 
@@ -286,15 +279,13 @@ def direct(
 # -- the file ----------------------------------------------------------------------------------
 
 
-def _load(file: str | os.PathLike[str] | IO[str] | IO[bytes] | None) -> tuple[str, str]:
-    """The name to show and the text; an absent default file is an empty ``[default]``."""
+def _load(file: str | os.PathLike[str] | IO[str] | IO[bytes] | None) -> tuple[str, str | bytes]:
+    """The name to show and the content; an absent default file is an empty ``[default]``."""
     if file is not None and not isinstance(file, (str, os.PathLike)):
-        content = file.read()
-        source = str(getattr(file, "name", "configuration file"))
-        return source, _decoded(source, content)
+        return str(getattr(file, "name", "configuration file")), file.read()
     path = default_path() if file is None else _path(os.fspath(file))
     try:
-        return str(path), _decoded(str(path), path.read_bytes())
+        return str(path), path.read_bytes()
     except FileNotFoundError:
         if file is None and os.environ.get("STRATUSLAB_ENDPOINT"):
             return "the environment", f"[{_BASE}]\n"
@@ -307,97 +298,19 @@ def _load(file: str | os.PathLike[str] | IO[str] | IO[bytes] | None) -> tuple[st
         raise ConfigurationError(f"{path}: cannot be read: {reason}") from error
 
 
-def _decoded(source: str, content: str | bytes) -> str:
-    if isinstance(content, str):
-        return content.removeprefix("\ufeff")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigurationError(f"{source}: line {line} is not UTF-8 text") from None
-
-
-def _parse(source: str, text: str) -> configparser.RawConfigParser:
-    parser = configparser.RawConfigParser(
-        strict=False,
-        delimiters=("=", ":"),
-        comment_prefixes=("#", ";"),
-        inline_comment_prefixes=None,
-    )
-    try:
-        parser.read_string(text)
-    # The parser's own messages, and so its exceptions, repeat lines that may hold a password.
-    except configparser.MissingSectionHeaderError as error:
-        raise ConfigurationError(
-            f"{source}: line {error.lineno} comes before any section header, such as [default]"
-        ) from None
-    except configparser.ParsingError as error:
-        line = error.errors[0][0] if error.errors else "?"
-        raise ConfigurationError(f"{source}: line {line} is not of the form key = value") from None
-    except configparser.Error as error:
-        raise ConfigurationError(f"{source}: not an INI file ({type(error).__name__})") from None
-    if not parser.has_section(_BASE):
-        raise ConfigurationError(f"{source}: there is no [default] section, which is mandatory")
-    return parser
-
-
-def _section(parser: configparser.RawConfigParser, source: str, name: str) -> dict[str, str]:
-    raw = {key: _cleaned(source, name, key, text) for key, text in parser.items(name)}
-    return {key: _interpolated(text, raw) for key, text in raw.items()}
-
-
-def _cleaned(source: str, section: str, key: str, text: str) -> str:
-    """The value without empty lines and inline comment; ``""`` stands for the empty value."""
-    text = "\n".join(line for line in text.split("\n") if line)
-    comment = re.search(r"\s;", text.partition("\n")[0])
-    if comment and key.endswith("password"):
-        # In 2014 a password was cut here without a word.
-        warnings.warn(
-            f"{source}: [{section}] {key}: what follows ' ;' is taken as part of the password; "
-            "write comments on lines of their own",
-            stacklevel=2,
-        )
-    elif comment:
-        text = text[: comment.start()].rstrip()
-    return "" if text == '""' else text
-
-
-_PERCENT = re.compile(r"%(?:(%)|\(([^()]*)\)s|)")
-_DEEPEST = 10  # references within references, as in 2014; it also ends circles
-
-
-def _interpolated(text: str, raw: Mapping[str, str], seen: tuple[str, ...] = ()) -> str:
-    """Interpolate if every ``%`` can be, otherwise leave the value as it is, whole."""
-    for match in _PERCENT.finditer(text):
-        name = match[2].lower() if match[2] is not None else None
-        if not match[1] and (name is None or name not in raw or len(seen) == _DEEPEST):
-            return text
-
-    def replacement(match: re.Match[str]) -> str:
-        if match[1]:
-            return "%"
-        name = match[2].lower()
-        return _interpolated(raw[name], raw, (*seen, name))
-
-    return _PERCENT.sub(replacement, text)
-
-
-def _instance_types(parser: configparser.RawConfigParser, source: str) -> tuple[InstanceType, ...]:
+def _instance_types(source: str, lines: Mapping[str, str]) -> tuple[InstanceType, ...]:
     """The standard types, and the user's, which may replace them (config-and-cli 1.5)."""
     types = {kind.name: kind for kind in STANDARD_TYPES}
-    if parser.has_section(_TYPES):
-        for name, text in _section(parser, source, _TYPES).items():
-            if name in parser.defaults():
-                continue
-            kind = _instance_type(name, text)
-            if kind:
-                types[name] = kind
-            else:
-                warnings.warn(
-                    f"{source}: [{_TYPES}] {name} is ignored: it must be three numbers, "
-                    "'cpus, ram, swap', with at least one CPU and 1 MiB of RAM",
-                    stacklevel=2,
-                )
+    for name, text in lines.items():
+        kind = _instance_type(name, text)
+        if kind:
+            types[name] = kind
+        else:
+            warnings.warn(
+                f"{source}: [{_TYPES}] {name} is ignored: it must be three numbers, "
+                "'cpus, ram, swap', with at least one CPU and 1 MiB of RAM",
+                stacklevel=2,
+            )
     return tuple(types.values())
 
 

@@ -10,7 +10,8 @@ virtual_environment .venv/tests
 .venv/tests/bin/pip --quiet --disable-pip-version-check install 'tox>=4.11'
 if command -v pyenv >/dev/null; then
     # Let tox find every Python that pyenv has.
-    PYENV_VERSION=$(pyenv versions --bare | sort -rV | tr '\n' ':')
-    export PYENV_VERSION
+    for folder in "$(pyenv root)"/versions/*/bin; do
+        PATH="$PATH:$folder"
+    done
 fi
 exec .venv/tests/bin/tox run "$@"

@@ -14,14 +14,25 @@ NAME = "stratuslab_libcloud"
 
 # A part of the package, and what it must not use.
 FORBIDDEN = {
-    "sandbox": ("client", "config", "compute_driver", "endpoints", "ssh_keys", "cli"),
+    "sandbox": (
+        "client",
+        "config",
+        "compute_driver",
+        "entities",
+        "endpoints",
+        "ini",
+        "ssh_keys",
+        "cli",
+    ),
     "client": ("compute_driver", "cli", "sandbox", "ssh_keys"),
     "config": ("compute_driver", "cli", "sandbox", "metadata", "client.transport"),
     "metadata": ("client", "config", "compute_driver", "cli", "sandbox"),
+    "ini": ("client.transport", "config", "compute_driver", "cli", "sandbox", "metadata"),
     "safe_xml": ("client", "config", "compute_driver", "cli", "sandbox", "metadata"),
     "endpoints": ("client", "config", "compute_driver", "cli", "sandbox", "metadata"),
     "ssh_keys": ("config", "compute_driver", "cli", "sandbox", "metadata", "client.transport"),
     "compute_driver": ("cli", "sandbox"),
+    "entities": ("compute_driver", "cli", "sandbox", "endpoints", "ssh_keys"),
     "__init__": ("cli", "sandbox", "client", "config", "metadata"),
     "stratuslab_alias": ("cli", "sandbox", "client", "config", "metadata"),
 }

@@ -18,6 +18,8 @@ from typing import Any
 import libcloud
 import libcloud.test.compute
 import pytest
+from canned import Canned, pool, rpc
+from clouds import KEY, Site, config, context, section
 from libcloud.common.types import InvalidCredsError, LibcloudError
 from libcloud.compute.base import Node, NodeAuthPassword, NodeAuthSSHKey, NodeImage, NodeSize
 from libcloud.compute.types import NodeState, StorageVolumeState
@@ -41,34 +43,6 @@ from stratuslab_libcloud.client.errors import (
 from stratuslab_libcloud.client.machine import Machine, Nic
 from stratuslab_libcloud.compute_driver import StratusLabNode, StratusLabNodeDriver
 from stratuslab_libcloud.sandbox import Sandbox
-from tests.canned import Canned, pool, rpc
-
-KEY = NodeAuthSSHKey("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAo jane@example.org")
-
-
-class Site:
-    """A sandbox, its driver, and what the driver asked of it."""
-
-    def __init__(self, sandbox: Sandbox, seen: list[Any]) -> None:
-        self.sandbox = sandbox
-        self.seen = seen
-        self.driver = self.new_driver()
-
-    def new_driver(self, **options: Any) -> StratusLabNodeDriver:
-        options.setdefault("stratuslab_user_config", self.sandbox.config_path)
-        return StratusLabNodeDriver(**options)
-
-    def node(self, **options: Any) -> Node:
-        driver = options.pop("driver", self.driver)
-        size = options.pop("size", driver.list_sizes()[0])
-        image = options.pop("image", None) or driver.list_images()[0]
-        return driver.create_node(options.pop("name", "n"), size, image, **options)
-
-    def requests(self) -> list[str]:
-        """What has come in since the last time, as ``METHOD service``."""
-        found = [f"{one.method} {one.path.split('/')[1]}" for one in self.seen]
-        self.seen.clear()
-        return found
 
 
 @pytest.fixture
@@ -78,23 +52,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
         found = Site(sandbox, seen)
         yield found
         found.driver.ex_close()
-
-
-def config(*sections: str, **default: str) -> io.StringIO:
-    lines = [f"{key} = {text}" for key, text in default.items()]
-    return io.StringIO("\n".join(["[default]", *lines, *sections]))
-
-
-def section(name: str, sandbox: Sandbox, **more: str) -> str:
-    ((username, password),) = sandbox.users.items()
-    options = {
-        "endpoint": f"{sandbox.url}/one-proxy/xmlrpc",
-        "marketplace_endpoint": f"{sandbox.url}/marketplace",
-        "username": username,
-        "password": password,
-        **more,
-    }
-    return "\n".join([f"[{name}]", *(f"{key} = {text}" for key, text in options.items())])
 
 
 class TestLibcloudsOwn(libcloud.test.compute.TestCaseMixin, unittest.TestCase):
@@ -363,21 +320,6 @@ class TestNodes:
     def test_reboot_stays_unimplemented(self, site: Site) -> None:
         with pytest.raises(NotImplementedError):
             site.driver.reboot_node(site.node())
-
-
-def context(site: Site, node_id: int = 0) -> dict[str, str]:
-    """The context of a node, as the server tells it."""
-    import xmlrpc.client
-
-    from lxml import etree
-
-    ((username, password),) = site.sandbox.users.items()
-    url = site.sandbox.url.replace("//", f"//{username}:{password}@") + "/one-proxy/pswd/xmlrpc"
-    with xmlrpc.client.ServerProxy(url) as proxy:
-        document = proxy.one.vm.info("x", node_id)[1]  # type: ignore[index, misc, union-attr]
-    found = etree.fromstring(str(document)).find("TEMPLATE/CONTEXT")
-    assert found is not None
-    return {child.tag: child.text or "" for child in found}
 
 
 class TestVolumes:

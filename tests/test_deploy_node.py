@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clouds import Site, context
 from libcloud.compute.base import NodeAuthSSHKey
 from libcloud.compute.deployment import MultiStepDeployment, ScriptDeployment
 from libcloud.compute.types import DeploymentError, NodeState
+from sshd import MISSING, Sshd, free_port, make_key
 
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
@@ -19,7 +21,6 @@ from stratuslab_libcloud.client.errors import (
 )
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.sandbox import Sandbox
-from tests.sshd import MISSING, Sshd, free_port, make_key
 
 if MISSING and os.environ.get("CI"):
     raise RuntimeError(MISSING)  # never skipped there
@@ -88,8 +89,6 @@ def test_the_public_half_of_the_key_is_installed(cloud: Cloud, tmp_path: Path) -
     cloud.sshd.authorized_keys.write_text(public)
     with cloud.sshd:
         node = cloud.deploy(hello(), ssh_key=str(tmp_path / "key"))
-    from tests.test_compute_driver import Site, context
-
     key = context(Site(cloud.sandbox, []), int(node.id))["PUBLIC_KEY"]
     assert key.split()[:2] == public.split()[:2]
 

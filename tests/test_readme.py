@@ -9,10 +9,10 @@ import threading
 from pathlib import Path
 
 import pytest
+from sshd import MISSING, Sshd, free_port
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.sandbox import Sandbox
-from tests.sshd import MISSING, Sshd, free_port
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from canned import Canned, pool, rpc
 from hypothesis import given
 from hypothesis import strategies as st
 from libcloud.common.types import LibcloudError
@@ -25,7 +26,6 @@ from stratuslab_libcloud.client.errors import (
 )
 from stratuslab_libcloud.client.transport import TLS, Answer, _understood
 from stratuslab_libcloud.config import Certificate, Password
-from tests.canned import Canned, pool, rpc
 
 OLD = """<VM><ID>7</ID><UNAME>jane</UNAME><NAME> web </NAME><STATE>3</STATE><LCM_STATE>3</LCM_STATE>
 <STIME>1400000000</STIME><MEMORY>1572864</MEMORY><CPU>8</CPU><TEMPLATE><CPU>1</CPU><VCPU>2</VCPU>

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from canned import Canned
 from hypothesis import given
 from hypothesis import strategies as st
 from libcloud.common.types import LibcloudError
@@ -21,7 +22,6 @@ from stratuslab_libcloud.client.errors import (
 from stratuslab_libcloud.client.marketplace import Marketplace
 from stratuslab_libcloud.client.transport import TLS, Answer, _understood
 from stratuslab_libcloud.metadata import Entry
-from tests.canned import Canned
 
 ONE = metadata.identifier("880152820b3480250f6f744efba2fbad087622d9")
 TWO = metadata.identifier("b4b17e9314097aea19492c714c8af8ee23ddf3c1")

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+from canned import Canned
 from hypothesis import given
 from hypothesis import strategies as st
 from libcloud.common.types import LibcloudError
@@ -22,7 +23,6 @@ from stratuslab_libcloud.client.errors import (
 from stratuslab_libcloud.client.storage import Disk, Storage
 from stratuslab_libcloud.client.transport import TLS, Answer, _understood
 from stratuslab_libcloud.config import Password
-from tests.canned import Canned
 
 UUID = "7a031320-9d3b-492f-9a97-3c5bd0ba786b"
 

@@ -9,6 +9,7 @@ from typing import Any
 import libcloud
 import libcloud.security
 import pytest
+from canned import Canned, Request
 
 from stratuslab_libcloud.client import transport
 from stratuslab_libcloud.client.errors import (
@@ -26,7 +27,6 @@ from stratuslab_libcloud.client.errors import (
 )
 from stratuslab_libcloud.client.transport import TLS, Answer, Service
 from stratuslab_libcloud.config import Certificate, Password
-from tests.canned import Canned, Request
 
 OK = (200, "text/plain", b"hello")
 SECRET = 'Mark"er <&> %ü'

@@ -1,0 +1,192 @@
+"""From the client's plain data to Libcloud's entities."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import Any
+
+from libcloud.compute.base import (
+    Node,
+    NodeDriver,
+    NodeImage,
+    NodeLocation,
+    NodeSize,
+    StorageVolume,
+)
+from libcloud.compute.types import NodeState, StorageVolumeState
+
+from stratuslab_libcloud.client.machine import Machine
+from stratuslab_libcloud.client.storage import Disk
+from stratuslab_libcloud.config import InstanceType, Settings
+from stratuslab_libcloud.metadata import Entry
+
+__all__ = [
+    "NODE_STATES",
+    "StratusLabNode",
+    "new_node",
+    "to_image",
+    "to_location",
+    "to_node",
+    "to_size",
+    "to_volume",
+]
+
+# State and, while it is 3, "3/" and the LCM state (compute-xmlrpc 3.5).
+_BY_STATE = {
+    NodeState.PENDING: "0 1 2 10 3/0 3/1 3/2",
+    NodeState.RUNNING: "3/3 3/69",
+    NodeState.MIGRATING: "3/4 3/7 3/8 3/35 3/43 3/45 3/60",
+    NodeState.STARTING: "3/9 3/19 3/20 3/21 3/22 3/31 3/32",
+    NodeState.STOPPING: "3/5 3/6 3/10 3/11 3/12 3/13 3/15 3/18 3/23 3/29 3/30",
+    NodeState.ERROR: "7 11 3/14 3/36 3/37 3/38 3/39 3/40 3/41 3/42 3/44 3/46 3/47 3/48 3/49 3/50 "
+    "3/61",
+    NodeState.STOPPED: "4 8 9 3/70",
+    NodeState.SUSPENDED: "5",
+    NodeState.TERMINATED: "6",
+    NodeState.RECONFIGURING: "3/17 3/24 3/25 3/26 3/27 3/28 3/33 3/34 3/51 3/52 3/53 3/54 3/55 "
+    "3/56 3/57 3/58 3/59 3/62 3/63 3/64 3/65 3/66 3/67 3/68 3/71",
+}
+
+
+class StratusLabNode(Node):
+    """A node whose ``uuid`` tells clouds apart: VM ids are small numbers of each."""
+
+    def get_uuid(self) -> str:
+        """:return: a hash of driver, location, endpoint and id."""
+        where = f"{self.extra.get('location')}:{self.extra.get('endpoint')}"
+        name = f"{self.driver.type}:{where}:{self.id}"
+        return hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
+
+
+NODE_STATES = {number: state for state, numbers in _BY_STATE.items() for number in numbers.split()}
+"""OpenNebula's number, or ``3/`` and the number of an active machine, to Libcloud's state."""
+
+
+def to_location(location_id: str, name: str, country: str, driver: NodeDriver) -> NodeLocation:
+    """A section of the configuration file."""
+    return NodeLocation(id=location_id, name=name, country=country, driver=driver)
+
+
+def to_size(kind: InstanceType, driver: NodeDriver) -> NodeSize:
+    """An instance type; images bring their own disk, so that it has none."""
+    return NodeSize(
+        id=kind.name,
+        name=kind.name,
+        ram=kind.ram,
+        disk=0,
+        bandwidth=None,
+        price=0.0,
+        driver=driver,
+        extra={"cpus": kind.cpus, "swap": kind.swap},
+    )
+
+
+def to_image(endorsements: Sequence[Entry], driver: NodeDriver) -> NodeImage:
+    """One image: its newest endorsement counts, the others' data is not mixed into it."""
+    newest = endorsements[0]
+    extra = asdict(newest)
+    del extra["identifier"]
+    extra["locations"] = list(newest.locations)
+    extra["inbound_ports"] = list(newest.inbound_ports)
+    extra["endorsers"] = [entry.endorser for entry in endorsements if entry.endorser]
+    return NodeImage(id=newest.identifier, name=newest.name, driver=driver, extra=extra)
+
+
+def to_node(
+    machine: Machine, settings: Settings, types: Sequence[InstanceType], driver: NodeDriver
+) -> StratusLabNode:
+    """
+    A machine of one location.
+
+    :param types: among which its size is looked for.
+    """
+    number = f"3/{machine.lcm_state}" if machine.state == 3 else str(machine.state)
+    private = [nic for nic in machine.nics if nic.network in ("local", "private")]
+    node = new_node(machine.id, machine.name, settings, driver)
+    node.state = NODE_STATES.get(number, NodeState.UNKNOWN)
+    node.private_ips = [nic.ip for nic in private if nic.ip]
+    node.public_ips = [nic.ip for nic in machine.nics if nic.ip and nic not in private]
+    node.size = _size_of(machine, types, driver)
+    node.image = _image_of(machine, driver)
+    node.created_at = _moment(machine.started)
+    node.extra.update(
+        host=machine.host,
+        owner=machine.owner,
+        vm_state=machine.state,
+        lcm_state=machine.lcm_state,
+        cpu_percent=machine.cpu_percent,
+        memory_kib=machine.memory_kib,
+        disks=[asdict(disk) for disk in machine.disks],
+        error=machine.error,
+    )
+    return node
+
+
+def new_node(node_id: str, name: str, settings: Settings, driver: NodeDriver) -> StratusLabNode:
+    """A machine of which no more is known than that it was asked for."""
+    extra: dict[str, Any] = dict.fromkeys(
+        ("host", "owner", "vm_state", "lcm_state", "cpu_percent", "memory_kib", "error")
+    )
+    extra |= {"location": settings.location, "endpoint": settings.endpoint, "disks": []}
+    if settings.ssh_port != 22:
+        extra["ssh_port"] = settings.ssh_port
+    return StratusLabNode(
+        id=node_id,
+        name=name,
+        state=NodeState.PENDING,
+        public_ips=[],
+        private_ips=[],
+        driver=driver,
+        extra=extra,
+    )
+
+
+def to_volume(disk: Disk, settings: Settings, driver: NodeDriver) -> StorageVolume:
+    """A persistent disk of one location."""
+    state = StorageVolumeState.UNKNOWN
+    if disk.users is not None:
+        state = StorageVolumeState.INUSE if disk.users else StorageVolumeState.AVAILABLE
+    return StorageVolume(
+        id=disk.uuid,
+        name=disk.tag,
+        size=disk.size,  # type: ignore[arg-type] # None: the service does not tell
+        driver=driver,
+        state=state,
+        extra={
+            "location": settings.location,
+            "device": None,
+            "owner": disk.owner,
+            "visibility": disk.visibility,
+            "users": disk.users,
+            "type": disk.type,
+            "identifier": disk.identifier,
+            "created": disk.created,
+        },
+    )
+
+
+def _size_of(
+    machine: Machine, types: Sequence[InstanceType], driver: NodeDriver
+) -> NodeSize | None:
+    """The instance type with a machine's numbers; ``custom`` where none has them."""
+    if machine.cpus is None or machine.memory is None:
+        return None
+    swap = next((d.size or 0 for d in machine.disks if (d.type or "").lower() == "swap"), 0)
+    numbers = (machine.cpus, machine.memory, swap)
+    names = (kind.name for kind in types if (kind.cpus, kind.ram, kind.swap) == numbers)
+    return to_size(InstanceType(next(names, "custom"), *numbers), driver)
+
+
+def _image_of(machine: Machine, driver: NodeDriver) -> NodeImage | None:
+    """The image of the first disk, by the last part of its source."""
+    sources = (disk.source for disk in machine.disks if disk.id == "0" and disk.source)
+    image_id = next(sources, "").rstrip("/").rpartition("/")[2]
+    return NodeImage(id=image_id, name=image_id, driver=driver) if image_id else None
+
+
+def _moment(seconds: int | None) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc) if seconds else None
+    except (OverflowError, ValueError, OSError):
+        return None
