@@ -15,6 +15,13 @@ __all__ = ["main", "make_sandbox"]
 
 DEFAULT_DIR = pathlib.Path("~/.stratuslab/sandbox")
 DEFAULT_PORT = 8445
+MACHINES = click.option(
+    "--machines",
+    type=click.Choice(["auto", "qemu", "simulated"]),
+    default="auto",
+    show_default=True,
+    help="What machines run on.",
+)
 EXTRA = {"cheroot", "cryptography", "trustme", "werkzeug"}
 
 
@@ -75,13 +82,7 @@ def main() -> None:
 @click.option(
     "--user", "users", multiple=True, metavar="NAME:PASSWORD", callback=_users, help="An account."
 )
-@click.option(
-    "--machines",
-    type=click.Choice(["auto", "qemu", "simulated"]),
-    default="auto",
-    show_default=True,
-    help="What machines run on.",
-)
+@MACHINES
 @click.option(
     "--boot-seconds",
     type=click.FloatRange(0, 86400),
@@ -116,13 +117,7 @@ def up(directory: pathlib.Path, machines: str, **options: object) -> None:
 
 
 @main.command()
-@click.option(
-    "--machines",
-    type=click.Choice(["auto", "qemu", "simulated"]),
-    default="auto",
-    show_default=True,
-    help="What machines run on.",
-)
+@MACHINES
 def demo(machines: str) -> None:
     """Tell chapter 9 of the User's Guide on a throw-away site."""
     sandbox = make_sandbox(machines=machines, boot_seconds=2)

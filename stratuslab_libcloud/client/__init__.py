@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from stratuslab_libcloud.client.compute import Compute
     from stratuslab_libcloud.client.marketplace import Marketplace
     from stratuslab_libcloud.client.storage import Storage
-    from stratuslab_libcloud.client.transport import TLS
+    from stratuslab_libcloud.client.transport import HTTPOptions
     from stratuslab_libcloud.config import Credentials, Settings
 
 __all__ = ["Site"]
@@ -50,13 +50,8 @@ class Site:
                 f"{self.settings.where} has no endpoint; set it there, or use another location "
                 "(selected_section names the one to use by default)"
             )
-        return Compute(
-            self.settings.endpoint,
-            self._required(self.settings.credentials),
-            self._tls(),
-            timeout=self._timeout,
-            proxy_url=self._proxy_url,
-        )
+        credentials = self._required(self.settings.credentials)
+        return Compute(self.settings.endpoint, credentials, self._options())
 
     @cached_property
     def storage(self) -> "Storage":
@@ -68,25 +63,15 @@ class Site:
                 f"{self.settings.where} has no pdisk_endpoint, and none can be derived from its "
                 "endpoint"
             )
-        return Storage(
-            self.settings.pdisk_endpoint,
-            self._required(self.settings.storage_credentials),
-            self._tls(),
-            timeout=self._timeout,
-            proxy_url=self._proxy_url,
-        )
+        credentials = self._required(self.settings.storage_credentials)
+        return Storage(self.settings.pdisk_endpoint, credentials, self._options())
 
     @cached_property
     def marketplace(self) -> "Marketplace":
         """Image metadata; nobody logs in there."""
         from stratuslab_libcloud.client.marketplace import Marketplace
 
-        return Marketplace(
-            self.settings.marketplace_endpoint,
-            self._tls(),
-            timeout=self._timeout,
-            proxy_url=self._proxy_url,
-        )
+        return Marketplace(self.settings.marketplace_endpoint, self._options())
 
     def close(self) -> None:
         """Close idle connections."""
@@ -102,7 +87,12 @@ class Site:
             )
         return credentials
 
-    def _tls(self) -> "TLS":
-        from stratuslab_libcloud.client.transport import TLS
+    def _options(self) -> "HTTPOptions":
+        from stratuslab_libcloud.client.transport import HTTPOptions
 
-        return TLS(self.settings.verify_tls, self.settings.ca_certificate)
+        return HTTPOptions(
+            timeout=self._timeout,
+            proxy_url=self._proxy_url,
+            verify_tls=self.settings.verify_tls,
+            ca_certificate=self.settings.ca_certificate,
+        )

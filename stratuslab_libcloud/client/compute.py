@@ -17,7 +17,7 @@ from stratuslab_libcloud.client.errors import (
 )
 from stratuslab_libcloud.client.machine import Machine, to_machine
 from stratuslab_libcloud.client.reply import document
-from stratuslab_libcloud.client.transport import TLS, Answer, Service
+from stratuslab_libcloud.client.transport import Answer, HTTPOptions, Service
 from stratuslab_libcloud.config import Certificate, Credentials, Password
 
 __all__ = ["Compute"]
@@ -30,15 +30,7 @@ _MINE, _ANY_ID, _NOT_DONE = -3, -1, -1
 class Compute:
     """The compute service of one site: StratusLab's proxy, or an OpenNebula engine itself."""
 
-    def __init__(
-        self,
-        endpoint: str,
-        credentials: Credentials,
-        tls: TLS,
-        *,
-        timeout: float,
-        proxy_url: str | None = None,
-    ) -> None:
+    def __init__(self, endpoint: str, credentials: Credentials, options: HTTPOptions) -> None:
         self.endpoint = endpoint
         # The password travels once. A proxy knows the user by HTTP or TLS and ignores the session;
         # an engine knows the session only.
@@ -51,15 +43,7 @@ class Compute:
             url = endpoint
         else:
             raise ConfigurationError(f"the engine {endpoint} takes a password, not a certificate")
-        self._service = Service(
-            endpoint,
-            credentials,
-            tls,
-            url=url,
-            basic=not engine,
-            timeout=timeout,
-            proxy_url=proxy_url,
-        )
+        self._service = Service(endpoint, credentials, options, url=url, basic=not engine)
 
     def close(self) -> None:
         """Close idle connections."""

@@ -15,7 +15,7 @@ from stratuslab_libcloud.client.errors import (
     NotFoundError,
     ServiceError,
 )
-from stratuslab_libcloud.client.transport import TLS, Answer, Service
+from stratuslab_libcloud.client.transport import Answer, HTTPOptions, Service
 from stratuslab_libcloud.metadata import Entry
 
 __all__ = ["Marketplace"]
@@ -45,11 +45,9 @@ _COLUMNS = (
 class Marketplace:
     """The Marketplace that one site uses."""
 
-    def __init__(
-        self, endpoint: str, tls: TLS, *, timeout: float, proxy_url: str | None = None
-    ) -> None:
+    def __init__(self, endpoint: str, options: HTTPOptions) -> None:
         self.endpoint = endpoint
-        self._service = Service(endpoint, None, tls, timeout=timeout, proxy_url=proxy_url)
+        self._service = Service(endpoint, None, options)
         self._cache: dict[str, tuple[float, Entry]] = {}
         self._lock = threading.Lock()
 

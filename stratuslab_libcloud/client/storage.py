@@ -13,7 +13,7 @@ from stratuslab_libcloud.client.errors import (
     MalformedAnswerError,
     NotFoundError,
 )
-from stratuslab_libcloud.client.transport import TLS, Answer, Service
+from stratuslab_libcloud.client.transport import Answer, HTTPOptions, Service
 from stratuslab_libcloud.config import Certificate, Credentials
 
 __all__ = ["Disk", "Mount", "Storage", "is_uuid"]
@@ -68,25 +68,10 @@ class Mount:
 class Storage:
     """The persistent disk service of one site."""
 
-    def __init__(
-        self,
-        endpoint: str,
-        credentials: Credentials,
-        tls: TLS,
-        *,
-        timeout: float,
-        proxy_url: str | None = None,
-    ) -> None:
+    def __init__(self, endpoint: str, credentials: Credentials, options: HTTPOptions) -> None:
         self.endpoint = endpoint
         way = "cert" if isinstance(credentials, Certificate) else "pswd"
-        self._service = Service(
-            endpoint,
-            credentials,
-            tls,
-            url=f"{endpoint}/{way}",
-            timeout=timeout,
-            proxy_url=proxy_url,
-        )
+        self._service = Service(endpoint, credentials, options, url=f"{endpoint}/{way}")
 
     def close(self) -> None:
         """Close idle connections."""

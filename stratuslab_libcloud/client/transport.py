@@ -38,7 +38,7 @@ from stratuslab_libcloud.client.failures import (
 )
 from stratuslab_libcloud.config import Certificate, Credentials, Password
 
-__all__ = ["TLS", "Answer", "Service"]
+__all__ = ["Answer", "HTTPOptions", "Service"]
 
 T = TypeVar("T")
 
@@ -50,15 +50,24 @@ _SHORTEST_SECRET = 4
 
 
 @dataclass(frozen=True)
-class TLS:
-    """How far a server's certificate is checked."""
+class HTTPOptions:
+    """
+    How the services of a site are talked to.
 
-    verify: bool = True
+    :ivar timeout: seconds that a whole call may take, retries included. Streamed answers are
+        bounded by silence only, of a third of it.
+    :ivar proxy_url: an HTTP proxy to go through.
+    :ivar verify_tls: check certificates, against ``ca_certificate`` if that is given.
+    """
+
+    timeout: float = 60.0
+    proxy_url: str | None = field(default=None, repr=False)  # may have a password in it
+    verify_tls: bool = True
     ca_certificate: str | None = None
 
-    def for_requests(self) -> bool | str:
-        """The ``verify`` argument; Libcloud's own two settings are honoured at every request."""
-        if not (self.verify and libcloud.security.VERIFY_SSL_CERT):
+    def verify(self) -> bool | str:
+        """For requests; Libcloud's own two settings are honoured at every request."""
+        if not (self.verify_tls and libcloud.security.VERIFY_SSL_CERT):
             return False
         trusted: str | None = self.ca_certificate or libcloud.security.CA_CERTS_PATH
         if trusted and not os.path.exists(trusted):
@@ -100,29 +109,23 @@ class Service:
         self,
         endpoint: str,
         credentials: Credentials | None,
-        tls: TLS,
+        options: HTTPOptions,
         *,
         url: str | None = None,
         basic: bool = True,
-        timeout: float,
-        proxy_url: str | None = None,
     ) -> None:
         """
         :param endpoint: the service as users know it, for messages.
         :param url: where its paths begin, if that differs.
         :param basic: send user name and password as HTTP Basic.
-        :param timeout: seconds that a whole call may take, retries included. Streamed answers
-            are bounded by silence only, of a third of it.
         """
         self.endpoint = endpoint
         self._url = url or endpoint
-        self._tls = tls
-        self._timeout = timeout
-        self._proxy_url = proxy_url
+        self._options = options
         self._idle: list[requests.Session] = []
         self._headers = {"User-Agent": "stratuslab-libcloud-drivers"}
         self._certificate: tuple[str, str] | None = None
-        self._secrets = _spellings(urlsplit(proxy_url or "").password or "")
+        self._secrets = _spellings(urlsplit(options.proxy_url or "").password or "")
         if isinstance(credentials, Password):
             login = f"{credentials.username}:{credentials.password}".encode()
             token = base64.b64encode(login).decode("ascii")
@@ -159,7 +162,7 @@ class Service:
         :param timeout: instead of the service's own.
         :raises StratusLabError: one line, with this service's URL and no secret.
         """
-        limit = timeout or self._timeout
+        limit = timeout or self._options.timeout
         request = _Request(
             method, f"{self._url}{path}", {"Accept": accept, **self._headers}, body, streamed
         )
@@ -225,7 +228,7 @@ class Service:
                 stream=True,
                 timeout=silence,
                 allow_redirects=False,
-                verify=self._tls.for_requests(),
+                verify=self._options.verify(),
                 cert=self._certificate,
                 proxies=self._proxies(request.url),
             )
@@ -270,8 +273,8 @@ class Service:
         return result
 
     def _proxies(self, url: str) -> dict[str, str]:
-        if self._proxy_url:
-            return {"http": self._proxy_url, "https": self._proxy_url}
+        if self._options.proxy_url:
+            return dict.fromkeys(("http", "https"), self._options.proxy_url)
         parts = urlsplit(url)
         host = parts.hostname or ""
         if _is_loopback(host) or proxy_bypass(parts.netloc):

@@ -24,7 +24,7 @@ from stratuslab_libcloud.client.errors import (
     ServiceError,
     StratusLabError,
 )
-from stratuslab_libcloud.client.transport import TLS, Answer, _understood
+from stratuslab_libcloud.client.transport import Answer, HTTPOptions, _understood
 from stratuslab_libcloud.config import Certificate, Password
 
 OLD = """<VM><ID>7</ID><UNAME>jane</UNAME><NAME> web </NAME><STATE>3</STATE><LCM_STATE>3</LCM_STATE>
@@ -47,7 +47,7 @@ MODERN = """<VM><ID>12</ID><UNAME>jane</UNAME><NAME>web</NAME><STATE>3</STATE>
 def compute(*answers: object) -> Iterator[tuple[Compute, Canned]]:
     with Canned(list(answers)) as server:
         url = f"{server.url}/one-proxy/xmlrpc"
-        yield Compute(url, Password("jane", "s3cret"), TLS(), timeout=5), server
+        yield Compute(url, Password("jane", "s3cret"), HTTPOptions(timeout=5)), server
 
 
 class TestCalls:
@@ -61,7 +61,7 @@ class TestCalls:
 
     def test_an_engine_gets_it_as_session(self) -> None:
         with Canned([rpc(True, 5, 0)]) as server:
-            engine = Compute(f"{server.url}/RPC2", Password("jane", "s<3"), TLS(), timeout=5)
+            engine = Compute(f"{server.url}/RPC2", Password("jane", "s<3"), HTTPOptions(timeout=5))
             engine.kill("5")
         assert server.requests[0].path == "/RPC2"
         assert b"<string>jane:s&lt;3</string>" in server.requests[0].body
@@ -69,7 +69,7 @@ class TestCalls:
 
     def test_an_engine_takes_no_certificate(self) -> None:
         with pytest.raises(ConfigurationError, match="takes a password"):
-            Compute("http://h/RPC2", Certificate("/c", "/k"), TLS(), timeout=5)
+            Compute("http://h/RPC2", Certificate("/c", "/k"), HTTPOptions(timeout=5))
 
     def test_kill_falls_back_to_the_modern_word(self) -> None:
         refused = rpc(False, '[one.vm.action] Action "finalize" is not supported', 2048, -1, -1)

@@ -20,7 +20,7 @@ from stratuslab_libcloud.client.errors import (
     ServiceError,
 )
 from stratuslab_libcloud.client.marketplace import Marketplace
-from stratuslab_libcloud.client.transport import TLS, Answer, _understood
+from stratuslab_libcloud.client.transport import Answer, HTTPOptions, _understood
 from stratuslab_libcloud.metadata import Entry
 
 ONE = metadata.identifier("880152820b3480250f6f744efba2fbad087622d9")
@@ -61,7 +61,7 @@ def row(identifier: str, **more: str) -> list[object]:
 @contextmanager
 def market(*answers: object) -> Iterator[tuple[Marketplace, Canned]]:
     with Canned(list(answers)) as server:
-        yield Marketplace(server.url, TLS(), timeout=5), server
+        yield Marketplace(server.url, HTTPOptions(timeout=5)), server
 
 
 class TestListing:

@@ -21,7 +21,7 @@ from stratuslab_libcloud.client.errors import (
     NotFoundError,
 )
 from stratuslab_libcloud.client.storage import Disk, Storage
-from stratuslab_libcloud.client.transport import TLS, Answer, _understood
+from stratuslab_libcloud.client.transport import Answer, HTTPOptions, _understood
 from stratuslab_libcloud.config import Password
 
 UUID = "7a031320-9d3b-492f-9a97-3c5bd0ba786b"
@@ -36,7 +36,7 @@ def js(document: object, status: int = 200) -> tuple[int, str, bytes]:
 def disks(*answers: object) -> Iterator[tuple[Storage, Canned]]:
     with Canned(list(answers)) as server:
         login = Password("maria", "s3cret")
-        yield Storage(f"{server.url}/pdisk", login, TLS(), timeout=5), server
+        yield Storage(f"{server.url}/pdisk", login, HTTPOptions(timeout=5)), server
 
 
 def listed(**item: object) -> Disk:

@@ -25,7 +25,7 @@ from stratuslab_libcloud.client.errors import (
     StratusLabError,
     UnavailableError,
 )
-from stratuslab_libcloud.client.transport import TLS, Answer, Service
+from stratuslab_libcloud.client.transport import Answer, HTTPOptions, Service
 from stratuslab_libcloud.config import Certificate, Password
 
 OK = (200, "text/plain", b"hello")
@@ -33,7 +33,7 @@ SECRET = 'Mark"er <&> %ü'
 
 
 def service(url: str, **options: Any) -> Service:
-    return Service(url, Password("jane", SECRET), TLS(), **{"timeout": 5.0, **options})
+    return Service(url, Password("jane", SECRET), HTTPOptions(**{"timeout": 5.0, **options}))
 
 
 def get(url_or_service: str | Service, **options: Any) -> bytes:
@@ -315,15 +315,15 @@ class TestTLS:
     ) -> None:
         authority = tmp_path / "ca.pem"
         authority.touch()
-        assert TLS().for_requests() == libcloud.security.CA_CERTS_PATH
+        assert HTTPOptions().verify() == libcloud.security.CA_CERTS_PATH
         monkeypatch.setattr(libcloud.security, "CA_CERTS_PATH", str(authority))
-        assert TLS().for_requests() == str(authority)
+        assert HTTPOptions().verify() == str(authority)
         monkeypatch.setattr(libcloud.security, "VERIFY_SSL_CERT", False)
-        assert TLS().for_requests() is False
+        assert HTTPOptions().verify() is False
 
     def test_a_missing_authority_file_is_named(self) -> None:
         with pytest.raises(ConfigurationError, match=r"/no/ca\.pem does not exist"):
-            TLS(ca_certificate="/no/ca.pem").for_requests()
+            HTTPOptions(ca_certificate="/no/ca.pem").verify()
 
     @pytest.mark.parametrize(
         ("certificate", "key", "complaint"),
@@ -343,7 +343,7 @@ class TestTLS:
                 path.write_text(text)
         pair = Certificate(*map(str, paths))
         with pytest.raises(ConfigurationError, match=complaint) as caught:
-            Service("https://h", pair, TLS(), timeout=1)
+            Service("https://h", pair, HTTPOptions(timeout=1))
         assert str(tmp_path) in str(caught.value)
 
 
