@@ -163,6 +163,8 @@ class Service:
         :raises StratusLabError: one line, with this service's URL and no secret.
         """
         limit = timeout or self._options.timeout
+        # A request that has one chance may use up all its time, and so may a site in a listing.
+        silence = limit if lost or timeout else limit / _ATTEMPTS
         request = _Request(
             method, f"{self._url}{path}", {"Accept": accept, **self._headers}, body, streamed
         )
@@ -173,7 +175,7 @@ class Service:
         retried = False
         for attempt in range(attempts):
             try:
-                return self._attempt(request, read, limit if lost else limit / 3, deadline)
+                return self._attempt(request, read, silence, deadline)
             except StratusLabError as error:
                 error.endpoint = self.endpoint
                 error.value = self._masked(error.value)
