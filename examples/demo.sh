@@ -6,5 +6,11 @@ here=$(dirname "$0")
 . "$here/setup.sh"
 cd "$here/.."
 virtual_environment .venv/demo
-.venv/demo/bin/pip --quiet --disable-pip-version-check install '.[sandbox]'
+# What an earlier build left would be installed again.
+rm -rf build
+if ! .venv/demo/bin/pip --quiet --disable-pip-version-check install '.[sandbox]'; then
+    [ -x .venv/demo/bin/stratus-sandbox ] || exit 1
+    echo "It cannot be installed anew: this is how it was the last time." >&2
+fi
+rm -rf build stratuslab_libcloud_drivers.egg-info
 exec .venv/demo/bin/stratus-sandbox demo "$@"

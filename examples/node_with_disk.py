@@ -9,8 +9,9 @@ in ~/.ssh.
 """
 
 import sys
+import uuid
 
-from libcloud.compute.base import NodeDriver
+from libcloud.compute.base import NodeDriver, StorageVolume
 from libcloud.compute.deployment import ScriptDeployment
 from libcloud.compute.providers import get_driver
 from libcloud.compute.types import DeploymentError
@@ -25,20 +26,27 @@ def main(config: str | None) -> int:
     driver = get_driver("stratuslab")(stratuslab_user_config=config)
     volume = driver.create_volume(1, "example-disk")
     print(f"volume {volume.id}, {volume.size} GiB")
+    name = f"example-{uuid.uuid4()}"
     try:
-        return run_script(driver, volume)
+        return run_script(driver, name, volume)
     finally:
+        # However it ended, and be it by Ctrl-C: nothing is left.
+        for node in driver.list_nodes():
+            if node.name == name:
+                driver.destroy_node(node)
+                print(f"node {node.id} destroyed")
         driver.destroy_volume(volume)
         print("volume destroyed")
 
 
-def run_script(driver: NodeDriver, volume: object) -> int:
-    """Deploy the script on a new node that has the volume; the node is ended in any case."""
+def run_script(driver: NodeDriver, name: str, volume: StorageVolume) -> int:
+    """Deploy the script on a new node that has the volume."""
     script = ScriptDeployment(SCRIPT, delete=True)
+    print(f"starting node {name}; waiting for it to let us in")
     try:
         node = driver.deploy_node(
             deploy=script,
-            name="example",
+            name=name,
             size=next(size for size in driver.list_sizes() if size.id == "m1.small"),
             image=driver.list_images()[0],
             ex_volumes=[volume],
@@ -46,12 +54,10 @@ def run_script(driver: NodeDriver, volume: object) -> int:
             timeout=120,
         )
     except DeploymentError as error:
-        print(f"the deployment failed: {error.original_error}", file=sys.stderr)
-        driver.destroy_node(error.node)
+        reason = getattr(error.original_error, "value", error.original_error)
+        print(f"the deployment failed: {reason}", file=sys.stderr)
         return 1
     print(f"node {node.id} at {', '.join(node.public_ips)}: {script.stdout.strip()}")
-    driver.destroy_node(node)
-    print("node destroyed")
     return script.exit_status
 
 

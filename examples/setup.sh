@@ -19,10 +19,21 @@ need() {
     DEBIAN_FRONTEND=noninteractive $as_root apt-get -qq install -y --no-install-recommends "$@"
 }
 
+# find_python: set $python to one that is new enough.
+find_python() {
+    command -v python3 >/dev/null || need python3
+    for python in python3 python3.13 python3.12 python3.11 python3.10; do
+        "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && return
+    done
+    echo "Python 3.10 or newer is needed; this is $(python3 --version)" >&2
+    exit 1
+}
+
 # virtual_environment DIR: make one, or leave a working one as it is.
 virtual_environment() {
     "$1/bin/python" -c 'import pip' 2>/dev/null && return
-    command -v python3 >/dev/null || need python3
-    python3 -c 'import ensurepip' 2>/dev/null || need python3-venv
-    python3 -m venv --clear "$1"
+    find_python
+    echo "Setting up $1, which may take a minute ..."
+    "$python" -c 'import ensurepip' 2>/dev/null || need python3-venv
+    "$python" -m venv --clear "$1"
 }

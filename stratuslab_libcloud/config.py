@@ -5,6 +5,7 @@ The file is an INI file (guide 4.4 to 4.10; config-and-cli 1 and 2). :func:`read
 :meth:`UserConfig.settings` then resolves what holds for one location.
 """
 
+import difflib
 import os
 import re
 import warnings
@@ -207,15 +208,8 @@ def read(
     if _BASE not in sections:
         raise ConfigurationError(f"{source}: there is no [default] section, which is mandatory")
     base, types = sections.pop(_BASE), sections.pop(_TYPES, {})
-    selected = (
-        location
-        or (preferred if preferred != _BASE else None)
-        or os.environ.get("STRATUSLAB_USER_CONFIG_SECTION")
-        or base.get("selected_section")
-    )
-    if selected and selected != _BASE and selected not in sections:
-        known = ", ".join([_BASE, *sections])
-        raise ConfigurationError(f"{source}: there is no section [{selected}]; known are: {known}")
+    selected = _selected(source, base, sections, location, preferred)
+    _warn_of_slips(source, {_BASE: base, **sections})
     config = UserConfig(
         source, base, sections, _environment(), _instance_types(source, types), selected or _BASE
     )
@@ -282,6 +276,8 @@ def direct(
 def _load(file: str | os.PathLike[str] | IO[str] | IO[bytes] | None) -> tuple[str, str | bytes]:
     """The name to show and the content; an absent default file is an empty ``[default]``."""
     if file is not None and not isinstance(file, (str, os.PathLike)):
+        if not hasattr(file, "read"):
+            raise ConfigurationError(f"the configuration is to be a path or an open file: {file!r}")
         return str(getattr(file, "name", "configuration file")), file.read()
     path = default_path() if file is None else _path(os.fspath(file))
     try:
@@ -296,6 +292,41 @@ def _load(file: str | os.PathLike[str] | IO[str] | IO[bytes] | None) -> tuple[st
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(f"{path}: cannot be read: {reason}") from error
+
+
+def _selected(
+    source: str,
+    base: Mapping[str, str],
+    sections: Mapping[str, Mapping[str, str]],
+    location: str | None,
+    preferred: str | None,
+) -> str | None:
+    """The section that somebody chose, if anybody did."""
+    choices = {
+        "the argument": location or (preferred if preferred != _BASE else None),
+        "STRATUSLAB_USER_CONFIG_SECTION": os.environ.get("STRATUSLAB_USER_CONFIG_SECTION"),
+        "[default] selected_section": base.get("selected_section"),
+    }
+    for origin, name in choices.items():
+        if name and name != _BASE and name not in sections:
+            known = ", ".join([_BASE, *sections])
+            raise ConfigurationError(
+                f"{source}: there is no section [{name}], which {origin} names; known are: {known}"
+            )
+        if name:
+            return name
+    return None
+
+
+def _warn_of_slips(source: str, sections: Mapping[str, Mapping[str, str]]) -> None:
+    """Unknown keys are ignored, but one that looks like a known one was hardly meant so."""
+    for section, options in sections.items():
+        for key in options.keys() - _KNOWN:
+            meant = difflib.get_close_matches(key, _KNOWN, n=1, cutoff=0.85)
+            if meant:
+                warnings.warn(
+                    f"{source}: [{section}] {key} is ignored; is {meant[0]} meant?", stacklevel=2
+                )
 
 
 def _instance_types(source: str, lines: Mapping[str, str]) -> tuple[InstanceType, ...]:
@@ -337,6 +368,15 @@ _FROM_ENVIRONMENT = (
     "pem_certificate",
     "pem_key",
 )
+
+
+_KNOWN = {
+    *_FROM_ENVIRONMENT,
+    *("selected_section", "name", "country", "user_public_key_file", "user_private_key_file"),
+    *("default_context_method", "default_instance_type", "instance_type", "endpoint_timeout"),
+    *("ca_certificate", "verify_tls", "ssh_port", "p12_certificate", "p12_password", "endpoints"),
+    *("port_translation", "pat_service_host", "pat_gateway_host"),
+}
 
 
 def _environment() -> dict[str, str]:

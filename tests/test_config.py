@@ -93,7 +93,7 @@ class TestSections:
 
     @pytest.mark.parametrize("name", ["zz", "instance_types", "DEFAULT"])
     def test_an_unknown_section_is_an_error_that_lists_the_known_ones(self, name: str) -> None:
-        with pytest.raises(ConfigurationError, match=r"no section \[.*known are: default, b, a"):
+        with pytest.raises(ConfigurationError, match=r"argument names; known are: default, b, a$"):
             read(TWO_CLOUDS, location=name)
 
 
@@ -113,6 +113,13 @@ class TestSelection:
     def test_an_empty_variable_counts_as_unset(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("STRATUSLAB_USER_CONFIG_SECTION", "")
         assert read(TWO_CLOUDS).default_location == "a"
+
+    def test_an_error_says_who_chose(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with pytest.raises(ConfigurationError, match=r"which \[default\] selected_section names"):
+            read("[default]\nselected_section = zz\n")
+        monkeypatch.setenv("STRATUSLAB_USER_CONFIG_SECTION", "zz")
+        with pytest.raises(ConfigurationError, match="which STRATUSLAB_USER_CONFIG_SECTION names"):
+            read(TWO_CLOUDS)
 
 
 class TestEnvironment:
@@ -164,6 +171,10 @@ class TestFile:
     def test_a_directory_is_no_file(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="cannot be read"):
             config.read(tmp_path)
+
+    def test_what_is_neither_path_nor_file_is_refused(self) -> None:
+        with pytest.raises(ConfigurationError, match="a path or an open file"):
+            config.read(42)  # type: ignore[arg-type]
 
     def test_an_empty_file_is_an_error(self) -> None:
         with pytest.raises(ConfigurationError, match=r"no \[default\] section"):
@@ -230,6 +241,12 @@ class TestValues:
         settings = read(text).settings("default")
         assert settings.public_key == home / "k.pub"
         assert settings.ca_certificate == str(home / "ca")
+
+    def test_a_slip_of_the_pen_is_named_but_not_its_value(self) -> None:
+        with pytest.warns(UserWarning, match=r"\[default\] pasword is ignored; is pass") as caught:
+            read("[default]\nendpoint = h\npasword = secret\nsomething_else = 1\n")
+        assert len(caught) == 1
+        assert "secret" not in str(caught[0].message)
 
     @pytest.mark.parametrize(
         ("line", "named"),

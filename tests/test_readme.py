@@ -3,10 +3,13 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sshd import MISSING, Sshd, free_port
@@ -33,8 +36,9 @@ def blocks(kind: str) -> list[str]:
 
 def test_the_quick_start_runs_from_top_to_bottom(home: Path) -> None:
     with Sandbox() as sandbox:
-        (home / ".stratuslab").mkdir()
-        shutil.copy(sandbox.config_path, home / ".stratuslab" / "stratuslab-user.cfg")
+        for folder in (home / ".stratuslab", home / ".stratuslab" / "sandbox"):
+            folder.mkdir()
+            shutil.copy(sandbox.config_path, folder)
         ran = run(sys.executable, "-c", "\n".join(blocks("python")))
         driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
         assert driver.list_nodes() == driver.list_volumes() == []
@@ -70,6 +74,37 @@ def test_the_demo_tells_chapter_9_and_leaves_nothing(tmp_path: Path) -> None:
     assert os.listdir(folder) == []
 
 
+def test_the_demo_keeps_away_from_real_clouds(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    with Sandbox(on_request=seen.append) as real:
+        monkeypatch.setenv("STRATUSLAB_ENDPOINT", f"{real.url}/one-proxy/xmlrpc")
+        monkeypatch.setenv("STRATUSLAB_USER_CONFIG_SECTION", "elsewhere")
+        ran = run(str(command("stratus-sandbox")), "demo", "--machines", "simulated")
+    assert (ran.returncode, seen) == (0, [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_demo_leaves_nothing_when_it_is_interrupted(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    process = subprocess.Popen(
+        [command("stratus-sandbox"), "demo"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout
+    with process.stdout:
+        while "create_node" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(number)
+        process.stdout.read()
+    assert process.wait(60) == 128 + number
+    assert os.listdir(folder) == []
+
+
 def test_several_clouds_are_treated_alike() -> None:
     with Sandbox() as one, Sandbox() as two:
         paths = [str(sandbox.config_path) for sandbox in (one, two)]
@@ -99,6 +134,22 @@ def test_a_script_is_deployed_on_a_node_with_a_disk(tmp_path: Path) -> None:
             ran = run(sys.executable, str(ROOT / "examples" / "node_with_disk.py"), str(config))
         assert (ran.returncode, ran.stderr) == (0, "")
         assert "Hello from" in ran.stdout
+        assert driver.list_nodes() == driver.list_volumes() == []
+
+
+def test_an_interrupted_deployment_is_cleaned_up(tmp_path: Path) -> None:
+    with Sandbox(tmp_path / "site", boot_seconds=3600) as sandbox:
+        driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
+        process = subprocess.Popen(
+            [sys.executable, ROOT / "examples" / "node_with_disk.py", sandbox.config_path],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while not driver.list_nodes():
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
         assert driver.list_nodes() == driver.list_volumes() == []
 
 

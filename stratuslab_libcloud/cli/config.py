@@ -22,7 +22,11 @@ def copy_config(config: str | None, force: bool, quiet: bool) -> None:
     """Put a commented reference configuration file in place, to be edited."""
     from stratuslab_libcloud.config import default_path
 
+    if config == "":
+        _fail("the FILE of -c is empty")
     path = Path(os.path.expanduser(config)) if config else default_path()
+    if path.is_dir():
+        _fail(f"{path} is a directory")
     reference = files("stratuslab_libcloud").joinpath("conf/stratuslab-user.cfg.ref").read_bytes()
     try:
         os.makedirs(path.parent, mode=0o700, exist_ok=True)

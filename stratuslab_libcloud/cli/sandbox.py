@@ -1,12 +1,18 @@
 """``stratus-sandbox``: a StratusLab site on this machine, from the command line."""
 
+import contextlib
+import os
 import pathlib
 import signal
+import sys
 import threading
 import types
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
+
+from stratuslab_libcloud import __version__
 
 if TYPE_CHECKING:
     from stratuslab_libcloud.sandbox import Sandbox
@@ -22,6 +28,7 @@ MACHINES = click.option(
     show_default=True,
     help="What machines run on.",
 )
+ENDING = (signal.SIGTERM, signal.SIGHUP)
 EXTRA = {"cheroot", "cryptography", "trustme", "werkzeug"}
 
 
@@ -37,7 +44,8 @@ def make_sandbox(**options: object) -> "Sandbox":
         if (error.name or "").partition(".")[0] not in EXTRA:
             raise
         raise click.ClickException(
-            "the sandbox needs more packages: pip install 'stratuslab-libcloud-drivers[sandbox]'"
+            "the sandbox needs more packages: "
+            f"pip install 'stratuslab-libcloud-drivers[sandbox]=={__version__}'"
         ) from None
     try:
         return Sandbox(**options)  # type: ignore[arg-type]
@@ -56,7 +64,8 @@ def _users(_context: click.Context, _parameter: click.Parameter, values: tuple[s
     return users or None
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(version)s")
 def main() -> None:
     """A StratusLab site that runs on this machine."""
 
@@ -78,7 +87,11 @@ def main() -> None:
     show_default=True,
     help="Port to listen on; 0 for any.",
 )
-@click.option("--tls", is_flag=True, help="Speak HTTPS, with a throw-away CA.")
+@click.option(
+    "--tls",
+    is_flag=True,
+    help="Speak HTTPS, with a throw-away CA; adds the location 'certificate'.",
+)
 @click.option(
     "--user", "users", multiple=True, metavar="NAME:PASSWORD", callback=_users, help="An account."
 )
@@ -88,11 +101,16 @@ def main() -> None:
     type=click.FloatRange(0, 86400),
     default=0.0,
     show_default=True,
-    help="How long a simulated machine boots.",
+    help="Seconds from PENDING to RUNNING of a simulated machine.",
 )
 @click.option("--keep-machines", is_flag=True, help="Do not end the machines on exit.")
 def up(directory: pathlib.Path, machines: str, **options: object) -> None:
-    """Serve until Ctrl-C or SIGTERM."""
+    """
+    Serve until Ctrl-C or SIGTERM.
+
+    Once it serves, one line says so and names the configuration file to give to the driver. The
+    file is complete: without --user there is one account with a random password.
+    """
     sandbox = make_sandbox(dir=directory, machines=machines, **options)
     received: list[int] = []
     told = threading.Event()
@@ -101,18 +119,14 @@ def up(directory: pathlib.Path, machines: str, **options: object) -> None:
         received.append(number)
         told.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, *ENDING):
         signal.signal(number, stop)
-    try:
-        with sandbox:
-            if machines == "auto":
-                click.echo("machines are simulated: they boot, but run nothing", err=True)
-            if not received:
-                where = f"configuration {sandbox.config_path}"
-                click.echo(f"ready: {sandbox.url}, {where}")
-            told.wait()
-    except Exception as error:
-        raise click.ClickException(" ".join(str(error).split())) from error
+    with _reported(), sandbox:
+        if machines == "auto":
+            click.echo("machines are simulated: they boot, but run nothing", err=True)
+        if not received:
+            click.echo(f"ready: {sandbox.url}, configuration {sandbox.config_path}")
+        told.wait()
     raise SystemExit(130 if received[0] == signal.SIGINT else 0)
 
 
@@ -124,10 +138,28 @@ def demo(machines: str) -> None:
 
     from stratuslab_libcloud.cli.demo import walk
 
+    # They come before the configuration file, and would take the demo to somebody's real cloud.
+    for name in [name for name in os.environ if name.startswith("STRATUSLAB_")]:
+        del os.environ[name]
+    for number in ENDING:
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     try:
-        with sandbox:
+        with _reported(), sandbox:
             walk(sandbox.config_path)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    except Exception as error:
+
+
+@contextlib.contextmanager
+def _reported() -> Iterator[None]:
+    """Put what can be expected to fail in one line; a bug keeps its traceback."""
+    from libcloud.common.types import LibcloudError
+
+    from stratuslab_libcloud.sandbox import SandboxError
+
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # click's to handle: who reads our output has had enough
+    except (LibcloudError, SandboxError, OSError) as error:
         raise click.ClickException(" ".join(str(error).split())) from error

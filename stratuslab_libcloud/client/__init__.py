@@ -1,7 +1,7 @@
 """
 One StratusLab site as Python calls: plain data in and out, no Libcloud entities.
 
-Internal: scripts use the driver.
+Internal: scripts use the driver. Only the exceptions, in ``client.errors``, are for everybody.
 """
 
 from functools import cached_property

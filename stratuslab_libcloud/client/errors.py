@@ -16,7 +16,7 @@ What can go wrong, in one tree.
          |   +- ConflictError           wrong state, in use, already there
          |   +- NotSupportedError       this service has no such operation
          |   +- UnavailableError        (ServiceUnavailableError) its own fault, perhaps passing
-         +- NodeFailedError             a node that was waited for will never run
+         +- NodeFailedError             a node that was waited for does not run
          +- PartialListError            some locations answered, others did not
 """
 
@@ -161,7 +161,7 @@ class UnavailableError(ServiceError, ServiceUnavailableError):  # type: ignore[m
 
 
 class NodeFailedError(StratusLabError):
-    """A node that was waited for failed or was ended; carries the cloud's own error text."""
+    """A node that was waited for failed (with the cloud's text), was ended, or took too long."""
 
 
 class PartialListError(StratusLabError):

@@ -66,16 +66,19 @@ def test_what_cannot_be_written_is_one_line(home: Path, options: tuple[str, ...]
     assert "[ERROR] cannot" in result.stderr
 
 
+def test_a_path_that_is_none_is_refused(home: Path) -> None:
+    for path in ("", str(home)):
+        result = run("-c", path, "--force")
+        assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert os.listdir(home) == []
+
+
 def test_every_key_that_is_read_is_documented() -> None:
     reference = Path(config.__file__).with_name("conf") / "stratuslab-user.cfg.ref"
     text = reference.read_text()
-    keys = {
-        *config._FROM_ENVIRONMENT,
-        *("selected_section", "endpoint_timeout", "name", "country", "user_public_key_file"),
-        *("user_private_key_file", "ssh_port", "default_context_method", "ca_certificate"),
-        "verify_tls",
-    }
-    assert {key for key in keys if f"{key} =" not in text} == set()
+    for_commands = {"default_instance_type", "instance_type", "endpoints", "port_translation"}
+    for_commands |= {"pat_service_host", "pat_gateway_host", "p12_certificate", "p12_password"}
+    assert {key for key in config._KNOWN - for_commands if f"{key} =" not in text} == set()
 
 
 def test_help_imports_neither_libcloud_nor_paramiko() -> None:

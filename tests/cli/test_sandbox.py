@@ -9,6 +9,8 @@ import sys
 import pytest
 import requests
 
+from stratuslab_libcloud import __version__
+
 COMMAND = "from stratuslab_libcloud.cli.sandbox import main; main(prog_name='stratus-sandbox')"
 SIMULATED = ("--machines", "simulated")
 
@@ -120,7 +122,7 @@ def test_without_the_extra_it_says_how_to_get_it(package):
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
         "Error: the sandbox needs more packages: "
-        "pip install 'stratuslab-libcloud-drivers[sandbox]'\n"
+        f"pip install 'stratuslab-libcloud-drivers[sandbox]=={__version__}'\n"
     )
 
 
