@@ -6,13 +6,14 @@ Libcloud's words to the client's and back; how services are talked to is in ``cl
 
 import logging
 import os
-import queue
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import IO, Any, TypeVar
+from urllib.parse import urlsplit
 
 from libcloud.compute.base import (
     Node,
@@ -40,6 +41,7 @@ from stratuslab_libcloud.client.errors import (
     NotFoundError,
     PartialListError,
     StratusLabError,
+    UnavailableError,
 )
 from stratuslab_libcloud.client.machine import Machine
 from stratuslab_libcloud.client.storage import Disk, is_uuid
@@ -54,12 +56,15 @@ from stratuslab_libcloud.entities import (
     to_size,
     to_volume,
 )
+from stratuslab_libcloud.parallel import ask_all
 
 __all__ = ["StratusLabNode", "StratusLabNodeDriver"]
 
 T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
+
+_LONGEST_TIMEOUT = 1e6  # seconds; far larger ones do not fit into a socket
 
 
 class StratusLabNodeDriver(NodeDriver):
@@ -119,10 +124,8 @@ class StratusLabNodeDriver(NodeDriver):
         self.port = port  # type: ignore[assignment] # Libcloud's annotation forgets None
         self.api_version = None
         self.region = None
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
-            raise InvalidValueError(f"timeout must be a number of seconds, not {timeout!r}")
-        self._timeout = float(timeout)
-        self._proxy_url = proxy_url
+        self._timeout = _checked_timeout(timeout)
+        self._proxy_url = _checked_proxy(proxy_url)
         self._sites: dict[str, Site] = {}
         self._lock = threading.Lock()
         self._overrides = {
@@ -231,7 +234,7 @@ class StratusLabNodeDriver(NodeDriver):
         :raises PartialListError: some locations failed; has what the others answered.
         :rtype: ``list`` of :class:`.Node`
         """
-        return self._ask_all("nodes", self._compute_account, self._nodes_of)
+        return self._ask_all("nodes", _compute_account, self._nodes_of)
 
     def ex_list_nodes(self, location: NodeLocation | None = None) -> list[Node]:
         """
@@ -286,39 +289,28 @@ class StratusLabNodeDriver(NodeDriver):
         """
         with self._asking(location) as site:
             keys = self._public_keys(site.settings, auth)
-            method = ex_context_method or (
-                "cloud-init" if ex_user_data else site.settings.context_method
+            machine = NewMachine(
+                boot=self._boot_disk(site, _expected(image, NodeImage, "image")),
+                **_numbers(_expected(size, NodeSize, "size")),
+                name="" if name is None else name,
+                network=ex_network,
+                volumes=[self._volume_uri(site, v) for v in _all(ex_volumes, StorageVolume)],
+                readonly_images=[
+                    site.marketplace.url(i.id) for i in _all(ex_readonly_images, NodeImage)
+                ],
+                public_keys=keys,
+                context=_expected(ex_context or {}, Mapping, "ex_context"),
+                user_data=_bytes(ex_user_data),
+                context_method=ex_context_method
+                or ("cloud-init" if ex_user_data else site.settings.context_method),
             )
-            if method not in ("one", "cloud-init"):
-                raise InvalidValueError(f"ex_context_method is one or cloud-init, not {method!r}")
-            data = (
-                ex_user_data.encode("utf-8", "surrogateescape")
-                if isinstance(ex_user_data, str)
-                else ex_user_data
-            )
-            template = render(
-                NewMachine(
-                    boot=self._boot_disk(site, image),
-                    cpus=(size.extra or {}).get("cpus", 1),
-                    ram=size.ram,
-                    swap=(size.extra or {}).get("swap", 0),
-                    name=name or "",
-                    network=ex_network,
-                    volumes=[self._volume_uri(site, volume) for volume in ex_volumes],
-                    readonly_images=[site.marketplace.url(i.id) for i in ex_readonly_images],
-                    public_keys=keys,
-                    context=ex_context or {},
-                    context_method=method,
-                    user_data=data or b"",
-                )
-            )
-            node_id = site.compute.allocate(template, name or "")
+            node_id = site.compute.allocate(render(machine), machine.name)
             try:
                 node = self._to_node(site.compute.info(node_id), site)
             except StratusLabError as error:
                 # It runs, or will: an exception would lose it.
                 _LOG.warning("node %s was created, but cannot be looked at: %s", node_id, error)
-                node = new_node(node_id, name or f"one-{node_id}", site.settings, self)
+                node = new_node(node_id, machine.name or f"one-{node_id}", site.settings, self)
             node.size, node.image = size, image
             return node
 
@@ -372,18 +364,14 @@ class StratusLabNodeDriver(NodeDriver):
         :rtype: :class:`.Node`
         """
         with self._asking(create_node_kwargs.get("location")) as site:
+            _check_interface(ssh_interface)
             if ssh_key is None and auth is None:
-                pair = site.settings.default_key_pair()
-                if pair is None:
-                    raise ConfigurationError(
-                        f"{site.settings.where} has no user_public_key_file and there is none in "
-                        "~/.ssh; make a pair with ssh-keygen, or give ssh_key"
-                    )
-                ssh_key = str(pair[1])
-                auth = NodeAuthSSHKey("\n".join(ssh_keys.read_public(pair[0])))
-            if ssh_key is not None:
+                ssh_key, auth = self._configured_pair(site.settings, ssh_key_password)
+            elif ssh_key is not None:
                 given = [ssh_key] if isinstance(ssh_key, (str, os.PathLike)) else ssh_key
-                paths = [os.path.expanduser(path) for path in given]
+                paths = [os.path.expanduser(path) for path in given if path]
+                if not paths:
+                    raise InvalidValueError("ssh_key names no private key")
                 halves = [ssh_keys.public_half(path, ssh_key_password) for path in paths]
                 auth = auth or NodeAuthSSHKey(halves[0])
                 ssh_key = paths[0] if len(paths) == 1 else paths
@@ -422,20 +410,27 @@ class StratusLabNodeDriver(NodeDriver):
         :raises NodeFailedError: at once when a node failed or was ended.
         :rtype: ``list`` of ``tuple``
         """
-        if ssh_interface not in ("public_ips", "private_ips"):
-            raise InvalidValueError("ssh_interface is public_ips or private_ips")
+        _check_interface(ssh_interface)
         end = time.monotonic() + timeout
-        found: list[tuple[Node, list[str]]] = []
-        for node in nodes:
-            while True:
-                current, addresses = self._look_at(node, ssh_interface, force_ipv4)
-                if current and addresses:
-                    found.append((current, addresses))
-                    break
-                if time.monotonic() >= end:
-                    raise NodeFailedError(f"node {node.id} does not run after {timeout} seconds")
-                time.sleep(min(wait_period, max(0.0, end - time.monotonic())))
-        return found
+        found: dict[int, tuple[Node, list[str]]] = {}
+        while True:
+            for number, node in enumerate(nodes):
+                if number not in found:
+                    left = max(end - time.monotonic(), 1.0)
+                    current, addresses = self._look_at(node, ssh_interface, force_ipv4, left)
+                    if current and addresses:
+                        found[number] = (current, addresses)
+            if len(found) == len(nodes):
+                return [found[number] for number in sorted(found)]
+            if time.monotonic() >= end:
+                missing = ", ".join(str(n.id) for i, n in enumerate(nodes) if i not in found)
+                raise self._tagged(
+                    NodeFailedError(
+                        f"after {timeout} seconds these nodes do not run yet, or have no address "
+                        f"in {ssh_interface}: {missing}"
+                    )
+                )
+            time.sleep(min(wait_period, max(0.0, end - time.monotonic())))
 
     # -- volumes -------------------------------------------------------------------------------
 
@@ -453,7 +448,7 @@ class StratusLabNodeDriver(NodeDriver):
         if ex_location is not None:
             with self._asking(ex_location) as site:
                 return self._volumes_of(site, None)
-        return self._ask_all("volumes", self._storage_account, self._volumes_of)
+        return self._ask_all("volumes", _storage_account, self._volumes_of)
 
     def create_volume(
         self,
@@ -491,11 +486,7 @@ class StratusLabNodeDriver(NodeDriver):
         :rtype: ``bool``
         """
         with self._asking_for(node) as site, self._asking_for(volume) as storing:
-            if self._storage_account(storing) != self._storage_account(site):
-                raise InvalidValueError(
-                    f"node {node.id} is in location {site.settings.location}, volume {volume.id} "
-                    f"in {storing.settings.location}: they must be in the same"
-                )
+            self._check_same_storage(node, storing)
             machine = site.compute.info(str(node.id))
             if not machine.running or not machine.host:
                 raise ConflictError(
@@ -503,8 +494,7 @@ class StratusLabNodeDriver(NodeDriver):
                     "attached to it"
                 )
             mount = storing.storage.mount(volume.id, machine.id, machine.host)
-        volume.extra = {**(volume.extra or {}), "device": f"/dev/{mount.device}"}
-        volume.state = StorageVolumeState.INUSE
+        _count_users(volume, +1, device=f"/dev/{mount.device}")
         return True
 
     def detach_volume(self, volume: StorageVolume, ex_node: Node | None = None) -> bool:
@@ -517,10 +507,13 @@ class StratusLabNodeDriver(NodeDriver):
         :rtype: ``bool``
         """
         with self._asking_for(volume) as site:
-            node_id = str(ex_node.id) if ex_node is not None else self._only_mount(site, volume)
+            if ex_node is not None:
+                self._check_same_storage(ex_node, site)
+                node_id = str(ex_node.id)
+            else:
+                node_id = self._only_mount(site, volume)
             site.storage.unmount(volume.id, node_id)
-        volume.extra = {**(volume.extra or {}), "device": None}
-        volume.state = StorageVolumeState.AVAILABLE
+        _count_users(volume, -1, device=None)
         return True
 
     def destroy_volume(self, volume: StorageVolume) -> bool:
@@ -593,29 +586,42 @@ class StratusLabNodeDriver(NodeDriver):
     @contextmanager
     def _asking(self, location: NodeLocation | str | None) -> Iterator[Site]:
         """The one place where an error learns of driver and location."""
-        location_id = str(getattr(location, "id", location) or self._default_location())
+        chosen = self._default_location() if location is None else location
+        location_id = str(getattr(chosen, "id", chosen))
         try:
             yield self._site(location_id)
         except StratusLabError as error:
-            error.driver = error.driver or self
             error.location = error.location or location_id
+            self._tagged(error)
             raise
 
+    def _tagged(self, error: StratusLabError) -> StratusLabError:
+        error.driver = error.driver or self
+        return error
+
     def _asking_for(self, thing: Node | StorageVolume) -> AbstractContextManager[Site]:
-        location_id = (thing.extra or {}).get("location")
+        """The site that a node or volume is of."""
+        extra = thing.extra or {}
+        what = f"{type(thing).__name__} {thing.id}"
+        location_id = extra.get("location")
         if location_id is None:
-            raise InvalidValueError(
-                f"{type(thing).__name__} {thing.id} is not of this driver: it has no location"
+            raise self._tagged(
+                InvalidValueError(f"{what} is not of this driver: it has no location")
             )
+        with self._asking(location_id) as site:
+            settings = site.settings
+            if extra.get("endpoint") not in (None, settings.endpoint, settings.pdisk_endpoint):
+                # Ids are small numbers of each cloud: it could be somebody else's there.
+                raise InvalidValueError(f"{what} is of {extra['endpoint']}, not of this location")
         return self._asking(location_id)
 
-    def _compute_account(self, site: Site) -> object:
-        settings = site.settings
-        return settings.endpoint, settings.credentials
-
-    def _storage_account(self, site: Site) -> object:
-        settings = site.settings
-        return settings.pdisk_endpoint, settings.storage_credentials
+    def _check_same_storage(self, node: Node, storing: Site) -> None:
+        with self._asking_for(node) as site:
+            if _storage_account(site) != _storage_account(storing):
+                raise InvalidValueError(
+                    f"node {node.id} is in location {site.settings.location}, the volume in "
+                    f"{storing.settings.location}: they must be in the same"
+                )
 
     def _ask_all(
         self,
@@ -623,51 +629,37 @@ class StratusLabNodeDriver(NodeDriver):
         account: Callable[[Site], object],
         ask: Callable[[Site, float | None], list[T]],
     ) -> list[T]:
-        """
-        Ask every location, several at the same time, and each account once.
-
-        The threads are daemons, so that Ctrl-C returns at once.
-        """
+        """Ask every location, and each account once: its things are the first location's."""
         names = self._location_ids()
         if len(names) < 2:
             with self._asking(names[0] if names else None) as site:
                 return ask(site, None)
-        answers: queue.SimpleQueue[tuple[str, list[T] | Exception]] = queue.SimpleQueue()
 
-        def listen(name: str) -> None:
-            try:
-                with self._asking(name) as site:
-                    answers.put((name, ask(site, site.settings.listing_timeout)))
-            except Exception as error:  # whatever it is, somebody waits for an answer
-                answers.put((name, error))
+        def question(name: str) -> list[T]:
+            with self._asking(name) as site:
+                return ask(site, site.settings.listing_timeout)
 
         failures: dict[str, Exception] = {}
-        sites: dict[object, str] = {}
+        first: dict[object, str] = {}
         for name in names:
             try:
                 with self._asking(name) as site:
-                    sites.setdefault(account(site), name)
+                    first.setdefault(account(site), name)
             except StratusLabError as error:
                 failures[name] = error
-        for name in sites.values():
-            threading.Thread(target=listen, args=(name,), daemon=True).start()
-        found: dict[str, list[T]] = {}
-        for _ in sites:
-            name, answer = answers.get()
-            if isinstance(answer, Exception):
-                failures[name] = answer
-            else:
-                found[name] = answer
+        found, failed = ask_all({name: partial(question, name) for name in first.values()})
+        failures |= failed
         items = [item for name in names for item in found.get(name, [])]
         if failures:
             reasons = "; ".join(str(failures[name]) for name in names if name in failures)
-            partial = PartialListError(
-                f"{len(failures)} of {len(names)} locations could not list their {what}: {reasons}",
-                items,
-                failures,
+            raise self._tagged(
+                PartialListError(
+                    f"{len(failures)} of {len(names)} locations could not list their {what}: "
+                    f"{reasons}",
+                    items,
+                    failures,
+                )
             )
-            partial.driver = self
-            raise partial
         return items
 
     def _nodes_of(self, site: Site, timeout: float | None) -> list[Node]:
@@ -693,7 +685,7 @@ class StratusLabNodeDriver(NodeDriver):
 
     def _volume_uri(self, site: Site, volume: StorageVolume) -> str:
         with self._asking_for(volume) as storing:
-            if self._storage_account(storing) != self._storage_account(site):
+            if _storage_account(storing) != _storage_account(site):
                 raise InvalidValueError(
                     f"volume {volume.id} is in location {storing.settings.location}, not in "
                     f"{site.settings.location}"
@@ -717,6 +709,23 @@ class StratusLabNodeDriver(NodeDriver):
             return []
         return ssh_keys.read_public(pair[0])
 
+    def _configured_pair(
+        self, settings: config.Settings, passphrase: str | None
+    ) -> tuple[str, NodeAuthSSHKey]:
+        """The configured key pair, whose halves belong together."""
+        pair = settings.default_key_pair()
+        if pair is None:
+            raise ConfigurationError(
+                f"{settings.where} has no user_public_key_file and there is none in ~/.ssh; make "
+                "a pair with ssh-keygen, or give ssh_key"
+            )
+        public, private = pair
+        lines = ssh_keys.read_public(public)
+        half = ssh_keys.public_half(str(private), passphrase)
+        if not any(half in line for line in lines):
+            raise ConfigurationError(f"{private} is not the private key of {public}")
+        return str(private), NodeAuthSSHKey("\n".join(lines))
+
     def _only_mount(self, site: Site, volume: StorageVolume) -> str:
         mounts = site.storage.mounts(volume.id)
         if not mounts:
@@ -732,25 +741,91 @@ class StratusLabNodeDriver(NodeDriver):
         return mounts[0].machine_id
 
     def _look_at(
-        self, node: Node, interface: str, force_ipv4: bool
+        self, node: Node, interface: str, force_ipv4: bool, timeout: float
     ) -> tuple[Node | None, list[str]]:
         """A waiting caller's node, with addresses once it runs; a passing fault says nothing."""
         try:
             with self._asking_for(node) as site:
-                machine = site.compute.info(str(node.id))
-        except ConnectionFailedError as error:
+                machine = site.compute.info(str(node.id), min(timeout, self._timeout))
+                current = self._to_node(machine, site)
+                if current.state in (NodeState.ERROR, NodeState.TERMINATED):
+                    reason = machine.error or "the cloud gives no reason"
+                    failure = NodeFailedError(f"node {node.id} is {machine.summary}: {reason}")
+                    failure.endpoint = site.settings.endpoint
+                    raise failure
+        except (ConnectionFailedError, UnavailableError) as error:
             _LOG.warning("still waiting for node %s: %s", node.id, error)
             return None, []
-        current = self._to_node(machine, site)
-        if current.state in (NodeState.ERROR, NodeState.TERMINATED):
-            reason = machine.error or "the cloud gives no reason"
-            failure = NodeFailedError(f"node {node.id} is {machine.summary}: {reason}")
-            failure.driver, failure.location = self, site.settings.location
-            raise failure
         if current.state != NodeState.RUNNING:
             return current, []
-        addresses = getattr(current, interface)
-        return current, [a for a in addresses if not force_ipv4 or is_valid_ip_address(a)]  # type: ignore[no-untyped-call]
+        found = getattr(current, interface)
+        return current, [a for a in found if not force_ipv4 or is_valid_ip_address(a)]  # type: ignore[no-untyped-call]
 
     def _to_node(self, machine: Machine, site: Site) -> StratusLabNode:
         return to_node(machine, site.settings, self._types, self)
+
+
+def _compute_account(site: Site) -> object:
+    """What tells clouds apart in listings; a location without endpoint is like no other."""
+    settings = site.settings
+    return settings.endpoint or settings.location, settings.credentials
+
+
+def _storage_account(site: Site) -> object:
+    settings = site.settings
+    return settings.pdisk_endpoint or settings.location, settings.storage_credentials
+
+
+def _count_users(volume: StorageVolume, change: int, device: str | None) -> None:
+    """Keep a volume's description up to date when it was attached or detached."""
+    extra = volume.extra or {}
+    users = max(0, (extra.get("users") or 0) + change)
+    volume.extra = {**extra, "users": users, "device": device}
+    volume.state = StorageVolumeState.INUSE if users else StorageVolumeState.AVAILABLE
+
+
+# -- arguments ---------------------------------------------------------------------------------
+
+
+def _expected(value: T, kind: type[Any], name: str) -> T:
+    if not isinstance(value, kind):
+        raise InvalidValueError(f"{name} is to be a {kind.__name__}, not {value!r}")
+    return value
+
+
+def _all(values: Sequence[T], kind: type[T]) -> list[T]:
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise InvalidValueError(f"a list of {kind.__name__} is wanted, not {values!r}")
+    return [_expected(value, kind, "each of a list") for value in values]
+
+
+def _numbers(size: NodeSize) -> dict[str, Any]:
+    extra = size.extra or {}
+    return {"cpus": extra.get("cpus", 1), "ram": size.ram, "swap": extra.get("swap", 0)}
+
+
+def _bytes(user_data: str | bytes | None) -> bytes:
+    if user_data is None or isinstance(user_data, bytes):
+        return user_data or b""
+    return _expected(user_data, str, "ex_user_data").encode("utf-8", "surrogateescape")
+
+
+def _check_interface(name: str) -> None:
+    if name not in ("public_ips", "private_ips"):
+        raise InvalidValueError(f"ssh_interface is public_ips or private_ips, not {name!r}")
+
+
+def _checked_timeout(seconds: float) -> float:
+    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not number or not 0 < seconds <= _LONGEST_TIMEOUT:
+        raise InvalidValueError(f"timeout is a number of seconds, not {seconds!r}")
+    return float(seconds)
+
+
+def _checked_proxy(url: str | None) -> str | None:
+    try:
+        if url is not None and not urlsplit(url).hostname:
+            raise ValueError
+    except (ValueError, AttributeError):  # the text may have a password in it
+        raise InvalidValueError("proxy_url is not a URL such as http://proxy:3128") from None
+    return url

@@ -279,6 +279,8 @@ def _load(file: str | os.PathLike[str] | IO[str] | IO[bytes] | None) -> tuple[st
         if not hasattr(file, "read"):
             raise ConfigurationError(f"the configuration is to be a path or an open file: {file!r}")
         return str(getattr(file, "name", "configuration file")), file.read()
+    if file is not None and not os.fspath(file):
+        raise ConfigurationError("the path of the configuration file is empty")
     path = default_path() if file is None else _path(os.fspath(file))
     try:
         return str(path), path.read_bytes()
@@ -393,7 +395,7 @@ def _environment_key() -> Path | None:
 # -- one location ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)  # its options have passwords in them
 class _Resolver:
     """Turns the options of one location into :class:`Settings`."""
 

@@ -112,7 +112,7 @@ def storage_beside(text: str, *, scheme: str = "https", port: int = _STORAGE_POR
     :return: its base URL, or ``None`` where the endpoint is an OpenNebula engine.
     """
     parts = _split(text, scheme)
-    if is_engine(parts.path):
+    if is_engine(parts.path.rstrip("/")):
         return None
     bare = "://" not in text
     if parts.port == _PROXY_PORT or (bare and not parts.path.strip("/")):

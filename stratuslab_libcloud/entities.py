@@ -50,11 +50,15 @@ _BY_STATE = {
 
 
 class StratusLabNode(Node):
-    """A node whose ``uuid`` tells clouds apart: VM ids are small numbers of each."""
+    """
+    A node whose ``uuid`` tells locations apart: VM ids are small numbers of each cloud.
+
+    It is the same for two locations that are one cloud.
+    """
 
     def get_uuid(self) -> str:
-        """:return: a hash of driver, location, endpoint and id."""
-        where = f"{self.extra.get('location')}:{self.extra.get('endpoint')}"
+        """:return: a hash of driver, endpoint of the location, and id."""
+        where = self.extra.get("endpoint") or self.extra.get("location")
         name = f"{self.driver.type}:{where}:{self.id}"
         return hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
 
@@ -155,6 +159,7 @@ def to_volume(disk: Disk, settings: Settings, driver: NodeDriver) -> StorageVolu
         state=state,
         extra={
             "location": settings.location,
+            "endpoint": settings.pdisk_endpoint,
             "device": None,
             "owner": disk.owner,
             "visibility": disk.visibility,

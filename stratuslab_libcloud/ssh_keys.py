@@ -1,5 +1,6 @@
 """SSH keys of users: what goes into new machines, and what opens them (config-and-cli 5)."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,9 @@ import paramiko
 from stratuslab_libcloud.client.errors import ConfigurationError, InvalidValueError
 
 __all__ = ["public_half", "public_lines", "read_public"]
+
+# Options may come before, and a comment after them.
+_KEY = re.compile(r"(?:^|\s)(?:ssh|ecdsa|sk)-[\w@.-]+\s+[A-Za-z0-9+/]{4,}={0,2}(?:\s|$)")
 
 
 def read_public(path: Path) -> list[str]:
@@ -32,11 +36,13 @@ def public_lines(text: str, source: str) -> list[str]:
     :param source: what a message calls it.
     :raises InvalidValueError: there is none, or a private key.
     """
+    if not isinstance(text, str):
+        raise InvalidValueError(f"{source} is to be the text of a public key")
     if "PRIVATE KEY" in text:
         raise InvalidValueError(f"{source} holds a private key; the public one is wanted")
     lines = [line.strip() for line in text.splitlines() if not line.startswith(("Comment:", "#"))]
     keys = [line for line in lines if line]
-    if not keys:
+    if not keys or not all(map(_KEY.search, keys)):
         raise InvalidValueError(f"{source} holds no SSH public key")
     return keys
 
@@ -59,8 +65,11 @@ def public_half(path: str, passphrase: str | None) -> str:
             f"the SSH private key {path} is encrypted; give ssh_key_password"
         ) from None
     except Exception as error:  # paramiko and cryptography raise all sorts
-        hint = "is the passphrase right?" if passphrase else "is it a private key, RSA or Ed25519?"
-        raise InvalidValueError(f"the SSH private key {path} cannot be used; {hint}") from error
+        hint = "is the passphrase right?" if passphrase else "is it a private key?"
+        raise InvalidValueError(
+            f"the SSH private key {path} cannot be used; {hint} Keys in PKCS#8 format cannot: "
+            f"ssh-keygen -p -f {path} converts one"
+        ) from error
     return f"{key.get_name()} {key.get_base64()}"
 
 

@@ -12,7 +12,7 @@ from stratuslab_libcloud.sandbox import Sandbox
 
 __all__ = ["KEY", "Site", "config", "context", "section"]
 
-KEY = NodeAuthSSHKey("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAo jane@example.org")
+KEY = NodeAuthSSHKey("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAoK jane@example.org")
 
 
 class Site:

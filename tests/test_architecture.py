@@ -28,6 +28,7 @@ FORBIDDEN = {
     "config": ("compute_driver", "cli", "sandbox", "metadata", "client.transport"),
     "metadata": ("client", "config", "compute_driver", "cli", "sandbox"),
     "ini": ("client.transport", "config", "compute_driver", "cli", "sandbox", "metadata"),
+    "parallel": ("client", "config", "compute_driver", "cli", "sandbox", "metadata"),
     "safe_xml": ("client", "config", "compute_driver", "cli", "sandbox", "metadata"),
     "endpoints": ("client", "config", "compute_driver", "cli", "sandbox", "metadata"),
     "ssh_keys": ("config", "compute_driver", "cli", "sandbox", "metadata", "client.transport"),

@@ -387,7 +387,7 @@ class TestBadInput:
 
     def test_an_unknown_section(self, site: Site) -> None:
         for options in ({"key": "zz"}, {"stratuslab_default_location": "zz"}):
-            self.check(ConfigurationError, r"\[zz\]; known are", site.new_driver, **options)
+            self.check(ConfigurationError, r"\[zz\].*; known are", site.new_driver, **options)
 
     def test_a_missing_file(self, tmp_path: Path) -> None:
         self.check(
@@ -419,6 +419,9 @@ class TestBadInput:
             {"key": "u", "secret": "p", "host": "https://h:1", "port": 2},
             {"timeout": 0},
             {"timeout": "soon"},
+            {"timeout": float("inf")},
+            {"key": "u", "secret": "p", "host": "h", "proxy_url": "http://[x"},
+            {"stratuslab_user_config": ""},
         ],
     )
     def test_arguments_that_do_not_fit(self, options: dict[str, Any]) -> None:
@@ -570,6 +573,53 @@ class TestBadInput:
                 driver.create_node("web", driver.list_sizes()[0], image, auth=KEY)
             assert len(server.requests) == 1
 
+    def test_values_of_the_wrong_kind(self, site: Site) -> None:
+        driver, size, image = site.driver, site.driver.list_sizes()[0], site.driver.list_images()[0]
+        driver.get_image(image.id)
+        site.requests()
+        wrong: list[dict[str, Any]] = [
+            *({"name": 123}, {"image": None}, {"image": image.id}, {"size": None}),
+            *({"ex_context": ["a"]}, {"ex_context": {1: "a"}}, {"ex_context": {"a": None}}),
+            *({"ex_user_data": 5}, {"ex_volumes": None}, {"ex_volumes": ["uuid"]}),
+            *({"ex_readonly_images": "id"}, {"auth": NodeAuthSSHKey(None)}),
+            {"auth": NodeAuthSSHKey("this is not a key")},
+        ]
+        kind = "is to be|is text|is wanted|made of letters|no SSH public key"
+        for options in wrong:
+            call = {"name": "n", "size": size, "image": image, **options}
+            self.check(InvalidValueError, kind, driver.create_node, **call)
+        self.check(InvalidValueError, "text, not 123", driver.create_volume, 1, 123)
+        assert site.requests() == []
+
+    def test_a_node_of_another_drivers_cloud_is_not_touched(self, tmp_path: Path) -> None:
+        with Sandbox(tmp_path / "a") as a, Sandbox(tmp_path / "b") as b:
+            drivers = []
+            for sandbox in (a, b):
+                ((username, password),) = sandbox.users.items()
+                host = f"{sandbox.url}/one-proxy/xmlrpc"
+                drivers.append(StratusLabNodeDriver(username, password, host=host))
+            nodes = [
+                driver.create_node("n", driver.list_sizes()[0], driver.list_images()[0], auth=KEY)
+                for driver in drivers
+            ]
+            volume = drivers[1].create_volume(1, "v")
+            assert nodes[0].id == nodes[1].id
+            assert nodes[0].uuid != nodes[1].uuid
+            self.check(InvalidValueError, "not of this location", drivers[0].destroy_node, nodes[1])
+            self.check(InvalidValueError, "not of this location", drivers[0].destroy_volume, volume)
+            assert [len(driver.list_nodes()) for driver in drivers] == [1, 1]
+
+    def test_a_node_is_never_lost_in_a_strange_answer(self) -> None:
+        strange = (200, "text/xml", b'<?xml version="1.0" encoding="gb18030"?><methodResponse/>')
+        astray = (302, "text/html", b"", {"Location": "http://[x"})
+        for answer in (strange, astray):
+            with Canned([rpc(True, 42, 0), answer]) as server:
+                driver = StratusLabNodeDriver("u", "p", host=f"{server.url}/one-proxy/xmlrpc")
+                image = NodeImage("7a031320-9d3b-492f-9a97-3c5bd0ba786b", "disk", driver)
+                node = driver.create_node("n", driver.list_sizes()[0], image, auth=KEY)
+                assert node.id == "42"
+                self.check(MalformedAnswerError, "cannot be read|cannot be understood", driver.list_nodes)
+
 
 class TestLocations:
     """Several clouds behind one driver."""
@@ -677,6 +727,37 @@ class TestLocations:
             ]
             file = config(*sections, selected_section="s0")
             assert StratusLabNodeDriver(stratuslab_user_config=file).list_nodes() == []
+
+    def test_a_node_has_one_uuid_whichever_section_it_is_seen_by(self, site: Site) -> None:
+        file = config(section("x", site.sandbox), section("y", site.sandbox), selected_section="y")
+        driver = StratusLabNodeDriver(stratuslab_user_config=file)
+        _, x = driver.list_locations()
+        node = site.node(driver=driver, location=x, auth=KEY)
+        assert [found.uuid for found in driver.list_nodes()] == [node.uuid]
+
+    def test_each_location_without_endpoint_is_named(self, site: Site) -> None:
+        file = config(section("good", site.sandbox), "[p]", "[r]", selected_section="good")
+        with pytest.raises(PartialListError) as caught:
+            StratusLabNodeDriver(stratuslab_user_config=file).list_nodes()
+        assert list(caught.value.failures) == ["p", "r"]
+
+    def test_a_node_of_another_location_does_not_detach_a_volume(self, two: Any) -> None:
+        driver, *_ = two
+        b, a = driver.list_locations()
+        what = {"size": driver.list_sizes()[0], "image": driver.list_images()[0], "auth": KEY}
+        at_a, at_b = (driver.create_node(name="n", location=place, **what) for place in (a, b))
+        volume = driver.create_volume(1, "v", location=a)
+        driver.attach_volume(at_a, volume)
+        with pytest.raises(InvalidValueError, match="must be in the same"):
+            driver.detach_volume(volume, ex_node=at_b)
+        assert driver.detach_volume(volume, ex_node=at_a)
+
+    def test_an_empty_location_is_none(self, two: Any) -> None:
+        from libcloud.compute.base import NodeLocation
+
+        driver, *_ = two
+        with pytest.raises(InvalidValueError, match="no location ''"):
+            driver.list_images(NodeLocation("", "", "", driver))
 
     def test_an_unknown_location_is_refused(self, two: Any) -> None:
         from libcloud.compute.base import NodeLocation
@@ -911,10 +992,33 @@ class TestWaiting:
             ((_, addresses),) = driver.wait_until_running([self.node(driver)], wait_period=0.01)
         assert addresses == ["127.0.0.9"]
 
+    def test_nor_does_an_overloaded_cloud(self) -> None:
+        nic = "<TEMPLATE><NIC><IP>127.0.0.9</IP></NIC></TEMPLATE>"
+        busy = (503, "text/html", b"<html>come again</html>")
+        with Canned([*[busy] * 4, self.vm(3, 3, nic)]) as server:
+            driver = StratusLabNodeDriver("u", "p", host=f"{server.url}/xmlrpc")
+            ((_, addresses),) = driver.wait_until_running([self.node(driver)], wait_period=0.01)
+        assert addresses == ["127.0.0.9"]
+
+    def test_a_failure_ends_it_while_others_are_waited_for(self) -> None:
+        waiting, failed = self.vm(1, 0), self.vm(7, 0)
+
+        def answer(handler: Any, request: Any) -> None:
+            handler.send(*(failed if b"<int>1</int>" in request.body else waiting))
+
+        with Canned([answer]) as server:
+            driver = StratusLabNodeDriver("u", "p", host=f"{server.url}/xmlrpc")
+            nodes = [self.node(driver), self.node(driver)]
+            nodes[1].id = "1"
+            before = time.monotonic()
+            with pytest.raises(NodeFailedError, match="node 1 is Failed"):
+                driver.wait_until_running(nodes, wait_period=0.05, timeout=60)
+            assert time.monotonic() - before < 30
+
     def test_it_ends_in_time(self) -> None:
         with Canned([self.vm(1, 0)]) as server:
             driver = StratusLabNodeDriver("u", "p", host=f"{server.url}/xmlrpc")
-            with pytest.raises(NodeFailedError, match="does not run after"):
+            with pytest.raises(NodeFailedError, match=r"after 0.2 seconds.*do not run yet.*: 0$"):
                 driver.wait_until_running([self.node(driver)], wait_period=0.05, timeout=0.2)
 
 

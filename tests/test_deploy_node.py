@@ -195,7 +195,7 @@ def test_it_waits_at_the_right_location(tmp_path: Path) -> None:
         at_a, at_b = driver.list_locations()
         what = {"size": driver.list_sizes()[0], "image": driver.list_images()[0]}
         driver.create_node(name="runs, and has the same id", location=at_a, **what)
-        with pytest.raises(DeploymentError, match="does not run after"):
+        with pytest.raises(DeploymentError, match="do not run yet"):
             driver.deploy_node(
                 deploy=hello(), name="n", location=at_b, timeout=1, wait_period=0.1, **what
             )
@@ -221,6 +221,23 @@ class TestNothingIsCreated:
         with pytest.raises((ConfigurationError, InvalidValueError), match="private key") as caught:
             cloud.deploy(hello(), **options)
         assert "\n" not in str(caught.value)
+        assert cloud.driver.list_nodes() == []
+
+    def test_with_halves_of_two_pairs(self, cloud: Cloud, tmp_path: Path) -> None:
+        make_key(tmp_path / "other", "rsa")
+        text = cloud.sandbox.config_path.read_text().replace("id_ed25519.pub", "other.pub")
+        text = text.replace(str(cloud.sandbox.dir / "other.pub"), str(tmp_path / "other.pub"))
+        file = tmp_path / "mixed.cfg"
+        file.write_text(text)
+        driver = StratusLabNodeDriver(stratuslab_user_config=file)
+        with pytest.raises(ConfigurationError, match="is not the private key of"):
+            driver.deploy_node(deploy=hello(), name="n", **cloud.what)
+        assert cloud.driver.list_nodes() == []
+
+    @pytest.mark.parametrize("options", [{"ssh_key": []}, {"ssh_key": ""}, {"ssh_interface": "x"}])
+    def test_with_arguments_that_are_none(self, cloud: Cloud, options: dict[str, Any]) -> None:
+        with pytest.raises(InvalidValueError):
+            cloud.deploy(hello(), **options)
         assert cloud.driver.list_nodes() == []
 
     def test_without_any_key(self, cloud: Cloud, tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_storage(written: str, meant: str) -> None:
         ("https://h/one-proxy/xmlrpc", "https://h/pdisk"),
         ("https://h:1/x/one-proxy/xmlrpc", "https://h:1/x/pdisk"),
         ("http://h:2633/RPC2", None),
+        ("http://h:2633/RPC2/", None),
     ],
 )
 def test_storage_beside_the_cloud(cloud: str, storage: str | None) -> None:

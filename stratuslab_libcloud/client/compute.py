@@ -9,6 +9,7 @@ from xmlrpc.client import dumps
 from stratuslab_libcloud import endpoints, safe_xml
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
+    ConflictError,
     InvalidValueError,
     MalformedAnswerError,
     NotFoundError,
@@ -72,9 +73,9 @@ class Compute:
             raise MalformedAnswerError("answered no node id", advice=lost)
         return value
 
-    def info(self, machine_id: str) -> Machine:
+    def info(self, machine_id: str, timeout: float | None = None) -> Machine:
         """One machine, in whatever state."""
-        return self._send(_read_machine, "one.vm.info", _checked(machine_id))
+        return self._send(_read_machine, "one.vm.info", _checked(machine_id), timeout=timeout)
 
     def machines(self, timeout: float | None = None) -> list[Machine]:
         """The account's machines that have not been ended."""
@@ -90,8 +91,9 @@ class Compute:
         """End a machine at once; nothing is saved."""
         try:
             self._act(("finalize", "terminate-hard"), machine_id)
-        except NotFoundError as error:
-            if not error.retried:
+        except (NotFoundError, ConflictError) as error:
+            gone = isinstance(error, NotFoundError)
+            if not (error.retried and (gone or self.info(machine_id).ending)):
                 raise
 
     def shutdown(self, machine_id: str) -> None:

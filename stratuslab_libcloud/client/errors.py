@@ -75,8 +75,8 @@ class StratusLabError(LibcloudError):
     def __init__(self, value: str, *, advice: str = "", http_code: int | None = None) -> None:
         # Not super(): the Libcloud classes mixed in below take other arguments, and none is needed.
         Exception.__init__(self, value)
-        self.value = one_line(value)
-        self.advice = one_line(advice)
+        self.value = value
+        self.advice = advice
         self.http_code = http_code
         self.endpoint = ""
         self.location = ""
@@ -87,7 +87,7 @@ class StratusLabError(LibcloudError):
     def __str__(self) -> str:
         where = f"{self.location} ({self.endpoint})" if self.location else self.endpoint
         where = where if self.endpoint else self.location
-        what = f"{self.value}; {self.advice}" if self.advice else self.value
+        what = one_line(self.value) + (f"; {one_line(self.advice)}" if self.advice else "")
         return f"{where}: {what}" if where else what
 
     def __repr__(self) -> str:
@@ -96,6 +96,9 @@ class StratusLabError(LibcloudError):
 
 class ConfigurationError(StratusLabError, ValueError):
     """The configuration cannot be used; names the file, the section and the key."""
+
+    def __str__(self) -> str:
+        return one_line(self.value)  # which says where already
 
 
 class InvalidValueError(StratusLabError, ValueError):

@@ -4,6 +4,7 @@ Failures in our words: the exceptions of requests and urllib3, and answers that 
 The other side of transport.py's border; nothing foreign comes past it.
 """
 
+import http.client
 import json
 import re
 import socket
@@ -33,6 +34,12 @@ from stratuslab_libcloud.client.errors import (
 __all__ = ["explanation", "misdirected", "refusal", "translated", "with_doubt"]
 
 _LARGEST_ERROR = 64 * 1024
+_UNSENDABLE = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidHeader,
+    requests.exceptions.InvalidProxyURL,
+    requests.exceptions.InvalidSchema,
+)
 
 _BY_STATUS: dict[int, type[ServiceError]] = {
     401: CredentialsError,
@@ -55,7 +62,9 @@ def translated(silence: float) -> Iterator[None]:
     """
     try:
         yield
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+    except StratusLabError:
+        raise
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         raise _failure(error, silence) from error
 
 
@@ -65,10 +74,14 @@ def _failure(error: BaseException, silence: float) -> StratusLabError:
     def among(*kinds: type[BaseException]) -> bool:
         return any(isinstance(cause, kinds) for cause in causes)
 
-    if among(requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader):
-        return ConfigurationError(f"the request cannot be sent: {_reason(causes)}")
+    if among(*_UNSENDABLE):
+        return ConfigurationError(f"the request cannot be sent: {error}")
     if among(urllib3.exceptions.DecodeError):
         return MalformedAnswerError("the answer is not compressed as it says it is")
+    if isinstance(error, ValueError) and not isinstance(error, requests.RequestException):
+        return MalformedAnswerError(f"the answer cannot be understood: {error}")
+    if type(error) is OSError:  # requests': a file that it was to use is not there
+        return ConfigurationError(f"the request cannot be sent: {error}")
     if isinstance(error, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)):
         return _tls_failure(_reason(causes))
     if isinstance(error, requests.exceptions.ProxyError):
@@ -83,6 +96,10 @@ def _failure(error: BaseException, silence: float) -> StratusLabError:
         return _unsent(f"cannot be connected to: {_reason(causes)}")
     if among(TimeoutError, urllib3.exceptions.TimeoutError):
         return ConnectionFailedError(f"did not answer for {silence:.3g} s")
+    if among(http.client.RemoteDisconnected):
+        return ConnectionFailedError("closed the connection without an answer")
+    if among(http.client.HTTPException) and not among(http.client.IncompleteRead):
+        return ConnectionFailedError("does not speak HTTP; is the endpoint right?")
     return ConnectionFailedError(f"the connection broke before the whole answer: {_reason(causes)}")
 
 
@@ -181,6 +198,6 @@ def with_doubt(error: StratusLabError, lost: str) -> StratusLabError:
         doubtful = LostAnswerError(error.value, advice=lost)
         doubtful.endpoint = error.endpoint
         return doubtful
-    if isinstance(error, (MalformedAnswerError, UnavailableError)):
+    if isinstance(error, (MalformedAnswerError, UnavailableError)) and error.http_code != 429:
         error.advice = lost
     return error

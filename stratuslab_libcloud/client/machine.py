@@ -7,7 +7,8 @@ from lxml import etree
 
 __all__ = ["Disk", "Machine", "Nic", "to_machine"]
 
-_ACTIVE = 3
+_ACTIVE, _DONE = 3, 6
+_ENDING = (11, 12, 13, 15, 23)
 _STATES = ("Init", "Pending", "Hold", "Active", "Stopped", "Suspended", "Done", "Failed")
 _ACTIVE_STATES = (
     "Init",
@@ -95,6 +96,11 @@ class Machine:
     @property
     def running(self) -> bool:
         return (self.state, self.lcm_state) == (_ACTIVE, 3)
+
+    @property
+    def ending(self) -> bool:
+        """Whether its end has come, or is under way (compute-xmlrpc 3.2, 3.3)."""
+        return self.state == _DONE or (self.state == _ACTIVE and self.lcm_state in _ENDING)
 
 
 def to_machine(vm: etree._Element) -> Machine | None:

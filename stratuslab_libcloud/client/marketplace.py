@@ -146,8 +146,8 @@ def _read_json(answer: Answer) -> list[Entry]:
     """Marketplace-rest 3.4."""
     try:
         document = json.loads(answer.body())
-    except (ValueError, RecursionError) as error:
-        raise MalformedAnswerError("answered JSON that cannot be read") from error
+    except (ValueError, RecursionError):
+        raise MalformedAnswerError("answered JSON that cannot be read") from None
     rows = document.get("aaData") if isinstance(document, dict) else None
     if not isinstance(rows, list):
         raise MalformedAnswerError("answered JSON without a listing; is this the Marketplace?")

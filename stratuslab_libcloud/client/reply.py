@@ -51,7 +51,9 @@ class _Reply:
                     text, self._text = "".join(self._text), []
                     yield text.encode()
             self._parser.Parse(b"", True)
-        except (expat.ExpatError, LookupError) as error:
+        except safe_xml.UnsafeXMLError:
+            raise
+        except (expat.ExpatError, LookupError, ValueError) as error:  # an encoding expat lacks
             raise safe_xml.UnsafeXMLError(f"not well-formed XML ({error})") from None
         self._raise_failure()
         if len(self.values) > 1:

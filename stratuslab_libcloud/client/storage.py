@@ -207,6 +207,8 @@ def _checked_size(size: int) -> int:
 def _checked_fields(tag: str | None, visibility: str | None) -> dict[str, str]:
     fields = {}
     if tag is not None:
+        if not isinstance(tag, str):
+            raise InvalidValueError(f"the name of a volume is text, not {tag!r}")
         if len(tag) > _LONGEST_TAG:
             raise InvalidValueError(
                 f"the name of a volume can have {_LONGEST_TAG} characters, not {len(tag)}"

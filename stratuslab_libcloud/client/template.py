@@ -97,6 +97,8 @@ def render(machine: NewMachine) -> str:
         _single("MEMORY", machine.ram),
         _single("RANK", "- RUNNING_VMS"),
     ]
+    if not isinstance(machine.name, str):
+        raise InvalidValueError(f"the name of a node is text, not {machine.name!r}")
     if machine.name:
         lines.append(_single("NAME", _checked_name(machine.name)))
     lines += _disks(machine)
@@ -157,14 +159,16 @@ def _context(machine: NewMachine) -> _Vector:
     pairs: _Vector = [("PUBLIC_KEY", keys)] if keys else []
     seen = set(_RESERVED_CONTEXT)
     for key, value in machine.context.items():
-        if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", key):
+        if not isinstance(key, str) or not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", key):
             raise InvalidValueError(
                 f"the context key {key!r} must be made of letters, digits and underscores"
             )
         if key.upper() in seen:
             raise InvalidValueError(f"the context key {key!r} is taken, or given twice")
         seen.add(key.upper())
-        pairs.append((key, _shell_safe(f"context value {key!r}", value)))
+        if not isinstance(value, (str, int, float)):
+            raise InvalidValueError(f"the context value {key!r} is text, not {value!r}")
+        pairs.append((key, _shell_safe(f"context value {key!r}", str(value))))
     if machine.context_method == "cloud-init":
         pairs.append(("CONTEXT_METHOD", "cloud-init"))
         if keys:
@@ -172,6 +176,10 @@ def _context(machine: NewMachine) -> _Vector:
             pairs.append(("CLOUD_INIT_AUTHORIZED_KEYS", authorized))
         if machine.user_data:
             pairs.append(("CLOUD_INIT_USER_DATA", _packed(machine.user_data)))
+    elif machine.context_method != "one":
+        raise InvalidValueError(
+            f"the context method is one or cloud-init, not {machine.context_method!r}"
+        )
     elif machine.user_data:
         raise InvalidValueError("user data needs the context method 'cloud-init'")
     return [*pairs, ("TARGET", _CONTEXT_TARGET)]

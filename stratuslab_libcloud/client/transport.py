@@ -6,13 +6,13 @@ This is the one border to requests and urllib3; failures.py puts what they raise
 
 import base64
 import json
-import os
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http.cookiejar import DefaultCookiePolicy
 from typing import TypeVar
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, quote_plus, urljoin, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 from xml.sax.saxutils import escape
 
@@ -25,9 +25,11 @@ from stratuslab_libcloud import metadata, safe_xml
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
     ConnectionFailedError,
+    CredentialsError,
     MalformedAnswerError,
     StratusLabError,
     UnavailableError,
+    one_line,
 )
 from stratuslab_libcloud.client.failures import (
     explanation,
@@ -70,8 +72,6 @@ class HTTPOptions:
         if not (self.verify_tls and libcloud.security.VERIFY_SSL_CERT):
             return False
         trusted: str | None = self.ca_certificate or libcloud.security.CA_CERTS_PATH
-        if trusted and not os.path.exists(trusted):
-            raise ConfigurationError(f"the CA certificate file {trusted} does not exist")
         return trusted or True
 
 
@@ -135,6 +135,8 @@ class Service:
             self._secrets |= _spellings(f"{credentials.username}:{credentials.password}")
         elif isinstance(credentials, Certificate):
             self._certificate = _checked(credentials)
+        if options.ca_certificate and options.verify_tls:
+            _check_authority(options.ca_certificate)
 
     def send(
         self,
@@ -178,7 +180,8 @@ class Service:
                 return self._attempt(request, read, silence, deadline)
             except StratusLabError as error:
                 error.endpoint = self.endpoint
-                error.value = self._masked(error.value)
+                error.value = one_line(self._masked(error.value))
+                error.args = (error.value,)
                 error.retried = retried
                 retried = retried or not isinstance(error, ConnectionFailedError) or error.sent
                 if absent and error.http_code == 404:
@@ -263,6 +266,10 @@ class Service:
         if status >= 400:
             text = explanation(Answer(status, headers, pieces).content_type, pieces)
             self._log(f"< {status} {request.url}", text.encode())
+            if status == 403 and self._certificate and not text:
+                raise CredentialsError(
+                    "HTTP 403 Forbidden", advice="is this certificate known there?", http_code=403
+                )
             raise refusal(status, response.reason or "", text, headers.get("Retry-After"))
         if not request.streamed:
             whole = b"".join(pieces)
@@ -313,7 +320,8 @@ def _understood(read: Callable[[Answer], T], answer: Answer) -> T:
     try:
         return read(answer)
     except (safe_xml.UnsafeXMLError, metadata.MetadataError, RecursionError) as error:
-        raise MalformedAnswerError(f"the answer cannot be read: {error}") from error
+        # Not chained: its text is here, where secrets in it will be masked.
+        raise MalformedAnswerError(f"the answer cannot be read: {error}") from None
 
 
 def _pause(error: StratusLabError, attempt: int) -> float | None:
@@ -341,8 +349,11 @@ def _same_origin_target(request: _Request, response: requests.Response) -> str |
     location = response.headers.get("Location")
     if request.method != "GET" or not location or not 300 < response.status_code < 309:
         return None
-    target = urljoin(request.url, location)
-    here, there = urlsplit(request.url), urlsplit(target)
+    try:
+        target = urljoin(request.url, location)
+        here, there = urlsplit(request.url), urlsplit(target)
+    except ValueError:
+        return None
     return target if (here.scheme, here.netloc) == (there.scheme, there.netloc) else None
 
 
@@ -372,7 +383,23 @@ def _checked(credentials: Certificate) -> tuple[str, str]:
             raise ConfigurationError(
                 f"the key in {path} is encrypted; give an unencrypted one, or a proxy"
             )
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_cert_chain(credentials.certificate, credentials.key, password=lambda: "")
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"certificate {credentials.certificate} and key {credentials.key} do not fit: {error}"
+        ) from error
     return credentials.certificate, credentials.key
+
+
+def _check_authority(path: str) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except FileNotFoundError:
+        raise ConfigurationError(f"the CA certificate file {path} does not exist") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} holds no CA certificate that can be used") from error
 
 
 def _spellings(secret: str) -> set[str]:
@@ -382,8 +409,10 @@ def _spellings(secret: str) -> set[str]:
     return {
         secret,
         escape(secret),
+        escape(secret, {'"': "&quot;"}),
         quote(secret, safe=""),
         quote(secret),
+        quote_plus(secret),
         json.dumps(secret)[1:-1],
         repr(secret)[1:-1],
     }
@@ -395,5 +424,9 @@ def _is_loopback(host: str) -> bool:
 
 def _shown(url: str) -> str:
     """A foreign URL without what may be secret in it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that is none"
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}" if host else parts.path

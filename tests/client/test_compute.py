@@ -93,6 +93,20 @@ class TestCalls:
         with compute(gone) as (asked, _), pytest.raises(NotFoundError):
             asked.kill("9")
 
+    @pytest.mark.parametrize(("lcm_state", "ends"), [(11, True), (2, False)])
+    def test_a_retried_kill_may_find_the_machine_ending(self, lcm_state: int, ends: bool) -> None:
+        def hang_up(handler: Any, request: object) -> None:
+            handler.hang_up()
+
+        refused = rpc(False, "Could not terminate VM 9, wrong state", 2048, 9, -1)
+        state = f"<VM><ID>9</ID><STATE>3</STATE><LCM_STATE>{lcm_state}</LCM_STATE></VM>"
+        with compute(hang_up, refused, rpc(True, state, 0)) as (asked, _):
+            if ends:
+                asked.kill("9")
+            else:
+                with pytest.raises(ConflictError):
+                    asked.kill("9")
+
     def test_a_modern_engine_cannot_be_asked_for_machines_yet(self) -> None:
         refused = rpc(False, "[one.vm.allocate] DISK 0: Unknown disk type ", 8192, -1, -1)
         with (

@@ -9,6 +9,7 @@ from typing import Any
 import libcloud
 import libcloud.security
 import pytest
+import trustme
 from canned import Canned, Request
 
 from stratuslab_libcloud.client import transport
@@ -235,6 +236,27 @@ class TestErrors:
             get(server.url)
         assert caught.value.value == (f"{said} (HTTP 404)" if said else "HTTP 404 Not Found")
 
+    def test_an_unknown_certificate_is_a_matter_of_credentials(self, tmp_path: Path) -> None:
+        pair = tmp_path / "pair.pem"
+        trustme.CA().issue_cert("a@b").private_key_and_cert_chain_pem.write_to_path(str(pair))
+        with Canned([(403, "text/html", b"<html>")]) as server:
+            asked = Service(server.url, Certificate(str(pair), str(pair)), HTTPOptions(timeout=5))
+            with pytest.raises(CredentialsError, match="is this certificate known"):
+                get(asked)
+
+    def test_what_does_not_speak_http_is_called_so(self) -> None:
+        def rubbish(handler: Any, request: Request) -> None:
+            handler.wfile.write(b"SSH-2.0-OpenSSH\r\n")
+            handler.close_connection = True
+
+        with Canned([rubbish]) as server:
+            with pytest.raises(ConnectionFailedError, match="does not speak HTTP"):
+                get(service(server.url, timeout=2))
+
+    def test_a_proxy_of_no_known_kind_is_a_matter_of_configuration(self) -> None:
+        with pytest.raises(ConfigurationError, match="cannot be sent"):
+            post_once(service("http://h", proxy_url="gopher://127.0.0.1:1"))
+
     def test_an_unknown_host_is_named(self) -> None:
         with pytest.raises(ConnectionFailedError, match="no host of that name"):
             get(service("http://nowhere.invalid", timeout=2))
@@ -323,7 +345,19 @@ class TestTLS:
 
     def test_a_missing_authority_file_is_named(self) -> None:
         with pytest.raises(ConfigurationError, match=r"/no/ca\.pem does not exist"):
-            HTTPOptions(ca_certificate="/no/ca.pem").verify()
+            Service("https://h", None, HTTPOptions(ca_certificate="/no/ca.pem"))
+
+    def test_files_that_do_not_fit_are_named_before_anything_is_sent(self, tmp_path: Path) -> None:
+        authority = trustme.CA()
+        paths = [tmp_path / "cert.pem", tmp_path / "key.pem"]
+        authority.issue_cert("a@b").cert_chain_pems[0].write_to_path(str(paths[0]))
+        authority.issue_cert("c@d").private_key_pem.write_to_path(str(paths[1]))
+        with pytest.raises(ConfigurationError, match="do not fit"):
+            Service("https://h", Certificate(*map(str, paths)), HTTPOptions())
+        empty = tmp_path / "ca.pem"
+        empty.touch()
+        with pytest.raises(ConfigurationError, match="no CA certificate"):
+            Service("https://h", None, HTTPOptions(ca_certificate=str(empty)))
 
     @pytest.mark.parametrize(
         ("certificate", "key", "complaint"),
@@ -354,6 +388,16 @@ class TestSecrets:
             get(server.url)
         assert "Mark" not in str(caught.value) + repr(caught.value)
         assert "***" in str(caught.value)
+
+    @pytest.mark.parametrize("before", ["", "x" * 488])
+    @pytest.mark.parametrize("secret", ["MARKERPW12345678", "MARKERPW  1234", 'MARKERPW"<1'])
+    def test_none_however_the_text_is_cut_or_written(self, before: str, secret: str) -> None:
+        for written in (secret, secret.replace('"', "&quot;").replace("<", "&lt;")):
+            echoed = (400, "text/plain", f"{before}{written} was wrong".encode())
+            with Canned([echoed]) as server, pytest.raises(StratusLabError) as caught:
+                get(Service(server.url, Password("jane", secret), HTTPOptions(timeout=5)))
+            error = caught.value
+            assert "MARKER" not in str(error) + repr(error) + repr(error.args)
 
     def test_none_in_the_debug_log(self) -> None:
         log = io.StringIO()
