@@ -9,11 +9,10 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import IO, Any, TypeVar
-from urllib.parse import urlsplit
 
 from libcloud.compute.base import (
     Node,
@@ -30,7 +29,7 @@ from libcloud.compute.deployment import Deployment
 from libcloud.compute.types import NodeState, StorageVolumeState
 from libcloud.utils.networking import is_valid_ip_address
 
-from stratuslab_libcloud import config, ssh_keys
+from stratuslab_libcloud import arguments, config, ssh_keys
 from stratuslab_libcloud.client import Site
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
@@ -64,14 +63,18 @@ T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 
-_LONGEST_TIMEOUT = 1e6  # seconds; far larger ones do not fit into a socket
-
 
 class StratusLabNodeDriver(NodeDriver):
     """
-    StratusLab clouds, as locations: the sections of the user configuration file.
+    StratusLab clouds, as locations: the sections of the user configuration file (guide 9.1).
 
-    One driver may be shared by threads.
+    >>> driver = StratusLabNodeDriver("default")  # or with the name of a section
+    >>> node = driver.create_node("mine", driver.list_sizes()[0], driver.list_images()[0])
+
+    Every error is a :class:`.StratusLabError`, and so a ``LibcloudError``, whose text is one line;
+    the tree is in ``stratuslab_libcloud.client.errors``. Whatever asks a cloud may raise
+    :class:`.CredentialsError`, :class:`.ConnectionFailedError` and :class:`.UnavailableError`,
+    besides what the methods name. One driver may be shared by threads.
     """
 
     type = "stratuslab"
@@ -97,6 +100,8 @@ class StratusLabNodeDriver(NodeDriver):
         proxy_url: str | None = None,
     ) -> None:
         """
+        Take in a configuration file (guide 9.1.2), or user name, password and endpoint.
+
         Nothing is sent and no key is read here.
 
         :param key: without ``secret``: the default location's id, where ``"default"`` leaves the
@@ -124,8 +129,8 @@ class StratusLabNodeDriver(NodeDriver):
         self.port = port  # type: ignore[assignment] # Libcloud's annotation forgets None
         self.api_version = None
         self.region = None
-        self._timeout = _checked_timeout(timeout)
-        self._proxy_url = _checked_proxy(proxy_url)
+        self._timeout = arguments.checked_timeout(timeout)
+        self._proxy_url = arguments.checked_proxy(proxy_url)
         self._sites: dict[str, Site] = {}
         self._lock = threading.Lock()
         self._overrides = {
@@ -173,7 +178,7 @@ class StratusLabNodeDriver(NodeDriver):
 
     def list_locations(self) -> list[NodeLocation]:
         """
-        The sections of the configuration file, the default one first; no request.
+        The sections of the configuration file (guide 4.10), the default one first; no request.
 
         :rtype: ``list`` of :class:`.NodeLocation`
         """
@@ -193,13 +198,14 @@ class StratusLabNodeDriver(NodeDriver):
 
     def list_images(self, location: NodeLocation | None = None) -> list[NodeImage]:
         """
-        Every current image of the location's Marketplace; one request.
+        Every current image of the location's Marketplace (marketplace-rest 3); one request.
 
         ``extra`` has what the listing tells of the newest endorsement (``os``, ``os_version``,
         ``os_arch``, ``kind``, ``description``, ``endorser``, ``endorsed``, ``locations`` and, where
         the Marketplace lists whole entries, all of :meth:`get_image`), and ``endorsers``, everybody
         who currently endorses the image.
 
+        :param location: default: the default location.
         :rtype: ``list`` of :class:`.NodeImage`
         """
         with self._asking(location) as site:
@@ -207,14 +213,17 @@ class StratusLabNodeDriver(NodeDriver):
 
     def get_image(self, image_id: str) -> NodeImage:
         """
-        One image of the default location's Marketplace with its whole entry; one request.
+        One image of the default location's Marketplace with its whole entry (marketplace-rest 4);
+        one request.
 
         ``extra`` has ``title``, ``description``, ``os``, ``os_version``, ``os_arch``, ``version``,
         ``kind``, ``type``, ``format``, ``compression``, ``size`` (bytes, uncompressed),
         ``checksums``, ``locations``, ``disks_bus``, ``inbound_ports``, ``hypervisor``, ``creator``,
-        ``publisher``, ``created``, ``valid``, ``tag``, ``endorser``, ``endorsed`` and
-        ``endorsers``.
+        ``publisher``, ``created``, ``valid``, ``tag``, ``deprecated``, ``endorser``, ``endorsed``,
+        ``subject``, ``issuer`` and ``endorsers``.
 
+        :param image_id: 27 characters.
+        :raises NotFoundError: unknown, expired or deprecated.
         :rtype: :class:`.NodeImage`
         """
         with self._asking(None) as site:
@@ -240,6 +249,7 @@ class StratusLabNodeDriver(NodeDriver):
         """
         The nodes of one location; one request.
 
+        :param location: default: the default location.
         :rtype: ``list`` of :class:`.Node`
         """
         with self._asking(location) as site:
@@ -247,8 +257,12 @@ class StratusLabNodeDriver(NodeDriver):
 
     def ex_get_node(self, node_id: str, location: NodeLocation | None = None) -> Node:
         """
-        One node, in whatever state; one request.
+        One node, in whatever state, also when it has ended; one request.
 
+        :param node_id: a number, as text.
+        :param location: default: the default location.
+        :raises NotFoundError: there is no such node.
+        :raises NotPermittedError: it is somebody else's.
         :rtype: :class:`.Node`
         """
         with self._asking(location) as site:
@@ -270,37 +284,44 @@ class StratusLabNodeDriver(NodeDriver):
         ex_network: str = "public",
     ) -> Node:
         """
-        Start a node, without waiting for it; at most three requests.
+        Start a node (guide 6.1.1, 7.3.1), without waiting for it; at most three requests.
 
-        :param name: empty or ``None``: the cloud chooses one.
+        :param name: 128 bytes at most; empty or ``None``: the cloud chooses one.
+        :param size: its ``ram`` in MiB, ``extra["cpus"]`` (default 1), ``extra["swap"]`` in MiB.
         :param image: from the Marketplace, or with the UUID of a bootable volume as its id.
+        :param location: default: the default location.
         :param auth: public key to let in; default: the configured one, or the first of
             ``~/.ssh/id_{rsa,ed25519,ecdsa}.pub`` that is there.
         :param ex_volumes: volumes of the same location to attach from the start.
         :param ex_readonly_images: images to attach for reading.
-        :param ex_context: further values for the guest's context.
+        :param ex_context: further values for the guest's context (compute-xmlrpc 4.6).
         :param ex_user_data: for cloud-init, 16 KiB at most once compressed.
         :param ex_context_method: ``one`` or ``cloud-init``; default: the location's, or
             ``cloud-init`` when there is user data.
         :param ex_network: ``public``, ``local`` or ``private``.
         :return: the node, PENDING as a rule; without addresses if they could not be asked for.
+        :raises InvalidValueError: the cloud would not take it, or not give it back as it is.
+        :raises NotFoundError: there is no such image.
         :raises LostAnswerError: the node may exist.
         :rtype: :class:`.Node`
         """
         with self._asking(location) as site:
             keys = self._public_keys(site.settings, auth)
             machine = NewMachine(
-                boot=self._boot_disk(site, _expected(image, NodeImage, "image")),
-                **_numbers(_expected(size, NodeSize, "size")),
+                boot=self._boot_disk(site, arguments.expected(image, NodeImage, "image")),
+                **arguments.numbers_of(arguments.expected(size, NodeSize, "size")),
                 name="" if name is None else name,
                 network=ex_network,
-                volumes=[self._volume_uri(site, v) for v in _all(ex_volumes, StorageVolume)],
+                volumes=[
+                    self._volume_uri(site, v) for v in arguments.all_of(ex_volumes, StorageVolume)
+                ],
                 readonly_images=[
-                    site.marketplace.url(i.id) for i in _all(ex_readonly_images, NodeImage)
+                    site.marketplace.url(i.id)
+                    for i in arguments.all_of(ex_readonly_images, NodeImage)
                 ],
                 public_keys=keys,
-                context=_expected(ex_context or {}, Mapping, "ex_context"),
-                user_data=_bytes(ex_user_data),
+                context=arguments.expected(ex_context or {}, Mapping, "ex_context"),
+                user_data=arguments.as_bytes(ex_user_data),
                 context_method=ex_context_method
                 or ("cloud-init" if ex_user_data else site.settings.context_method),
             )
@@ -316,8 +337,10 @@ class StratusLabNodeDriver(NodeDriver):
 
     def destroy_node(self, node: Node) -> bool:
         """
-        End a node at once; nothing but persistent volumes is kept. One request.
+        End a node at once (guide 6.1.3); nothing but persistent volumes is kept. One request.
 
+        :param node: of this driver; one that has ended already is no error.
+        :raises NotFoundError: there is no such node.
         :rtype: ``bool``
         """
         with self._asking_for(node) as site:
@@ -326,8 +349,10 @@ class StratusLabNodeDriver(NodeDriver):
 
     def ex_shutdown_node(self, node: Node) -> bool:
         """
-        Ask a running node to shut down; it ends by itself. One request.
+        Ask a running node to shut down; it ends by itself (compute-xmlrpc 2.6). One request.
 
+        :param node: of this driver.
+        :raises ConflictError: it does not run.
         :rtype: ``bool``
         """
         with self._asking_for(node) as site:
@@ -352,9 +377,9 @@ class StratusLabNodeDriver(NodeDriver):
         **create_node_kwargs: Any,
     ) -> Node:
         """
-        Start a node and run a deployment on it, as :class:`NodeDriver` does.
+        Start a node and run a deployment on it, as :class:`NodeDriver` does (guide 9.1.4).
 
-        Keys are checked before anything is created.
+        The other parameters are as there. Keys are checked before anything is created.
 
         :param ssh_port: default: the location's ``ssh_port``.
         :param ssh_key: path or paths of private keys. Without ``auth`` the first one's public
@@ -364,7 +389,7 @@ class StratusLabNodeDriver(NodeDriver):
         :rtype: :class:`.Node`
         """
         with self._asking(create_node_kwargs.get("location")) as site:
-            _check_interface(ssh_interface)
+            arguments.check_interface(ssh_interface)
             if ssh_key is None and auth is None:
                 ssh_key, auth = self._configured_pair(site.settings, ssh_key_password)
             elif ssh_key is not None:
@@ -410,7 +435,7 @@ class StratusLabNodeDriver(NodeDriver):
         :raises NodeFailedError: at once when a node failed or was ended.
         :rtype: ``list`` of ``tuple``
         """
-        _check_interface(ssh_interface)
+        arguments.check_interface(ssh_interface)
         end = time.monotonic() + timeout
         found: dict[int, tuple[Node, list[str]]] = {}
         while True:
@@ -436,11 +461,11 @@ class StratusLabNodeDriver(NodeDriver):
 
     def list_volumes(self, ex_location: NodeLocation | None = None) -> list[StorageVolume]:
         """
-        The volumes of all locations, or of one; one request each.
+        The volumes of all locations, or of one (guide 7.2); one request each.
 
-        ``extra`` has ``location`` (id), ``device`` (``None`` unless just attached), ``owner``,
-        ``visibility``, ``users`` (number of nodes that have it), ``type``, ``identifier``,
-        ``created``; what the service does not tell is ``None``.
+        ``extra`` has ``location`` (id), ``endpoint``, ``device`` (``None`` unless just attached),
+        ``owner``, ``visibility``, ``users`` (number of nodes that have it), ``type``,
+        ``identifier``, ``created``; what the service does not tell is ``None``.
 
         :raises PartialListError: some locations failed; has what the others answered.
         :rtype: ``list`` of :class:`.StorageVolume`
@@ -459,12 +484,14 @@ class StratusLabNodeDriver(NodeDriver):
         ex_visibility: str = "private",
     ) -> StorageVolume:
         """
-        Create a persistent disk; one request.
+        Create a persistent disk (guide 7.1); one request.
 
         :param size: GiB, 1 to 1024.
         :param name: 40 characters at most.
         :param snapshot: not available.
+        :param location: default: the default location.
         :param ex_visibility: ``private`` or ``public``.
+        :raises InvalidValueError: of size, name or visibility; nothing was sent.
         :raises LostAnswerError: the volume may exist.
         :rtype: :class:`.StorageVolume`
         """
@@ -477,11 +504,13 @@ class StratusLabNodeDriver(NodeDriver):
 
     def attach_volume(self, node: Node, volume: StorageVolume, device: str | None = None) -> bool:
         """
-        Plug a volume into a running node; two requests.
+        Plug a volume into a running node (guide 7.4); two requests.
 
         The cloud chooses the device: it is in ``volume.extra["device"]`` then.
 
+        :param node: of the volume's location.
         :param device: ignored.
+        :raises ConflictError: the node does not run, or another one has the volume.
         :raises LostAnswerError: it may be attached.
         :rtype: ``bool``
         """
@@ -499,7 +528,7 @@ class StratusLabNodeDriver(NodeDriver):
 
     def detach_volume(self, volume: StorageVolume, ex_node: Node | None = None) -> bool:
         """
-        Unplug a volume; unmount it in the node first. One or two requests.
+        Unplug a volume (guide 7.4); unmount it in the node first. One or two requests.
 
         :param ex_node: the node that has it; otherwise the service is asked.
         :raises NotFoundError: it is not attached.
@@ -518,8 +547,10 @@ class StratusLabNodeDriver(NodeDriver):
 
     def destroy_volume(self, volume: StorageVolume) -> bool:
         """
-        Delete a volume and its contents; one request.
+        Delete a volume and its contents (guide 7.5); one request.
 
+        :raises ConflictError: a node has it.
+        :raises NotPermittedError: it is somebody else's.
         :rtype: ``bool``
         """
         with self._asking_for(volume) as site:
@@ -530,7 +561,7 @@ class StratusLabNodeDriver(NodeDriver):
         self, volume: StorageVolume, name: str | None = None, visibility: str | None = None
     ) -> bool:
         """
-        Rename a volume, or make it private or public; one request.
+        Rename a volume, or make it private or public (guide 7.1); one request.
 
         :param name: 40 characters at most.
         :param visibility: ``private`` or ``public``.
@@ -782,50 +813,3 @@ def _count_users(volume: StorageVolume, change: int, device: str | None) -> None
     users = max(0, (extra.get("users") or 0) + change)
     volume.extra = {**extra, "users": users, "device": device}
     volume.state = StorageVolumeState.INUSE if users else StorageVolumeState.AVAILABLE
-
-
-# -- arguments ---------------------------------------------------------------------------------
-
-
-def _expected(value: T, kind: type[Any], name: str) -> T:
-    if not isinstance(value, kind):
-        raise InvalidValueError(f"{name} is to be a {kind.__name__}, not {value!r}")
-    return value
-
-
-def _all(values: Sequence[T], kind: type[T]) -> list[T]:
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise InvalidValueError(f"a list of {kind.__name__} is wanted, not {values!r}")
-    return [_expected(value, kind, "each of a list") for value in values]
-
-
-def _numbers(size: NodeSize) -> dict[str, Any]:
-    extra = size.extra or {}
-    return {"cpus": extra.get("cpus", 1), "ram": size.ram, "swap": extra.get("swap", 0)}
-
-
-def _bytes(user_data: str | bytes | None) -> bytes:
-    if user_data is None or isinstance(user_data, bytes):
-        return user_data or b""
-    return _expected(user_data, str, "ex_user_data").encode("utf-8", "surrogateescape")
-
-
-def _check_interface(name: str) -> None:
-    if name not in ("public_ips", "private_ips"):
-        raise InvalidValueError(f"ssh_interface is public_ips or private_ips, not {name!r}")
-
-
-def _checked_timeout(seconds: float) -> float:
-    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-    if not number or not 0 < seconds <= _LONGEST_TIMEOUT:
-        raise InvalidValueError(f"timeout is a number of seconds, not {seconds!r}")
-    return float(seconds)
-
-
-def _checked_proxy(url: str | None) -> str | None:
-    try:
-        if url is not None and not urlsplit(url).hostname:
-            raise ValueError
-    except (ValueError, AttributeError):  # the text may have a password in it
-        raise InvalidValueError("proxy_url is not a URL such as http://proxy:3128") from None
-    return url

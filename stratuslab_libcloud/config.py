@@ -12,10 +12,18 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO
 
 from stratuslab_libcloud import endpoints, ini
 from stratuslab_libcloud.client.errors import ConfigurationError
+from stratuslab_libcloud.settings import (
+    Certificate,
+    Credentials,
+    Password,
+    Settings,
+    expanded,
+    private_of,
+)
 
 __all__ = [
     "STANDARD_TYPES",
@@ -32,26 +40,6 @@ __all__ = [
 
 _BASE = "default"
 _TYPES = "instance_types"
-_DEFAULT_KEYS = ("~/.ssh/id_rsa", "~/.ssh/id_ed25519", "~/.ssh/id_ecdsa")
-
-
-@dataclass(frozen=True)
-class Password:
-    """A login by user name and password (the ``/pswd`` paths)."""
-
-    username: str
-    password: str = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """A login by PEM certificate (the ``/cert`` paths); a proxy is one file, named twice."""
-
-    certificate: str
-    key: str
-
-
-Credentials: TypeAlias = Password | Certificate
 
 
 @dataclass(frozen=True)
@@ -78,49 +66,6 @@ STANDARD_TYPES = (
     InstanceType("c1.medium", 2, 1536, 1536),
     InstanceType("c1.xlarge", 4, 6144, 6144),
 )
-
-
-@dataclass(frozen=True)
-class Settings:
-    """
-    Everything that is known of one location; paths have their ``~`` expanded.
-
-    :ivar location: id, which is the name of the section.
-    :ivar where: the file and section that a message can point at.
-    :ivar endpoint: URL of the compute service, without ``pswd`` or ``cert``; ``""`` if none is
-        configured.
-    :ivar pdisk_endpoint: base URL of the storage service, or ``None`` where there is none.
-    :ivar public_key: the configured SSH public key file, or ``None`` for the first of the default
-        ones that is there.
-    :ivar listing_timeout: seconds to wait for this location when several are listed, or ``None``.
-    """
-
-    location: str
-    where: str
-    endpoint: str
-    pdisk_endpoint: str | None
-    marketplace_endpoint: str
-    credentials: Credentials | None
-    storage_credentials: Credentials | None
-    name: str = ""
-    country: str = "unknown"
-    public_key: Path | None = None
-    private_key: Path | None = None
-    context_method: str = "one"
-    ssh_port: int = 22
-    ca_certificate: str | None = None
-    verify_tls: bool = True
-    listing_timeout: float | None = None
-
-    def default_key_pair(self) -> tuple[Path, Path] | None:
-        """The SSH key pair to use when a caller names none: public and private file."""
-        if self.public_key:
-            return self.public_key, self.private_key or _private_of(self.public_key)
-        for private in map(_path, _DEFAULT_KEYS):
-            public = private.with_name(private.name + ".pub")
-            if public.is_file():
-                return public, private
-        return None
 
 
 @dataclass(frozen=True)
@@ -281,7 +226,7 @@ def _load(file: str | os.PathLike[str] | IO[str] | IO[bytes] | None) -> tuple[st
         return str(getattr(file, "name", "configuration file")), file.read()
     if file is not None and not os.fspath(file):
         raise ConfigurationError("the path of the configuration file is empty")
-    path = default_path() if file is None else _path(os.fspath(file))
+    path = default_path() if file is None else expanded(os.fspath(file))
     try:
         return str(path), path.read_bytes()
     except FileNotFoundError:
@@ -389,7 +334,7 @@ def _environment() -> dict[str, str]:
 
 def _environment_key() -> Path | None:
     text = os.environ.get("STRATUSLAB_KEY")
-    return _path(text) if text else None
+    return expanded(text) if text else None
 
 
 # -- one location ------------------------------------------------------------------------------
@@ -474,8 +419,8 @@ class _Resolver:
                     stacklevel=2,
                 )
             return Certificate(
-                self._file("pem_certificate") or str(_path("~/.globus/usercert.pem")),
-                self._file("pem_key") or str(_path("~/.globus/userkey.pem")),
+                self._file("pem_certificate") or str(expanded("~/.globus/usercert.pem")),
+                self._file("pem_key") or str(expanded("~/.globus/userkey.pem")),
             )
         if username and password:
             return Password(username, password)
@@ -486,7 +431,7 @@ class _Resolver:
         pair = {"pem_certificate": "usercert.pem", "pem_key": "userkey.pem"}
         if any(key in self.options for key in pair):
             return None
-        certificate, key = (_path(f"~/.globus/{name}") for name in pair.values())
+        certificate, key = (expanded(f"~/.globus/{name}") for name in pair.values())
         if certificate.is_file() and key.is_file():
             return Certificate(str(certificate), str(key))
         return None
@@ -503,19 +448,19 @@ class _Resolver:
         """The public key, and the private one that belongs to it."""
         chosen = _environment_key()
         if chosen:
-            return chosen, _private_of(chosen)
+            return chosen, private_of(chosen)
         public, private = self._file("user_public_key_file"), self._file("user_private_key_file")
         if "user_public_key_file" in self.own and "user_private_key_file" not in self.own:
             private = None  # [default]'s would not fit this section's public key
         if public:
-            return Path(public), Path(private) if private else _private_of(Path(public))
+            return Path(public), Path(private) if private else private_of(Path(public))
         if private:
             return Path(f"{private}.pub"), Path(private)
         return None, None
 
     def _file(self, key: str) -> str | None:
         text = self._get(key)
-        return str(_path(text)) if text else None
+        return str(expanded(text)) if text else None
 
     def _choice(self, key: str, choices: tuple[str, ...]) -> str:
         text = self._get(key).lower() or choices[0]
@@ -543,14 +488,6 @@ class _Resolver:
             stacklevel=2,
         )
         return False
-
-
-def _path(text: str) -> Path:
-    return Path(os.path.expanduser(text))  # Path.expanduser() raises for an unknown ~user
-
-
-def _private_of(public: Path) -> Path:
-    return public.with_suffix("") if public.suffix == ".pub" else public
 
 
 def _unquoted(text: str) -> str:

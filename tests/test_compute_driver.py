@@ -618,7 +618,9 @@ class TestBadInput:
                 image = NodeImage("7a031320-9d3b-492f-9a97-3c5bd0ba786b", "disk", driver)
                 node = driver.create_node("n", driver.list_sizes()[0], image, auth=KEY)
                 assert node.id == "42"
-                self.check(MalformedAnswerError, "cannot be read|cannot be understood", driver.list_nodes)
+                self.check(
+                    MalformedAnswerError, "cannot be read|cannot be understood", driver.list_nodes
+                )
 
 
 class TestLocations:
@@ -851,7 +853,7 @@ class TestTLS:
         assert not isinstance(caught.value, LostAnswerError)
 
     def test_another_host_name_is_not_trusted(self, secure: Sandbox) -> None:
-        text = secure.config_path.read_text().replace("127.0.0.1", "127.0.0.2")
+        text = secure.config_path.read_text().replace("//localhost:", "//127.0.0.2:")
         driver = StratusLabNodeDriver(stratuslab_user_config=io.StringIO(text))
         # The sandbox listens on 127.0.0.1 only: a relay brings the other name to it.
         with relay("127.0.0.2", secure.port), pytest.raises(ConnectionFailedError) as caught:

@@ -5,16 +5,13 @@ Internal: scripts use the driver. Only the exceptions, in ``client.errors``, are
 """
 
 from functools import cached_property
-from typing import TYPE_CHECKING
 
+from stratuslab_libcloud.client.compute import Compute
 from stratuslab_libcloud.client.errors import ConfigurationError, MissingCredentialsError
-
-if TYPE_CHECKING:
-    from stratuslab_libcloud.client.compute import Compute
-    from stratuslab_libcloud.client.marketplace import Marketplace
-    from stratuslab_libcloud.client.storage import Storage
-    from stratuslab_libcloud.client.transport import HTTPOptions
-    from stratuslab_libcloud.config import Credentials, Settings
+from stratuslab_libcloud.client.marketplace import Marketplace
+from stratuslab_libcloud.client.storage import Storage
+from stratuslab_libcloud.client.transport import HTTPOptions
+from stratuslab_libcloud.settings import Credentials, Settings
 
 __all__ = ["Site"]
 
@@ -27,7 +24,7 @@ class Site:
     """
 
     def __init__(
-        self, settings: "Settings", *, timeout: float = 60.0, proxy_url: str | None = None
+        self, settings: Settings, *, timeout: float = 60.0, proxy_url: str | None = None
     ) -> None:
         """
         :param timeout: seconds that a whole call may take.
@@ -37,14 +34,9 @@ class Site:
         self._timeout = timeout
         self._proxy_url = proxy_url
 
-    # The services are imported where they are made: config.py, which they build on, needs
-    # client.errors, and so this package, first.
-
     @cached_property
-    def compute(self) -> "Compute":
+    def compute(self) -> Compute:
         """Machines."""
-        from stratuslab_libcloud.client.compute import Compute
-
         if not self.settings.endpoint:
             raise ConfigurationError(
                 f"{self.settings.where} has no endpoint; set it there, or use another location "
@@ -54,10 +46,8 @@ class Site:
         return Compute(self.settings.endpoint, credentials, self._options())
 
     @cached_property
-    def storage(self) -> "Storage":
+    def storage(self) -> Storage:
         """Persistent disks."""
-        from stratuslab_libcloud.client.storage import Storage
-
         if not self.settings.pdisk_endpoint:
             raise ConfigurationError(
                 f"{self.settings.where} has no pdisk_endpoint, and none can be derived from its "
@@ -67,10 +57,8 @@ class Site:
         return Storage(self.settings.pdisk_endpoint, credentials, self._options())
 
     @cached_property
-    def marketplace(self) -> "Marketplace":
+    def marketplace(self) -> Marketplace:
         """Image metadata; nobody logs in there."""
-        from stratuslab_libcloud.client.marketplace import Marketplace
-
         return Marketplace(self.settings.marketplace_endpoint, self._options())
 
     def close(self) -> None:
@@ -79,7 +67,7 @@ class Site:
             if name in self.__dict__:  # made, not merely makeable
                 self.__dict__[name].close()
 
-    def _required(self, credentials: "Credentials | None") -> "Credentials":
+    def _required(self, credentials: Credentials | None) -> Credentials:
         if credentials is None:
             raise MissingCredentialsError(
                 f"{self.settings.where} has no complete credentials; set username and password, "
@@ -87,9 +75,7 @@ class Site:
             )
         return credentials
 
-    def _options(self) -> "HTTPOptions":
-        from stratuslab_libcloud.client.transport import HTTPOptions
-
+    def _options(self) -> HTTPOptions:
         return HTTPOptions(
             timeout=self._timeout,
             proxy_url=self._proxy_url,

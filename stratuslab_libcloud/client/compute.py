@@ -19,7 +19,7 @@ from stratuslab_libcloud.client.errors import (
 from stratuslab_libcloud.client.machine import Machine, to_machine
 from stratuslab_libcloud.client.reply import document
 from stratuslab_libcloud.client.transport import Answer, HTTPOptions, Service
-from stratuslab_libcloud.config import Certificate, Credentials, Password
+from stratuslab_libcloud.settings import Certificate, Credentials, Password
 
 __all__ = ["Compute"]
 

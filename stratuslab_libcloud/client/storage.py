@@ -14,7 +14,7 @@ from stratuslab_libcloud.client.errors import (
     NotFoundError,
 )
 from stratuslab_libcloud.client.transport import Answer, HTTPOptions, Service
-from stratuslab_libcloud.config import Certificate, Credentials
+from stratuslab_libcloud.settings import Certificate, Credentials
 
 __all__ = ["Disk", "Mount", "Storage", "is_uuid"]
 

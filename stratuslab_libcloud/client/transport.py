@@ -38,7 +38,7 @@ from stratuslab_libcloud.client.failures import (
     translated,
     with_doubt,
 )
-from stratuslab_libcloud.config import Certificate, Credentials, Password
+from stratuslab_libcloud.settings import Certificate, Credentials, Password
 
 __all__ = ["Answer", "HTTPOptions", "Service"]
 

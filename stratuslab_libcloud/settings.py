@@ -1,0 +1,82 @@
+"""What is known of one location once the configuration was read: plain data."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+__all__ = ["Certificate", "Credentials", "Password", "Settings", "expanded", "private_of"]
+
+_DEFAULT_KEYS = ("~/.ssh/id_rsa", "~/.ssh/id_ed25519", "~/.ssh/id_ecdsa")
+
+
+@dataclass(frozen=True)
+class Password:
+    """A login by user name and password (the ``/pswd`` paths)."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A login by PEM certificate (the ``/cert`` paths); a proxy is one file, named twice."""
+
+    certificate: str
+    key: str
+
+
+Credentials: TypeAlias = Password | Certificate
+
+
+@dataclass(frozen=True)
+class Settings:
+    """
+    Everything that is known of one location; paths have their ``~`` expanded.
+
+    :ivar location: id, which is the name of the section.
+    :ivar where: the file and section that a message can point at.
+    :ivar endpoint: URL of the compute service, without ``pswd`` or ``cert``; ``""`` if none is
+        configured.
+    :ivar pdisk_endpoint: base URL of the storage service, or ``None`` where there is none.
+    :ivar public_key: the configured SSH public key file, or ``None`` for the first of the default
+        ones that is there.
+    :ivar listing_timeout: seconds to wait for this location when several are listed, or ``None``.
+    """
+
+    location: str
+    where: str
+    endpoint: str
+    pdisk_endpoint: str | None
+    marketplace_endpoint: str
+    credentials: Credentials | None
+    storage_credentials: Credentials | None
+    name: str = ""
+    country: str = "unknown"
+    public_key: Path | None = None
+    private_key: Path | None = None
+    context_method: str = "one"
+    ssh_port: int = 22
+    ca_certificate: str | None = None
+    verify_tls: bool = True
+    listing_timeout: float | None = None
+
+    def default_key_pair(self) -> tuple[Path, Path] | None:
+        """The SSH key pair to use when a caller names none: public and private file."""
+        if self.public_key:
+            return self.public_key, self.private_key or private_of(self.public_key)
+        for private in map(expanded, _DEFAULT_KEYS):
+            public = private.with_name(private.name + ".pub")
+            if public.is_file():
+                return public, private
+        return None
+
+
+def expanded(text: str) -> Path:
+    """A path as it stands in the file; ``~`` is the home directory."""
+    return Path(os.path.expanduser(text))  # Path.expanduser() raises for an unknown ~user
+
+
+def private_of(public: Path) -> Path:
+    """The private key file that goes by a public one's name (config-and-cli 5)."""
+    return public.with_suffix("") if public.suffix == ".pub" else public
