@@ -15,6 +15,7 @@ import pathlib
 import re
 import secrets
 import shutil
+import socket
 import string
 import tempfile
 import threading
@@ -25,17 +26,13 @@ from collections.abc import Callable, Mapping
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from stratuslab_libcloud.sandbox import addresses
+from stratuslab_libcloud.sandbox.accounts import Accounts, server_context, user_certificate
 from stratuslab_libcloud.sandbox.compute import Compute
 from stratuslab_libcloud.sandbox.machines.simulated import Simulated
 from stratuslab_libcloud.sandbox.marketplace import Marketplace
-from stratuslab_libcloud.sandbox.server import (
-    Accounts,
-    Application,
-    Seen,
-    Server,
-    server_context,
-    user_certificate,
-)
+from stratuslab_libcloud.sandbox.routes import Application, Seen
+from stratuslab_libcloud.sandbox.server import Server
 from stratuslab_libcloud.sandbox.storage import Storage
 from stratuslab_libcloud.sandbox.store import SUPER_USER, SandboxError, Store, write_private
 
@@ -45,6 +42,7 @@ DEFAULT_USER = "clouduser"
 MAX_USER = 64  # what fits in the common name of a certificate
 RESERVED = {"default", "sandbox", "certificate", "instance_types", "oneadmin", SUPER_USER}
 ALPHABET = string.ascii_letters + string.digits
+MAX_BOOT_SECONDS = 86_400
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
@@ -88,11 +86,14 @@ class Sandbox:
     ) -> None:
         if machines not in ("simulated", "auto"):
             raise SandboxError(f"machines cannot be {machines!r} yet: take 'simulated'")
+        if not 0 <= boot_seconds <= MAX_BOOT_SECONDS:
+            raise SandboxError(f"boot_seconds must be from 0 to {MAX_BOOT_SECONDS}, a day")
         for user, password in (users or {}).items():
             _check_account(user, password)
         self._given_dir = dir
         self._boot_seconds = boot_seconds
         self._host = host
+        self._shown_host = _shown_host(host, tls)
         self._tls = tls
         self._keep_machines = keep_machines
         self._on_request = on_request
@@ -115,7 +116,7 @@ class Sandbox:
     @property
     def url(self) -> str:
         """Where the site is: scheme, host and port."""
-        host = ANY_ADDRESS.get(self._host, self._host)
+        host = self._shown_host
         host = f"[{host}]" if ":" in host else host
         return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
 
@@ -137,6 +138,7 @@ class Sandbox:
             _lock(self.dir, stack)
             store = Store(self.dir / "sandbox.db")
             stack.callback(store.close)
+            stack.enter_context(addresses.reserve(store))
             context = server_context(self.dir, self._host) if self._tls else None
             server = Server(self._host, self._given_port, context)
             server.prepare()
@@ -241,12 +243,24 @@ class Sandbox:
         return sections, subjects
 
 
+def _shown_host(host: str, tls: bool) -> str:
+    """How clients should call the address that is listened on."""
+    host = ANY_ADDRESS.get(host, host)
+    if tls:  # Python 2.7 wants a name in a certificate (compute-xmlrpc 9.1)
+        with contextlib.suppress(OSError):
+            found = socket.getaddrinfo("localhost", None, type=socket.SOCK_STREAM)
+            if host in [address[0] for *_, address in found]:
+                return "localhost"
+    return host
+
+
 def _directory(given: str | os.PathLike[str] | None, stack: contextlib.ExitStack) -> pathlib.Path:
+    path = pathlib.Path(tempfile.gettempdir() if given is None else given).expanduser().absolute()
+    _check_text(f"{path}/", f"path of the directory {str(path)!r}")
     if given is None:
         temporary = pathlib.Path(tempfile.mkdtemp(prefix="stratuslab-sandbox-"))
         stack.callback(shutil.rmtree, temporary)
         return temporary
-    path = pathlib.Path(given).expanduser().absolute()
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -300,12 +314,17 @@ def _check_account(user: str, password: str) -> None:
     if user.lower() in RESERVED or len(user) > MAX_USER:
         raise SandboxError(f"a user cannot be called {user!r}")
     for text, what in ((user, f"user name {user!r}"), (password, f"password of {user!r}")):
-        if not re.fullmatch(r"[^\x00-\x1f\x7f]+", text) or text != text.strip() or text == '""':
-            raise SandboxError(f"the {what} is empty, or cannot be written in a file")
-        if text.startswith(";") or re.search(r"\s;", text):
-            raise SandboxError(f"the {what} contains what begins a comment in a file")
+        _check_text(text, what)
     if re.search(r"[\[\]:]", user):
         raise SandboxError(f"the user name {user!r} contains a colon or a bracket")
+
+
+def _check_text(text: str, what: str) -> None:
+    writable = r"[^\x00-\x1f\x7f\ud800-\udfff]+"  # no control characters, nor half ones
+    if not re.fullmatch(writable, text) or text != text.strip() or text == '""':
+        raise SandboxError(f"the {what} is empty, or cannot be written in a file")
+    if text.startswith(";") or re.search(r"\s;", text):
+        raise SandboxError(f"the {what} contains what begins a comment in a file")
 
 
 def _write_configuration(path: pathlib.Path, sections: dict[str, dict[str, str]]) -> None:

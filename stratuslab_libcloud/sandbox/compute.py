@@ -1,13 +1,10 @@
 """
 The compute service's rules, as an OpenNebula 3.2.1 with StratusLab's patches has them
-(compute-xmlrpc, opennebula-engines). Its door is in ``doors.py``.
+(compute-xmlrpc, opennebula-engines). Its calls are read in ``routes.py``.
 """
 
-import ipaddress
 import json
 import re
-import secrets
-import socket
 import sqlite3
 import time
 import urllib.parse
@@ -15,18 +12,16 @@ from collections.abc import Callable
 
 from lxml import etree
 
-from stratuslab_libcloud.sandbox import storage
+from stratuslab_libcloud.sandbox import addresses, storage
 from stratuslab_libcloud.sandbox.machines import HOST, Machine, Machines, Phase, Report
 from stratuslab_libcloud.sandbox.store import Account, Store
-from stratuslab_libcloud.sandbox.template import Template, TemplateError, Vector, parse
+from stratuslab_libcloud.sandbox.template import Template, TemplateError, parse
 
-__all__ = ["Compute", "RefusedError"]
+__all__ = ["CallRefusedError", "Compute"]
 
 MAX_NAME_BYTES = 128
 
-# Network name to number; they lie side by side in 127.0.0.0/8.
-NETWORKS = {"public": 0, "local": 1, "private": 2}
-NETWORK_SIZE = 1 << 12
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 AUTHORIZATION, NO_EXISTS, ACTION, API, INTERNAL = 512, 1024, 2048, 4096, 8192
 
@@ -46,7 +41,7 @@ BEFORE = {
 }
 
 
-class RefusedError(Exception):
+class CallRefusedError(Exception):
     """The answer ``[false, text, code]``."""
 
     def __init__(self, text: str, code: int) -> None:
@@ -70,10 +65,6 @@ class Compute:
     ) -> None:
         self._store = store
         self._is_missing = is_missing
-        with store.transaction() as db:
-            # Its own in each sandbox, so that sandboxes side by side do not meet.
-            base = f"127.{secrets.randbelow(254) + 1}.{secrets.randbelow(4) * 64}.0"
-            db.execute("INSERT OR IGNORE INTO settings VALUES ('addresses', ?)", (base,))
         self._machinery = start_machinery(self.report)
 
     # What users ask for.
@@ -90,7 +81,7 @@ class Compute:
                 vm_id = _register(db, account, template)
         except TemplateError as error:
             reason = f"Error allocating a new virtual machine. {error}"
-            raise RefusedError(reason, INTERNAL) from None
+            raise CallRefusedError(reason, INTERNAL) from None
         self._launch(Machine(vm_id, Phase.PENDING, template))
         return vm_id
 
@@ -103,9 +94,9 @@ class Compute:
     def pool(self, account: Account, flag: int, start: int, end: int, state: int) -> str:
         """The documents of the caller's machines; nobody sees those of others (2.5)."""
         if flag < -3:
-            raise RefusedError("Incorrect filter_flag", API)
+            raise CallRefusedError("Incorrect filter_flag", API)
         if not -2 <= state <= Phase.FAILED.value[0]:
-            raise RefusedError("Incorrect filter_flag, state", API)
+            raise CallRefusedError("Incorrect filter_flag, state", API)
         query = "SELECT * FROM machines WHERE owner = ? AND id BETWEEN ? AND ?"
         last = end if start >= 0 and end != -1 else 2**31
         values: list[str | int] = [account.name, start, last]
@@ -129,9 +120,9 @@ class Compute:
             if action == "finalize":
                 phase = Phase.CLEANUP if phase in ACTIVE else Phase.DONE
             elif action != "shutdown":
-                raise RefusedError("Virtual machine action not supported", ACTION)
+                raise CallRefusedError("Virtual machine action not supported", ACTION)
             elif phase is not Phase.RUNNING:
-                raise RefusedError("Wrong state to perform action", ACTION)
+                raise CallRefusedError("Wrong state to perform action", ACTION)
             else:
                 phase = Phase.SHUTDOWN
             _move(db, row, phase)
@@ -186,10 +177,10 @@ def _find(db: sqlite3.Connection, account: Account, vm_id: int, right: str) -> s
     row: sqlite3.Row | None
     row = db.execute("SELECT * FROM machines WHERE id = ?", (vm_id,)).fetchone()
     if row is None and vm_id >= 0:
-        raise RefusedError(f"Error getting virtual machine [{vm_id}].", NO_EXISTS)
+        raise CallRefusedError(f"Error getting virtual machine [{vm_id}].", NO_EXISTS)
     if row is None or row["owner"] != account.name:
         which = f"{right} VM" if row is None else f"{right} VM [{vm_id}]"
-        raise RefusedError(
+        raise CallRefusedError(
             f"User [{account.uid}] : Not authorized to perform {which}.", AUTHORIZATION
         )
     return row
@@ -206,7 +197,8 @@ def _move(db: sqlite3.Connection, row: sqlite3.Row, *phases: Phase, error: str =
     if error:
         failed = Template.loads(template)
         stamp = time.strftime("%a %b %e %H:%M:%S %Y", time.gmtime())
-        failed.attributes.append(("ERROR", {"MESSAGE": error, "TIMESTAMP": stamp}))
+        message = NOT_XML.sub("\ufffd", error)
+        failed.attributes.append(("ERROR", {"MESSAGE": message, "TIMESTAMP": stamp}))
         template = failed.dumps()
     db.execute(
         "UPDATE machines SET state = ?, lcm_state = ?, times = ?, template = ? WHERE id = ?",
@@ -234,64 +226,15 @@ def _register(db: sqlite3.Connection, account: Account, template: Template) -> i
     times = json.dumps({Phase.PENDING.name: int(time.time())})
     row = (vm_id, account.name, name, "", *Phase.PENDING.value, times)
     db.execute("INSERT INTO machines VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-    for nic in template.vectors("NIC"):
-        _lease(db, vm_id, nic)
+    addresses.lease(db, vm_id, template.vectors("NIC"))
     for number, disk in enumerate(template.vectors("DISK")):
         disk["DISK_ID"] = str(number)
         uuid = storage.referenced_disk(disk.get("SOURCE", ""))
         if uuid is not None and not storage.claim(db, account, uuid, vm_id, bootable=number == 0):
             raise TemplateError("Could not get disk image for VM.")
-    for context in template.vectors("CONTEXT"):
-        context.update({key: template.expand(value) for key, value in context.items()})
-    if template.text("REQUIREMENTS"):
-        template.set("REQUIREMENTS", template.expand(template.text("REQUIREMENTS")))
+    template.substitute()
     db.execute("UPDATE machines SET template = ? WHERE id = ?", (template.dumps(), vm_id))
     return int(vm_id)
-
-
-def _lease(db: sqlite3.Connection, vm_id: int, nic: Vector) -> None:
-    """Take the address that is asked for, or the lowest free one (engines 4)."""
-    network = nic.get("NETWORK", "")
-    address = None
-    if network in NETWORKS and nic.get("NETWORK_UNAME") == "oneadmin":
-        address = _free_address(db, network, nic.get("IP"))
-    if address is None:
-        raise TemplateError("Could not get virtual network for VM.")
-    db.execute("INSERT INTO addresses VALUES (?, ?, ?)", (str(address), network, vm_id))
-    nic["IP"] = str(address)
-    nic["MAC"] = "02:00:" + address.packed.hex(":")
-    nic["BRIDGE"] = f"br{NETWORKS[network]}"
-    nic["NETWORK_ID"] = str(NETWORKS[network])
-    nic["VLAN"] = "NO"
-
-
-def _free_address(
-    db: sqlite3.Connection, network: str, wanted: str | None
-) -> ipaddress.IPv4Address | None:
-    (base,) = db.execute("SELECT value FROM settings WHERE name = 'addresses'").fetchone()
-    first = ipaddress.IPv4Address(base) + NETWORKS[network] * NETWORK_SIZE
-    query = "SELECT address FROM addresses WHERE network = ?"
-    taken = {address for (address,) in db.execute(query, (network,))}
-    for number in range(NETWORK_SIZE):
-        address = first + number
-        # .0 and .255 look like no host's address to some programs.
-        if number % 256 in (0, 255) or str(address) in taken or wanted not in (None, str(address)):
-            continue
-        if not _is_served(str(address)):
-            return address
-    return None
-
-
-def _is_served(address: str) -> bool:
-    """Whether something of another's answers on the SSH port of this very address."""
-    everywhere = "127.255.255.254"  # answers only where a server listens on all addresses
-    return _answers(address) and not _answers(everywhere)
-
-
-def _answers(address: str) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex((address, 22)) == 0
 
 
 def _document(row: sqlite3.Row, account: Account) -> etree._Element:

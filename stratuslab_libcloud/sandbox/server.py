@@ -1,24 +1,22 @@
 """
-The sandbox's one port: socket, TLS, threads, authentication, and which service answers.
+The sandbox's one port: socket, TLS, threads.
 
-A connection takes one of the threads only while it is being talked on. Whoever connects and says
-nothing, before or after a TLS handshake, waits in the selector with the idle connections. Who stops
-in the middle of a handshake or a request holds a thread for TALK_SECONDS.
+The thread that accepts also collects, without ever waiting, what peers say: TLS handshakes, and
+requests with bodies of up to COLLECTED_BYTES. A request takes one of the THREADS only when it is
+complete, so that who is silent, or stops in the middle, or drips, keeps nobody waiting. A
+handshake, and a request from its first byte to its last, has TALK_SECONDS; that is also how long
+a thread can wait for what is not collected: larger or chunked bodies, and those announced with
+"Expect: 100-continue". An answer may take as long as its reader goes on reading.
 """
 
-import hashlib
-import hmac
+import contextlib
 import logging
-import pathlib
 import re
-import secrets
 import socket
 import ssl
 import sys
-import urllib.parse
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from http import HTTPStatus
+import threading
+import time
 from typing import Any
 
 import cheroot.errors
@@ -26,39 +24,24 @@ import cheroot.makefile
 import cheroot.server
 import cheroot.ssl
 import cheroot.wsgi
-import trustme
-from cryptography import x509
-from werkzeug import Request, Response
-from werkzeug.exceptions import HTTPException
 
-from stratuslab_libcloud.sandbox.compute import Compute
-from stratuslab_libcloud.sandbox.doors import answer_call, answer_rest
-from stratuslab_libcloud.sandbox.storage import Storage
-from stratuslab_libcloud.sandbox.store import Account, SandboxError, Store, write_private
+from stratuslab_libcloud.sandbox.routes import CERTIFICATE
+from stratuslab_libcloud.sandbox.store import SandboxError
 
-__all__ = ["Accounts", "Application", "Seen", "Server", "server_context", "user_certificate"]
+__all__ = ["Server"]
 
 THREADS = 32
 IDLE_SECONDS = 75  # a silent connection is kept that long
-TALK_SECONDS = 15  # a pause within a handshake or a request
-MAX_CONNECTIONS = 500  # silent ones; more are closed
+TALK_SECONDS = 15
+STOP_SECONDS = 1  # for answers that are being sent at the end
+MAX_CONNECTIONS = 500  # that wait for their peer; over that, the one that waits longest is closed
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_HEADER_BYTES = 64 * 1024
-DOORS = ("pswd", "cert")
-REALM = 'Basic realm="StratusLab Password Realm"'
-CERTIFICATE = "stratuslab.certificate"  # in the environ: the peer's, as DER
+COLLECTED_BYTES = 1024 * 1024
+HEAD_END = re.compile(rb"\n\r?\n")
+LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r?\n", re.IGNORECASE)
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A request and the status of its answer; ``peer`` (address, port) tells connections apart."""
-
-    method: str
-    path: str
-    peer: tuple[str, int]
-    status: int
 
 
 class _Request(cheroot.server.HTTPRequest):
@@ -66,45 +49,177 @@ class _Request(cheroot.server.HTTPRequest):
         # Not strict: clients whose endpoint ends in a slash ask for //metadata.
         super().__init__(server, conn, strict_mode=False)
 
+    def read_request_headers(self) -> bool:
+        if not super().read_request_headers():  # type: ignore[no-untyped-call]
+            return False
+        if not re.fullmatch(rb"[0-9]+", self.inheaders.get(b"Content-Length", b"0")):
+            self.simple_response("400 Bad Request", "Malformed Content-Length Header.")
+            return False
+        if self.chunked_read:
+            self.close_connection = True  # cheroot leaves what may follow the last chunk
+        return True
+
+    def send_headers(self) -> None:
+        if (b"Connection", b"close") in self.outheaders:
+            self.close_connection = True  # cheroot itself only writes it
+        super().send_headers()
+
+
+class _Incoming:
+    """What the peer sends: collected without waiting first, then, by a worker, to a deadline."""
+
+    closed = False
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._buffer = bytearray()
+        self._ended = False
+        self._greeted = not isinstance(sock, ssl.SSLSocket)
+        # When the handshake or the request under way began, if any is.
+        self.begun = None if self._greeted else time.time()
+
+    def has_data(self) -> bool:
+        """Collect what is there; whether a worker has something to do, if only to hang up."""
+        self._socket.settimeout(0)
+        try:
+            self._greet()
+            while not self._ended and not self._is_complete():
+                self._take()
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        except OSError as error:
+            self._ended = True
+            if getattr(error, "reason", "") == "HTTP_REQUEST":
+                self._refuse_plain_http()
+        finally:
+            self._socket.settimeout(TALK_SECONDS)
+        return self._ended or self._is_complete()
+
+    def next(self) -> None:
+        """A request has been answered. The one after it may be here already."""
+        self.begun = time.time() if self._buffer else None
+
+    def readline(self, size: int = MAX_HEADER_BYTES) -> bytes:
+        while (end := self._buffer.find(b"\n", 0, size)) < 0 and len(self._buffer) < size:
+            if not self._await():
+                break
+        return self._cut(end + 1 or size)
+
+    def read(self, size: int) -> bytes:
+        """All that was promised of a body: less must not be taken for the whole."""
+        while len(self._buffer) < size:
+            if not self._await():
+                raise ConnectionError("the body is incomplete")
+        return self._cut(size)
+
+    def close(self) -> None:
+        """Say goodbye in TLS, for clients that read to the end; no longer there to be read."""
+        self.closed = True
+        if isinstance(self._socket, ssl.SSLSocket) and self._greeted:
+            with contextlib.suppress(OSError, ValueError):
+                self._socket.settimeout(0)  # not waiting for the peer's goodbye
+                self._socket.unwrap()
+
+    def hang_up(self, how: int) -> None:
+        """Let whoever reads find the end, in any thread. Below TLS, which is not thread-safe."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self._socket, how)
+
+    def _greet(self) -> None:
+        if isinstance(self._socket, ssl.SSLSocket) and not self._greeted:
+            self._socket.do_handshake()
+            self._greeted, self.begun = True, None
+
+    def _is_complete(self) -> bool:
+        end = HEAD_END.search(self._buffer, 0, MAX_HEADER_BYTES)
+        if end is None:
+            return len(self._buffer) >= MAX_HEADER_BYTES
+        head = bytes(self._buffer[: end.end()])
+        length = LENGTH.search(head)
+        if length is None or int(length[1]) > COLLECTED_BYTES or b"100-continue" in head.lower():
+            return True
+        return len(self._buffer) >= len(head) + int(length[1])
+
+    def _take(self) -> bool:
+        data = self._socket.recv(64 * 1024)
+        self._buffer += data
+        self._ended = not data
+        if data and self.begun is None:
+            self.begun = time.time()
+        return bool(data)
+
+    def _await(self) -> bool:
+        """Wait for more; False at the end."""
+        if self._ended:
+            return False
+        left = (self.begun or time.time()) + TALK_SECONDS - time.time()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self._socket.settimeout(left)
+        try:
+            return self._take()
+        finally:
+            self._socket.settimeout(TALK_SECONDS)
+
+    def _cut(self, size: int) -> bytes:
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return data
+
+    def _refuse_plain_http(self) -> None:
+        answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        with contextlib.suppress(OSError):
+            # Below TLS. What was sent is read first: closing would else reset the connection.
+            socket.socket.recv(self._socket, MAX_HEADER_BYTES)
+            socket.socket.sendall(self._socket, answer)
+
+
+def _file(sock: Any, mode: str, size: int) -> Any:
+    return _Incoming(sock) if "r" in mode else cheroot.makefile.MakeFile(sock, mode, size)
+
 
 class _Connection(cheroot.server.HTTPConnection):
     RequestHandlerClass = _Request
 
-    def __init__(self, server: Any, sock: Any, makefile: Any = cheroot.makefile.MakeFile) -> None:
-        super().__init__(server, sock, makefile)
-        sock.settimeout(TALK_SECONDS)
-        self._greeted = server.ssl_adapter is None
+    def __init__(self, server: Any, sock: Any, makefile: Any = None) -> None:
+        super().__init__(server, sock, _file)
+        self._last_used: float | None = None
+
+    @property
+    def last_used(self) -> float | None:
+        """For cheroot, which closes what waits and was not used for IDLE_SECONDS."""
+        begun = self.rfile.begun
+        return self._last_used if begun is None else begun + TALK_SECONDS - IDLE_SECONDS
+
+    @last_used.setter
+    def last_used(self, moment: float) -> None:
+        self._last_used = moment
+
+    @property
+    def is_new(self) -> bool:
+        return self._last_used is None
 
     def communicate(self) -> bool:
-        """Do what the peer wants; True to wait in the selector for more."""
-        if self._greeted or self._greet():
+        """Answer a request; True to wait for the next."""
+        if isinstance(self.socket, ssl.SSLSocket) and CERTIFICATE not in self.ssl_env:
+            with contextlib.suppress(ValueError):  # it never shook hands
+                self.ssl_env[CERTIFICATE] = self.socket.getpeercert(binary_form=True)
+        self.server.busy.add(self)  # first, so that stop() misses nobody
+        try:
+            if self.server.is_stopping:
+                return False
             return bool(super().communicate())  # type: ignore[no-untyped-call]
-        return self._greeted
+        finally:
+            self.server.busy.discard(self)
+            self.rfile.next()
 
-    def _greet(self) -> bool:
-        """Shake hands; True if the peer has spoken already, too."""
-        try:
-            self.socket.do_handshake()
-        except OSError as error:
-            if getattr(error, "reason", "") == "HTTP_REQUEST":
-                self._refuse_plain_http()
-            return False
-        self._greeted = True
-        self.ssl_env[CERTIFICATE] = self.socket.getpeercert(binary_form=True)
-        return bool(self.socket.pending())
-
-    def _refuse_plain_http(self) -> None:
-        answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        try:
-            # Below TLS. What was sent is read first: closing would else reset the connection.
-            socket.socket.recv(self.socket, MAX_HEADER_BYTES)
-            socket.socket.sendall(self.socket, answer)
-        except OSError:
-            log.debug("a plain HTTP client on the TLS port is gone", exc_info=True)
+    def close(self) -> None:
+        self.server.forget(self)
+        super().close()
 
 
 class _Adapter(cheroot.ssl.Adapter):
-    """Leaves the handshake to the worker threads; cheroot's own does it while accepting."""
+    """Leaves the handshake for later; cheroot's own waits for it while accepting."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.context = context
@@ -126,7 +241,7 @@ class _Adapter(cheroot.ssl.Adapter):
         return {"wsgi.url_scheme": "https"}
 
     def makefile(self, sock: Any, mode: str = "r", bufsize: int = -1) -> Any:
-        return cheroot.makefile.MakeFile(sock, mode, bufsize)
+        return _file(sock, mode, bufsize)
 
 
 class Server(cheroot.wsgi.Server):
@@ -138,7 +253,7 @@ class Server(cheroot.wsgi.Server):
 
     ConnectionClass = _Connection
     expiration_interval = 0.1  # also how long stop() may take to be noticed
-    keep_alive_conn_limit = MAX_CONNECTIONS
+    keep_alive_conn_limit = sys.maxsize  # MAX_CONNECTIONS closes the oldest, not the newest
     max_request_body_size = MAX_BODY_BYTES
     max_request_header_size = MAX_HEADER_BYTES
 
@@ -150,17 +265,50 @@ class Server(cheroot.wsgi.Server):
             server_name="sandbox",
             request_queue_size=128,
             timeout=IDLE_SECONDS,
-            shutdown_timeout=1,
+            shutdown_timeout=STOP_SECONDS,
         )
         self.ssl_adapter = _Adapter(tls) if tls else None
+        self.busy: set[_Connection] = set()
+        self.is_stopping = False
+        self._waiting: dict[_Connection, None] = {}  # the one that waits longest first
+        self._lock = threading.Lock()
 
     def process_conn(self, conn: Any) -> None:
-        if conn.last_used is not None:
-            super().process_conn(conn)  # it has something to say
-        elif self.can_add_keepalive_connection:
-            self.put_conn(conn)  # new
+        """Give a connection to a worker, if there is something to do."""
+        self.forget(conn)
+        if conn.is_new or not conn.rfile.has_data():
+            self.put_conn(conn)
         else:
-            conn.close()
+            super().process_conn(conn)
+
+    def put_conn(self, conn: Any) -> None:
+        """Let a connection wait in the selector, which looks at what is there first."""
+        oldest = None
+        with self._lock:
+            self._waiting[conn] = None
+            if len(self._waiting) > MAX_CONNECTIONS:
+                oldest = next(iter(self._waiting))
+                del self._waiting[oldest]
+        super().put_conn(conn)  # another thread may have it now
+        if oldest:
+            oldest.rfile.hang_up(socket.SHUT_RD)
+
+    def forget(self, conn: _Connection) -> None:
+        """It does not wait any more."""
+        with self._lock:
+            self._waiting.pop(conn, None)
+
+    def stop(self) -> None:
+        """Let what is being answered be answered, but wait for nobody."""
+        self.is_stopping = True
+        for conn in list(self.busy):
+            conn.rfile.hang_up(socket.SHUT_RD)
+        end = time.monotonic() + STOP_SECONDS
+        while self.busy and time.monotonic() < end:
+            time.sleep(0.01)
+        for conn in list(self.busy):
+            conn.rfile.hang_up(socket.SHUT_RDWR)
+        super().stop()
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         # What goes wrong on the wire is the peer's affair.
@@ -176,196 +324,3 @@ class Server(cheroot.wsgi.Server):
             host, port = bind_addr
             raise SandboxError(f"cannot listen on {host}:{port}: {error.strerror}") from None
         return socket_
-
-
-class Accounts:
-    """Who may come in. Passwords are kept as scrypt hashes."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._key = secrets.token_bytes(32)
-        self._verified: dict[bytes, Account] = {}  # by a MAC of name and password
-
-    def enrol(self, passwords: Mapping[str, str], subjects: Iterable[str] = ()) -> None:
-        """
-        Make these the accounts that may come in; others keep what they have.
-
-        :param passwords: user name to password.
-        :param subjects: of certificates, as ``cryptography`` writes them (RFC 4514).
-        """
-        hashes: list[tuple[str, bytes | None, bytes | None]] = [(s, None, None) for s in subjects]
-        for name, password in passwords.items():
-            salt = secrets.token_bytes(16)
-            hashes.append((name, salt, _hash(password, salt)))
-        with self._store.transaction() as db:
-            db.execute("UPDATE accounts SET salt = NULL, hash = NULL")
-            db.executemany(
-                # 0 and 1 are oneadmin and serveradmin on a real engine.
-                "INSERT INTO accounts SELECT COALESCE(MAX(uid), 1) + 1, ?1, ?2, ?3 FROM accounts "
-                "WHERE true ON CONFLICT (name) DO UPDATE SET salt = ?2, hash = ?3",
-                hashes,
-            )
-
-    def by_password(self, name: str, password: str) -> Account | None:
-        """The account, if the password is right."""
-        proof = hmac.digest(self._key, f"{name}\0{password}".encode(), "sha256")
-        if proof in self._verified:
-            return self._verified[proof]
-        with self._store.reading() as db:
-            row = db.execute(
-                "SELECT * FROM accounts WHERE name = ? AND hash IS NOT NULL", (name,)
-            ).fetchone()
-        # An unknown name takes as long as a wrong password.
-        salt, expected = (row["salt"], row["hash"]) if row else (bytes(16), bytes(64))
-        if not hmac.compare_digest(_hash(password, salt), expected) or row is None:
-            return None
-        account = self._verified[proof] = Account(row["uid"], row["name"])
-        return account
-
-    def by_certificate(self, der: bytes) -> Account | None:
-        """The account of a certificate, or of the one that signed this proxy certificate."""
-        name = x509.load_der_x509_certificate(der).subject.rfc4514_string()
-        for prefix in (r"CN=proxy,", r"CN=[0-9]+,"):  # in that order, once each (1.6)
-            name = re.sub(f"^{prefix}", "", name)
-        with self._store.reading() as db:
-            row = db.execute("SELECT * FROM accounts WHERE name = ?", (name,)).fetchone()
-        return Account(row["uid"], row["name"]) if row else None
-
-
-def _hash(password: str, salt: bytes) -> bytes:
-    return hashlib.scrypt(password.encode(), salt=salt, n=1 << 12, r=8, p=1)
-
-
-class Application:
-    """
-    Routing: both layouts of paths (design 5), whatever their number of slashes.
-
-    :param marketplace: answers what comes after ``metadata``.
-    :param on_request: called with each request before its answer is sent.
-    """
-
-    def __init__(
-        self,
-        accounts: Accounts,
-        compute: Compute,
-        storage: Storage,
-        marketplace: Callable[[Request, list[str]], Response],
-        on_request: Callable[[Seen], object] | None,
-    ) -> None:
-        self._accounts = accounts
-        self._compute = compute
-        self._storage = storage
-        self._marketplace = marketplace
-        self._on_request = on_request
-
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        request = Request(environ)
-        # Raw: what was %2F is no separator.
-        path = environ["REQUEST_URI"].partition("?")[0]
-        try:
-            # Always read: the next request on this connection comes after it (pdisk-rest 1.4).
-            request.get_data()
-            response = self._respond(request, path)
-        except HTTPException as error:
-            response = Response(error.description, error.code)
-        except Exception:
-            log.exception("%s %s", request.method, path)
-            response = Response("Internal Server Error", 500)
-        # The phrase is all that users of the original client see of an error.
-        response.status = f"{response.status_code} {HTTPStatus(response.status_code).phrase}"
-        if self._on_request:
-            peer = environ["REMOTE_ADDR"], int(environ["REMOTE_PORT"])
-            self._on_request(Seen(request.method, path, peer, response.status_code))
-        return response(environ, start_response)
-
-    def _respond(self, request: Request, path: str) -> Response:
-        segments = [urllib.parse.unquote(segment) for segment in path.split("/") if segment]
-        match segments:
-            case ["metadata", *rest] | ["marketplace", "metadata", *rest]:
-                return self._marketplace(request, rest)
-            case ["one-proxy", door, "xmlrpc"] | [door, "xmlrpc"] if door in DOORS:
-                account = self._authenticate(request, door)
-                if isinstance(account, Response):
-                    return account
-                return answer_call(self._compute, request, account)
-            case ["pdisk", door, *rest] | [door, *rest] if door in DOORS:
-                account = self._authenticate(request, door)
-                if isinstance(account, Response):
-                    return account
-                return answer_rest(self._storage, request, account, rest)
-        return Response("There is nothing here.", 404)
-
-    def _authenticate(self, request: Request, door: str) -> Account | Response:
-        """Who asks, or the refusal. Only HTTP and TLS count, not the XML-RPC session."""
-        if door == "cert":
-            der = request.environ.get(CERTIFICATE)
-            known = self._accounts.by_certificate(der) if der else None
-            return known or Response("This needs a certificate that is known here.", 403)
-        given = request.authorization
-        account = None
-        if given and given.type == "basic":
-            account = self._accounts.by_password(given.username or "", given.password or "")
-        if account:
-            return account
-        html = "text/html; charset=ISO-8859-1"
-        return Response(status=401, headers={"WWW-Authenticate": REALM}, content_type=html)
-
-
-def server_context(directory: pathlib.Path, host: str) -> ssl.SSLContext:
-    """
-    TLS for a server that takes certificates of the sandbox's own CA, but insists on none.
-
-    The CA (``ca.pem``) and the server's certificate are made where they are missing.
-    """
-    names = {"localhost", "127.0.0.1", host}
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(
-        _issued(directory, f"server-{host}", lambda authority: authority.issue_cert(*sorted(names)))
-    )
-    context.load_verify_locations(directory / "ca.pem")
-    context.verify_mode = ssl.CERT_OPTIONAL
-    context.verify_flags |= ssl.VERIFY_ALLOW_PROXY_CERTS
-    return context
-
-
-def user_certificate(directory: pathlib.Path, user: str) -> tuple[pathlib.Path, str]:
-    """
-    The certificate of a user, made where it is missing.
-
-    :return: the file with certificate and key, and the subject: the name of the account.
-    """
-    path = _issued(
-        directory,
-        f"user-{user}",
-        lambda authority: authority.issue_cert(
-            "user@localhost",
-            common_name=user,
-            organization_unit_name="Users",
-            organization_name="StratusLab Sandbox",
-        ),
-    )
-    certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    return path, certificate.subject.rfc4514_string()
-
-
-def _issued(
-    directory: pathlib.Path, stem: str, issue: Callable[[trustme.CA], trustme.LeafCert]
-) -> pathlib.Path:
-    authority = _authority(directory)
-    path = directory / f"{urllib.parse.quote(stem, safe='')}.pem"
-    if not path.exists():
-        leaf = issue(authority)
-        write_private(path, leaf.private_key_and_cert_chain_pem.bytes())
-    return path
-
-
-def _authority(directory: pathlib.Path) -> trustme.CA:
-    path, key = directory / "ca.pem", directory / "ca.key"
-    if path.exists() and key.exists():
-        return trustme.CA.from_pem(path.read_bytes(), key.read_bytes())
-    for stale in (*directory.glob("server-*.pem"), *directory.glob("user-*.pem")):
-        stale.unlink()
-    authority = trustme.CA(organization_name="StratusLab Sandbox")
-    write_private(key, authority.private_key_pem.bytes())
-    write_private(path, authority.cert_pem.bytes())
-    return authority

@@ -1,6 +1,6 @@
 """
 The storage service's rules about persistent disks (pdisk-rest), with that reference's advice to
-new servers (NEW) wherever the original was unsafe. Its door is in ``doors.py``.
+new servers (NEW) wherever the original was unsafe. Its routes are in ``routes.py``.
 
 A disk is a sparse file. It is there before its record, and goes after it.
 """
@@ -19,7 +19,7 @@ from stratuslab_libcloud.sandbox.machines import HOST, Phase
 from stratuslab_libcloud.sandbox.store import Account, Store
 from stratuslab_libcloud.sandbox.template import Template
 
-__all__ = ["Form", "RefusedError", "Storage", "claim", "referenced_disk"]
+__all__ = ["Form", "RequestRefusedError", "Storage", "claim", "referenced_disk"]
 
 GIB = 1 << 30
 MAX_GIB = 1024
@@ -76,7 +76,7 @@ def claim(
     return True
 
 
-class RefusedError(Exception):
+class RequestRefusedError(Exception):
     """An answer with an error status; the text is for the caller."""
 
     def __init__(self, status: int, text: str) -> None:
@@ -125,7 +125,7 @@ class Storage:
         :return: its UUID.
         """
         if form.get("url"):
-            raise RefusedError(501, "The sandbox does not fill disks from a url")
+            raise RequestRefusedError(403, "the sandbox does not fill disks from a url")
         size = _size(form.get("size", "0"))
         values = _settable(account, form)
         disk = str(uuid.uuid4())
@@ -133,7 +133,7 @@ class Storage:
             identifier = values.get("identifier")
             same = "SELECT 1 FROM disks WHERE identifier = ?"
             if identifier and db.execute(same, (identifier,)).fetchone():
-                raise RefusedError(409, "Disk already registered")
+                raise RequestRefusedError(409, "Disk already registered")
             row = {
                 "uuid": disk,
                 "owner": account.name,
@@ -156,18 +156,22 @@ class Storage:
     def update(self, account: Account, disk: str, form: Form) -> None:
         """Change what is given (2.2.4)."""
         if not form:
-            raise RefusedError(400, "post with null entity")
+            raise RequestRefusedError(400, "post with null entity")
         with self._store.transaction() as db:
             row = _find(db, account, disk)
             if not _may_edit(account, row):
-                raise RefusedError(403, f"insufficient rights to update disk ({disk})")
+                raise RequestRefusedError(403, f"insufficient rights to update disk ({disk})")
             if form.get("size", str(row["size"])) != str(row["size"]):
-                raise RefusedError(400, "The size of a disk cannot be changed")
+                raise RequestRefusedError(400, "The size of a disk cannot be changed")
+            values = _settable(account, form)
+            if row["count"] and values.get("type", row["type"]) != row["type"]:
+                reason = f"disk ({disk}) is in use and its type can't be changed"
+                raise RequestRefusedError(409, reason)
             db.execute(
                 "UPDATE disks SET tag = :tag, visibility = :visibility, type = :type, "
                 "owner = :owner, identifier = :identifier, quarantine = :quarantine "
                 "WHERE uuid = :uuid",
-                {**dict(row), **_settable(account, form)},
+                {**dict(row), **values},
             )
 
     def delete(self, account: Account, disk: str) -> None:
@@ -175,9 +179,9 @@ class Storage:
         with self._store.transaction() as db:
             row = _find(db, account, disk)
             if not _may_edit(account, row):
-                raise RefusedError(403, f"insufficient rights to delete disk ({disk})")
+                raise RequestRefusedError(403, f"insufficient rights to delete disk ({disk})")
             if row["count"]:
-                raise RefusedError(409, f"disk ({disk}) is in use and can't be deleted")
+                raise RequestRefusedError(409, f"disk ({disk}) is in use and can't be deleted")
             db.execute("DELETE FROM disks WHERE uuid = ?", (disk,))
         # Not before the record is gone for good; if this fails the next start removes it.
         with contextlib.suppress(OSError):
@@ -188,7 +192,9 @@ class Storage:
         with self._store.reading() as db:
             _find(db, account, disk, _UNKNOWN)
         if not account.is_super:
-            raise RefusedError(403, f"insufficient access rights to the location of disk ({disk})")
+            raise RequestRefusedError(
+                403, f"insufficient access rights to the location of disk ({disk})"
+            )
         return (self._directory / disk).as_uri()
 
     # Mounts.
@@ -204,23 +210,25 @@ class Storage:
     def attach(self, account: Account, disk: str, form: Form) -> dict[str, object]:
         """Plug a disk into a machine that runs, or register that it is there (2.3.2)."""
         if not form:
-            raise RefusedError(400, "post with null entity")
+            raise RequestRefusedError(400, "post with null entity")
         for name in ("node", "vm_id"):
             if not form.get(name):
-                raise RefusedError(400, f"missing {name} attribute")
+                raise RequestRefusedError(400, f"missing {name} attribute")
         static = form.get("register_only", "").lower() == "true"
         if static and not account.is_super:
-            raise RefusedError(403, "Not enough rights to attach disk")
+            raise RequestRefusedError(403, "Not enough rights to attach disk")
         with self._store.transaction() as db:
             row = _find(db, account, disk, _UNKNOWN, "Not enough rights to attach disk")
             machine = _find_machine(db, account, form["vm_id"])
             if form["node"] != HOST and not static:
-                raise RefusedError(400, f"machine {form['vm_id']} is not on node {form['node']}")
+                raise RequestRefusedError(
+                    400, f"machine {form['vm_id']} is not on node {form['node']}"
+                )
             phase = Phase((machine["state"], machine["lcm_state"]))
             if phase in (Phase.DONE, Phase.FAILED) or (phase is not Phase.RUNNING and not static):
-                raise RefusedError(409, f"VM {form['vm_id']} is not running")
+                raise RequestRefusedError(409, f"VM {form['vm_id']} is not running")
             if row["count"]:
-                raise RefusedError(409, f"disk ({disk}) is already mounted")
+                raise RequestRefusedError(409, f"disk ({disk}) is already mounted")
             device = STATIC if static else _free_device(db, machine)
             db.execute("INSERT INTO mounts VALUES (?, ?, ?)", (disk, machine["id"], device))
         return {"node": form["node"], "vm_id": form["vm_id"], "target": device, "uuid": [disk]}
@@ -237,9 +245,9 @@ class Storage:
             row = _find_mount(db, account, disk, mount)
             if not account.is_super:
                 if account.name not in (row["disk_owner"], row["machine_owner"]):
-                    raise RefusedError(403, "insufficient rights to detach disk")
+                    raise RequestRefusedError(403, "insufficient rights to detach disk")
                 if row["device"] == STATIC:
-                    raise RefusedError(409, NOT_PLUGGED)
+                    raise RequestRefusedError(409, NOT_PLUGGED)
             key = (row["disk"], row["machine"])
             db.execute("DELETE FROM mounts WHERE disk = ? AND machine = ?", key)
         return _mount_shown(row)
@@ -269,7 +277,7 @@ class Storage:
                 _sync_directory(self._directory)
             except OSError as error:
                 reason = f"There is no room for {size} GiB: {error.strerror}"
-                raise RefusedError(507, reason) from None
+                raise RequestRefusedError(507, reason) from None
             yield
         except BaseException:
             path.unlink(missing_ok=True)
@@ -293,34 +301,36 @@ def _find(
 ) -> sqlite3.Row:
     row: sqlite3.Row | None = db.execute(f"{_SELECT} WHERE uuid = ?", (disk,)).fetchone()
     if row is None:
-        raise RefusedError(404, unknown.format(disk))
+        raise RequestRefusedError(404, unknown.format(disk))
     if not _may_view(account, row):
-        raise RefusedError(403, unseen.format(disk))
+        raise RequestRefusedError(403, unseen.format(disk))
     return row
 
 
 def _find_mount(db: sqlite3.Connection, account: Account, disk: str, mount: str) -> sqlite3.Row:
-    _find(db, account, disk, "unknown disk: {}", "insufficient rights to detach disk")
+    """A mount, for who may see the disk or has it in a machine of the own."""
     query = (
         "SELECT mounts.*, disks.owner AS disk_owner, machines.owner AS machine_owner FROM mounts "
         "JOIN disks ON disk = uuid JOIN machines ON machine = id "
         "WHERE disk = ? AND disk || '_' || machine = ?"
     )
     row: sqlite3.Row | None = db.execute(query, (disk, mount)).fetchone()
+    if row is None or row["machine_owner"] != account.name:
+        _find(db, account, disk, "unknown disk: {}", "insufficient rights to detach disk")
     if row is None:
-        raise RefusedError(404, NOT_PLUGGED)
+        raise RequestRefusedError(404, NOT_PLUGGED)
     return row
 
 
 def _find_machine(db: sqlite3.Connection, account: Account, vm_id: str) -> sqlite3.Row:
     if not re.fullmatch("[0-9]{1,9}", vm_id):
-        raise RefusedError(400, "vm_id must be a number")
+        raise RequestRefusedError(400, "vm_id must be a number")
     row: sqlite3.Row | None
     row = db.execute("SELECT * FROM machines WHERE id = ?", (int(vm_id),)).fetchone()
     if row is None:
-        raise RefusedError(404, f"Unknown VM: {vm_id}")
+        raise RequestRefusedError(404, f"Unknown VM: {vm_id}")
     if not account.is_super and row["owner"] != account.name:
-        raise RefusedError(403, "Not enough rights to attach disk")
+        raise RequestRefusedError(403, "Not enough rights to attach disk")
     return row
 
 
@@ -332,7 +342,7 @@ def _free_device(db: sqlite3.Connection, machine: sqlite3.Row) -> str:
     devices = (f"vd{letter}" for letter in string.ascii_lowercase)
     device = next((device for device in devices if device not in taken), None)
     if device is None:
-        raise RefusedError(409, "no free devices available")
+        raise RequestRefusedError(409, "no free devices available")
     return device
 
 
@@ -351,9 +361,9 @@ def _mount_shown(row: sqlite3.Row) -> dict[str, str]:
 
 def _size(text: str) -> int:
     if not re.fullmatch("[+-]?[0-9]{1,9}", text):
-        raise RefusedError(400, f'Error parsing size: For input string: "{text}"')
+        raise RequestRefusedError(400, f'Error parsing size: For input string: "{text}"')
     if not 1 <= int(text) <= MAX_GIB:
-        raise RefusedError(400, f"Size must be an integer between 1 and {MAX_GIB}")
+        raise RequestRefusedError(400, f"Size must be an integer between 1 and {MAX_GIB}")
     return int(text)
 
 
@@ -361,13 +371,13 @@ def _settable(account: Account, form: Form) -> Form:
     """The columns that a form sets."""
     for name in SUPER_FIELDS:
         if name in form and not account.is_super:
-            raise RefusedError(403, f"insufficient rights to set {name}")
+            raise RequestRefusedError(403, f"insufficient rights to set {name}")
     values = {name: form[name] for name in ("tag", *CHOICES, *SUPER_FIELDS) if name in form}
     if "visibility" in values:
         values["visibility"] = values["visibility"].upper()
     for name, choices in CHOICES.items():
         if values.get(name, choices[0]) not in choices:
-            raise RefusedError(400, f"Invalid value for form element {name}: {form[name]}")
+            raise RequestRefusedError(400, f"Invalid value for form element {name}: {form[name]}")
     return values
 
 

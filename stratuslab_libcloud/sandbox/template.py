@@ -19,13 +19,20 @@ _NAME = re.compile(r"[A-Za-z0-9_]+")
 _BARE = re.compile(r"[^=#,\[\] \t\n]+")
 _BLANKS = re.compile(r"[ \t]*")
 _EMPTY = re.compile(r"=[ \t]*\n")
-_COMMENT = re.compile(r"#[^\n]*\n")
 _MARKS = {"=": "EQUAL", ",": "COMMA", "[": "OBRACKET", "]": "CBRACKET"}
+# No two neighbours begin alike, and no run goes past the next reference: linear on any text.
 _REFERENCE = re.compile(
     r"""\$(?:(?P<name>\w+)(?![\w,=])
-        (?:\[\s*(?P<key>\w+)\s*(?:,\s*(?P<selector>\w+)\s*=\s*"?(?P<value>[^"\]]*)"?\s*)?\])?)?""",
+        (?:\[\s*(?P<key>\w+)\s*
+            (?:,\s*(?P<selector>\w+)\s*=\s*
+                (?:(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s"$=#,\[\]]+))\s*)?
+            )?
+        \])?)?""",
     re.VERBOSE | re.ASCII,
 )
+_ESCAPED = re.compile(r'(?<!\\)\\+"')
+MAX_REFERENCES = 256
+MAX_EXPANDED = 512 * 1024  # characters
 
 
 class TemplateError(ValueError):
@@ -77,6 +84,24 @@ class Template:
                     etree.SubElement(child, tag).text = value[key]
         return root
 
+    def substitute(self) -> None:
+        """
+        Replace the references in CONTEXT and REQUIREMENTS: nowhere else (compute-xmlrpc 4.1).
+
+        :raises TemplateError: one is malformed, or there are more than a machine could need.
+        """
+        vectors = self.vectors("CONTEXT")
+        requirements = self.text("REQUIREMENTS")
+        texts = [requirements, *(text for vector in vectors for text in vector.values())]
+        if sum(text.count("$") for text in texts) > MAX_REFERENCES:
+            raise TemplateError("There are too many variables in CONTEXT and REQUIREMENTS.")
+        for vector in vectors:
+            vector.update({key: self.expand(text) for key, text in vector.items()})
+            if sum(map(len, vector.values())) > MAX_EXPANDED:
+                raise TemplateError("CONTEXT is too long.")
+        if requirements:
+            self.set("REQUIREMENTS", self.expand(requirements))
+
     def expand(self, text: str) -> str:
         """
         Replace ``$NAME``, ``$VECTOR[KEY]`` and ``$VECTOR[KEY, SELECTOR="v"]`` by what the
@@ -87,7 +112,8 @@ class Template:
         return _REFERENCE.sub(self._referenced, text)
 
     def _referenced(self, match: re.Match[str]) -> str:
-        name, key, selector, value = match.group("name", "key", "selector", "value")
+        name, key, selector = match.group("name", "key", "selector")
+        value = match["quoted"] or match["bare"] or ""
         if name is None:
             raise TemplateError("A $ must be followed by the name of an attribute.")
         if key is None:
@@ -111,6 +137,7 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
+        self._last_newline = text.rfind("\n")
 
     def next(self) -> _Token:
         """The next token where no value may stand. What is none (a lone quote) is skipped."""
@@ -118,8 +145,8 @@ class _Reader:
         while self._at < len(text):
             if match := _NAME.match(text, self._at):
                 return self._token("VARIABLE", match.end())
-            if comment := _COMMENT.match(text, self._at):
-                self._at = comment.end()
+            if text[self._at] == "#" and self._at < self._last_newline:
+                self._at = text.find("\n", self._at) + 1
             elif empty := _EMPTY.match(text, self._at):
                 return self._token("EQUAL_EMPTY", empty.end())
             elif text[self._at] in _MARKS:
@@ -223,7 +250,4 @@ def _read_vector(reader: _Reader) -> Vector:
 def _unquote(text: str) -> str:
     if len(text) < 3 or not (text.startswith('"') and text.endswith('"')):
         return text
-    text = text[1:-1]
-    while '\\"' in text:
-        text = text.replace('\\"', '"')
-    return text
+    return _ESCAPED.sub('"', text[1:-1])  # as often as there are backslashes (4.1)

@@ -150,6 +150,15 @@ def test_an_address_may_be_asked_for_while_it_is_free(jane):
         jane.start(NIC.format(f", ip={wanted}"))
 
 
+def test_a_machine_has_16_nics_at_most(jane):
+    template = TEMPLATE.replace("NIC =", "OTHER =")
+    with pytest.raises(NotOkError, match=r"Could not get virtual network for VM\."):
+        jane.start(template + NIC.format("") * 17)
+    assert jane.pool() == []
+    nics = jane.info(jane.start(template + NIC.format("") * 16)).findall("TEMPLATE/NIC/IP")
+    assert len({nic.text for nic in nics}) == 16
+
+
 def test_an_address_on_which_another_serves_ssh_is_passed_over(jane):
     taken = address(jane, jane.start()).rsplit(".", 1)[0] + ".2"
     with socket.socket() as server:
@@ -255,6 +264,13 @@ def test_a_machine_can_be_made_to_fail(site, jane):
         site.fail(vm_id, "again")
     with pytest.raises(ValueError, match="no machine"):
         site.fail(99, "none")
+
+
+@pytest.mark.parametrize("character", ["\x00", "\x1b", "\uffff", "\ud800"])
+def test_a_failure_may_have_any_text(site, jane, character):
+    vm_id = jane.start()
+    site.fail(vm_id, f"a{character}b\nc")
+    assert jane.info(vm_id).findtext("TEMPLATE/ERROR/MESSAGE") == "a\ufffdb\nc"
 
 
 def test_a_failure_is_seen_before_it_is_over():

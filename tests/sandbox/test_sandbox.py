@@ -81,6 +81,45 @@ def test_a_directory_is_for_one_sandbox_at_a_time(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("name", ["a ;b", "a\nb", "a\udcffb"])
+def test_a_directory_that_no_configuration_file_could_hold_is_refused(tmp_path, name):
+    with pytest.raises(SandboxError, match=r"^the path of the directory .*$"):
+        Sandbox(tmp_path / "new" / name).start()
+    assert not (tmp_path / "new").exists()
+
+
+def test_sites_side_by_side_have_addresses_of_their_own(monkeypatch):
+    monkeypatch.setattr(
+        "stratuslab_libcloud.sandbox.addresses.BASES", ["127.9.64.0", "127.9.128.0"]
+    )
+    for _ in range(2):  # given back at the end
+        with Sandbox(users=FIRST) as one, Sandbox(users=FIRST) as other:
+            machines = [jane.info(jane.start()) for jane in (jane_at(one), jane_at(other))]
+            found = {machine.findtext("TEMPLATE/NIC/IP") for machine in machines}
+            assert found == {"127.9.64.1", "127.9.128.1"}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_with_tls_the_site_is_called_by_name(host):
+    with Sandbox(users=FIRST, tls=True, host=host) as site:
+        assert site.url == f"https://localhost:{site.port}"
+        authority = configuration(site)["sandbox"]["ca_certificate"]
+        assert jane_at(site).disks("GET", verify=authority).status_code == 200
+
+
+def test_an_address_that_is_not_localhosts_is_called_as_it_is():
+    with Sandbox(users=FIRST, tls=True, host="127.0.0.2") as site:
+        assert site.url == f"https://127.0.0.2:{site.port}"
+        authority = configuration(site)["sandbox"]["ca_certificate"]
+        assert jane_at(site).disks("GET", verify=authority).status_code == 200
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
+def test_machines_boot_in_a_time_that_there_is(seconds):
+    with pytest.raises(SandboxError, match="boot_seconds"):
+        Sandbox(boot_seconds=seconds)
+
+
 def test_a_directory_that_is_none_is_told(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SandboxError, match=r"^cannot use .* as directory: .*$"):
@@ -195,7 +234,7 @@ def test_with_tls_it_names_the_ca_and_a_certificate_that_open_the_site(tmp_path)
     with Sandbox(tmp_path, users=FIRST, tls=True) as site:
         sections = configuration(site)
         authority = sections["sandbox"]["ca_certificate"]
-        assert site.url.startswith("https://127.0.0.1:")
+        assert site.url == f"https://localhost:{site.port}"  # what Python 2.7 can verify
         assert jane_at(site).disks("GET", verify=authority).status_code == 200
         section = sections["certificate"]
         assert not {"username", "password"} & set(section)
@@ -269,6 +308,8 @@ def test_who_is_no_longer_a_user_does_not_come_in_but_keeps_what_he_has(tmp_path
         ("jane", "x ;y"),
         ("jane", ";y"),
         ("jane", '""'),
+        ("jane", "\ud800"),
+        ("\udfff", "x"),
     ],
 )
 def test_an_account_that_no_configuration_file_could_hold_is_refused(user, password):

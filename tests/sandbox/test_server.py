@@ -18,6 +18,8 @@ from stratuslab_libcloud.sandbox import Sandbox
 
 from .conftest import USERS, Caller
 
+SERVER = "stratuslab_libcloud.sandbox.server"
+JANE = b"Basic " + base64.b64encode(b"jane:" + USERS["jane"].encode())
 REALM = 'Basic realm="StratusLab Password Realm"'
 SUBJECT = "CN=jane,OU=Users,O=StratusLab Sandbox"
 
@@ -130,6 +132,13 @@ def test_a_quoted_slash_does_not_separate(jane):
     assert answer.json()["message"] == "disk (a/mounts) does not exist"
 
 
+def test_a_whole_url_may_be_asked_for_as_of_a_proxy(site):
+    with dial(site) as client:
+        line = f"GET HTTP://127.0.0.1:{site.port}//metadata?start=1 HTTP/1.1\r\nHost: x\r\n\r\n"
+        client.sendall(line.encode())
+        assert client.recv(100).startswith(b"HTTP/1.1 200 OK")
+
+
 def test_each_request_is_told_to_who_wants_to_know():
     seen = []
     with Sandbox(users=USERS, on_request=seen.append) as site, requests.Session() as session:
@@ -157,6 +166,10 @@ def test_a_body_or_head_that_is_too_large_is_refused(site):
 
 
 # -- those who say nothing
+
+
+def dial(site):
+    return socket.create_connection(("127.0.0.1", site.port), timeout=30)
 
 
 def crowd(stack, connect, number):
@@ -195,15 +208,141 @@ def test_silent_tls_connections_do_not_keep_others_waiting(secure):
             assert connection.recv(1000).startswith(b"HTTP/1.1 404")
 
 
-def test_above_the_limit_silent_connections_are_closed_and_talk_goes_on(site, jane, monkeypatch):
-    monkeypatch.setattr("stratuslab_libcloud.sandbox.server.Server.keep_alive_conn_limit", 5)
+def test_above_the_limit_the_oldest_silent_connections_are_closed(site, jane, monkeypatch):
+    monkeypatch.setattr(f"{SERVER}.MAX_CONNECTIONS", 5)
     with contextlib.ExitStack() as stack:
-        clients = crowd(stack, lambda: socket.create_connection(("127.0.0.1", site.port)), 9)
-        for client in clients[5:]:
-            client.settimeout(30)
+        clients = crowd(stack, lambda: dial(site), 9)
+        for client in clients[:4]:
             assert client.recv(1) == b""
-        clients[0].sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert clients[0].recv(100).startswith(b"HTTP/1.1 404")
+        for client in clients[4:]:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 404")
+        assert jane.pool() == []
+
+
+# What 40 clients (there are 32 threads) send before they stop.
+HALVES = [
+    b"G",
+    b"POST /pswd/disks HTTP/1.1\r\nHost: x\r\n",
+    b"POST /pswd/disks HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nsize",
+]
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_who_stops_in_the_middle_of_a_request_keeps_nobody_waiting(site, jane, half):
+    with contextlib.ExitStack() as stack:
+        for client in crowd(stack, lambda: dial(site), 40):
+            client.sendall(half)
+        begun = time.monotonic()
+        assert jane.pool() == []
+        assert time.monotonic() - begun < 10
+
+
+def test_who_stops_in_the_middle_of_a_handshake_keeps_nobody_waiting(secure):
+    with contextlib.ExitStack() as stack:
+        for client in crowd(stack, lambda: dial(secure), 40):
+            client.sendall(b"\x16\x03\x01\x02\x00\x01")
+        begun = time.monotonic()
+        assert get(secure, "/marketplace/metadata")[0] == 200
+        assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize(
+    ("beginning", "drip"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: ", b"x"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n", b"x"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    ],
+)
+def test_a_request_that_drips_is_not_waited_for_without_end(site, monkeypatch, beginning, drip):
+    monkeypatch.setattr(f"{SERVER}.TALK_SECONDS", 1)
+    with dial(site) as client:
+        client.sendall(beginning)
+        client.settimeout(0.1)
+        end = time.monotonic() + 30
+        answer = None
+        while answer is None and time.monotonic() < end:
+            with contextlib.suppress(TimeoutError):
+                try:
+                    client.sendall(drip)
+                    answer = client.recv(100)
+                except ConnectionError:
+                    answer = b""
+        assert answer is not None
+        assert answer == b"" or answer.split()[1] == b"400"
+
+
+def test_a_handshake_that_is_not_finished_is_not_waited_for_without_end(secure, monkeypatch):
+    monkeypatch.setattr(f"{SERVER}.TALK_SECONDS", 1)
+    with dial(secure) as client:
+        client.sendall(b"\x16\x03\x01\x02\x00\x01")
+        assert client.recv(1) == b""
+
+
+def test_a_request_may_come_in_pieces_and_another_with_it(site):
+    request = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nsize=1234"
+    three = request * 2 + request.replace(b"Host: x", b"Host: x\r\nConnection: close")
+    with dial(site) as client:
+        for begin, end in ((0, 3), (3, 50), (50, 200), (200, 999)):
+            client.sendall(three[begin:end])
+            time.sleep(0.05)  # to come as a piece of its own, most of the time
+        answers = b"".join(iter(lambda: client.recv(65536), b""))
+    assert answers.count(b"HTTP/1.1 404 ") == answers.count(b"There is nothing here.") == 3
+
+
+def test_a_body_that_waits_for_100_continue_or_is_large_or_chunked_is_taken(site, jane):
+    body = b"size=1&tag=" + b"x" * 2_000_000
+    length, chunked = "Content-Length: %d", "Transfer-Encoding: chunked"
+    for header, sent in (
+        (length % len(body), body),
+        (length % 6 + "\r\nExpect: 100-continue", b"size=1"),
+        (chunked, b"6\r\nsize=1\r\n0\r\n\r\n"),
+    ):
+        with dial(site) as client:
+            head = f"POST /pswd/disks HTTP/1.1\r\nHost: x\r\n{header}\r\n"
+            client.sendall(head.encode() + b"Authorization: " + JANE + b"\r\n\r\n")
+            if "Expect" in header:
+                assert client.recv(100).split()[1] == b"100"
+            client.sendall(sent)
+            assert client.recv(100).split()[1] == b"201"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"Content-Length: -5\r\n\r\n",
+        b"Content-Length: +5\r\n\r\nsize=",
+        b"Content-Length: x\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nxyz\r\nsize=1\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nsize=1\r\n0\r\n\r\n",
+    ],
+)
+def test_a_body_without_a_sensible_length_is_a_bad_request(site, caplog, request_):
+    with dial(site) as client:
+        client.sendall(b"POST /pswd/disks HTTP/1.1\r\nHost: x\r\n" + request_)
+        answer = b"".join(iter(lambda: client.recv(1000), b""))  # to the end: it is closed
+    assert answer.split()[1] == b"400"
+    assert "Traceback" not in caplog.text
+
+
+def test_a_body_that_ends_early_is_a_bad_request(site):
+    with dial(site) as client:
+        client.sendall(b"POST /pswd/disks HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nsize")
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(100).split()[1] == b"400"
+
+
+def test_the_server_stops_at_once_with_requests_under_way():
+    with contextlib.ExitStack() as stack, Sandbox(users=USERS) as site:
+        chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        clients = crowd(stack, lambda: dial(site), 70)
+        for client, half in zip(clients, [chunked, *HALVES] * 20, strict=False):
+            client.sendall(half)
+        time.sleep(0.5)  # until the threads have them, most of the time
+        begun = time.monotonic()
+        site.stop()
+        assert time.monotonic() - begun < 10
 
 
 # -- TLS
@@ -231,6 +370,19 @@ def test_tls_1_2_is_enough(secure):
     ):
         client.sendall(b"HEAD /metadata HTTP/1.1\r\nHost: x\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_the_end_of_an_answer_is_told_in_tls_too(secure):
+    with (
+        dial(secure) as plain,
+        tls_client(secure).wrap_socket(
+            plain, server_hostname="localhost", suppress_ragged_eofs=False
+        ) as client,
+    ):
+        client.sendall(b"GET /metadata HTTP/1.0\r\n\r\n")
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.rstrip().endswith(b">")
 
 
 def test_plain_http_on_the_tls_port_is_a_bad_request(secure):
@@ -265,6 +417,13 @@ def test_without_a_certificate_that_is_known_the_cert_door_is_shut(secure):
     for certificate in (None, server):
         for path in ("/pdisk/cert/disks", "/one-proxy/cert/xmlrpc"):
             assert get(secure, path, certificate)[0] == 403
+
+
+def test_a_former_users_certificate_is_not_known_any_more(tmp_path):
+    certificate = tmp_path / "user-ann.pem"
+    for users, status in (({"ann": "x"}, 200), ({"bob": "x"}, 403), ({"ann": "x"}, 200)):
+        with Sandbox(tmp_path, users=users, tls=True) as site:
+            assert get(site, "/pdisk/cert/disks", certificate)[0] == status
 
 
 def test_a_certificate_is_no_password_and_a_password_no_certificate(secure, site, jane):

@@ -192,6 +192,17 @@ def test_a_stranger_cannot_unplug_anything(jane, joerg, calling):
     assert jane.disks("GET", f"/{disk}").json()["count"] == "1"
 
 
+def test_who_owns_the_machine_may_unplug_what_was_public_once(jane, joerg, calling):
+    disk, vm_id = jane.disk(visibility="public"), joerg.start()
+    mount(joerg, disk, vm_id)
+    jane.disks("PUT", f"/{disk}", data={"visibility": "private"})
+    assert joerg.disks("GET", f"/{disk}").status_code == 403
+    assert unmount(joerg, disk, vm_id).status_code == 200
+    answer = unmount(joerg, disk, vm_id)
+    assert (answer.status_code, message(answer)) == (403, "insufficient rights to detach disk")
+    assert jane.disks("GET", f"/{disk}").json()["count"] == "0"
+
+
 @pytest.mark.parametrize("field", ["owner", "identifier", "quarantine"])
 def test_some_fields_are_the_services_own(jane, service, field):
     disk = jane.disk()
@@ -341,6 +352,19 @@ def test_a_disk_that_is_used_stays(site, jane):
     assert files(site) == [disk]
     jane.act("finalize", vm_id)
     assert jane.disks("DELETE", f"/{disk}").status_code == 200
+
+
+def test_the_type_of_a_disk_that_is_used_stays(jane):
+    disk, vm_id, other = jane.disk(), jane.start(), "DATA_IMAGE_LIVE"
+    mount(jane, disk, vm_id)
+    answer = jane.disks("PUT", f"/{disk}", data={"type": other, "tag": "new"})
+    assert answer.status_code == 409
+    assert message(answer) == f"disk ({disk}) is in use and its type can't be changed"
+    same = {"type": "DATA_IMAGE_RAW_READ_WRITE", "tag": "mine"}
+    assert jane.disks("PUT", f"/{disk}", data=same).status_code == 303
+    assert jane.disks("GET", f"/{disk}").json()["tag"] == "mine"
+    unmount(jane, disk, vm_id)
+    assert jane.disks("PUT", f"/{disk}", data={"type": other}).status_code == 303
 
 
 # -- disks from a machine's start
@@ -497,7 +521,9 @@ def test_what_the_sandbox_does_not_do_is_said(jane):
         ("POST", "", {"data": {"size": 1, "url": "http://example.org/image.gz"}}),
         ("POST", "", {"files": {"Image File": ("image.gz", b"x")}}),
     ):
-        assert jane.disks(method, path, **options).status_code == 501, (method, path)
+        answer = jane.disks(method, path, **options)
+        assert answer.status_code == 403, (method, path)
+        assert "the sandbox does not" in answer.text
     assert len(jane.disks("GET").json()) == 1
 
 

@@ -1,4 +1,5 @@
 import re
+import time
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -92,6 +93,10 @@ def test_what_would_make_the_document_malformed_is_refused():
         ("$NIC[IP]", "10.0.0.1"),
         ('$NIC[IP, NETWORK="local"]', "10.0.0.2"),
         ("$NIC[IP,NETWORK=nowhere]", ""),
+        ("$NIC[ IP , NETWORK = local ]!", "10.0.0.2!"),
+        ('$NIC[IP, NETWORK="local" ]', "10.0.0.2"),
+        ("$NIC[IP, NETWORK=]", ""),
+        ("$NAME[IP, ", "web[IP, "),
         ("$nic[mac]", ""),
         ("-$UNKNOWN-$UNKNOWN[A]-", "---"),
         ("no variable", "no variable"),
@@ -100,6 +105,40 @@ def test_what_would_make_the_document_malformed_is_refused():
 def test_variables_are_replaced(text, expanded):
     template = parse('NAME=web VMID=7 NIC=[IP="10.0.0.1"] NIC=[IP="10.0.0.2", NETWORK=local]')
     assert template.expand(text) == expanded
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'CONTEXT=[A="$B[c,d=' + " " * 100_000 + '"]',
+        'CONTEXT=[A="' + "$B[c,d=" * 200 + "x" * 100_000 + '"]',
+        "CONTEXT=[A=" + "$B" * 100_000 + "]",
+        'B="' + "x" * 100_000 + '" CONTEXT=[A="' + "$B " * 200 + '"]',
+        'A="' + "\\" * 100_000 + '" x"',
+        'A="' + "\\" * 100_000 + ' x"',
+        "#" * 100_000,
+    ],
+)
+def test_no_text_takes_time_or_memory_without_bounds(text):
+    begun = time.monotonic()
+    try:
+        template = parse(text)
+        template.substitute()
+        assert len(template.dumps()) < 1_000_000
+    except TemplateError as error:
+        assert str(error) in (
+            "There are too many variables in CONTEXT and REQUIREMENTS.",
+            "CONTEXT is too long.",
+        )
+    assert time.monotonic() - begun < 10
+
+
+def test_variables_are_replaced_in_context_and_requirements_only():
+    template = parse('NAME=web CONTEXT=[A="$NAME"] REQUIREMENTS="$NAME" OTHER="$NAME"')
+    template.substitute()
+    assert template.vectors("CONTEXT") == [{"A": "web"}]
+    assert template.text("REQUIREMENTS") == "web"
+    assert template.text("OTHER") == "$NAME"
 
 
 @pytest.mark.parametrize("text", ["100 $", "$ NAME", "$NAME,", "$NAME=1", "$$"])

@@ -1,7 +1,6 @@
 """
-The doors of compute and storage: XML-RPC and REST in front of their rules.
-
-Who asks is known here already, and the request's body has been read.
+From requests to rules: who asks, which service answers, and XML-RPC and REST in front of compute
+and storage.
 """
 
 import json
@@ -10,22 +9,27 @@ import re
 import sqlite3
 import urllib.parse
 import xmlrpc.client
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
 
 from lxml import etree
 from werkzeug import Request, Response
 
 from stratuslab_libcloud import safe_xml
-from stratuslab_libcloud.sandbox.compute import Compute
-from stratuslab_libcloud.sandbox.compute import RefusedError as ComputeRefusal
-from stratuslab_libcloud.sandbox.storage import Form, Storage
-from stratuslab_libcloud.sandbox.storage import RefusedError as StorageRefusal
+from stratuslab_libcloud.sandbox.accounts import Accounts
+from stratuslab_libcloud.sandbox.compute import CallRefusedError, Compute
+from stratuslab_libcloud.sandbox.storage import Form, RequestRefusedError, Storage
 from stratuslab_libcloud.sandbox.store import Account
 
-__all__ = ["answer_call", "answer_rest"]
+__all__ = ["CERTIFICATE", "Application", "Seen", "answer_call", "answer_rest"]
 
 log = logging.getLogger(__name__)
 
+CERTIFICATE = "stratuslab.certificate"  # in the environ: the peer's, as DER
+DOORS = ("pswd", "cert")
+REALM = 'Basic realm="StratusLab Password Realm"'
 MAX_CALL_BYTES = 512 * 1024
 FORM = "application/x-www-form-urlencoded"
 
@@ -36,6 +40,106 @@ METHODS: dict[str, tuple[str, tuple[type, ...], Callable[..., int | str]]] = {
     "one.vm.action": ("VirtualMachineAction", (str, str, int), Compute.action),
     "one.vmpool.info": ("VirtualMachinePoolInfo", (str, int, int, int, int), Compute.pool),
 }
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request and the status of its answer; ``peer`` (address, port) tells connections apart."""
+
+    method: str
+    path: str
+    peer: tuple[str, int]
+    status: int
+
+
+class Application:
+    """
+    Routing: both layouts of paths (design 5), whatever their number of slashes.
+
+    :param marketplace: answers what comes after ``metadata``.
+    :param on_request: called with each request before its answer is sent.
+    """
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        compute: Compute,
+        storage: Storage,
+        marketplace: Callable[[Request, list[str]], Response],
+        on_request: Callable[[Seen], object] | None,
+    ) -> None:
+        self._accounts = accounts
+        self._compute = compute
+        self._storage = storage
+        self._marketplace = marketplace
+        self._on_request = on_request
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        # As clients of a proxy write it, RFC 9112 3.2.2.
+        environ["REQUEST_URI"] = re.sub("^(?i:https?)://[^/?]*", "", environ["REQUEST_URI"])
+        request = Request(environ)
+        # Raw: what was %2F is no separator.
+        path = environ["REQUEST_URI"].partition("?")[0]
+        response = _read_body(request)
+        try:
+            response = response or self._respond(request, path)
+        except Exception:
+            log.exception("%s %s", request.method, path)
+            response = Response("Internal Server Error", 500)
+        # The phrase is all that users of the original client see of an error.
+        response.status = f"{response.status_code} {HTTPStatus(response.status_code).phrase}"
+        if self._on_request:
+            peer = environ["REMOTE_ADDR"], int(environ["REMOTE_PORT"])
+            self._on_request(Seen(request.method, path, peer, response.status_code))
+        return response(environ, start_response)
+
+    def _respond(self, request: Request, path: str) -> Response:
+        segments = [urllib.parse.unquote(segment) for segment in path.split("/") if segment]
+        match segments:
+            case ["metadata", *rest] | ["marketplace", "metadata", *rest]:
+                return self._marketplace(request, rest)
+            case ["one-proxy", door, "xmlrpc"] | [door, "xmlrpc"] if door in DOORS:
+                account = self._authenticate(request, door)
+                if isinstance(account, Response):
+                    return account
+                return answer_call(self._compute, request, account)
+            case ["pdisk", door, *rest] | [door, *rest] if door in DOORS:
+                account = self._authenticate(request, door)
+                if isinstance(account, Response):
+                    return account
+                return answer_rest(self._storage, request, account, rest)
+        return Response("There is nothing here.", 404)
+
+    def _authenticate(self, request: Request, door: str) -> Account | Response:
+        """Who asks, or the refusal. Only HTTP and TLS count, not the XML-RPC session."""
+        if door == "cert":
+            der = request.environ.get(CERTIFICATE)
+            known = self._accounts.by_certificate(der) if der else None
+            return known or Response("This needs a certificate that is known here.", 403)
+        given = request.authorization
+        account = None
+        if given and given.type == "basic":
+            account = self._accounts.by_password(given.username or "", given.password or "")
+        if account:
+            return account
+        html = "text/html; charset=ISO-8859-1"
+        return Response(status=401, headers={"WWW-Authenticate": REALM}, content_type=html)
+
+
+def _read_body(request: Request) -> Response | None:
+    """
+    Always: the next request on this connection comes after it (pdisk-rest 1.4).
+
+    :return: the refusal, if the body is not what its head promised.
+    """
+    try:
+        request.get_data()
+    except Exception as error:  # cheroot's and werkzeug's readers have no common one
+        log.debug("%s %s", request.method, request.path, exc_info=True)
+        status = 413 if "Too Large" in str(error) else 400
+        text = "The body of the request is malformed, incomplete or too large."
+        return Response(text, status, {"Connection": "close"})
+    return None
 
 
 def answer_call(compute: Compute, request: Request, account: Account) -> Response:
@@ -66,7 +170,7 @@ def _call(
     try:
         # Not the session, the first one: the proxy would have put its own in its place (1.6).
         return [True, rule(compute, account, *parameters[1 : len(types)]), 0]
-    except ComputeRefusal as refused:
+    except CallRefusedError as refused:
         return [False, f"[{tag}] {refused}", refused.code]
 
 
@@ -108,7 +212,7 @@ def answer_rest(
     """
     try:
         return _route(storage, request, account, segments)
-    except StorageRefusal as refused:
+    except RequestRefusedError as refused:
         return _error(request, refused.status, str(refused))
     except (OSError, sqlite3.Error):
         log.exception("%s %s", request.method, request.path)
@@ -126,11 +230,11 @@ def _route(storage: Storage, request: Request, account: Account, segments: list[
         case "GET", ["disks", disk]:
             shown = storage.disk(account, disk)
             if _wants_gzip(request):
-                raise StorageRefusal(501, "The sandbox does not download disks")
+                raise RequestRefusedError(403, "the sandbox does not download disks")
             return _json(shown)
         case "POST", ["disks", disk]:
             storage.disk(account, disk)
-            raise StorageRefusal(501, "The sandbox does not copy disks")
+            raise RequestRefusedError(403, "the sandbox does not copy disks")
         case "PUT", ["disks", disk]:
             storage.update(account, disk, _form(request))
             return Response(status=303, headers={"Location": _own_url(request)})
@@ -165,14 +269,14 @@ def _method(request: Request) -> str:
 
 def _form(request: Request) -> Form:
     if request.mimetype == "multipart/form-data":
-        raise StorageRefusal(501, "The sandbox does not take uploads")
+        raise RequestRefusedError(403, "the sandbox does not take uploads")
     if request.mimetype not in ("", FORM):
-        raise StorageRefusal(415, "The entity of the request is not a form")
+        raise RequestRefusedError(415, "The entity of the request is not a form")
     body = request.get_data().decode("utf-8", "replace")
     try:
         fields = urllib.parse.parse_qs(body, keep_blank_values=True, max_num_fields=100)
     except ValueError:
-        raise StorageRefusal(400, "The form has too many fields") from None
+        raise RequestRefusedError(400, "The form has too many fields") from None
     return {name: values[0] for name, values in fields.items()}
 
 
@@ -215,7 +319,9 @@ def _no_route(request: Request, segments: list[str]) -> Response:
         case ["disks", _, "mounts", _]:
             allowed = "GET, HEAD, DELETE"
         case _:
-            raise StorageRefusal(404, "The server has not found anything matching the request URI")
+            raise RequestRefusedError(
+                404, "The server has not found anything matching the request URI"
+            )
     response = _error(request, 405, "The method specified in the request is not allowed")
     response.headers["Allow"] = allowed
     return response

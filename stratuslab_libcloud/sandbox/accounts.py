@@ -1,0 +1,142 @@
+"""
+Who may come in, by password or by certificate, and the throw-away CA behind the certificates.
+"""
+
+import hashlib
+import hmac
+import pathlib
+import re
+import secrets
+import ssl
+import urllib.parse
+from collections.abc import Callable, Iterable, Mapping
+
+import trustme
+from cryptography import x509
+
+from stratuslab_libcloud.sandbox.store import Account, Store, write_private
+
+__all__ = ["Accounts", "server_context", "user_certificate"]
+
+
+class Accounts:
+    """Who may come in. Passwords are kept as scrypt hashes."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._key = secrets.token_bytes(32)
+        self._verified: dict[bytes, Account] = {}  # by a MAC of name and password
+        self._subjects: frozenset[str] = frozenset()
+
+    def enrol(self, passwords: Mapping[str, str], subjects: Iterable[str] = ()) -> None:
+        """
+        Make these the accounts that may come in; others keep what they have.
+
+        :param passwords: user name to password.
+        :param subjects: of certificates, as ``cryptography`` writes them (RFC 4514).
+        """
+        self._subjects = frozenset(subjects)
+        hashes: list[tuple[str, bytes | None, bytes | None]]
+        hashes = [(subject, None, None) for subject in self._subjects]
+        for name, password in passwords.items():
+            salt = secrets.token_bytes(16)
+            hashes.append((name, salt, _hash(password, salt)))
+        with self._store.transaction() as db:
+            db.execute("UPDATE accounts SET salt = NULL, hash = NULL")
+            db.executemany(
+                # 0 and 1 are oneadmin and serveradmin on a real engine.
+                "INSERT INTO accounts SELECT COALESCE(MAX(uid), 1) + 1, ?1, ?2, ?3 FROM accounts "
+                "WHERE true ON CONFLICT (name) DO UPDATE SET salt = ?2, hash = ?3",
+                hashes,
+            )
+
+    def by_password(self, name: str, password: str) -> Account | None:
+        """The account, if the password is right."""
+        proof = hmac.digest(self._key, f"{name}\0{password}".encode(), "sha256")
+        if proof in self._verified:
+            return self._verified[proof]
+        with self._store.reading() as db:
+            row = db.execute(
+                "SELECT * FROM accounts WHERE name = ? AND hash IS NOT NULL", (name,)
+            ).fetchone()
+        # An unknown name takes as long as a wrong password.
+        salt, expected = (row["salt"], row["hash"]) if row else (bytes(16), bytes(64))
+        if not hmac.compare_digest(_hash(password, salt), expected) or row is None:
+            return None
+        account = self._verified[proof] = Account(row["uid"], row["name"])
+        return account
+
+    def by_certificate(self, der: bytes) -> Account | None:
+        """The account of a certificate, or of the one that signed this proxy certificate."""
+        name = x509.load_der_x509_certificate(der).subject.rfc4514_string()
+        for prefix in (r"CN=proxy,", r"CN=[0-9]+,"):  # in that order, once each (1.6)
+            name = re.sub(f"^{prefix}", "", name)
+        if name not in self._subjects:
+            return None  # of another CA's, or of an earlier run
+        with self._store.reading() as db:
+            row = db.execute("SELECT * FROM accounts WHERE name = ?", (name,)).fetchone()
+        return Account(row["uid"], row["name"]) if row else None
+
+
+def _hash(password: str, salt: bytes) -> bytes:
+    return hashlib.scrypt(password.encode(), salt=salt, n=1 << 12, r=8, p=1)
+
+
+def server_context(directory: pathlib.Path, host: str) -> ssl.SSLContext:
+    """
+    TLS for a server that takes certificates of the sandbox's own CA, but insists on none.
+
+    The CA (``ca.pem``) and the server's certificate are made where they are missing.
+    """
+    names = {"localhost", "127.0.0.1", host}
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(
+        _issued(directory, f"server-{host}", lambda authority: authority.issue_cert(*sorted(names)))
+    )
+    context.load_verify_locations(directory / "ca.pem")
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.verify_flags |= ssl.VERIFY_ALLOW_PROXY_CERTS
+    return context
+
+
+def user_certificate(directory: pathlib.Path, user: str) -> tuple[pathlib.Path, str]:
+    """
+    The certificate of a user, made where it is missing.
+
+    :return: the file with certificate and key, and the subject: the name of the account.
+    """
+    path = _issued(
+        directory,
+        f"user-{user}",
+        lambda authority: authority.issue_cert(
+            "user@localhost",
+            common_name=user,
+            organization_unit_name="Users",
+            organization_name="StratusLab Sandbox",
+        ),
+    )
+    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    return path, certificate.subject.rfc4514_string()
+
+
+def _issued(
+    directory: pathlib.Path, stem: str, issue: Callable[[trustme.CA], trustme.LeafCert]
+) -> pathlib.Path:
+    authority = _authority(directory)
+    path = directory / f"{urllib.parse.quote(stem, safe='')}.pem"
+    if not path.exists():
+        leaf = issue(authority)
+        write_private(path, leaf.private_key_and_cert_chain_pem.bytes())
+    return path
+
+
+def _authority(directory: pathlib.Path) -> trustme.CA:
+    path, key = directory / "ca.pem", directory / "ca.key"
+    if path.exists() and key.exists():
+        return trustme.CA.from_pem(path.read_bytes(), key.read_bytes())
+    for stale in (*directory.glob("server-*.pem"), *directory.glob("user-*.pem")):
+        stale.unlink()
+    authority = trustme.CA(organization_name="StratusLab Sandbox")
+    write_private(key, authority.private_key_pem.bytes())
+    write_private(path, authority.cert_pem.bytes())
+    return authority
