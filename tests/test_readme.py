@@ -100,6 +100,8 @@ def test_the_demo_leaves_nothing_when_it_is_interrupted(
         while "create_node" not in process.stdout.readline():
             assert process.poll() is None
         process.send_signal(number)
+        time.sleep(0.005)
+        process.send_signal(number)  # as who is impatient does, and who forwards signals
         process.stdout.read()
     assert process.wait(60) == 128 + number
     assert os.listdir(folder) == []

@@ -28,7 +28,7 @@ MACHINES = click.option(
     show_default=True,
     help="What machines run on.",
 )
-ENDING = (signal.SIGTERM, signal.SIGHUP)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EXTRA = {"cheroot", "cryptography", "trustme", "werkzeug"}
 
 
@@ -119,7 +119,7 @@ def up(directory: pathlib.Path, machines: str, **options: object) -> None:
         received.append(number)
         told.set()
 
-    for number in (signal.SIGINT, *ENDING):
+    for number in ENDING:
         signal.signal(number, stop)
     with _reported(), sandbox:
         if machines == "auto":
@@ -142,12 +142,16 @@ def demo(machines: str) -> None:
     for name in [name for name in os.environ if name.startswith("STRATUSLAB_")]:
         del os.environ[name]
     for number in ENDING:
-        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
-    try:
-        with _reported(), sandbox:
-            walk(sandbox.config_path)
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        signal.signal(number, _end_once)
+    with _reported(), sandbox:
+        walk(sandbox.config_path)
+
+
+def _end_once(number: int, _frame: types.FrameType | None) -> None:
+    """End by way of all that cleans up, which a second Ctrl-C must not interrupt."""
+    for other in ENDING:
+        signal.signal(other, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 @contextlib.contextmanager
