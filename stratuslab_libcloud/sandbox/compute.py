@@ -25,7 +25,7 @@ NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 AUTHORIZATION, NO_EXISTS, ACTION, API, INTERNAL = 512, 1024, 2048, 4096, 8192
 
-ACTIVE = {phase for phase in Phase if phase.value[0] == 3}
+ACTIVE = {phase for phase in Phase if int(phase.value[0]) == 3}
 ENDED = {Phase.FAILED, Phase.DONE}
 # From where a machine may get there; a report that comes too late does not fit.
 BEFORE = {
