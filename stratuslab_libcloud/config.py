@@ -105,14 +105,13 @@ class UserConfig:
         if location == self.default_location:
             options.update(overrides or {})
         own = self.base if location == _BASE else self.sections[location]
-        return _Resolver(self.source, location, own, options, self.environment).settings()
+        return _Resolver(self.source, location, own, options).settings()
 
     def display(self, location: str) -> tuple[str, str]:
         """Name and country of a location, from its own section only."""
         own = self.base if location == _BASE else self.sections[location]
-        return _unquoted(own.get("name", "")) or location, _unquoted(
-            own.get("country", "")
-        ) or "unknown"
+        name, country = (_unquoted(own.get(key, "")) for key in ("name", "country"))
+        return name or location, country or "unknown"
 
     def _options(self, location: str) -> dict[str, str]:
         options = {**self.base, **self.sections.get(location, {})}
@@ -210,7 +209,6 @@ def direct(
         marketplace_endpoint=market,
         credentials=credentials,
         storage_credentials=credentials,
-        name=_BASE,
         public_key=public,
     )
 
@@ -348,7 +346,6 @@ class _Resolver:
     location: str
     own: Mapping[str, str]
     options: Mapping[str, str]
-    environment: Mapping[str, str]
 
     def settings(self) -> Settings:
         compute = self._endpoint()
@@ -362,8 +359,6 @@ class _Resolver:
             marketplace_endpoint=self._marketplace(),
             credentials=login,
             storage_credentials=self._storage_login(login),
-            name=_unquoted(self.own.get("name", "")) or self.location,
-            country=_unquoted(self.own.get("country", "")) or "unknown",
             public_key=public,
             private_key=private,
             context_method=self._choice("default_context_method", ("one", "cloud-init")),

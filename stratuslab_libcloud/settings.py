@@ -51,8 +51,6 @@ class Settings:
     marketplace_endpoint: str
     credentials: Credentials | None
     storage_credentials: Credentials | None
-    name: str = ""
-    country: str = "unknown"
     public_key: Path | None = None
     private_key: Path | None = None
     context_method: str = "one"

@@ -57,9 +57,8 @@ class TestSections:
 
     def test_quotes_are_stripped_from_name_and_country_only(self) -> None:
         text = '[default]\nendpoint=h\nusername="u"\npassword=p\nname="N"\ncountry = "C"\n'
-        settings = read(text).settings("default")
-        assert (settings.name, settings.country) == ("N", "C")
-        assert settings.credentials == Password('"u"', "p")
+        assert read(text).display("default") == ("N", "C")
+        assert read(text).settings("default").credentials == Password('"u"', "p")
 
     def test_name_and_country_are_not_inherited(self) -> None:
         text = "[default]\nendpoint = d\nname = D\ncountry = E\n[a]\nendpoint = a\n"

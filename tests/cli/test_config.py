@@ -27,8 +27,8 @@ def test_it_prints_where_it_put_the_file(home: Path) -> None:
 
 def test_the_file_can_be_read(home: Path) -> None:
     run()
+    assert config.read().display("my-cloud") == ("My StratusLab Cloud", "Earth")
     settings = config.read().settings("my-cloud")
-    assert settings.name == "My StratusLab Cloud"
     assert settings.endpoint == "https://cloud.example.com/one-proxy/xmlrpc"
 
 
