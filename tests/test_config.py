@@ -407,7 +407,7 @@ class TestInstanceTypes:
         assert types["good"] == (1, 2, 3)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.binary(max_size=300) | st.text(max_size=300).map(lambda text: f"[default]\n{text}".encode())
 )

@@ -205,7 +205,7 @@ class TestThroughTheWholeSite:
     def test_a_name_comes_back_exactly(self, driver: StratusLabNodeDriver, name: str) -> None:
         assert created(driver, name) == name
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(name=st.text(min_size=1, max_size=100))
     def test_any_name_does_or_is_refused(self, driver: StratusLabNodeDriver, name: str) -> None:
         before = len(driver.list_nodes())
