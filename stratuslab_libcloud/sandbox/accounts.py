@@ -45,8 +45,9 @@ class Accounts:
             db.execute("UPDATE accounts SET salt = NULL, hash = NULL")
             db.executemany(
                 # 0 and 1 are oneadmin and serveradmin on a real engine.
-                "INSERT INTO accounts SELECT COALESCE(MAX(uid), 1) + 1, ?1, ?2, ?3 FROM accounts "
-                "WHERE true ON CONFLICT (name) DO UPDATE SET salt = ?2, hash = ?3",
+                "INSERT INTO accounts SELECT COALESCE(MAX(uid), 1) + 1, ?, ?, ? FROM accounts "
+                "WHERE true ON CONFLICT (name) DO UPDATE SET salt = excluded.salt, "
+                "hash = excluded.hash",
                 hashes,
             )
 

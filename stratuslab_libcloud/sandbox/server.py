@@ -20,7 +20,6 @@ import time
 from typing import Any
 
 import cheroot.errors
-import cheroot.makefile
 import cheroot.server
 import cheroot.ssl
 import cheroot.wsgi
@@ -174,8 +173,24 @@ class _Incoming:
             socket.socket.sendall(self._socket, answer)
 
 
-def _file(sock: Any, mode: str, size: int) -> Any:
-    return _Incoming(sock) if "r" in mode else cheroot.makefile.MakeFile(sock, mode, size)
+class _Outgoing:
+    """What goes to the peer, at once: nothing is left to be sent when it has gone."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+
+    def write(self, data: bytes) -> int:
+        rest = memoryview(data)
+        while rest:  # not sendall(): the time-out is for each piece, not for all of them
+            rest = rest[self._socket.send(rest) :]
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+
+def _file(sock: Any, mode: str, _size: int) -> Any:
+    return _Incoming(sock) if "r" in mode else _Outgoing(sock)
 
 
 class _Connection(cheroot.server.HTTPConnection):
