@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import IO, Any, TypeVar
 
@@ -630,7 +630,8 @@ class StratusLabNodeDriver(NodeDriver):
         error.driver = error.driver or self
         return error
 
-    def _asking_for(self, thing: Node | StorageVolume) -> AbstractContextManager[Site]:
+    @contextmanager
+    def _asking_for(self, thing: Node | StorageVolume) -> Iterator[Site]:
         """The site that a node or volume is of."""
         extra = thing.extra or {}
         what = f"{type(thing).__name__} {thing.id}"
@@ -644,14 +645,15 @@ class StratusLabNodeDriver(NodeDriver):
             if extra.get("endpoint") not in (None, settings.endpoint, settings.pdisk_endpoint):
                 # Ids are small numbers of each cloud: it could be somebody else's there.
                 raise InvalidValueError(f"{what} is of {extra['endpoint']}, not of this location")
-        return self._asking(location_id)
+            yield site
 
-    def _check_same_storage(self, node: Node, storing: Site) -> None:
-        with self._asking_for(node) as site:
-            if _storage_account(site) != _storage_account(storing):
+    def _check_same_storage(self, thing: Node | StorageVolume, other: Site) -> None:
+        """Disks and machines come together within one storage service's account only."""
+        with self._asking_for(thing) as site:
+            if _storage_account(site) != _storage_account(other):
                 raise InvalidValueError(
-                    f"node {node.id} is in location {site.settings.location}, the volume in "
-                    f"{storing.settings.location}: they must be in the same"
+                    f"{type(thing).__name__} {thing.id} is in location {site.settings.location}, "
+                    f"the other in {other.settings.location}: they must be in the same"
                 )
 
     def _ask_all(
@@ -715,13 +717,8 @@ class StratusLabNodeDriver(NodeDriver):
         )
 
     def _volume_uri(self, site: Site, volume: StorageVolume) -> str:
-        with self._asking_for(volume) as storing:
-            if _storage_account(storing) != _storage_account(site):
-                raise InvalidValueError(
-                    f"volume {volume.id} is in location {storing.settings.location}, not in "
-                    f"{site.settings.location}"
-                )
-            return storing.storage.uri(volume.id)
+        self._check_same_storage(volume, site)
+        return site.storage.uri(volume.id)
 
     def _public_keys(
         self, settings: config.Settings, auth: NodeAuthSSHKey | NodeAuthPassword | None

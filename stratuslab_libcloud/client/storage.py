@@ -46,7 +46,6 @@ class Disk:
     type: str | None = None
     identifier: str | None = None
     created: str | None = None
-    quarantine: str | None = None
 
 
 @dataclass(frozen=True)
@@ -283,7 +282,6 @@ def _to_disk(item: Mapping[str, Any]) -> Disk:
         type=_optional(item, "type"),
         identifier=_optional(item, "identifier"),
         created=_optional(item, "created"),
-        quarantine=_optional(item, "quarantine"),
     )
 
 
