@@ -900,6 +900,12 @@ class TestTLS:
 @contextmanager
 def relay(address: str, port: int) -> Iterator[None]:
     """Bring connections to another loopback address to the same port of 127.0.0.1."""
+    sockets = [socket.create_server((address, port))]
+    threads: list[threading.Thread] = []
+
+    def run(target: Any, *arguments: socket.socket) -> None:
+        threads.append(threading.Thread(target=target, args=arguments))
+        threads[-1].start()
 
     def carry(here: socket.socket, there: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -911,17 +917,26 @@ def relay(address: str, port: int) -> Iterator[None]:
     def accept() -> None:
         with contextlib.suppress(OSError):
             while True:
-                near, _ = listener.accept()
+                near, _ = sockets[0].accept()
+                sockets.append(near)
                 far = socket.create_connection(("127.0.0.1", port))
-                for pair in ((near, far), (far, near)):
-                    threading.Thread(target=carry, args=pair, daemon=True).start()
+                sockets.append(far)
+                run(carry, near, far)
+                run(carry, far, near)
 
-    listener = socket.create_server((address, port))
-    threading.Thread(target=accept, daemon=True).start()
+    run(accept)
     try:
         yield
     finally:
-        listener.close()
+        sockets[0].shutdown(socket.SHUT_RDWR)
+        threads[0].join()  # from here on nothing is added
+        for one in sockets[1:]:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join()
+        for one in sockets:
+            one.close()
 
 
 class TestStates:
