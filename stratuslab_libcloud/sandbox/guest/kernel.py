@@ -1,0 +1,96 @@
+"""The Linux kernel of the image, and the few of its modules that a machine needs."""
+
+import lzma
+import re
+
+from stratuslab_libcloud.sandbox.guest.filesystem import Files, regular
+from stratuslab_libcloud.sandbox.guest.packages import Packages
+from stratuslab_libcloud.sandbox.store import SandboxError
+
+__all__ = ["Kernel"]
+
+# What the root file system is reached with.
+BOOT_MODULES = ("ata_piix", "edd", "ext4", "sd_mod", "virtio_blk", "virtio_pci", "virtio_scsi")
+MODULES = (
+    *BOOT_MODULES,
+    "acpiphp",
+    "button",
+    "evdev",
+    "isofs",
+    "loop",
+    "nls_ascii",
+    "nls_cp437",
+    "nls_utf8",
+    "sr_mod",
+    "vfat",
+    "virtio_balloon",
+    "virtio_net",
+    "virtio_rng",
+)
+
+
+class Kernel:
+    """
+    The kernel among these packages.
+
+    :ivar image: what the boot loader loads.
+    """
+
+    def __init__(self, packages: Packages) -> None:
+        self.image = packages.find("boot/vmlinuz-*").read_bytes()
+        builtin = packages.find("lib/modules/*/modules.builtin")
+        self._folder = builtin.parent
+        self._paths = {_name(path.name): path for path in self._folder.rglob("*.ko*")}
+        # Newer kernels do not list all of them (not acpiphp), but describe their parameters.
+        described = (self._folder / "modules.builtin.modinfo").read_text().split("\0")
+        listed = [line.rpartition("/")[2] for line in builtin.read_text().splitlines()]
+        self._builtin = {_name(text) for text in described + listed if text}
+
+    def modules(self, boot: bool) -> Files:
+        """
+        The folder ``/usr/lib/modules``.
+
+        :param boot: only what the root file system is reached with.
+        :raises SandboxError: the kernel has not what it should have.
+        """
+        loading: list[str] = []
+        for name in BOOT_MODULES if boot else MODULES:
+            loading += [needed for needed in self._chain(name) if needed not in loading]
+        found = {f"{name}.ko": self._content(name) for name in sorted(loading)}
+        dependencies = aliases = ""
+        for name in sorted(loading):
+            # Like depmod: the last one of a line is loaded first.
+            *needed, _ = [f"{other}.ko" for other in self._chain(name)]
+            dependencies += f"{name}.ko: {' '.join(reversed(needed))}\n"
+            for alias in _information(found[f"{name}.ko"], "alias"):
+                aliases += f"alias {alias} {name}\n"
+        found["modules.alias"] = aliases.encode()
+        found["modules.builtin"] = "".join(f"{n}.ko\n" for n in sorted(self._builtin)).encode()
+        found["modules.dep"] = dependencies.encode()
+        folder = f"usr/lib/modules/{self._folder.name}"
+        return {f"{folder}/{name}": regular(content) for name, content in found.items()}
+
+    def _chain(self, name: str) -> list[str]:
+        """A module and those that it needs, in the order of loading. Nothing, when built in."""
+        if name not in self._paths:
+            if name in self._builtin:
+                return []
+            raise SandboxError(f"the Linux kernel {self._folder.name} has no module {name}")
+        chain: list[str] = []
+        for needed in _information(self._content(name), "depends"):
+            for deeper in map(_name, filter(None, needed.split(","))):
+                chain += [other for other in self._chain(deeper) if other not in chain]
+        return [*chain, name]
+
+    def _content(self, name: str) -> bytes:
+        content = self._paths[name].read_bytes()
+        return lzma.decompress(content) if self._paths[name].suffix == ".xz" else content
+
+
+def _name(file_name: str) -> str:
+    return file_name.partition(".")[0].replace("-", "_")
+
+
+def _information(module: bytes, key: str) -> list[str]:
+    """The values of a key of a module's ``.modinfo``: strings that end with a zero."""
+    return [found.decode() for found in re.findall(rb"\0" + key.encode() + rb"=([^\0]*)", module)]
