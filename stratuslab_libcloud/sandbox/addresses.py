@@ -4,20 +4,22 @@ The addresses of machines: three networks, side by side in 127.0.0.0/8 (opennebu
 
 import contextlib
 import ipaddress
+import os
 import secrets
 import socket
 import sqlite3
 
-from stratuslab_libcloud.sandbox.store import Store
+from stratuslab_libcloud.sandbox.store import SandboxError, Store
 from stratuslab_libcloud.sandbox.template import TemplateError, Vector
 
-__all__ = ["lease", "reserve"]
+__all__ = ["cannot_listen", "choose_ssh_port", "lease", "reserve"]
 
 NETWORKS = {"public": 0, "local": 1, "private": 2}  # which of a base's networks
 NETWORK_SIZE = 1 << 12
 BASES = [f"127.{second}.{third}.0" for second in range(1, 255) for third in (0, 64, 128, 192)]
 MAX_NICS = 16
 LOCK_PORT = 28445
+SSH_PORTS = (22, *range(2222, 2232))
 
 
 def reserve(store: Store) -> contextlib.AbstractContextManager[object]:
@@ -38,6 +40,36 @@ def reserve(store: Store) -> contextlib.AbstractContextManager[object]:
                 break
         db.execute("INSERT OR IGNORE INTO settings VALUES ('addresses', ?)", (base,))
     return lock or contextlib.nullcontext()
+
+
+def choose_ssh_port(store: Store) -> tuple[int, str | None]:
+    """
+    Find the port on which the machines' SSH servers can be reached: 22, if it can be had.
+
+    :return: the port, and why it is not 22.
+    :raises SandboxError: there is none.
+    """
+    with store.transaction() as db:
+        (base,) = db.execute("SELECT value FROM settings WHERE name = 'addresses'").fetchone()
+        # Not a machine's, so that machines which live on do not count.
+        probe = str(_first(base, len(NETWORKS)) + 1)
+        reasons: dict[int, str] = {}
+        for port in SSH_PORTS:
+            reason = cannot_listen(probe, port)
+            if reason is None:
+                db.execute("INSERT OR REPLACE INTO settings VALUES ('ssh_port', ?)", (str(port),))
+                return port, reasons.get(SSH_PORTS[0])
+            reasons[port] = reason
+    raise SandboxError(f"no port for SSH can be had on {probe}: {reasons[SSH_PORTS[-1]]}")
+
+
+def cannot_listen(address: str, port: int) -> str | None:
+    """Why nobody can listen there, found out by trying; None if somebody could."""
+    try:
+        socket.create_server((address, port)).close()
+    except OSError as error:
+        return os.strerror(error.errno or 0)
+    return None
 
 
 def _lock(base: str) -> socket.socket | None:
@@ -61,13 +93,15 @@ def lease(db: sqlite3.Connection, vm_id: int, nics: list[Vector]) -> None:
 
     :raises TemplateError: there is no such network or address, or there are too many NICs.
     """
-    (base,) = db.execute("SELECT value FROM settings WHERE name = 'addresses'").fetchone()
+    settings = dict(map(tuple, db.execute("SELECT name, value FROM settings")))
+    base, ssh_port = settings["addresses"], int(settings.get("ssh_port", SSH_PORTS[0]))
     taken = {address for (address,) in db.execute("SELECT address FROM addresses")}
     for nic in nics:
         network = nic.get("NETWORK", "")
         address = None
         if len(nics) <= MAX_NICS and network in NETWORKS and nic.get("NETWORK_UNAME") == "oneadmin":
-            address = _free_address(_first(base, NETWORKS[network]), taken, nic.get("IP"))
+            first = _first(base, NETWORKS[network])
+            address = _free_address(first, taken, nic.get("IP"), ssh_port)
         if address is None:
             raise TemplateError("Could not get virtual network for VM.")
         taken.add(str(address))
@@ -80,25 +114,25 @@ def lease(db: sqlite3.Connection, vm_id: int, nics: list[Vector]) -> None:
 
 
 def _free_address(
-    first: ipaddress.IPv4Address, taken: set[str], wanted: str | None
+    first: ipaddress.IPv4Address, taken: set[str], wanted: str | None, ssh_port: int
 ) -> ipaddress.IPv4Address | None:
     for number in range(NETWORK_SIZE):
         address = first + number
         # .0 and .255 look like no host's address to some programs.
         if number % 256 in (0, 255) or str(address) in taken or wanted not in (None, str(address)):
             continue
-        if not _is_served(str(address)):
+        if not _is_served(str(address), ssh_port):
             return address
     return None
 
 
-def _is_served(address: str) -> bool:
-    """Whether something of another's answers on the SSH port of this very address."""
+def _is_served(address: str, port: int) -> bool:
+    """Whether something of another's answers at this very address."""
     everywhere = "127.255.255.254"  # answers only where a server listens on all addresses
-    return _answers(address) and not _answers(everywhere)
+    return _answers(address, port) and not _answers(everywhere, port)
 
 
-def _answers(address: str) -> bool:
+def _answers(address: str, port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.5)
-        return probe.connect_ex((address, 22)) == 0
+        return probe.connect_ex((address, port)) == 0

@@ -33,6 +33,7 @@ BEFORE = {
     Phase.BOOT: {Phase.PROLOG},
     Phase.RUNNING: {Phase.BOOT, Phase.SHUTDOWN},
     Phase.SHUTDOWN: {Phase.RUNNING},
+    Phase.UNKNOWN: {Phase.BOOT, Phase.RUNNING},
     Phase.EPILOG: {Phase.SHUTDOWN},
     Phase.CLEANUP: ACTIVE,
     Phase.FAILURE: ACTIVE - {Phase.CLEANUP, Phase.FAILURE},
@@ -54,18 +55,12 @@ class Compute:
     The rules about machines.
 
     :param start_machinery: makes what they run on, given how that reports.
-    :param is_missing: whether a disk's source names an image that ought to be here and is not.
+    :ivar machinery: what they run on.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        start_machinery: Callable[[Report], Machines],
-        is_missing: Callable[[str], bool],
-    ) -> None:
+    def __init__(self, store: Store, start_machinery: Callable[[Report], Machines]) -> None:
         self._store = store
-        self._is_missing = is_missing
-        self._machinery = start_machinery(self.report)
+        self.machinery = start_machinery(self.report)
 
     # What users ask for.
 
@@ -82,7 +77,7 @@ class Compute:
         except TemplateError as error:
             reason = f"Error allocating a new virtual machine. {error}"
             raise CallRefusedError(reason, INTERNAL) from None
-        self._launch(Machine(vm_id, Phase.PENDING, template))
+        self.machinery.enter(Machine(vm_id, Phase.PENDING, template))
         return vm_id
 
     def info(self, account: Account, vm_id: int) -> str:
@@ -127,7 +122,7 @@ class Compute:
                 phase = Phase.SHUTDOWN
             _move(db, row, phase)
         if phase in ACTIVE:
-            self._machinery.enter(Machine(vm_id, phase, Template.loads(row["template"])))
+            self.machinery.enter(Machine(vm_id, phase, Template.loads(row["template"])))
         return vm_id
 
     # What happens to machines.
@@ -139,33 +134,28 @@ class Compute:
             return bool(row) and _move(db, row, *phases, error=error)
 
     def fail(self, vm_id: int, message: str) -> bool:
-        """Make a machine break; False if there is none that could."""
-        return self._machinery.fail(vm_id, message)
+        """Make a machine break, as if its host had; False if there is none that could."""
+        self.report(vm_id, Phase.PROLOG)  # nothing can fail before
+        if not self.report(vm_id, Phase.FAILURE, error=message):
+            return False
+        self.machinery.enter(Machine(vm_id, Phase.FAILURE, Template([])))
+        return True
 
     def adopt(self) -> None:
         """Take on the machines that an earlier process left."""
         with self._store.reading() as db:
             rows = db.execute("SELECT * FROM machines WHERE state NOT IN (6, 7)").fetchall()
         for row in rows:
-            self._launch(Machine(row["id"], _phase(row), Template.loads(row["template"])))
+            self.machinery.enter(Machine(row["id"], _phase(row), Template.loads(row["template"])))
 
     def stop(self, keep: bool) -> None:
         """Let go of the machines, or end them."""
-        self._machinery.close(keep)
+        self.machinery.close(keep)
         if not keep:
             with self._store.transaction() as db:
                 for row in db.execute("SELECT * FROM machines WHERE state <> 6").fetchall():
                     ending = (Phase.CLEANUP,) if _phase(row) in ACTIVE else ()
                     _move(db, row, *ending, Phase.DONE)
-
-    def _launch(self, machine: Machine) -> None:
-        sources = [disk.get("SOURCE", "") for disk in machine.template.vectors("DISK")]
-        missing = next(filter(self._is_missing, sources), None)
-        if machine.phase is Phase.PENDING and missing is not None:
-            reason = f"Error executing image transfer script: there is no image {missing}"
-            self._machinery.fail(machine.id, reason)
-        else:
-            self._machinery.enter(machine)
 
 
 def _phase(row: sqlite3.Row) -> Phase:

@@ -11,11 +11,13 @@ import pathlib
 import re
 import sqlite3
 import string
+import threading
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator
 
-from stratuslab_libcloud.sandbox.machines import HOST, Phase
+from stratuslab_libcloud.sandbox.machines import HOST, MachineError, Machines, Phase
 from stratuslab_libcloud.sandbox.store import Account, Store
 from stratuslab_libcloud.sandbox.template import Template
 
@@ -25,6 +27,7 @@ GIB = 1 << 30
 MAX_GIB = 1024
 STATIC = "static"  # the device of a disk that is there since the machine's start
 NOT_PLUGGED = "Disk have not been hot-plugged"
+DENIED = "Not enough rights to attach disk"
 CHOICES = {
     "visibility": ("PRIVATE", "PUBLIC"),
     "type": (
@@ -89,11 +92,15 @@ class Storage:
     The rules about disks.
 
     :param directory: where the disks' files are.
+    :param machinery: what plugs them into machines.
     """
 
-    def __init__(self, store: Store, directory: pathlib.Path) -> None:
+    def __init__(self, store: Store, directory: pathlib.Path, machinery: Machines) -> None:
         self._store = store
         self._directory = directory
+        self._machinery = machinery
+        # A machine gets one disk at a time: in the guest their names follow that order.
+        self._plugging: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
         directory.mkdir(mode=0o700, exist_ok=True)
         with store.reading() as db:
             known = {disk for (disk,) in db.execute("SELECT uuid FROM disks")}
@@ -216,9 +223,20 @@ class Storage:
                 raise RequestRefusedError(400, f"missing {name} attribute")
         static = form.get("register_only", "").lower() == "true"
         if static and not account.is_super:
-            raise RequestRefusedError(403, "Not enough rights to attach disk")
+            raise RequestRefusedError(403, DENIED)
+        with self._store.reading() as db:
+            _find(db, account, disk, _UNKNOWN, DENIED)
+            vm_id = _find_machine(db, account, form["vm_id"])["id"]
+        with self._plugging[vm_id]:
+            device = self._mount(account, disk, form, static=static)
+            if not static:
+                self._plug(disk, vm_id, device)
+        return {"node": form["node"], "vm_id": form["vm_id"], "target": device, "uuid": [disk]}
+
+    def _mount(self, account: Account, disk: str, form: Form, *, static: bool) -> str:
+        """Remember a mount before it is made, so that nobody else makes it. :return: the device."""
         with self._store.transaction() as db:
-            row = _find(db, account, disk, _UNKNOWN, "Not enough rights to attach disk")
+            row = _find(db, account, disk, _UNKNOWN, DENIED)
             machine = _find_machine(db, account, form["vm_id"])
             if form["node"] != HOST and not static:
                 raise RequestRefusedError(
@@ -231,7 +249,18 @@ class Storage:
                 raise RequestRefusedError(409, f"disk ({disk}) is already mounted")
             device = STATIC if static else _free_device(db, machine)
             db.execute("INSERT INTO mounts VALUES (?, ?, ?)", (disk, machine["id"], device))
-        return {"node": form["node"], "vm_id": form["vm_id"], "target": device, "uuid": [disk]}
+        return device
+
+    def _plug(self, disk: str, vm_id: int, device: str) -> None:
+        try:
+            self._machinery.plug(vm_id, device, self._directory / disk)
+        except MachineError as error:
+            self._forget(disk, vm_id)
+            raise RequestRefusedError(409, f"disk ({disk}) cannot be attached: {error}") from None
+
+    def _forget(self, disk: str, vm_id: int) -> None:
+        with self._store.transaction() as db:
+            db.execute("DELETE FROM mounts WHERE disk = ? AND machine = ?", (disk, vm_id))
 
     def mount(self, account: Account, disk: str, mount: str) -> dict[str, str]:
         """One mount (2.4.1)."""
@@ -241,16 +270,27 @@ class Storage:
 
     def detach(self, account: Account, disk: str, mount: str) -> dict[str, str]:
         """Unplug a disk, or forget that it was there from the start (2.4.2)."""
-        with self._store.transaction() as db:
-            row = _find_mount(db, account, disk, mount)
+        with self._store.reading() as db:
+            vm_id = _find_mount(db, account, disk, mount)["machine"]
+        with self._plugging[vm_id]:
+            with self._store.reading() as db:
+                row = _find_mount(db, account, disk, mount)
             if not account.is_super:
                 if account.name not in (row["disk_owner"], row["machine_owner"]):
                     raise RequestRefusedError(403, "insufficient rights to detach disk")
                 if row["device"] == STATIC:
                     raise RequestRefusedError(409, NOT_PLUGGED)
-            key = (row["disk"], row["machine"])
-            db.execute("DELETE FROM mounts WHERE disk = ? AND machine = ?", key)
+            if row["device"] != STATIC:
+                self._unplug(disk, vm_id, row["device"])
+            self._forget(disk, vm_id)
         return _mount_shown(row)
+
+    def _unplug(self, disk: str, vm_id: int, device: str) -> None:
+        try:
+            self._machinery.unplug(vm_id, device)
+        except MachineError as error:
+            reason = f"disk ({disk}) is still in use by VM {vm_id}: {error}"
+            raise RequestRefusedError(409, reason) from None
 
     def instances(self, account: Account) -> list[dict[str, str]]:
         """The machines of the caller (all, for the super user) that have disks (2.6, NEW)."""
@@ -330,7 +370,7 @@ def _find_machine(db: sqlite3.Connection, account: Account, vm_id: str) -> sqlit
     if row is None:
         raise RequestRefusedError(404, f"Unknown VM: {vm_id}")
     if not account.is_super and row["owner"] != account.name:
-        raise RequestRefusedError(403, "Not enough rights to attach disk")
+        raise RequestRefusedError(403, DENIED)
     return row
 
 

@@ -6,12 +6,13 @@ machinery makes it happen, at its own pace and on its own threads, and reports e
 """
 
 import enum
+import pathlib
 from dataclasses import dataclass
 from typing import Protocol
 
 from stratuslab_libcloud.sandbox.template import Template
 
-__all__ = ["HOST", "Machine", "Machines", "Phase", "Report"]
+__all__ = ["HOST", "Machine", "MachineError", "Machines", "Phase", "Report"]
 
 HOST = "sandbox"  # the one host: what HOSTNAME says, and what a hot-plug must name
 
@@ -24,11 +25,16 @@ class Phase(enum.Enum):
     BOOT = (3, 2)
     RUNNING = (3, 3)
     SHUTDOWN = (3, 12)
+    UNKNOWN = (3, 16)
     EPILOG = (3, 11)
     CLEANUP = (3, 15)
     FAILURE = (3, 14)
     FAILED = (7, 0)
     DONE = (6, 0)
+
+
+class MachineError(Exception):
+    """A machine cannot do, or be, what is asked. One line, for its owner."""
 
 
 @dataclass(frozen=True)
@@ -53,21 +59,31 @@ class Report(Protocol):
 
 
 class Machines(Protocol):
-    """The machinery. Its methods do not wait for what they begin."""
+    """The machinery."""
 
     def enter(self, machine: Machine) -> None:
         """
         Carry on from the phase that the machine has just entered.
 
-        PENDING is a new life; SHUTDOWN and CLEANUP are its owner's wish; any other phase was
-        left by an earlier process.
+        PENDING is a new life; SHUTDOWN and CLEANUP are its owner's wish, FAILURE is its host's;
+        any other phase was left by an earlier process. Nothing is waited for but the end of a
+        CLEANUP.
         """
 
-    def fail(self, machine_id: int, message: str) -> bool:
+    def plug(self, machine_id: int, device: str, disk: pathlib.Path) -> None:
         """
-        Make the machine break.
+        Give a running machine a disk, and wait until it has it.
 
-        :return: False if it has come to its end already.
+        :param device: ``vdX``: what it is called in the guest.
+        :param disk: its file, raw; the name, a UUID, is the drive's serial.
+        :raises MachineError: it cannot be; nothing has changed.
+        """
+
+    def unplug(self, machine_id: int, device: str) -> None:
+        """
+        Take a disk away from a running machine, and wait until the guest has let go of it.
+
+        :raises MachineError: the guest keeps it.
         """
 
     def close(self, keep: bool) -> None:

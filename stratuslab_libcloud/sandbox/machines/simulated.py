@@ -3,8 +3,10 @@
 import heapq
 import itertools
 import logging
+import pathlib
 import threading
 import time
+from collections.abc import Callable
 
 from stratuslab_libcloud.sandbox.machines import Machine, Phase, Report
 
@@ -31,10 +33,17 @@ class Simulated:
 
     :param boot_seconds: from PENDING to RUNNING; a step of a shutdown takes a third of it.
         With 0 every step is taken at once, in the caller's thread.
+    :param is_missing: whether a disk's source names an image that ought to be here and is not.
     """
 
-    def __init__(self, report: Report, boot_seconds: float) -> None:
+    def __init__(
+        self,
+        report: Report,
+        boot_seconds: float,
+        is_missing: Callable[[str], bool] = lambda source: False,
+    ) -> None:
         self._report = report
+        self._is_missing = is_missing
         self._step_seconds = boot_seconds / BOOT_STEPS
         self._due: list[tuple[float, int, int, Phase]] = []
         self._order = itertools.count()
@@ -45,20 +54,27 @@ class Simulated:
             self._thread.start()
 
     def enter(self, machine: Machine) -> None:
-        if self._step_seconds and machine.phase is not Phase.CLEANUP:
-            self._plan(machine.id, machine.phase)
+        phase = machine.phase
+        missing = self._missing_image(machine) if phase is Phase.PENDING else None
+        if missing:
+            reason = f"Error executing image transfer script: there is no image {missing}"
+            if not self._report(machine.id, Phase.PROLOG, Phase.FAILURE, error=reason):
+                return
+            phase = Phase.FAILURE
+        if self._step_seconds and phase is not Phase.CLEANUP:
+            self._plan(machine.id, phase)
         else:
-            self._rush(machine.id, machine.phase)
+            self._rush(machine.id, phase)
 
-    def fail(self, machine_id: int, message: str) -> bool:
-        self._report(machine_id, Phase.PROLOG)
-        if not self._report(machine_id, Phase.FAILURE, error=message):
-            return False
-        if self._step_seconds:
-            self._plan(machine_id, Phase.FAILURE)
-        else:
-            self._rush(machine_id, Phase.FAILURE)
-        return True
+    def _missing_image(self, machine: Machine) -> str | None:
+        sources = [disk.get("SOURCE", "") for disk in machine.template.vectors("DISK")]
+        return next(filter(self._is_missing, sources), None)
+
+    def plug(self, machine_id: int, device: str, disk: pathlib.Path) -> None:
+        """Nobody looks."""
+
+    def unplug(self, machine_id: int, device: str) -> None:
+        """Nobody looks."""
 
     def close(self, keep: bool) -> None:
         with self._changed:

@@ -83,12 +83,13 @@ def test_closing_waits_for_the_thread_and_forgets_what_was_planned():
     assert book.lines == []
 
 
-def test_a_machine_fails_with_a_reason():
+def test_a_machine_whose_image_is_missing_fails_with_a_reason():
     book = Book()
-    machines = Simulated(book, 0)
-    assert machines.fail(1, "no")
-    assert book.lines[-2:] == [(1, Phase.FAILURE, "no"), (1, Phase.FAILED, "")]
-    assert not Simulated(Book(refuse=[Phase.FAILURE]), 0).fail(1, "no")
+    disk = {"SOURCE": "https://example.org/metadata/x"}
+    machines = Simulated(book, 0, is_missing=lambda source: source == disk["SOURCE"])
+    machines.enter(Machine(1, Phase.PENDING, Template([("DISK", disk)])))
+    reason = f"Error executing image transfer script: there is no image {disk['SOURCE']}"
+    assert book.lines[-2:] == [(1, Phase.FAILURE, reason), (1, Phase.FAILED, "")]
 
 
 def test_a_report_that_breaks_does_not_stop_the_others(caplog):

@@ -1,0 +1,79 @@
+"""
+Whether this host can run machines with KVM, found out by booting one.
+
+``/dev/kvm`` proves nothing: there are hosts on which QEMU aborts with it, or the guest hangs.
+"""
+
+import gzip
+import json
+import pathlib
+import platform
+import shutil
+import subprocess
+import tempfile
+import time
+
+from stratuslab_libcloud.sandbox.guest import GuestImage
+from stratuslab_libcloud.sandbox.machines.command import KVM, PROGRAM
+from stratuslab_libcloud.sandbox.store import write_private
+
+__all__ = ["accelerator"]
+
+READY = b"sandbox guest: ready"  # what /etc/init.d/rc of the guest says on its console
+DEVICE = pathlib.Path("/dev/kvm")
+BOOT_SECONDS = 30.0
+POLL_SECONDS = 0.1
+MEMORY_MIB = 512
+
+
+def accelerator(image: GuestImage, cache: pathlib.Path) -> str:
+    """
+    ``kvm`` if a guest really boots with it, otherwise ``tcg``: software emulation.
+
+    :param image: what to boot.
+    :param cache: where the result is remembered, for this host, kernel and QEMU.
+    """
+    if not DEVICE.exists():
+        return "tcg"
+    notes = cache / "acceleration.json"
+    known = json.loads(notes.read_bytes()) if notes.exists() else {}
+    host = _host()
+    if host not in known:
+        known[host] = "kvm" if _boots(image) else "tcg"
+        write_private(notes, json.dumps(known).encode())
+    return str(known[host])
+
+
+def _host() -> str:
+    machine_id = pathlib.Path("/etc/machine-id")
+    version = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True).stdout
+    names = machine_id.read_text().strip() if machine_id.exists() else platform.node()
+    return " ".join([names, platform.release(), *version.splitlines()[:1]])
+
+
+def _boots(image: GuestImage) -> bool:
+    """Boot it with KVM, within a time limit."""
+    with tempfile.TemporaryDirectory(prefix="stratuslab-kvm-") as folder:
+        disk = pathlib.Path(folder) / "disk"
+        with gzip.open(image.file) as packed, disk.open("wb") as file:
+            shutil.copyfileobj(packed, file, 1 << 20)
+        command = [PROGRAM, "-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc"]
+        command += [*KVM, "-m", f"{MEMORY_MIB}M", "-serial", "file:serial", "-snapshot"]
+        command += ["-drive", "file=disk,format=raw,if=virtio", "-no-reboot"]
+        quiet = subprocess.DEVNULL
+        with subprocess.Popen(
+            command, cwd=folder, stdin=quiet, stdout=quiet, stderr=quiet
+        ) as process:
+            try:
+                return _says_ready(process, pathlib.Path(folder) / "serial")
+            finally:
+                process.kill()
+
+
+def _says_ready(process: subprocess.Popen[bytes], serial: pathlib.Path) -> bool:
+    end = time.monotonic() + BOOT_SECONDS
+    while process.poll() is None and time.monotonic() < end:
+        if serial.exists() and READY in serial.read_bytes():
+            return True
+        time.sleep(POLL_SECONDS)
+    return False

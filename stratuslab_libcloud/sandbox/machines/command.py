@@ -1,0 +1,194 @@
+"""The QEMU command of a machine. What can come from users is in JSON: no commas to escape."""
+
+import json
+import logging
+import re
+import string
+from dataclasses import dataclass
+
+from stratuslab_libcloud.sandbox import addresses
+from stratuslab_libcloud.sandbox.machines import MachineError
+from stratuslab_libcloud.sandbox.machines.drives import Drive
+from stratuslab_libcloud.sandbox.template import Template
+
+__all__ = ["CONTEXT_CD", "KVM", "PROGRAM", "Host", "hot_plugged", "qemu"]
+
+PROGRAM = "qemu-system-x86_64"
+CONTEXT_CD = "context.iso"
+KVM = ["-accel", "kvm", "-cpu", "host"]
+# Nehalem is x86-64-v2, which current distributions ask for.
+TCG = ["-accel", "tcg,thread=multi,tb-size=128", "-cpu", "Nehalem"]
+SSH = 22
+# The one PCI bus, whose first two slots are the chip set's. Drives have a slot each, by letter: in
+# that order Linux finds and names them.
+VGA_SLOT, RNG_SLOT, SCSI_SLOT = "2", "3.0", "3.1"
+NETWORK_SLOTS = ("3.2", "3.3", "3.4", "3.5")
+FIRST_DRIVE_SLOT = 4
+IDE_PLACES = 4
+NIC_MODELS = {"e1000": "e1000", "rtl8139": "rtl8139"}
+MAX_VCPUS, MAX_MIB = 64, 1 << 20
+
+Options = list[tuple[str, dict[str, object]]]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Host:
+    """How this host runs machines."""
+
+    accelerator: str  #: ``kvm`` or ``tcg``
+    ssh_port: int  #: where port 22 of machines is on their addresses
+    outbound: bool  #: whether they reach the network, and what listens on this host
+    throwaway: bool  #: whether they must not outlive the sandbox, whatever ends it
+
+
+def qemu(
+    host: Host, machine_id: int, template: Template, drives: list[Drive], monitor: int
+) -> list[str]:
+    """
+    The command that starts a machine, stopped, in its directory.
+
+    :param monitor: the file descriptor of the listening QMP socket.
+    :raises MachineError: the template asks for what QEMU cannot do.
+    """
+    command = [PROGRAM, "-nodefaults", "-no-user-config", "-S", "-display", "none"]
+    if host.throwaway:
+        command = ["setpriv", "--pdeathsig", "TERM", *command]
+    command += ["-name", f"one-{machine_id}", "-machine", "pc", *_processor(host, template)]
+    command += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny"]
+    command += ["-chardev", f"socket,id=monitor,fd={monitor},server=on,wait=off"]
+    command += ["-mon", "chardev=monitor,mode=control"]
+    # In memory, and bounded: what a machine says must not fill its host's disk.
+    command += ["-chardev", "ringbuf,id=bios,size=65536"]
+    command += ["-device", "isa-debugcon,iobase=0x402,chardev=bios"]
+    command += ["-chardev", "ringbuf,id=console,size=65536", "-serial", "chardev:console"]
+    command += ["-device", f"VGA,addr={VGA_SLOT}", "-object", "rng-builtin,id=rng"]
+    command += ["-device", f"virtio-rng-pci,rng=rng,addr={RNG_SLOT},multifunction=on"]
+    for option, values in _networks(host, template) + _drives(drives):
+        command += [option, json.dumps(values)]
+    return command
+
+
+def hot_plugged(device: str, serial: str) -> dict[str, object]:
+    """The arguments of ``device_add`` for a drive whose block node has the name of the device."""
+    return {
+        "driver": "virtio-blk-pci",
+        "id": device,
+        "drive": device,
+        "serial": serial,
+        "addr": f"{_slot(device):#x}",
+    }
+
+
+def _processor(host: Host, template: Template) -> list[str]:
+    vcpus = _number(template, "VCPU", 1, MAX_VCPUS)
+    memory = _number(template, "MEMORY", 0, MAX_MIB)
+    accelerator = KVM if host.accelerator == "kvm" else TCG
+    return [*accelerator, "-smp", str(vcpus), "-m", f"{memory}M"]
+
+
+def _number(template: Template, name: str, default: int, largest: int) -> int:
+    text = template.text(name) or str(default)
+    if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= largest:
+        raise MachineError(f"{name} must be a number from 1 to {largest}, not {text}")
+    return int(text)
+
+
+def _networks(host: Host, template: Template) -> Options:
+    """A network for each NIC, which leads nowhere but from its address into the machine."""
+    nics = template.vectors("NIC")
+    if len(nics) > len(NETWORK_SLOTS):
+        raise MachineError(f"a machine cannot have more than {len(NETWORK_SLOTS)} NICs here")
+    options: Options = []
+    for number, (nic, slot) in enumerate(zip(nics, NETWORK_SLOTS, strict=False)):
+        name = f"net{number}"
+        network: dict[str, object] = {
+            "type": "user",
+            "id": name,
+            "restrict": not host.outbound,
+            "ipv6": False,
+            "hostfwd": [{"str": rule} for rule in _forwarded(host, template, nic["IP"])],
+        }
+        device: dict[str, object] = {
+            "driver": NIC_MODELS.get(nic.get("MODEL", "").lower(), "virtio-net-pci"),
+            "netdev": name,
+            "mac": nic["MAC"],
+            "addr": slot,
+            "romfile": "",  # no booting from the network
+        }
+        options += [("-netdev", network), ("-device", device)]
+    return options
+
+
+def _forwarded(host: Host, template: Template, address: str) -> list[str]:
+    """Rules for SSH and for the inbound ports (compute-xmlrpc 4.5) that can be listened on."""
+    ports = {host.ssh_port: SSH}
+    for text in template.text("INBOUND_PORTS").replace(",", " ").split():
+        if re.fullmatch("[0-9]{1,5}", text) and 1 <= int(text) <= 65535 and int(text) != SSH:
+            ports.setdefault(int(text), int(text))
+    rules = []
+    for outside, inside in ports.items():
+        reason = addresses.cannot_listen(address, outside) if inside != SSH else None
+        if reason:
+            log.warning("port %d of %s is not forwarded: %s", outside, address, reason)
+        else:
+            rules.append(f"tcp:{address}:{outside}-:{inside}")
+    return rules
+
+
+def _drives(drives: list[Drive]) -> Options:
+    if not drives:
+        raise MachineError("a machine cannot start without a disk")
+    options: Options = []
+    places: dict[str, Drive] = {}
+    if any(drive.target.startswith("sd") for drive in drives):
+        options.append(("-device", {"driver": "virtio-scsi-pci", "id": "scsi", "addr": SCSI_SLOT}))
+    for number, drive in enumerate(drives):
+        if not re.fullmatch("[hsv]d[a-z]", drive.target):
+            raise MachineError(f"{drive.target} is not the target of a disk")
+        if places.setdefault(drive.target, drive) is not drive:
+            raise MachineError(f"two disks have the target {drive.target}")
+        options.append(("-blockdev", _node(f"drive{number}", drive)))
+        options.append(("-device", _device(number, drive)))
+    places_for_cd = [place for place in ("hdd", "hdc", "hdb", "hda") if place not in places]
+    if not places_for_cd:
+        raise MachineError("there is no place for the context's CD: hda to hdd are all disks")
+    cd = Drive(places_for_cd[0], CONTEXT_CD, read_only=True)
+    options.append(("-blockdev", _node("context", cd)))
+    options.append(("-device", {"driver": "ide-cd", "drive": "context", **_ide(cd.target)}))
+    return options
+
+
+def _node(name: str, drive: Drive) -> dict[str, object]:
+    return {
+        "driver": drive.format,
+        "node-name": name,
+        "read-only": drive.read_only,
+        "file": {"driver": "file", "filename": drive.file},
+    }
+
+
+def _device(number: int, drive: Drive) -> dict[str, object]:
+    device: dict[str, object] = {"drive": f"drive{number}", "serial": drive.serial}
+    if number == 0:
+        device["bootindex"] = 1
+    bus, letter = drive.target[:2], drive.target[2]
+    if bus == "hd":
+        return {"driver": "ide-hd", **device, **_ide(drive.target)}
+    if bus == "sd":
+        lun = string.ascii_lowercase.index(letter)
+        return {"driver": "scsi-hd", **device, "bus": "scsi.0", "scsi-id": 0, "lun": lun}
+    return {"driver": "virtio-blk-pci", **device, "addr": f"{_slot(drive.target):#x}"}
+
+
+def _ide(target: str) -> dict[str, object]:
+    """The place of ``hdX``: two buses, two units each."""
+    place = string.ascii_lowercase.index(target[2])
+    if place >= IDE_PLACES:
+        raise MachineError(f"there is no place for {target}: IDE ends with hdd")
+    return {"bus": f"ide.{place // 2}", "unit": place % 2}
+
+
+def _slot(target: str) -> int:
+    return FIRST_DRIVE_SLOT + string.ascii_lowercase.index(target[2])

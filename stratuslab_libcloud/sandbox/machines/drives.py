@@ -1,0 +1,112 @@
+"""The drives of a machine: from the DISKs of its template to files (compute-xmlrpc 4.3, 4.4)."""
+
+import os
+import pathlib
+import string
+import subprocess
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stratuslab_libcloud.sandbox import storage
+from stratuslab_libcloud.sandbox.machines import MachineError
+from stratuslab_libcloud.sandbox.machines.origins import Origin
+from stratuslab_libcloud.sandbox.template import Template, Vector
+
+__all__ = ["PATH", "SERIAL_LENGTH", "Drive", "lay_out"]
+
+MIB = 1 << 20
+MAX_MIB = 1 << 20
+SERIAL_LENGTH = 20  # of a virtio drive; enough of a disk's UUID to tell it
+PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # users' own may be without sbin
+FILE_SYSTEMS = ("ext2", "ext3", "ext4")
+
+Fetch = Callable[[str, threading.Event], Origin]
+
+
+@dataclass(frozen=True)
+class Drive:
+    """One drive of a machine."""
+
+    target: str  #: ``hdX``, ``sdX`` or ``vdX``: bus, and place on it
+    file: str  #: relative to the machine's directory, or absolute
+    format: str = "raw"
+    read_only: bool = False
+    serial: str = ""
+
+
+def lay_out(
+    template: Template,
+    folder: pathlib.Path,
+    disks: pathlib.Path,
+    fetch: Fetch,
+    stop: threading.Event,
+) -> list[Drive]:
+    """
+    Make the files of a new machine's drives.
+
+    :param folder: of the machine.
+    :param disks: where the persistent disks are.
+    :param fetch: brings the origin of a Marketplace entry.
+    :param stop: set when the machine is not wanted any more.
+    :raises MachineError: one cannot be had.
+    """
+    drives = []
+    for number, disk in enumerate(template.vectors("DISK")):
+        target = disk.get("TARGET") or f"hd{string.ascii_lowercase[number]}"
+        source = disk.get("SOURCE", "")
+        uuid = storage.referenced_disk(source)
+        if uuid:
+            drives.append(Drive(target, str(disks / uuid), serial=uuid[:SERIAL_LENGTH]))
+        elif source:
+            drives.append(_image(target, fetch(source, stop), folder, is_root=number == 0))
+        elif volatile := _volatile(target, disk, folder):
+            drives.append(volatile)
+    return drives
+
+
+def _image(target: str, origin: Origin, folder: pathlib.Path, *, is_root: bool) -> Drive:
+    """The machine's own layer over an image, or the image itself, for reading."""
+    if not is_root:
+        return Drive(target, str(origin.path), origin.format, read_only=True)
+    # Relative: QEMU would read what is before a colon as a protocol.
+    backing = os.path.relpath(origin.path, folder)
+    _run(
+        folder,
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", backing, "-F", origin.format, target],
+    )
+    return Drive(target, target, "qcow2")
+
+
+def _volatile(target: str, disk: Vector, folder: pathlib.Path) -> Drive | None:
+    """A disk that is gone with its machine; None if it is to have no size."""
+    kind, size = disk.get("TYPE", "").lower(), disk.get("SIZE", "0")
+    if not size.isdecimal() or int(size) > MAX_MIB:
+        raise MachineError(f"disk {target} cannot have a SIZE of {size} MiB")
+    if int(size) == 0:
+        return None
+    if kind == "swap":
+        command = ["mkswap", target]
+    elif kind == "fs" and disk.get("FORMAT") in FILE_SYSTEMS:
+        command = ["mke2fs", "-q", "-F", "-t", disk["FORMAT"], target]
+    else:
+        raise MachineError(f"disk {target} has no SOURCE, and is neither swap nor a file system")
+    path = folder / target
+    path.touch(mode=0o600)
+    os.truncate(path, int(size) * MIB)
+    _run(folder, command)
+    return Drive(target, target)
+
+
+def _run(folder: pathlib.Path, command: list[str]) -> None:
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PATH": PATH},
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    if done.returncode:
+        reason = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
+        raise MachineError(f"{command[0]} failed: {reason}")

@@ -1,0 +1,154 @@
+"""The QMP connection to one machine's QEMU, and the process behind it."""
+
+import asyncio
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from qemu.qmp import EventListener, QMPClient, QMPError, Runstate
+
+from stratuslab_libcloud.sandbox.machines import MachineError
+
+__all__ = ["Monitor", "end_process", "listening", "running_process"]
+
+SOCKET = "monitor"
+PID_FILE = "pid"
+CONNECT_SECONDS = 30
+QUIT_SECONDS = 5
+POLL_SECONDS = 0.02
+
+
+class Monitor:
+    """A connection; made by :meth:`connect`."""
+
+    def __init__(self) -> None:
+        self._qmp = QMPClient()
+
+    @classmethod
+    async def connect(cls, folder: pathlib.Path) -> "Monitor":
+        """
+        Connect to the QEMU that runs in this directory.
+
+        :raises MachineError: none answers.
+        """
+        monitor = cls()
+        try:
+            with _short_path(folder) as path:
+                sock = socket.socket(socket.AF_UNIX)
+                try:
+                    sock.connect(path)
+                except BaseException:
+                    sock.close()
+                    raise
+            await asyncio.wait_for(monitor._qmp.connect(sock), CONNECT_SECONDS)
+        except (OSError, QMPError, asyncio.TimeoutError) as error:
+            raise MachineError(f"QEMU does not answer: {error}") from error
+        return monitor
+
+    async def execute(self, command: str, **arguments: object) -> Any:
+        """
+        What QEMU answers to a command.
+
+        :raises MachineError: with QEMU's words.
+        """
+        named = {name.replace("_", "-"): value for name, value in arguments.items()}
+        try:
+            return await self._qmp.execute(command, named or None)
+        except QMPError as error:
+            raise MachineError(str(error)) from error
+
+    @contextlib.asynccontextmanager
+    async def events(self, *names: str) -> AsyncIterator["Events"]:
+        """The events of these names that come within the block."""
+        with self._qmp.listener(names) as listener:
+            yield Events(self._qmp, listener)
+
+    async def close(self) -> None:
+        """Hang up; the machine lives on."""
+        with contextlib.suppress(QMPError, EOFError, OSError):
+            await self._qmp.disconnect()
+
+
+class Events:
+    """Events as they come."""
+
+    def __init__(self, qmp: QMPClient, listener: EventListener) -> None:
+        self._qmp = qmp
+        self._listener = listener
+
+    async def next(self) -> dict[str, Any] | None:
+        """The next event; None when QEMU has gone."""
+        while self._listener.empty() and self._qmp.runstate is Runstate.RUNNING:
+            event = asyncio.ensure_future(self._listener.get())
+            gone = asyncio.ensure_future(self._qmp.runstate_changed())
+            try:
+                await asyncio.wait({event, gone}, return_when=asyncio.FIRST_COMPLETED)
+                if event.done():
+                    return dict(event.result())
+            finally:
+                event.cancel()
+                gone.cancel()
+        return None if self._listener.empty() else dict(await self._listener.get())
+
+
+@contextlib.contextmanager
+def listening(folder: pathlib.Path) -> Iterator[socket.socket]:
+    """The socket on which a QEMU that is started in the block will be connected to."""
+    with _short_path(folder) as path, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(1)
+        yield listener
+
+
+@contextlib.contextmanager
+def _short_path(folder: pathlib.Path) -> Iterator[str]:
+    """The way to the socket that is never over 107 characters, however deep the directory is."""
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{SOCKET}"
+    finally:
+        os.close(descriptor)
+
+
+def running_process(folder: pathlib.Path) -> int | None:
+    """The id of the QEMU process that runs in this directory, if any does."""
+    try:
+        pid = int((folder / PID_FILE).read_text())
+        process = pathlib.Path("/proc") / str(pid)
+        # Ids are given again: it must be QEMU, and in this very directory.
+        if b"qemu" in (process / "cmdline").read_bytes() and (process / "cwd").samefile(folder):
+            return pid
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+async def end_process(folder: pathlib.Path, monitor: Monitor | None) -> None:
+    """
+    End the QEMU process of this directory, by force if it takes long.
+
+    :raises MachineError: it is still there.
+    """
+    if monitor and running_process(folder):
+        with contextlib.suppress(MachineError, asyncio.TimeoutError):
+            await asyncio.wait_for(monitor.execute("quit"), QUIT_SECONDS)
+    if await _has_gone(folder):
+        return
+    pid = running_process(folder)
+    if pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    if not await _has_gone(folder):
+        raise MachineError(f"process {pid} does not end")
+
+
+async def _has_gone(folder: pathlib.Path) -> bool:
+    for _ in range(int(QUIT_SECONDS / POLL_SECONDS)):
+        if running_process(folder) is None:
+            return True
+        await asyncio.sleep(POLL_SECONDS)
+    return False

@@ -1,0 +1,399 @@
+"""
+Machines that are QEMU processes.
+
+Each has a directory with its own layer over its image, its swap, its context CD and the socket of
+its monitor. All are led by one event loop in one thread, each by a task, from phase to phase. A
+QEMU process may outlive the sandbox, and be taken on again by the next one.
+"""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import pathlib
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from stratuslab_libcloud.sandbox.machines import (
+    Machine,
+    MachineError,
+    Phase,
+    Report,
+    command,
+    context,
+    drives,
+    hotplug,
+)
+from stratuslab_libcloud.sandbox.machines.command import Host
+from stratuslab_libcloud.sandbox.machines.monitor import (
+    PID_FILE,
+    Monitor,
+    end_process,
+    listening,
+    running_process,
+)
+from stratuslab_libcloud.sandbox.machines.origins import Origins
+
+__all__ = ["PROGRAMS", "Qemu"]
+
+T = TypeVar("T")
+
+# Program to the Debian package that has it.
+PROGRAMS = {
+    command.PROGRAM: "qemu-system-x86",
+    "qemu-img": "qemu-utils",
+    "mkswap": "util-linux",
+    "mke2fs": "e2fsprogs",
+    "setpriv": "util-linux",
+}
+LOG = "qemu.log"
+THREADS = 16
+BIOS_SECONDS = 120.0
+END_SECONDS = 20.0
+POLL_SECONDS = 0.05
+# The power button is pressed again: a guest may not have been listening yet.
+PRESSES, PRESS_SECONDS = 36, 5.0
+ENDING = {Phase.CLEANUP: Phase.DONE, Phase.EPILOG: Phase.DONE, Phase.FAILURE: Phase.FAILED}
+
+OUTLIVING: list[subprocess.Popen[bytes]] = []  # to be collected is to be missed: it would warn
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Life:
+    """A machine that is led."""
+
+    id: int
+    folder: pathlib.Path
+    stop: threading.Event = field(default_factory=threading.Event)  # for what runs in threads
+    ending: asyncio.Lock = field(default_factory=asyncio.Lock)
+    task: asyncio.Task[None] | None = None
+    process: subprocess.Popen[bytes] | None = None  # unless an earlier sandbox started it
+    monitor: Monitor | None = None
+    power_button: asyncio.Task[None] | None = None
+
+    def connected(self) -> Monitor:
+        """
+        The monitor of a machine that runs.
+
+        :raises MachineError: it does not.
+        """
+        if self.monitor is None:
+            raise MachineError("the machine does not run")
+        return self.monitor
+
+
+class _TooLateError(Exception):
+    """The machine has been moved on meanwhile."""
+
+
+class Qemu:
+    """
+    QEMU machines.
+
+    :param directory: for the machines' directories.
+    :param disks: where the persistent disks are.
+    """
+
+    def __init__(
+        self,
+        report: Report,
+        host: Host,
+        directory: pathlib.Path,
+        disks: pathlib.Path,
+        origins: Origins,
+    ) -> None:
+        self._tell = report
+        self._host = host
+        self._directory = directory
+        self._disks = disks
+        self._origins = origins
+        self._lives: dict[int, _Life] = {}
+        directory.mkdir(mode=0o700, exist_ok=True)
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(
+            concurrent.futures.ThreadPoolExecutor(THREADS, "sandbox machine")
+        )
+        self._thread = threading.Thread(target=self._run_loop, name="sandbox machines", daemon=True)
+        self._thread.start()
+
+    def enter(self, machine: Machine) -> None:
+        entered = asyncio.run_coroutine_threadsafe(self._enter(machine), self._loop)
+        if machine.phase is Phase.CLEANUP:
+            # Its owner may want to use, or delete, its disks next.
+            concurrent.futures.wait([entered], END_SECONDS)
+
+    def plug(self, machine_id: int, device: str, disk: pathlib.Path) -> None:
+        self._wait_for(self._plug(machine_id, device, disk))
+
+    def unplug(self, machine_id: int, device: str) -> None:
+        self._wait_for(self._unplug(machine_id, device))
+
+    def close(self, keep: bool) -> None:
+        self._wait_for(self._close(keep))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    # The thread.
+
+    def _run_loop(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        finally:
+            self._loop.close()
+
+    def _wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
+        """Call what may block. Who is cancelled waits for it all the same: it uses files."""
+        future = self._loop.run_in_executor(None, function, *arguments)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait([future])
+            raise
+
+    async def _report(self, life: _Life, *phases: Phase, error: str = "") -> bool:
+        return await self._in_thread(lambda: self._tell(life.id, *phases, error=error))
+
+    async def _enter(self, machine: Machine) -> None:
+        life = self._lives.get(machine.id)
+        if life is None:
+            life = _Life(machine.id, self._directory / str(machine.id))
+            self._lives[machine.id] = life
+            life.task = self._loop.create_task(self._lead(life, machine))
+            if machine.phase in ENDING:
+                await life.task
+        elif machine.phase in ENDING:
+            await self._end(life, ENDING[machine.phase])
+        elif machine.phase is Phase.SHUTDOWN:
+            self._press(life)
+
+    async def _close(self, keep: bool) -> None:
+        lives = list(self._lives.values())
+        ended = await asyncio.gather(
+            *(self._let_go(life, keep) for life in lives), return_exceptions=True
+        )
+        for life, error in zip(lives, ended, strict=True):
+            if error:
+                log.error("machine %d is not gone", life.id, exc_info=error)
+
+    async def _let_go(self, life: _Life, keep: bool) -> None:
+        await self._stop_leading(life)
+        if not keep:
+            await self._destroy(life)
+            return
+        if life.process:
+            OUTLIVING.append(life.process)
+        if life.monitor:
+            await life.monitor.close()
+
+    # A life.
+
+    async def _lead(self, life: _Life, machine: Machine) -> None:
+        """Lead a machine from the phase that it is in, until it ends or is ended."""
+        try:
+            if machine.phase in ENDING:
+                await self._finish(life, ENDING[machine.phase])
+            elif await self._take_on(life, machine.phase):
+                await self._watch(life, machine.phase)
+            elif machine.phase in (Phase.RUNNING, Phase.SHUTDOWN, Phase.UNKNOWN):
+                await self._halted(life)  # while no sandbox was looking
+            else:
+                await self._start(life, machine)
+                await self._watch(life, Phase.BOOT)
+        except _TooLateError:
+            # Whoever moved it on takes it from here; nobody does so when it was PENDING.
+            if not life.folder.exists():
+                self._lives.pop(life.id, None)
+        except MachineError as error:
+            await self._fail(life, str(error))
+        except Exception:
+            log.exception("machine %d", life.id)
+            await self._fail(life, "an error of the sandbox itself; its log has the details")
+
+    async def _take_on(self, life: _Life, phase: Phase) -> bool:
+        """Connect to what an earlier sandbox left running, if it did."""
+        if phase in (Phase.PENDING, Phase.PROLOG) or running_process(life.folder) is None:
+            return False
+        life.monitor = await Monitor.connect(life.folder)
+        return True
+
+    async def _start(self, life: _Life, machine: Machine) -> None:
+        """Make the machine's files and start its process, which waits."""
+        if machine.phase is Phase.PENDING:
+            await self._move(life, Phase.PROLOG)
+        with _failing("Error executing image transfer script"):
+            laid_out = await self._in_thread(self._lay_out, life, machine)
+        if machine.phase is not Phase.BOOT:
+            await self._move(life, Phase.BOOT)
+        with _failing("Error deploying virtual machine"):
+            life.process = _launch(self._host, life.folder, machine, laid_out)
+            try:
+                life.monitor = await Monitor.connect(life.folder)
+            except MachineError as error:
+                reason = str(error) if running_process(life.folder) else _last_words(life.folder)
+                raise MachineError(reason) from error
+
+    def _lay_out(self, life: _Life, machine: Machine) -> list[drives.Drive]:
+        try:
+            shutil.rmtree(life.folder, ignore_errors=True)
+            life.folder.mkdir(mode=0o700)
+            vectors = machine.template.vectors("CONTEXT")
+            context.burn(vectors[0] if vectors else {}, life.folder / command.CONTEXT_CD)
+            return drives.lay_out(
+                machine.template, life.folder, self._disks, self._origins.fetch, life.stop
+            )
+        except OSError as error:
+            raise MachineError(error.strerror or str(error)) from error
+
+    async def _watch(self, life: _Life, phase: Phase) -> None:
+        """Follow a process until it ends."""
+        monitor = life.connected()
+        async with monitor.events("SHUTDOWN", "BLOCK_IO_ERROR") as events:
+            if phase is Phase.BOOT:
+                with _failing("Error deploying virtual machine"):
+                    await monitor.execute("cont")
+                    if life.process:
+                        await _await_boot(monitor)
+                await self._move(life, Phase.RUNNING)
+            elif phase is Phase.SHUTDOWN:
+                self._press(life)
+            while event := await events.next():
+                details = event["data"]
+                if event["event"] == "SHUTDOWN" and details["guest"]:
+                    await self._halted(life)
+                    return
+                if details.get("nospace"):
+                    raise MachineError("no space is left for what the machine writes")
+        raise MachineError(_last_words(life.folder))
+
+    async def _halted(self, life: _Life) -> None:
+        """The guest switched itself off, or was asked to."""
+        if await self._report(life, Phase.EPILOG):
+            await self._finish(life, Phase.DONE)
+        else:
+            await self._report(life, Phase.UNKNOWN)
+
+    async def _move(self, life: _Life, phase: Phase) -> None:
+        if not await self._report(life, phase):
+            raise _TooLateError
+
+    def _press(self, life: _Life) -> None:
+        life.power_button = self._loop.create_task(self._power_down(life))
+
+    async def _power_down(self, life: _Life) -> None:
+        """Press the power button until the guest obeys; it runs on if it never does."""
+        with contextlib.suppress(MachineError):
+            for _ in range(PRESSES):
+                await life.connected().execute("system_powerdown")
+                await asyncio.sleep(PRESS_SECONDS)
+            await self._report(life, Phase.RUNNING)
+
+    async def _fail(self, life: _Life, reason: str) -> None:
+        if await self._report(life, Phase.FAILURE, error=reason):
+            await self._finish(life, Phase.FAILED)
+
+    async def _end(self, life: _Life, last: Phase) -> None:
+        """At its owner's, or its host's, wish."""
+        async with life.ending:
+            if life.id in self._lives:
+                await self._stop_leading(life)
+                await self._finish(life, last)
+
+    async def _finish(self, life: _Life, last: Phase) -> None:
+        try:
+            await self._destroy(life)
+        except MachineError:
+            log.exception("machine %d is not gone", life.id)  # nor its disks free
+            return
+        self._lives.pop(life.id, None)
+        await self._report(life, last)
+
+    async def _stop_leading(self, life: _Life) -> None:
+        life.stop.set()
+        tasks = [task for task in (life.power_button, life.task) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _destroy(self, life: _Life) -> None:
+        if life.power_button:
+            life.power_button.cancel()
+        await end_process(life.folder, life.monitor)
+        if life.process:
+            life.process.wait()
+        if life.monitor:
+            await life.monitor.close()
+        await self._in_thread(lambda: shutil.rmtree(life.folder, ignore_errors=True))
+
+    # Disks.
+
+    async def _plug(self, machine_id: int, device: str, disk: pathlib.Path) -> None:
+        life = self._lives.get(machine_id)
+        if life is None:
+            raise MachineError("the machine does not run")
+        await hotplug.plug(life.connected(), device, disk)
+
+    async def _unplug(self, machine_id: int, device: str) -> None:
+        life = self._lives.get(machine_id)
+        if life and running_process(life.folder):  # otherwise nobody has it any more
+            await hotplug.unplug(life.connected(), device)
+
+
+@contextlib.contextmanager
+def _failing(what: str) -> Iterator[None]:
+    """Errors in the block begin with what the engine would say (compute-xmlrpc 5.1)."""
+    try:
+        yield
+    except MachineError as error:
+        raise MachineError(f"{what}: {error}") from error
+
+
+def _launch(
+    host: Host, folder: pathlib.Path, machine: Machine, laid_out: list[drives.Drive]
+) -> subprocess.Popen[bytes]:
+    """Start a process, in the loop's thread: with ``throwaway`` it ends with that."""
+    with listening(folder) as listener, (folder / LOG).open("wb") as output:
+        descriptor = listener.fileno()
+        process = subprocess.Popen(
+            command.qemu(host, machine.id, machine.template, laid_out, descriptor),
+            cwd=folder,
+            pass_fds=[descriptor],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # Ctrl-C is for the sandbox
+        )
+    (folder / PID_FILE).write_text(str(process.pid))
+    return process
+
+
+def _last_words(folder: pathlib.Path) -> str:
+    """That the process has ended, and what it complained of last."""
+    with contextlib.suppress(OSError):
+        lines = (folder / LOG).read_text(errors="replace").splitlines()
+        if lines:
+            return f"the QEMU process has ended: {lines[-1].strip()}"
+    return "the QEMU process has ended"
+
+
+async def _await_boot(monitor: Monitor) -> None:
+    """Wait until the BIOS has handed over to what is on the disk."""
+    said = ""
+    for _ in range(int(BIOS_SECONDS / POLL_SECONDS)):
+        said += await monitor.execute("ringbuf-read", device="bios", size=65536)
+        if "Booting from 0000:7c00" in said:
+            return
+        if "No bootable device" in said:
+            break
+        await asyncio.sleep(POLL_SECONDS)
+    raise MachineError("the disk image does not boot: the BIOS finds no boot sector on it")

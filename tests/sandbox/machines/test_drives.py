@@ -1,0 +1,96 @@
+"""From the DISKs of a template to files."""
+
+import shutil
+import subprocess
+import threading
+
+import pytest
+
+from stratuslab_libcloud.sandbox.machines import MachineError
+from stratuslab_libcloud.sandbox.machines.drives import PATH, Drive, lay_out
+from stratuslab_libcloud.sandbox.machines.origins import Origin
+from stratuslab_libcloud.sandbox.template import parse
+
+UUID = "7a031320-9d3b-492f-9a97-3c5bd0ba786b"
+ENTRY = "https://marketplace.example.org/metadata/MMZu9WvwKIro-rtBQfDk4PsKO7_"
+
+needs_tools = pytest.mark.skipif(
+    not all(shutil.which(tool, path=PATH) for tool in ("qemu-img", "mkswap", "mke2fs")),
+    reason="qemu-img, mkswap or mke2fs is not installed",
+)
+
+
+@pytest.fixture
+def lay(tmp_path):
+    folder = tmp_path / "machine"
+    folder.mkdir()
+    image = tmp_path / "origin: odd, name"
+    image.write_bytes(b"an image".ljust(1 << 20, b"\0"))
+
+    def lay(*disks):
+        text = "\n".join(f"DISK = [ {disk} ]" for disk in disks)
+        fetch = {ENTRY: Origin(image, "raw")}.__getitem__
+        return lay_out(
+            parse(text), folder, tmp_path / "disks", lambda s, _: fetch(s), threading.Event()
+        )
+
+    lay.folder, lay.image = folder, image
+    return lay
+
+
+@needs_tools
+def test_the_first_image_gets_a_layer_of_the_machines_own(lay):
+    assert lay(f'source = "{ENTRY}", target = vda') == [Drive("vda", "vda", "qcow2")]
+    layer = lay.folder / "vda"
+    assert layer.stat().st_size < 1 << 20
+    told = subprocess.run(["qemu-img", "compare", "-q", layer, lay.image])
+    assert told.returncode == 0
+
+
+@needs_tools
+def test_further_images_are_for_reading(lay):
+    _, second = lay(f'source = "{ENTRY}", target = vda', f'source = "{ENTRY}", target = vdc')
+    assert second == Drive("vdc", str(lay.image), "raw", read_only=True)
+
+
+def test_a_persistent_disk_is_itself(lay, tmp_path):
+    (drive,) = lay(f'source = "pdisk:https://x.org/pdisk/{UUID}", target = vdc, type = block')
+    assert drive == Drive("vdc", str(tmp_path / "disks" / UUID), serial=UUID[:20])
+
+
+@needs_tools
+def test_swap_has_its_size_and_signature(lay):
+    assert lay("type = swap, size = 64, target = vdb") == [Drive("vdb", "vdb")]
+    swap = lay.folder / "vdb"
+    assert swap.stat().st_size == 64 << 20
+    assert b"SWAPSPACE2" in swap.read_bytes()[:4096]
+
+
+@needs_tools
+def test_a_volatile_disk_has_a_file_system(lay):
+    lay("FORMAT=ext3, SIZE=8, TARGET=vdc, TYPE=fs")
+    assert (lay.folder / "vdc").stat().st_size == 8 << 20
+    assert (lay.folder / "vdc").read_bytes()[1080:1082] == b"\x53\xef"
+
+
+def test_a_swap_without_size_is_none(lay):
+    assert lay("type = swap, size = 0, target = vdb") == []
+
+
+def test_a_disk_without_target_gets_one(lay):
+    assert [drive.target for drive in lay(f"source = pdisk:x/{UUID}")] == ["hda"]
+
+
+@pytest.mark.parametrize(
+    ("disk", "reason"),
+    [
+        ("type = swap, size = huge, target = vdb", "disk vdb cannot have a SIZE of huge MiB"),
+        ("type = swap, size = 9999999, target = vdb", "cannot have a SIZE of 9999999 MiB"),
+        ("type = block, size = 1, target = vdb", "has no SOURCE, and is neither swap nor a file"),
+        ("type = fs, format = ntfs, size = 1, target = vdb", "is neither swap nor a file system"),
+    ],
+)
+def test_what_cannot_be_made_is_told(lay, disk, reason):
+    with pytest.raises(MachineError, match=reason):
+        lay(disk)
+    assert list(lay.folder.iterdir()) == []

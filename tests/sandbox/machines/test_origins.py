@@ -1,0 +1,186 @@
+"""How images come here: over real HTTP, checked against their entries."""
+
+import bz2
+import gzip
+import hashlib
+import random
+import subprocess
+import threading
+
+import pytest
+from canned import Canned
+
+from stratuslab_libcloud.metadata import Entry, identifier, write_entry
+from stratuslab_libcloud.sandbox.machines import MachineError
+from stratuslab_libcloud.sandbox.machines.origins import Origins
+
+IMAGE = random.Random(1).randbytes(100_000) + bytes(3_000_000) + b"the end"
+SHA1 = hashlib.sha1(IMAGE)
+NAME = identifier(SHA1.digest())
+CHUNK = "application/octet-stream"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "origins"
+    folder.mkdir()
+    return folder
+
+
+class Shop:
+    """A Marketplace and a web server in one: an entry, then what its locations answer."""
+
+    def __init__(self, directory, *answers, **fields):
+        self.answers = answers
+        self.fields = {"size": len(IMAGE), "format": "raw", "compression": "", **fields}
+        self.origins = Origins(directory, "http://127.0.0.1:9", None)
+        self.stop = threading.Event()
+
+    def fetch(self, locations=1):
+        with Canned([b"", *self.answers]) as server:
+            entry = Entry(
+                NAME,
+                locations=tuple(f"{server.url}/{number}" for number in range(locations)),
+                **self.fields,
+            )
+            server.answers[0] = (200, "application/xml", write_entry(entry))
+            self.url = server.url
+            try:
+                return self.origins.fetch(f"{server.url}/metadata/{NAME}", self.stop)
+            finally:
+                self.asked = [request.path for request in server.requests]
+
+
+def good(data=IMAGE):
+    return 200, CHUNK, data
+
+
+@pytest.mark.parametrize(
+    ("compression", "pack"),
+    [
+        ("", bytes),
+        ("none", bytes),
+        ("gz", gzip.compress),
+        ("GZ", gzip.compress),
+        ("bz2", bz2.compress),
+    ],
+)
+def test_an_image_is_unpacked_and_kept(folder, compression, pack):
+    shop = Shop(folder, good(pack(IMAGE)), compression=compression)
+    origin = shop.fetch()
+    assert origin.path.read_bytes() == IMAGE
+    assert origin.format == "raw"
+    assert [path.name for path in folder.iterdir()] == [f"{NAME}.raw"]
+
+
+def test_an_image_that_is_here_is_not_downloaded_again(folder):
+    first = Shop(folder, good()).fetch()
+    again = Shop(folder, good(b"other"))
+    assert again.fetch() == first
+    assert again.asked == [f"/metadata/{NAME}"]
+
+
+def test_the_next_location_is_tried(folder):
+    shop = Shop(folder, (404, CHUNK, b""), good())
+    assert shop.fetch(locations=2).path.read_bytes() == IMAGE
+
+
+@pytest.mark.parametrize(
+    ("answer", "fields", "reason"),
+    [
+        ((404, CHUNK, b"x"), {}, r"URL/0 answered 404 Not Found"),
+        (good(IMAGE[:-1]), {}, rf"entry says: {len(IMAGE)} bytes, but it has {len(IMAGE) - 1}"),
+        (good(IMAGE + b"x"), {}, rf"entry says: {len(IMAGE)} bytes, but it has more"),
+        (
+            good(IMAGE[:-1] + b"x"),
+            {},
+            rf"entry says: SHA-1 {SHA1.hexdigest()}, but it has [0-9a-f]",
+        ),
+        (good(), {"compression": "gz"}, r"URL/0 is corrupt: .*"),
+        (good(gzip.compress(IMAGE)[:-9]), {"compression": "gz"}, r"URL/0 is corrupt: .*"),
+        (good(bz2.compress(IMAGE)[:-9]), {"compression": "bz2"}, r"URL/0 is corrupt: .*"),
+        (good(), {"compression": "xz"}, r"the image is compressed with xz, not with gz or bz2"),
+        (good(), {"format": "vmdk"}, r"the image is in the format vmdk, not raw or qcow2"),
+        (good(), {"format": "qcow2"}, r"URL/0 cannot be used: it is not in the format qcow2"),
+        ((200, CHUNK, IMAGE[:9], {"Content-Length": "99"}), {}, r"URL/0 broke off: .*"),
+    ],
+)
+def test_what_is_not_as_its_entry_says_is_refused_and_leaves_nothing(
+    folder, answer, fields, reason
+):
+    def respond(handler, request):
+        handler.close_connection = True
+        handler.send(*answer)
+
+    shop = Shop(folder, respond, **fields)
+    with pytest.raises(MachineError) as caught:
+        shop.fetch()
+    caught.match(f"{reason.replace('URL', shop.url)}")
+    assert "\n" not in str(caught.value)
+    assert list(folder.iterdir()) == []
+
+
+def test_an_entry_without_a_usable_location_is_refused(folder):
+    with pytest.raises(MachineError, match=r"^the image has no http or https location$"):
+        Shop(folder, good()).fetch(locations=0)
+
+
+@pytest.mark.parametrize("source", ["ftp://x/metadata/" + NAME, "http://x/y.img", "/etc/passwd"])
+def test_what_is_no_entry_of_a_marketplace_is_refused(folder, source):
+    origins = Origins(folder, "http://127.0.0.1:9", None)
+    with pytest.raises(MachineError, match="neither a Marketplace entry nor a persistent disk"):
+        origins.fetch(source, threading.Event())
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ((404, "text/xml", b"<error/>"), "there is no image .*, or it has expired"),
+        ((503, "text/xml", b""), "answered 503"),
+        ((200, "text/xml", b"<metadata/>"), f"is not the Marketplace entry of {NAME}"),
+        ((200, "text/xml", b"garbage"), f"is not the Marketplace entry of {NAME}"),
+        ((200, "text/xml", b"<!DOCTYPE x><x/>"), f"is not the Marketplace entry of {NAME}"),
+    ],
+)
+def test_an_entry_that_cannot_be_had_is_told(folder, answer, reason):
+    origins = Origins(folder, "http://127.0.0.1:9", None)
+    with Canned([answer]) as server, pytest.raises(MachineError, match=reason):
+        origins.fetch(f"{server.url}/metadata/{NAME}", threading.Event())
+
+
+def test_nobody_listening_is_told_in_one_line(folder):
+    with Canned([good()]) as server:
+        url = f"{server.url}/metadata/{NAME}"
+    with pytest.raises(MachineError, match=f"^{url} cannot be fetched: Connection refused$"):
+        Origins(folder, "x", None).fetch(url, threading.Event())
+
+
+def test_a_download_that_nobody_wants_any_more_is_stopped(folder):
+    shop = Shop(folder, good())
+    shop.stop.set()
+    with pytest.raises(MachineError, match=r"^the download was stopped$"):
+        shop.fetch()
+    assert list(folder.iterdir()) == []
+
+
+def test_what_an_earlier_process_left_half_done_is_removed(folder):
+    (folder / "x.part").touch()
+    Origins(folder, "x", None)
+    assert list(folder.iterdir()) == []
+
+
+def test_an_image_that_refers_to_a_file_of_this_host_is_refused(folder, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"s3cret" * 1000)
+    image = tmp_path / "image"
+    subprocess.run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", secret, "-F", "raw", image], check=True
+    )
+    data = image.read_bytes()
+    name = identifier(hashlib.sha1(data).digest())
+    with Canned([b"", good(data)]) as server:
+        entry = Entry(name, size=len(data), format="qcow2", locations=(f"{server.url}/i",))
+        server.answers[0] = (200, "application/xml", write_entry(entry))
+        with pytest.raises(MachineError, match=r"cannot be used: it refers to other files$"):
+            Origins(folder, "x", None).fetch(f"{server.url}/metadata/{name}", threading.Event())
+    assert list(folder.iterdir()) == []

@@ -1,0 +1,488 @@
+"""QEMU machines, through the site's own doors; most of them boot nothing but a halted processor."""
+
+import dataclasses
+import gzip
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from canned import Canned
+from real import processes, real_sandbox, still, wait_for
+
+from stratuslab_libcloud.metadata import Entry, identifier, write_entry
+from stratuslab_libcloud.sandbox import Sandbox, register_image
+
+from ..conftest import Caller
+
+RUNNING, SHUTDOWN, UNKNOWN, FAILED, DONE = (3, 3), (3, 12), (3, 16), (7, 0), (6, 0)
+JANE = {"jane": "s3cret"}
+TEMPLATE = """
+MEMORY = 64
+DISK = [ source = "%s/metadata/%s", target = "vda", driver = "raw" ]
+NIC = [ network_uname = oneadmin, network = "public" ]
+%s
+"""
+BIOS_ONLY = "Error deploying virtual machine: the disk image does not boot"
+
+
+class Lab:
+    """A site with real machines, and somebody who starts them."""
+
+    def __init__(self, site):
+        self.site = site
+        self.jane = Caller(site, ("jane", JANE["jane"]))
+
+    def register(self, file, **described):
+        return register_image(self.site.dir, file, "raw", **described)
+
+    def start(self, image, more=""):
+        return self.jane.start(TEMPLATE % (self.site.url, image, more))
+
+    def run(self, image, more=""):
+        vm_id = self.start(image, more)
+        self.wait(vm_id, RUNNING)
+        return vm_id
+
+    def wait(self, vm_id, *states):
+        def arrived():
+            state = self.jane.states(vm_id)
+            assert state != FAILED or FAILED in states, self.error(vm_id)
+            return state in states
+
+        wait_for(arrived, f"machine {vm_id} does not get to {states}")
+
+    def error(self, vm_id):
+        return self.jane.info(vm_id).findtext("TEMPLATE/ERROR/MESSAGE")
+
+    def attach(self, disk, vm_id):
+        return self.jane.disks("POST", f"/{disk}/mounts", data={"node": "sandbox", "vm_id": vm_id})
+
+    def detach(self, disk, vm_id):
+        return self.jane.disks("DELETE", f"/{disk}/mounts/{disk}_{vm_id}")
+
+    def folders(self):
+        return [path.name for path in (self.site.dir / "machines").iterdir()]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    with real_sandbox(users=JANE) as site:
+        lab = Lab(site)
+        lab.still = lab.register(still(tmp_path_factory.mktemp("image")), title="still")
+        yield lab
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """A halted guest takes no disk: there is nothing to wait for."""
+    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.hotplug.PLUG_SECONDS", 0.1)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(lab):
+    yield
+    for vm_id in lab.jane.pool():
+        lab.jane.act("finalize", vm_id)
+    assert lab.folders() == []
+    assert processes(lab.site.dir) == []
+
+
+# -- states
+
+
+def test_a_machine_lives_and_dies(lab):
+    vm_id = lab.run(lab.still)
+    assert lab.folders() == [str(vm_id)]
+    assert len(processes(lab.site.dir)) == 1
+    lab.jane.act("finalize", vm_id)
+    assert lab.jane.states(vm_id) == DONE
+    assert processes(lab.site.dir) == []
+
+
+def test_an_ended_machine_has_given_back_its_address_and_disks(lab):
+    disk = lab.jane.disk()
+    more = f"DISK = [ source = pdisk:x/{disk}, target = vdc, type = block ]"
+    first = lab.run(lab.still, more)
+    address = lab.jane.info(first).findtext("TEMPLATE/NIC/IP")
+    assert lab.attach(disk, first).status_code == 409
+    lab.jane.act("finalize", first)
+    second = lab.run(lab.still, more)
+    assert lab.jane.info(second).findtext("TEMPLATE/NIC/IP") == address
+
+
+def test_a_guest_that_ignores_the_power_button_runs_on(lab, monkeypatch):
+    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.qemu.PRESSES", 1)
+    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.qemu.PRESS_SECONDS", 0.3)
+    vm_id = lab.run(lab.still)
+    lab.jane.act("shutdown", vm_id)
+    assert lab.jane.states(vm_id) == SHUTDOWN
+    lab.wait(vm_id, RUNNING)
+
+
+def test_a_machine_that_is_made_to_fail_is_gone(lab):
+    vm_id = lab.run(lab.still)
+    lab.site.fail(vm_id, "the host burned")
+    lab.wait(vm_id, FAILED)
+    assert lab.error(vm_id) == "the host burned"
+
+
+def test_a_process_that_is_killed_is_a_machine_that_failed(lab):
+    vm_id = lab.run(lab.still)
+    (pid,) = processes(lab.site.dir)
+    os.kill(pid, signal.SIGKILL)
+    lab.wait(vm_id, FAILED)
+    assert lab.error(vm_id) == "the QEMU process has ended"
+
+
+def test_a_process_that_does_not_answer_is_ended_by_force(lab, monkeypatch):
+    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.monitor.QUIT_SECONDS", 0.3)
+    vm_id = lab.run(lab.still)
+    (pid,) = processes(lab.site.dir)
+    os.kill(pid, signal.SIGSTOP)
+    lab.jane.act("finalize", vm_id)
+    assert lab.jane.states(vm_id) == DONE
+
+
+class Dripping:
+    """An answer that does not come to an end by itself."""
+
+    def __init__(self):
+        self.begun, self.end = threading.Event(), threading.Event()
+
+    def __call__(self, handler, request):
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(1 << 30))
+        handler.end_headers()
+        handler.close_connection = True
+        while not self.end.wait(0.01):
+            handler.wfile.write(bytes(1 << 12))
+            self.begun.set()
+
+
+def test_a_machine_can_be_ended_while_its_image_is_being_fetched(lab):
+    drip = Dripping()
+    with Canned([drip]) as server:
+        vm_id = lab.start(publish(lab, server.url, b"x", size=1 << 30))
+        assert drip.begun.wait(60)
+        assert lab.jane.states(vm_id) == (3, 1)
+        lab.jane.act("finalize", vm_id)
+        assert lab.jane.states(vm_id) == DONE
+        drip.end.set()
+
+
+# -- what breaks
+
+
+def publish(lab, url, image, **fields):
+    """Make an entry for an image that is at this URL."""
+    name = identifier(hashlib.sha1(image).digest())
+    entry = Entry(
+        name,
+        size=len(image),
+        format="raw",
+        compression="",
+        locations=(f"{url}/image",),
+        endorser="jane@example.org",
+        endorsed="2026-01-01T00:00:00Z",
+        valid="2099-01-01T00:00:00Z",
+    )
+    lab.site.marketplace.add(write_entry(dataclasses.replace(entry, **fields)))
+    return name
+
+
+@pytest.mark.parametrize(
+    ("answer", "fields", "reason"),
+    [
+        ((404, "x/y", b""), {}, "answered 404 Not Found"),
+        ((200, "x/y", b"short"), {}, "entry says: 16 bytes, but it has 5"),
+        ((200, "x/y", b"0123456789abcdeX"), {}, "but it has"),
+        ((200, "x/y", gzip.compress(b"0" * 99)[:-5]), {"compression": "gz"}, "is corrupt"),
+        ((200, "x/y", b"0123456789abcdef"), {"format": "qcow2"}, "is not in the format qcow2"),
+    ],
+)
+def test_an_image_that_is_not_right_fails_the_machine_with_the_reason(lab, answer, fields, reason):
+    with Canned([answer]) as server:
+        vm_id = lab.start(publish(lab, server.url, b"0123456789abcdef", **fields))
+        lab.wait(vm_id, FAILED)
+    error = lab.error(vm_id)
+    assert error.startswith(f"Error executing image transfer script: {server.url}/image ")
+    assert reason in error
+    assert not list((lab.site.dir / "origins").glob("*.part"))
+
+
+def test_an_image_that_does_not_boot_fails_the_machine(lab, tmp_path):
+    blank = tmp_path / "blank.raw"
+    blank.write_bytes(b"nothing that boots".ljust(1 << 20, b"\0"))
+    vm_id = lab.start(lab.register(blank, title="blank"))
+    lab.wait(vm_id, FAILED)
+    assert lab.error(vm_id).startswith(BIOS_ONLY)
+
+
+def test_an_image_that_the_marketplace_does_not_have_fails_the_machine(lab):
+    vm_id = lab.start(identifier(b"x" * 20))
+    lab.wait(vm_id, FAILED)
+    assert "Error executing image transfer script: there is no image" in lab.error(vm_id)
+
+
+def test_a_template_that_qemu_cannot_do_fails_the_machine(lab):
+    vm_id = lab.start(lab.still, "DISK = [ type = swap, size = 1, target = vda ]")
+    lab.wait(vm_id, FAILED)
+    assert lab.error(vm_id) == "Error deploying virtual machine: two disks have the target vda"
+
+
+def test_a_full_disk_fails_the_machine(tmp_path):
+    """The directory is on a file system that is too small for the image."""
+    small = tmp_path / "small"
+    small.mkdir()
+    if os.getuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "sandbox", small], check=True)
+    try:
+        with real_sandbox(small / "site", users=JANE) as site:
+            lab = Lab(site)
+            image = bytes(510) + b"\x55\xaa" + os.urandom(8 << 20)
+            with Canned([(200, "x/y", image)]) as server:
+                vm_id = lab.start(publish(lab, server.url, image))
+                lab.wait(vm_id, FAILED)
+            assert lab.error(vm_id) == (
+                "Error executing image transfer script: the image cannot be stored: "
+                "No space left on device"
+            )
+            assert list((site.dir / "origins").iterdir()) == []
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_an_address_that_is_not_free_is_refused(lab):
+    lab.run(lab.still)
+    taken = lab.jane.info(max(lab.jane.pool())).findtext("TEMPLATE/NIC/IP")
+    nic = f'NIC = [ network_uname = oneadmin, network = "public", ip = "{taken}" ]'
+    with pytest.raises(Exception, match=r"Could not get virtual network for VM\."):
+        lab.start(lab.still, nic)
+
+
+def test_a_port_that_somebody_took_meanwhile_fails_the_machine(lab, monkeypatch):
+    first = lab.run(lab.still)
+    address = lab.jane.info(first).findtext("TEMPLATE/NIC/IP")
+    lab.jane.act("finalize", first)
+    monkeypatch.setattr(
+        "stratuslab_libcloud.sandbox.addresses._is_served", lambda address, port: False
+    )
+    port = lab.site._qemu_host.ssh_port
+    with socket.create_server((address, port)):
+        vm_id = lab.start(lab.still)
+        lab.wait(vm_id, FAILED)
+    assert "Error deploying virtual machine: the QEMU process has ended: " in lab.error(vm_id)
+    assert f"{address}:{port}" in lab.error(vm_id)
+
+
+def test_an_address_that_another_program_uses_is_skipped(lab):
+    first = lab.run(lab.still)
+    address = lab.jane.info(first).findtext("TEMPLATE/NIC/IP")
+    lab.jane.act("finalize", first)
+    with socket.create_server((address, lab.site._qemu_host.ssh_port)):
+        second = lab.run(lab.still)
+        assert lab.jane.info(second).findtext("TEMPLATE/NIC/IP") != address
+
+
+def test_inbound_ports_lead_into_the_machine(lab):
+    vm_id = lab.run(lab.still, 'INBOUND_PORTS = "22,8080"')
+    address = lab.jane.info(vm_id).findtext("TEMPLATE/NIC/IP")
+    for port in (lab.site._qemu_host.ssh_port, 8080):
+        socket.create_connection((address, port), 60).close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((address, 8081), 60)
+
+
+# -- disks
+
+
+def test_a_guest_that_keeps_a_disk_is_told_and_the_disk_stays_attached(lab, monkeypatch):
+    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.hotplug.UNPLUG_SECONDS", 0.3)
+    vm_id = lab.run(lab.still)
+    disk = lab.jane.disk()
+    assert lab.attach(disk, vm_id).json()["target"] == "vdb"
+    for _ in range(2):  # the second time QEMU says that it is at it already
+        answer = lab.detach(disk, vm_id)
+        assert answer.status_code == 409
+        reason = "the guest did not let go of vdb within 0 seconds"
+        assert answer.json()["message"] == f"disk ({disk}) is still in use by VM {vm_id}: {reason}"
+    mounts = lab.jane.disks("GET", f"/{disk}/mounts").json()
+    assert mounts == [{"vmId": str(vm_id), "device": "vdb"}]
+    assert lab.jane.disks("DELETE", f"/{disk}").status_code == 409
+
+
+def test_a_disk_whose_file_is_gone_cannot_be_attached_and_is_not(lab):
+    vm_id = lab.run(lab.still)
+    disk = lab.jane.disk()
+    path = lab.site.dir / "disks" / disk
+    path.rename(path.with_name("aside"))
+    answer = lab.attach(disk, vm_id)
+    assert answer.status_code == 409
+    assert "No such file or directory" in answer.json()["message"]
+    path.with_name("aside").rename(path)
+    assert lab.jane.disks("GET", f"/{disk}/mounts").json() == []
+    assert lab.attach(disk, vm_id).status_code == 200
+
+
+# -- what lives on
+
+
+UP = "from stratuslab_libcloud.cli.sandbox import main; main()"
+
+
+def up(directory, *options):
+    """A sandbox in a process of its own, ready."""
+    command = [sys.executable, "-c", UP, "up", "--dir", directory, "--port", "0", *options]
+    process = subprocess.Popen(
+        [*command, "--user", "jane:s3cret", "--machines", "qemu"], stdout=subprocess.PIPE, text=True
+    )
+    url = process.stdout.readline().split()[1].rstrip(",")
+    return process, Lab(Elsewhere(url, Path(directory)))
+
+
+class Elsewhere:
+    def __init__(self, url, directory):
+        self.url, self.dir = url, directory
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGTERM])
+def test_machines_that_outlive_the_sandbox_are_taken_on_again(lab, tmp_path, ended_by):
+    process, before = up(str(tmp_path), "--keep-machines")
+    with process:
+        image = before.register(still(tmp_path), title="still")
+        vm_id = before.run(image)
+        disk = before.jane.disk()
+        device = before.attach(disk, vm_id).json()["target"]
+        process.send_signal(ended_by)
+    pids = processes(tmp_path)
+    assert len(pids) == 1
+    with real_sandbox(tmp_path, users=JANE) as site:
+        after = Lab(site)
+        assert after.jane.states(vm_id) == RUNNING
+        assert processes(tmp_path) == pids
+        mounts = after.jane.disks("GET", f"/{disk}/mounts").json()
+        assert mounts == [{"vmId": str(vm_id), "device": device}]
+        other = after.jane.disk()
+        wait_for(lambda: after.attach(other, vm_id).status_code == 200, "it is not taken on")
+        after.jane.act("finalize", vm_id)
+        assert processes(tmp_path) == []
+        assert after.jane.disks("DELETE", f"/{disk}").status_code == 200
+
+
+def test_a_machine_that_ended_while_no_sandbox_looked_is_unknown(lab, tmp_path):
+    with real_sandbox(tmp_path, users=JANE, keep_machines=True) as site:
+        first = Lab(site)
+        vm_id = first.run(first.register(still(tmp_path), title="still"))
+    (pid,) = processes(tmp_path)
+    os.kill(pid, signal.SIGKILL)
+    with real_sandbox(tmp_path, users=JANE) as site:
+        again = Lab(site)
+        again.wait(vm_id, UNKNOWN)
+        again.jane.act("finalize", vm_id)
+        assert again.jane.states(vm_id) == DONE
+        assert again.folders() == []
+
+
+def test_a_machine_whose_image_was_being_fetched_is_started_anew(lab, tmp_path):
+    image = still(tmp_path).read_bytes()
+    drip = Dripping()
+    with Canned([drip, (200, "x/y", image)]) as server:
+        process, before = up(str(tmp_path))
+        with process:
+            with real_sandbox(tmp_path / "other") as other:  # whose Marketplace both can ask
+                name = publish(Lab(other), server.url, image)
+                vm_id = before.jane.start(TEMPLATE % (other.url, name, ""))
+                assert drip.begun.wait(60)
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                drip.end.set()
+                with real_sandbox(tmp_path, users=JANE) as site:
+                    Lab(site).wait(vm_id, RUNNING)
+    assert len(server.requests) == 2
+
+
+def test_a_throw_away_sandbox_that_is_killed_leaves_no_process(lab, tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from stratuslab_libcloud.sandbox import Sandbox\n"
+        "site = Sandbox(machines='qemu', users={'jane': 's3cret'}); site.start()\n"
+        "print(site.url, site.dir, flush=True); time.sleep(600)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+    ) as process:
+        url, directory = process.stdout.readline().split()
+        there = Lab(Elsewhere(url, Path(directory)))
+        there.run(there.register(still(tmp_path), title="still"))
+        assert len(processes(Path(directory))) == 1
+        process.kill()
+    wait_for(lambda: not processes(Path(directory)), "its machine lives on")
+    shutil.rmtree(directory)
+
+
+def test_stopping_ends_all_machines(tmp_path):
+    with real_sandbox(tmp_path, users=JANE) as site:
+        lab = Lab(site)
+        image = lab.register(still(tmp_path), title="still")
+        for _ in range(3):
+            lab.run(image)
+        assert len(processes(tmp_path)) == 3
+    assert processes(tmp_path) == []
+    assert list((tmp_path / "machines").iterdir()) == []
+
+
+# -- what the site says of itself
+
+
+def test_ssh_is_on_another_port_where_22_cannot_be_had(tmp_path):
+    notices = []
+    with socket.socket() as everywhere:
+        everywhere.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            everywhere.bind(("0.0.0.0", 22))
+            everywhere.listen()
+        except OSError:
+            pass  # no privilege, or an sshd: port 22 cannot be had anyhow
+        with real_sandbox(tmp_path, users=JANE, on_notice=notices.append) as site:
+            assert "ssh_port = 2222" in site.config_path.read_text()
+    assert any(line.startswith("SSH of machines is on port 2222: port 22") for line in notices)
+
+
+def test_a_deep_directory_is_no_problem_for_sockets(tmp_path):
+    deep = tmp_path / ("d" * 100) / "a folder, with = odd: characters"
+    with real_sandbox(deep, users=JANE) as site:
+        lab = Lab(site)
+        lab.run(lab.register(still(tmp_path), title="still"))
+
+
+def test_the_marketplace_offers_the_two_images_of_our_own(lab):
+    entries = lab.jane.request("GET", "/metadata", headers={"Accept": "application/json"}).json()
+    titles = {row[10] for row in entries["aaData"]}
+    assert {"standard (sandbox)", "ttylinux (sandbox)", "still"} <= titles
+
+
+def test_an_image_is_served_to_everybody_and_nothing_else_is(lab):
+    entry = lab.jane.request("GET", f"/metadata/{lab.still}").text
+    url = entry.partition("<slterms:location>")[2].partition("<")[0]
+    found = lab.jane.request("GET", url.removeprefix(lab.site.url))
+    assert (found.status_code, len(found.content)) == (200, 1 << 20)
+    for path in ("/images/", "/images/..%2Fsandbox.db", "/images/sandbox.db", "/images/x"):
+        assert lab.jane.request("GET", path).status_code == 404
+
+
+def test_simulated_is_what_auto_gives_where_qemu_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr("stratuslab_libcloud.sandbox.hypervisor.PATH", str(tmp_path))
+    notices = []
+    with Sandbox(machines="auto", on_notice=notices.append) as site:
+        assert site.machines == "simulated"
+    (notice,) = notices
+    assert notice.startswith("machines are simulated, they boot but run nothing: real machines")
+    assert "apt-get install e2fsprogs qemu-system-x86 qemu-utils util-linux" in notice
