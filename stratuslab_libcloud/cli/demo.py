@@ -8,11 +8,23 @@ import click
 __all__ = ["walk"]
 
 
-def walk(config_path: Path) -> None:
+WRITE = """#!/bin/sh
+uname -sr
+fdisk -l /dev/vdc | head -1
+mkfs.ext3 -q /dev/vdc && mount /dev/vdc /mnt && echo 'Testing Persistent Disk' >/mnt/test_pdisk
+umount /mnt
+"""
+READ = """#!/bin/sh
+mount /dev/vdc /mnt && cat /mnt/test_pdisk
+"""
+
+
+def walk(config_path: Path, *, real: bool) -> None:
     """
     Use every function of guide 9.1.4 on the site of a configuration file; end what was made.
 
-    :param config_path: of a sandbox; its machines may be simulated.
+    :param config_path: of a sandbox.
+    :param real: whether one can log in to its machines.
     """
     from libcloud.compute.providers import get_driver
 
@@ -29,10 +41,13 @@ def walk(config_path: Path) -> None:
         node = _start(driver)
         try:
             _store(driver, node)
-            _chapter("deploy_node: not shown, as simulated machines run nothing to log in to")
         finally:
             _chapter("destroy_node: terminate a virtual machine")
             _show("driver.destroy_node(node)", driver.destroy_node(node))
+        if real:
+            _deploy(driver)
+        else:
+            _chapter("deploy_node: not shown, as simulated machines run nothing to log in to")
         _show("driver.list_nodes()", driver.list_nodes())
     finally:
         driver.ex_close()
@@ -86,6 +101,47 @@ def _store(driver: Any, node: Any) -> None:
     finally:
         _chapter("destroy_volume")
         _show("driver.destroy_volume(volume)", driver.destroy_volume(volume))
+
+
+def _deploy(driver: Any) -> None:
+    """Chapter 7.3, by scripts: what one machine wrote on a disk is there for the next one."""
+    from libcloud.compute.deployment import ScriptDeployment
+
+    _chapter("deploy_node: start a machine and run a script on it; a disk keeps its data (7.3)")
+    size = next(size for size in driver.list_sizes() if size.id == "m1.small")
+    image = next(image for image in driver.list_images() if image.extra["os"] == "ttylinux")
+    volume = driver.create_volume(1, "demo-data")
+    try:
+        for name, script in (("writer", WRITE), ("reader", READ)):
+            _show(
+                f"driver.deploy_node(ScriptDeployment({name}), name={name!r}, size=m1_small, "
+                "image=ttylinux, ex_volumes=[volume])"
+            )
+            step = ScriptDeployment(script)
+            node = driver.deploy_node(
+                step, name=name, size=size, image=image, ex_volumes=[volume], wait_period=1
+            )
+            try:
+                _show(
+                    "script.exit_status, script.stdout",
+                    step.exit_status,
+                    *_lines(step.stdout or ""),
+                )
+            finally:
+                _show("driver.destroy_node(node)", driver.destroy_node(node))
+    finally:
+        _end_of(driver, volume)
+
+
+def _end_of(driver: Any, volume: Any) -> None:
+    """Nothing of ours is left, however a deployment ended."""
+    for node in driver.list_nodes():
+        driver.destroy_node(node)
+    driver.destroy_volume(volume)
+
+
+def _lines(text: str) -> list[str]:
+    return text.strip().splitlines()
 
 
 def _chapter(title: str, *details: object) -> None:

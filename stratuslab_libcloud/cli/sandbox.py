@@ -8,7 +8,7 @@ import sys
 import threading
 import types
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,8 +28,16 @@ MACHINES = click.option(
     show_default=True,
     help="What machines run on.",
 )
+DIRECTORY = click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=pathlib.Path),
+    default=DEFAULT_DIR,
+    show_default=True,
+    help="Where all its state is kept.",
+)
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-EXTRA = {"cheroot", "cryptography", "trustme", "werkzeug"}
+EXTRA = {"cheroot", "cryptography", "pycdlib", "qemu", "trustme", "werkzeug"}
 
 
 def make_sandbox(**options: object) -> "Sandbox":
@@ -38,8 +46,22 @@ def make_sandbox(**options: object) -> "Sandbox":
 
     :raises click.ClickException: it cannot be, or what it needs is not installed. One line.
     """
-    try:
+    with _needing_extra():
         from stratuslab_libcloud.sandbox import Sandbox, SandboxError
+    try:
+        return Sandbox(on_notice=_notice, **options)  # type: ignore[arg-type]
+    except SandboxError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _notice(line: str) -> None:
+    click.echo(line, err=True)
+
+
+@contextlib.contextmanager
+def _needing_extra() -> Iterator[None]:
+    try:
+        yield
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in EXTRA:
             raise
@@ -47,10 +69,6 @@ def make_sandbox(**options: object) -> "Sandbox":
             "the sandbox needs more packages: "
             f"pip install 'stratuslab-libcloud-drivers[sandbox]=={__version__}'"
         ) from None
-    try:
-        return Sandbox(**options)  # type: ignore[arg-type]
-    except SandboxError as error:
-        raise click.ClickException(str(error)) from None
 
 
 def _users(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> object:
@@ -71,14 +89,7 @@ def main() -> None:
 
 
 @main.command()
-@click.option(
-    "--dir",
-    "directory",
-    type=click.Path(path_type=pathlib.Path),
-    default=DEFAULT_DIR,
-    show_default=True,
-    help="Where all its state is kept.",
-)
+@DIRECTORY
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -104,6 +115,11 @@ def main() -> None:
     help="Seconds from PENDING to RUNNING of a simulated machine.",
 )
 @click.option("--keep-machines", is_flag=True, help="Do not end the machines on exit.")
+@click.option(
+    "--outbound",
+    is_flag=True,
+    help="Let machines reach the network, and what listens on this host.",
+)
 def up(directory: pathlib.Path, machines: str, **options: object) -> None:
     """
     Serve until Ctrl-C or SIGTERM.
@@ -120,10 +136,10 @@ def up(directory: pathlib.Path, machines: str, **options: object) -> None:
         told.set()
 
     for number in ENDING:
-        signal.signal(number, stop)
+        signal.signal(number, _end_once)  # what is being built is not waited for
     with _reported(), sandbox:
-        if machines == "auto":
-            click.echo("machines are simulated: they boot, but run nothing", err=True)
+        for number in ENDING:
+            signal.signal(number, stop)
         if not received:
             click.echo(f"ready: {sandbox.url}, configuration {sandbox.config_path}")
         told.wait()
@@ -139,12 +155,61 @@ def demo(machines: str) -> None:
     from stratuslab_libcloud.cli.demo import walk
 
     # They come before the configuration file, and would take the demo to somebody's real cloud.
-    for name in [name for name in os.environ if name.startswith("STRATUSLAB_")]:
-        del os.environ[name]
+    for name in set(os.environ) - {"STRATUSLAB_SANDBOX_CACHE"}:
+        if name.startswith("STRATUSLAB_"):
+            del os.environ[name]
     for number in ENDING:
         signal.signal(number, _end_once)
     with _reported(), sandbox:
-        walk(sandbox.config_path)
+        walk(sandbox.config_path, real=sandbox.machines == "qemu")
+
+
+@main.command()
+@DIRECTORY
+@click.argument("file", type=click.Path(path_type=pathlib.Path))
+@click.option(
+    "--format",
+    "disk_format",
+    type=click.Choice(["raw", "qcow2"]),
+    default="qcow2",
+    show_default=True,
+    help="What FILE is.",
+)
+@click.option("--title", help="What listings call it; default: the name of FILE.")
+@click.option("--description", default="", help="More about it.")
+@click.option("--os", default="Linux", show_default=True, help="Its operating system.")
+@click.option("--os-version", default="", help="And the version of that.")
+@click.option(
+    "--bus",
+    "disks_bus",
+    type=click.Choice(["virtio", "ide", "scsi"]),
+    default="virtio",
+    show_default=True,
+    help="What its disks are attached to.",
+)
+@click.option(
+    "--port",
+    "inbound_ports",
+    multiple=True,
+    type=click.IntRange(1, 65535),
+    default=(22,),
+    show_default=True,
+    help="An inbound port; may be repeated.",
+)
+def add_image(directory: pathlib.Path, file: pathlib.Path, **described: Any) -> None:
+    """
+    Register a bootable disk image, raw or qcow2, in the sandbox's Marketplace.
+
+    It is copied. Stock cloud images work: cloud-init finds the public key and user data. The
+    sandbox may be running.
+    """
+    with _needing_extra():
+        from stratuslab_libcloud.sandbox import SandboxError, register_image
+    described["title"] = described["title"] or file.stem
+    try:
+        click.echo(register_image(directory, file, **described))
+    except SandboxError as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _end_once(number: int, _frame: types.FrameType | None) -> None:

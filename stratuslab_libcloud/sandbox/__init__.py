@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import io
 import json
+import logging
 import os
 import pathlib
 import re
@@ -22,13 +23,21 @@ import threading
 import types
 import urllib.parse
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from stratuslab_libcloud.sandbox import addresses
+from stratuslab_libcloud.sandbox import addresses, hypervisor
 from stratuslab_libcloud.sandbox.accounts import Accounts, server_context, user_certificate
+from stratuslab_libcloud.sandbox.addresses import SSH_PORTS
 from stratuslab_libcloud.sandbox.compute import Compute
+from stratuslab_libcloud.sandbox.images import Images
+from stratuslab_libcloud.sandbox.machines import Machines, Report
+from stratuslab_libcloud.sandbox.machines.command import Host
+from stratuslab_libcloud.sandbox.machines.origins import Origins
+from stratuslab_libcloud.sandbox.machines.qemu import Qemu
 from stratuslab_libcloud.sandbox.machines.simulated import Simulated
 from stratuslab_libcloud.sandbox.marketplace import Marketplace
 from stratuslab_libcloud.sandbox.routes import Application, Seen
@@ -36,7 +45,7 @@ from stratuslab_libcloud.sandbox.server import Server
 from stratuslab_libcloud.sandbox.storage import Storage
 from stratuslab_libcloud.sandbox.store import SUPER_USER, SandboxError, Store, write_private
 
-__all__ = ["Sandbox", "SandboxError", "Seen"]
+__all__ = ["Sandbox", "SandboxError", "Seen", "register_image"]
 
 DEFAULT_USER = "clouduser"
 MAX_USER = 64  # what fits in the common name of a certificate
@@ -45,20 +54,25 @@ ALPHABET = string.ascii_letters + string.digits
 MAX_BOOT_SECONDS = 86_400
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
+log = logging.getLogger(__name__)
+
 
 class Sandbox:
     """
     A site, up within a ``with`` block, or from :meth:`start` to :meth:`stop`.
 
     :param dir: where all its state is and stays; None for a temporary directory.
-    :param machines: what machines run on: ``simulated``, or ``auto`` for the best there is.
+    :param machines: what machines run on: ``qemu``, ``simulated``, or ``auto`` for the best there
+        is; a property says then which of the two it was.
     :param boot_seconds: how long a simulated machine takes from PENDING to RUNNING.
     :param host: the address to listen on.
     :param port: the port to listen on; 0 for any that is free.
     :param tls: speak HTTPS, with a CA of its own, and give the first user a certificate.
     :param users: name to password; None for one account with a random password.
     :param keep_machines: let machines live on when the sandbox stops.
+    :param outbound: let real machines reach the network, and what listens on this host.
     :param on_request: called with what was answered, before the answer is sent.
+    :param on_notice: called with lines that the user should see.
     :ivar dir: the directory; like what follows, known once it was started.
     :ivar port: the port.
     :ivar users: name to password of the accounts in the configuration file.
@@ -70,6 +84,7 @@ class Sandbox:
     users: dict[str, str]
     marketplace: Marketplace
     _compute: Compute
+    _qemu_host: Host | None = None
 
     def __init__(
         self,
@@ -82,21 +97,27 @@ class Sandbox:
         tls: bool = False,
         users: Mapping[str, str] | None = None,
         keep_machines: bool = False,
+        outbound: bool = False,
         on_request: Callable[[Seen], object] | None = None,
+        on_notice: Callable[[str], object] = log.info,
     ) -> None:
-        if machines not in ("simulated", "auto"):
-            raise SandboxError(f"machines cannot be {machines!r} yet: take 'simulated'")
+        if machines not in hypervisor.KINDS:
+            raise SandboxError(f"machines are {', '.join(hypervisor.KINDS)}, not {machines!r}")
         if not 0 <= boot_seconds <= MAX_BOOT_SECONDS:
             raise SandboxError(f"boot_seconds must be from 0 to {MAX_BOOT_SECONDS}, a day")
         for user, password in (users or {}).items():
             _check_account(user, password)
         self._given_dir = dir
+        self._given_machines = machines
         self._boot_seconds = boot_seconds
         self._host = host
         self._shown_host = _shown_host(host, tls)
         self._tls = tls
-        self._keep_machines = keep_machines
+        # Nobody could take them on when the directory is gone.
+        self._keep_machines = keep_machines and dir is not None
+        self._outbound = outbound
         self._on_request = on_request
+        self._on_notice = on_notice
         self._given_users = users
         self._given_port = port
         self._running: contextlib.ExitStack | None = None
@@ -119,6 +140,11 @@ class Sandbox:
         host = self._shown_host
         host = f"[{host}]" if ":" in host else host
         return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
+
+    @property
+    def machines(self) -> str:
+        """What machines run on: ``qemu`` or ``simulated``."""
+        return "qemu" if self._qemu_host else "simulated"
 
     @property
     def config_path(self) -> pathlib.Path:
@@ -172,26 +198,52 @@ class Sandbox:
     def _open_services(self, store: Store) -> Application:
         passwords = _passwords(self.dir)
         self.users = dict(self._given_users or {DEFAULT_USER: passwords[DEFAULT_USER]})
+        images = Images(self.dir / "images")
+        self._qemu_host = hypervisor.find(
+            self._given_machines,
+            store,
+            images,
+            outbound=self._outbound,
+            throwaway=self._given_dir is None,
+            tell=self._on_notice,
+        )
         sections, subjects = self._sections()
         _write_configuration(self.config_path, sections)
         accounts = Accounts(store)
         accounts.enrol({**self.users, SUPER_USER: passwords[SUPER_USER]}, subjects)
         self.marketplace = Marketplace(store)
+        with store.transaction() as db:
+            db.execute("INSERT OR REPLACE INTO settings VALUES ('url', ?)", (self.url,))
+        images.publish(self.marketplace, self.url)
+        if not self._qemu_host:
+            self._seed(store)
+        disks = self.dir / "disks"
+        self._compute = Compute(store, partial(self._start_machinery, store, disks))
+        storage = Storage(store, disks, self._compute.machinery)
+        return Application(
+            accounts,
+            self._compute,
+            storage,
+            self.marketplace.respond,
+            images.find,
+            self._on_request,
+        )
+
+    def _seed(self, store: Store) -> None:
+        """Give the Marketplace entries to start with; once, as users may have removed some."""
         with store.reading() as db:
             seeded = db.execute("SELECT 1 FROM settings WHERE name = 'seeded'").fetchone()
         if not seeded:
             self.marketplace.seed()
             with store.transaction() as db:
                 db.execute("INSERT INTO settings VALUES ('seeded', 'yes')")
-        storage = Storage(store, self.dir / "disks")
-        self._compute = Compute(
-            store,
-            lambda report: Simulated(report, self._boot_seconds),
-            lambda source: self._is_missing(store, source),
-        )
-        return Application(
-            accounts, self._compute, storage, self.marketplace.respond, self._on_request
-        )
+
+    def _start_machinery(self, store: Store, disks: pathlib.Path, report: Report) -> Machines:
+        if not self._qemu_host:
+            return Simulated(report, self._boot_seconds, partial(self._is_missing, store))
+        ca = self.dir / "ca.pem" if self._tls else None
+        origins = Origins(self.dir / "origins", self.url, ca)
+        return Qemu(report, self._qemu_host, self.dir / "machines", disks, origins)
 
     def _is_missing(self, store: Store, source: str) -> bool:
         """Whether this is an entry of our own Marketplace that does not exist."""
@@ -218,6 +270,8 @@ class Sandbox:
             "user_public_key_file": str(_ssh_key(self.dir).with_suffix(".pub")),
             "user_private_key_file": str(_ssh_key(self.dir)),
         }
+        if self._qemu_host and self._qemu_host.ssh_port != SSH_PORTS[0]:
+            shared["ssh_port"] = str(self._qemu_host.ssh_port)
         if self._tls:
             shared["ca_certificate"] = str(self.dir / "ca.pem")
         sections = {"default": {"selected_section": "sandbox"}}
@@ -241,6 +295,34 @@ class Sandbox:
                 "pem_key": str(path),
             }
         return sections, subjects
+
+
+def register_image(
+    dir: str | os.PathLike[str],  # noqa: A002
+    file: pathlib.Path,
+    disk_format: str,
+    **described: Any,
+) -> str:
+    """
+    Put a disk image into the Marketplace of the sandbox in ``dir``, which may be running.
+
+    :param file: is copied.
+    :param disk_format: ``raw`` or ``qcow2``.
+    :param described: fields of its :class:`.metadata.Entry`.
+    :return: its identifier.
+    :raises SandboxError: it cannot be used.
+    """
+    with contextlib.ExitStack() as stack:
+        directory = _directory(dir, stack)
+        images = Images(directory / "images")
+        entry = images.add(file, disk_format, **described)
+        store = Store(directory / "sandbox.db")
+        stack.callback(store.close)
+        with store.reading() as db:
+            known = db.execute("SELECT value FROM settings WHERE name = 'url'").fetchone()
+        if known:  # otherwise it is published at the first start
+            images.publish(Marketplace(store), known["value"])
+    return entry.identifier
 
 
 def _shown_host(host: str, tls: bool) -> str:

@@ -5,6 +5,7 @@ and storage.
 
 import json
 import logging
+import pathlib
 import re
 import sqlite3
 import urllib.parse
@@ -16,6 +17,7 @@ from typing import Any
 
 from lxml import etree
 from werkzeug import Request, Response
+from werkzeug.utils import send_file
 
 from stratuslab_libcloud import safe_xml
 from stratuslab_libcloud.sandbox.accounts import Accounts
@@ -57,6 +59,7 @@ class Application:
     Routing: both layouts of paths (design 5), whatever their number of slashes.
 
     :param marketplace: answers what comes after ``metadata``.
+    :param find_image: the file of a disk image that the site offers, by name.
     :param on_request: called with each request before its answer is sent.
     """
 
@@ -66,12 +69,14 @@ class Application:
         compute: Compute,
         storage: Storage,
         marketplace: Callable[[Request, list[str]], Response],
+        find_image: Callable[[str], pathlib.Path | None],
         on_request: Callable[[Seen], object] | None,
     ) -> None:
         self._accounts = accounts
         self._compute = compute
         self._storage = storage
         self._marketplace = marketplace
+        self._find_image = find_image
         self._on_request = on_request
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -98,6 +103,9 @@ class Application:
         match segments:
             case ["metadata", *rest] | ["marketplace", "metadata", *rest]:
                 return self._marketplace(request, rest)
+            case ["images", name] if request.method in ("GET", "HEAD"):
+                if image := self._find_image(name):
+                    return send_file(image, request.environ, mimetype="application/octet-stream")
             case ["one-proxy", door, "xmlrpc"] | [door, "xmlrpc"] if door in DOORS:
                 account = self._authenticate(request, door)
                 if isinstance(account, Response):

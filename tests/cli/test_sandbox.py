@@ -1,13 +1,16 @@
 import configparser
 import contextlib
+import fcntl
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import requests
+from real import real_sandbox, still, wait_for
 
 from stratuslab_libcloud import __version__
 
@@ -61,6 +64,26 @@ def test_it_serves_until_it_is_told_to_stop(tmp_path, number, code):
             get(url)
 
 
+def test_ctrl_c_is_obeyed_while_images_are_being_built(tmp_path):
+    """What is built takes a minute; here it waits for somebody else who builds the same."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        environment = {**os.environ, "STRATUSLAB_SANDBOX_CACHE": str(cache)}
+        options = ["up", "--dir", str(tmp_path / "site"), "--port", "0", "--machines", "qemu"]
+        with subprocess.Popen(
+            [sys.executable, "-c", COMMAND, *options],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            wait_for((tmp_path / "site" / "images").exists, "it does not begin")
+            time.sleep(0.5)
+            assert ends(process, signal.SIGINT) == (130, "", "")
+
+
 def test_the_configuration_is_there_when_it_is_ready(tmp_path):
     with up(tmp_path, *SIMULATED) as (_, url):
         parser = configparser.ConfigParser()
@@ -71,11 +94,23 @@ def test_the_configuration_is_there_when_it_is_ready(tmp_path):
         assert get(f"{url}/pdisk/pswd/disks", auth).status_code == 200
 
 
-def test_auto_says_that_machines_are_simulated(tmp_path):
+def test_auto_says_that_machines_are_simulated_and_why(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
     with up(tmp_path) as (process, _):
         code, _, err = ends(process, signal.SIGTERM)
         assert code == 0
-        assert err == "machines are simulated: they boot, but run nothing\n"
+        assert err.startswith("machines are simulated, they boot but run nothing: real machines ")
+        assert "qemu-system-x86_64" in err
+        assert err.count("\n") == 1
+
+
+def test_auto_says_that_machines_are_real(tmp_path):
+    with real_sandbox():
+        pass  # they can be had
+    with up(tmp_path) as (process, _):
+        code, _, err = ends(process, signal.SIGTERM)
+        assert code == 0
+        assert err.splitlines()[-1].startswith(("machines are real: QEMU with ", "SSH of machines"))
 
 
 def test_a_second_one_on_the_same_directory_is_refused(tmp_path):
@@ -96,7 +131,6 @@ def test_the_default_directory_is_in_the_home_directory(home):
     ("arguments", "code", "text"),
     [
         (["--host", "192.0.2.1", "--port", "8445"], 1, "cannot listen on 192.0.2.1:8445"),
-        (["--machines", "qemu"], 1, "machines cannot be 'qemu' yet"),
         (["--user", "pdisk:x"], 1, "a user cannot be called 'pdisk'"),
         (["--dir", "/dev/null"], 1, "cannot use /dev/null as directory"),
     ],
@@ -109,6 +143,62 @@ def test_an_error_is_one_line(arguments, code, text):
     assert result.stderr.count("\n") == 1
 
 
+def test_real_machines_that_cannot_be_had_are_an_error_of_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    result = run("up", "--dir", str(tmp_path), "--port", "0", "--machines", "qemu")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert re.fullmatch(r"Error: real machines need .*: apt-get install .*\n", result.stderr)
+
+
+# -- add-image
+
+
+def entries(url):
+    return get(f"{url}/metadata?media=json").json()["aaData"]
+
+
+def test_an_image_is_registered_while_the_sandbox_runs(tmp_path):
+    with up(tmp_path / "site", *SIMULATED) as (_, url):
+        image = still(tmp_path)
+        added = run(
+            "add-image", "--dir", str(tmp_path / "site"), str(image), "--format", "raw",
+            "--title", "Mine", "--os", "Plan 9", "--os-version", "4",
+        )  # fmt: skip
+        assert (added.returncode, added.stderr) == (0, "")
+        (row,) = [row for row in entries(url) if row[10] == "Mine"]
+        assert row[1:3] == ["Plan 9", "4"]
+        assert row[7] == added.stdout.strip()
+        assert get(row[8]).content == image.read_bytes()
+
+
+def test_an_image_that_was_registered_before_is_offered_after_the_start(tmp_path):
+    image = still(tmp_path)
+    for _ in range(2):  # again is harmless
+        run("add-image", "--dir", str(tmp_path / "site"), str(image), "--format", "raw")
+    for _ in range(2):  # wherever it listens
+        with up(tmp_path / "site", *SIMULATED) as (_, url):
+            (row,) = [row for row in entries(url) if row[10] == "still"]
+            assert get(row[8]).content == image.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        ("missing.img", [], "missing.img cannot be taken in: No such file or directory"),
+        ("still.raw", [], "still.raw cannot be used: it is not in the format qcow2"),
+        ("", [], "cannot be taken in: Is a directory"),
+    ],
+)
+def test_an_image_that_cannot_be_used_is_an_error_of_one_line(tmp_path, name, options, reason):
+    still(tmp_path)
+    result = run("add-image", "--dir", str(tmp_path / "site"), str(tmp_path / name), *options)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.endswith(f"{reason}\n")
+    assert result.stderr.count("\n") == 1
+    assert os.listdir(tmp_path / "site" / "images") == []
+
+
 @pytest.mark.parametrize(
     "arguments", [["--user", "nocolon"], ["--port", "70000"], ["--boot-seconds", "-1"], ["--what"]]
 )
@@ -116,7 +206,7 @@ def test_wrong_usage_is_exit_2(arguments):
     assert run("up", *arguments).returncode == 2
 
 
-@pytest.mark.parametrize("package", ["cheroot", "trustme", "werkzeug"])
+@pytest.mark.parametrize("package", ["cheroot", "pycdlib", "qemu", "trustme", "werkzeug"])
 def test_without_the_extra_it_says_how_to_get_it(package):
     result = run("up", before=f"import sys; sys.modules[{package!r}] = None")
     assert (result.returncode, result.stdout) == (1, "")

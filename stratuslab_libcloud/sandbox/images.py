@@ -1,0 +1,150 @@
+"""
+The disk images that this site offers itself, at ``/images``, and their Marketplace entries.
+
+Those of ``guest`` lie in its cache; further ones, which somebody registered, in a directory of
+the sandbox's, each with a note of what its entry says.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import time
+
+from stratuslab_libcloud import metadata
+from stratuslab_libcloud.metadata import Entry
+from stratuslab_libcloud.sandbox.guest import GuestImage
+from stratuslab_libcloud.sandbox.machines.origins import refusal
+from stratuslab_libcloud.sandbox.marketplace import Marketplace
+from stratuslab_libcloud.sandbox.store import SandboxError, write_private
+
+__all__ = ["Images"]
+
+CHUNK_BYTES = 1 << 20
+ENDORSER = "sandbox@localhost"
+SUBJECT = "CN=StratusLab Sandbox"
+VALID = "2099-01-01T00:00:00Z"
+ALGORITHMS = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256", "SHA-512": "sha512"}
+GUESTS = {
+    "standard": "A small Debian-based Linux with SSH and SFTP, made by the sandbox itself.",
+    "ttylinux": "The same without SFTP, as the ttylinux of the User's Guide was.",
+}
+
+
+class Images:
+    """The images in a directory."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self._directory = directory
+        self._offers: dict[str, tuple[pathlib.Path, Entry]] = {}  # by the name in a URL
+        directory.mkdir(mode=0o700, exist_ok=True)
+        self._read_notes()
+
+    def __len__(self) -> int:
+        return len(self._offers)
+
+    def find(self, name: str) -> pathlib.Path | None:
+        """The file that is offered under this name, if any is."""
+        if name not in self._offers:
+            self._read_notes()  # another process may have registered it
+        return self._offers[name][0] if name in self._offers else None
+
+    def offer_guest(self, flavour: str, image: GuestImage) -> None:
+        """Offer an image that ``guest`` built."""
+        self._offer(
+            image.file,
+            _entry(
+                image.checksums,
+                image.size,
+                image.file.stat().st_mtime,
+                title=f"{flavour} (sandbox)",
+                description=GUESTS[flavour],
+                os="ttylinux" if flavour == "ttylinux" else "Debian",
+                os_version="1.0",
+                tag=flavour,
+                format="raw",
+                compression="gz",
+                disks_bus="virtio",
+            ),
+        )
+
+    def add(self, file: pathlib.Path, disk_format: str, **described: object) -> Entry:
+        """
+        Take in a copy of a disk image.
+
+        :param described: fields of its entry.
+        :raises SandboxError: it is not in that format, or cannot be copied.
+        """
+        half = self._directory / "new.part"
+        try:
+            checksums, size = _copy(file, half)
+            if reason := refusal(half, disk_format):
+                raise SandboxError(f"{file} cannot be used: {reason}")
+            entry = _entry(checksums, size, time.time(), format=disk_format, **described)
+            image = self._directory / f"{entry.identifier}.{disk_format}"
+            half.replace(image)
+        except OSError as error:
+            raise SandboxError(f"{file} cannot be taken in: {error.strerror}") from None
+        finally:
+            half.unlink(missing_ok=True)
+        note = {name: v for name, v in dataclasses.asdict(entry).items() if v is not None}
+        write_private(image.with_name(f"{image.name}.json"), json.dumps(note).encode())
+        self._offer(image, entry)
+        return entry
+
+    def publish(self, marketplace: Marketplace, url: str) -> None:
+        """Endorse all of them in the Marketplace of the site at ``url``."""
+        marketplace.add(
+            *(
+                metadata.write_entry(
+                    dataclasses.replace(entry, locations=(f"{url}/images/{name}",))
+                )
+                for name, (_, entry) in self._offers.items()
+            )
+        )
+
+    def _offer(self, file: pathlib.Path, entry: Entry) -> None:
+        self._offers[file.name] = file, entry
+
+    def _read_notes(self) -> None:
+        for note in self._directory.glob("*.json"):
+            values = json.loads(note.read_bytes())
+            values["inbound_ports"] = tuple(values["inbound_ports"])
+            self._offer(note.with_suffix(""), Entry(**values))
+
+
+def _entry(checksums: dict[str, str], size: int, moment: float, **described: object) -> Entry:
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+    entry = Entry(
+        identifier=metadata.identifier(checksums["SHA-1"]),
+        size=size,
+        checksums=checksums,
+        endorser=ENDORSER,
+        endorsed=stamp,
+        created=stamp,
+        valid=VALID,
+        subject=SUBJECT,
+        issuer=SUBJECT,
+        creator="StratusLab Sandbox",
+        publisher="StratusLab Sandbox",
+        type="base",
+        kind="machine",
+        version="1.0",
+        os_arch="x86_64",
+        hypervisor="kvm",
+        inbound_ports=(22,),
+    )
+    return dataclasses.replace(entry, **described)  # type: ignore[arg-type]
+
+
+def _copy(file: pathlib.Path, target: pathlib.Path) -> tuple[dict[str, str], int]:
+    """:return: checksums and size."""
+    hashes = {name: hashlib.new(kind, usedforsecurity=False) for name, kind in ALGORITHMS.items()}
+    size = 0
+    with file.open("rb") as source, target.open("wb") as copy:
+        while data := source.read(CHUNK_BYTES):
+            size += len(data)
+            copy.write(data)
+            for found in hashes.values():
+                found.update(data)
+    return {name: found.hexdigest() for name, found in hashes.items()}, size
