@@ -1,5 +1,17 @@
 # Shell functions for demo.sh and tests/run.sh: what is missing on a Debian or Ubuntu machine.
 
+# What real machines, and the small Linux that runs on them, are made with.
+MACHINES="qemu-system-x86 qemu-utils mtools syslinux syslinux-common e2fsprogs"
+
+# have_machines: whether all of that is there.
+have_machines() {
+    (
+        PATH="$PATH:/usr/sbin:/sbin"
+        command -v qemu-system-x86_64 && command -v qemu-img && command -v mcopy &&
+            command -v syslinux && command -v debugfs && ls /usr/lib/syslinux/mbr/mbr.bin
+    ) >/dev/null 2>&1
+}
+
 # need PACKAGE...: install Debian packages, as root or with sudo.
 need() {
     if ! command -v apt-get >/dev/null; then

@@ -6,6 +6,9 @@ here=$(dirname "$0")
 cd "$here/.."
 # deploy_node is tested against a real OpenSSH server.
 [ -x /usr/sbin/sshd ] && command -v ssh-keygen >/dev/null || need openssh-server openssh-client
+# Machines are real, and are logged in to.
+# shellcheck disable=SC2086 # several words
+have_machines || need $MACHINES
 virtual_environment .venv/tests
 .venv/tests/bin/pip --quiet --disable-pip-version-check install 'tox>=4.11'
 if command -v pyenv >/dev/null; then

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sshd import MISSING, Sshd, free_port
+from real import processes, real_sandbox
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.sandbox import Sandbox
@@ -83,6 +83,24 @@ def test_the_demo_keeps_away_from_real_clouds(monkeypatch: pytest.MonkeyPatch) -
     assert (ran.returncode, seen) == (0, [])
 
 
+def test_the_demo_shows_that_disks_keep_their_data(tmp_path: Path) -> None:
+    with real_sandbox():
+        pass  # real machines can be had
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    ran = subprocess.run(
+        [command("stratus-sandbox"), "demo", "--machines", "qemu"],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env={**os.environ, "TMPDIR": str(folder)},
+    )
+    assert ran.returncode == 0
+    assert "      Testing Persistent Disk\n" in ran.stdout
+    assert os.listdir(folder) == []
+    assert processes(folder) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_demo_leaves_nothing_when_it_is_interrupted(
     number: signal.Signals, tmp_path: Path
@@ -105,6 +123,7 @@ def test_the_demo_leaves_nothing_when_it_is_interrupted(
         process.stdout.read()
     assert process.wait(60) == 128 + number
     assert os.listdir(folder) == []
+    assert processes(folder) == []
 
 
 def test_several_clouds_are_treated_alike() -> None:
@@ -118,24 +137,13 @@ def test_several_clouds_are_treated_alike() -> None:
             assert StratusLabNodeDriver(stratuslab_user_config=path).list_nodes() == []
 
 
-@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
-def test_a_script_is_deployed_on_a_node_with_a_disk(tmp_path: Path) -> None:
-    with Sandbox(tmp_path / "site") as sandbox:
-        driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
-        scout = driver.create_node("scout", driver.list_sizes()[0], driver.list_images()[0])
-        driver.destroy_node(scout)
-        address = scout.public_ips[0]
-        sshd = Sshd(tmp_path, address, free_port(address))
-        if sshd.username != "root":
-            pytest.skip("the example logs in as root, and this sshd serves its own user only")
-        sshd.authorized_keys.write_text((sandbox.dir / "id_ed25519.pub").read_text())
-        text = sandbox.config_path.read_text()
-        config = tmp_path / "with-port.cfg"
-        config.write_text(text.replace("[sandbox]", f"[sandbox]\nssh_port = {sshd.port}"))
-        with sshd:
-            ran = run(sys.executable, str(ROOT / "examples" / "node_with_disk.py"), str(config))
+def test_a_script_is_deployed_on_a_node_with_a_disk() -> None:
+    with real_sandbox() as sandbox:
+        path = sandbox.config_path
+        ran = run(sys.executable, str(ROOT / "examples" / "node_with_disk.py"), str(path))
         assert (ran.returncode, ran.stderr) == (0, "")
-        assert "Hello from" in ran.stdout
+        assert "Hello from sandbox" in ran.stdout
+        driver = StratusLabNodeDriver(stratuslab_user_config=path)
         assert driver.list_nodes() == driver.list_volumes() == []
 
 
