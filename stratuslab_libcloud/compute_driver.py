@@ -29,7 +29,7 @@ from libcloud.compute.deployment import Deployment
 from libcloud.compute.types import NodeState, StorageVolumeState
 from libcloud.utils.networking import is_valid_ip_address
 
-from stratuslab_libcloud import arguments, config, ssh_keys
+from stratuslab_libcloud import arguments, config, ssh_files, ssh_keys
 from stratuslab_libcloud.client import Site
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
@@ -379,7 +379,9 @@ class StratusLabNodeDriver(NodeDriver):
         """
         Start a node and run a deployment on it, as :class:`NodeDriver` does (guide 9.1.4).
 
-        The other parameters are as there. Keys are checked before anything is created.
+        The other parameters are as there. Keys are checked before anything is created. Images need
+        no SFTP server, only a shell. A script that ends with a status other than 0 is no error: its
+        step in ``deploy`` has ``exit_status``, ``stdout`` and ``stderr``.
 
         :param ssh_port: default: the location's ``ssh_port``.
         :param ssh_key: path or paths of private keys. Without ``auth`` the first one's public
@@ -401,22 +403,23 @@ class StratusLabNodeDriver(NodeDriver):
                 auth = auth or NodeAuthSSHKey(halves[0])
                 ssh_key = paths[0] if len(paths) == 1 else paths
             port = ssh_port or site.settings.ssh_port
-        return super().deploy_node(
-            deploy,
-            ssh_username=ssh_username,
-            ssh_alternate_usernames=ssh_alternate_usernames,
-            ssh_port=port,
-            ssh_timeout=ssh_timeout,
-            ssh_key=ssh_key,
-            ssh_key_password=ssh_key_password,
-            auth=auth,
-            timeout=timeout,
-            max_tries=max_tries,
-            ssh_interface=ssh_interface,
-            at_exit_func=at_exit_func,
-            wait_period=wait_period,
-            **create_node_kwargs,
-        )
+        with ssh_files.without_sftp(deploy) as deployment:
+            return super().deploy_node(
+                deployment,
+                ssh_username=ssh_username,
+                ssh_alternate_usernames=ssh_alternate_usernames,
+                ssh_port=port,
+                ssh_timeout=ssh_timeout,
+                ssh_key=ssh_key,
+                ssh_key_password=ssh_key_password,
+                auth=auth,
+                timeout=timeout,
+                max_tries=max_tries,
+                ssh_interface=ssh_interface,
+                at_exit_func=at_exit_func,
+                wait_period=wait_period,
+                **create_node_kwargs,
+            )
 
     def wait_until_running(
         self,

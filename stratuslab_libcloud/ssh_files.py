@@ -1,0 +1,212 @@
+"""
+Files for new machines, sent through the SSH channel itself (guide 9.1.4).
+
+Images need no SFTP server for it, only a POSIX shell. It is done so on those that have one, too:
+over SFTP Libcloud's client begins relative paths where the file before went, so that a script that
+follows a file to ``/etc`` lands in ``/etc`` and cannot be deleted.
+"""
+
+import errno
+import io
+import os
+import posixpath
+import secrets
+import shlex
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import IO, Any
+
+from libcloud.compute.base import Node
+from libcloud.compute.deployment import Deployment
+from libcloud.compute.ssh import BaseSSHClient
+from libcloud.compute.types import DeploymentError
+
+from stratuslab_libcloud.client.errors import InvalidValueError, one_line
+
+__all__ = ["ChannelClient", "without_sftp"]
+
+_BLOCK = 1 << 18  # bytes
+_KEPT_IN_MEMORY = 1 << 22  # bytes
+_REDIRECTIONS = {"w": ">", "a": ">>"}
+
+# $1 is the file, with a / in it, $2 the name of a temporary one, $3 the size, $4 the permissions.
+# A connection that breaks looks like the end of the input, so it is the size that tells. The file
+# is written in place, as SFTP does it: it stays what it was, a link or nobody else's to read.
+_WRITE = (
+    'export LC_ALL=C; folder="${{1%/*}}/"; part="$folder$2"; '
+    'mkdir -p "$folder" && (umask 077; cat > "$part") && [ "$(wc -c < "$part")" -eq "$3" ] && '
+    'cat "$part" {redirection} "$1" && {{ [ -z "$4" ] || chmod "$4" "$1"; }}; '
+    'status=$?; rm -f "$part"; pwd -P; exit $status'
+)
+_DELETE = 'export LC_ALL=C; rm "$1"'
+
+# What SFTP tells apart.
+_NUMBERS = {"No such file or directory": errno.ENOENT, "Permission denied": errno.EACCES}
+
+
+@contextmanager
+def without_sftp(deployment: Deployment) -> Iterator[Deployment]:
+    """
+    A deployment as ``deploy_node`` is to run it: with a :class:`ChannelClient`.
+
+    What steps record stays with them. Connections are closed at the end, which Libcloud does not do
+    when a step fails or is interrupted.
+
+    :raises DeploymentError: Libcloud's, without the traceback in its text.
+    """
+    wrapped = _ChannelDeployment(deployment)
+    try:
+        yield wrapped
+    except DeploymentError as error:
+        reason = error.original_error
+        text, traceback, _ = str(getattr(reason, "value", "")).partition("\nTraceback")
+        if traceback:
+            reason.value = one_line(text)
+        raise
+    finally:
+        for client in wrapped.clients:
+            client.close()
+
+
+class _ChannelDeployment(Deployment):
+    """:ivar clients: that it was run with."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self.clients: list[BaseSSHClient] = []
+
+    def run(self, node: Node, client: BaseSSHClient) -> Node:
+        self.clients.append(client)
+        return self._deployment.run(node, ChannelClient(client))
+
+
+class ChannelClient(BaseSSHClient):
+    """
+    Libcloud's client, but for files, which need no SFTP server.
+
+    Relative paths begin in the home directory. What the machine refuses is an ``OSError``, as with
+    SFTP, and leaves no temporary file behind.
+    """
+
+    def __init__(self, client: BaseSSHClient) -> None:
+        self._client = client  # has all that the base class would keep
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def connect(self) -> bool:
+        """As Libcloud's."""
+        return bool(self._client.connect())
+
+    def run(self, cmd: str, timeout: float | None = None) -> tuple[str, str, int]:
+        """As Libcloud's."""
+        return self._client.run(cmd, timeout)
+
+    def close(self) -> bool:
+        """As Libcloud's."""
+        return bool(self._client.close())
+
+    def put(
+        self,
+        path: str,
+        contents: str | bytes | None = None,
+        chmod: int | None = None,
+        mode: str = "w",
+    ) -> str:
+        """
+        Write a file; missing directories are made.
+
+        :param contents: text is sent as UTF-8.
+        :param chmod: its permissions; default: those that it has, or that new files get.
+        :param mode: ``w``, or ``a`` to append.
+        :return: its absolute path.
+        :raises OSError: it cannot be written.
+        """
+        return self._write(path, io.BytesIO(_as_bytes(contents or b"")), chmod, mode)
+
+    def putfo(self, path: str, fo: Any = None, chmod: int | None = None) -> str:
+        """
+        Write a file, as :meth:`put` does.
+
+        :param fo: what to write: the rest of an open file, of text or of bytes.
+        """
+        # Its size has to be known first, and not every file object can tell.
+        with tempfile.SpooledTemporaryFile(_KEPT_IN_MEMORY) as whole:
+            while block := fo.read(_BLOCK):
+                whole.write(_as_bytes(block))
+            return self._write(path, whole, chmod, "w")
+
+    def delete(self, path: str) -> bool:
+        """
+        Remove a file.
+
+        :raises OSError: it cannot be removed.
+        """
+        _, text, status = self.run(_command(_DELETE, _with_slash(path)))
+        _check(status, text, f"{path} cannot be removed")
+        return True
+
+    def _write(self, path: str, contents: IO[bytes], chmod: int | None, mode: str) -> str:
+        redirection = _REDIRECTIONS.get(mode.replace("b", ""))
+        if redirection is None:
+            raise InvalidValueError(f"files are written with mode 'w' or 'a', not {mode!r}")
+        size = contents.seek(0, os.SEEK_END)
+        contents.seek(0)
+        command = _command(
+            _WRITE.format(redirection=redirection),
+            _with_slash(path),
+            f".put-{secrets.token_hex(8)}",  # that nobody can foresee, in a folder such as /tmp
+            str(size),
+            "" if chmod is None else format(chmod, "o"),
+        )
+        output, text, status = self._feed(command, contents)
+        _check(status, text, f"{path} cannot be written")
+        home = output.splitlines()[-1]  # after what a profile may have said
+        return posixpath.join(home, path)
+
+    def _feed(self, command: str, contents: IO[bytes]) -> tuple[str, str, int]:
+        """
+        Run a command as ``run`` does, with contents on its standard input, which ``run`` closes.
+
+        As arguments they would come in thousands of pieces (Dropbear hangs up on a command of more
+        than 9000 bytes), and be seen in the machine's process list and in Libcloud's debug log.
+        Libcloud's client has paramiko's as a public attribute.
+        """
+        _, output, errors = self.client.exec_command(command)
+        with closing(output.channel) as channel:
+            while block := contents.read(_BLOCK):
+                try:
+                    channel.sendall(block)
+                except OSError:  # it ended early; below is why
+                    break
+            channel.shutdown_write()
+            said = output.read(), errors.read()
+            text = [part.decode("utf-8", "replace") for part in said]
+            return text[0], text[1], channel.recv_exit_status()
+
+
+def _as_bytes(contents: str | bytes) -> bytes:
+    return contents.encode() if isinstance(contents, str) else contents
+
+
+def _command(script: str, *arguments: str) -> str:
+    """A script on one line, for any shell that somebody may log in with."""
+    return shlex.join(["sh", "-c", script, "sh", *arguments])
+
+
+def _with_slash(path: str) -> str:
+    """The path as no program will take it for an option."""
+    return path if path.startswith("/") else f"./{path}"
+
+
+def _check(status: int, text: str, failure: str) -> None:
+    """:raises OSError: with what the machine said, if it said no."""
+    if status == 0:
+        return
+    ended = f"exit status {status}" if status > 0 else "the connection was lost"
+    message = one_line(f"{failure}: {text.strip() or ended}")
+    for known, number in _NUMBERS.items():
+        if known in text:
+            raise OSError(number, message)
+    raise OSError(message)
