@@ -4,8 +4,10 @@ set -eu
 here=$(dirname "$0")
 . "$here/../examples/setup.sh"
 cd "$here/.."
-# deploy_node is tested against a real OpenSSH server.
-[ -x /usr/sbin/sshd ] && command -v ssh-keygen >/dev/null || need openssh-server openssh-client
+# deploy_node is tested against real SSH servers, which take the tests' folders for home.
+[ -x /usr/sbin/sshd ] && [ -x /usr/sbin/dropbear ] && command -v ssh-keygen >/dev/null &&
+    ls /usr/lib/*/libnss_wrapper.so >/dev/null 2>&1 ||
+    need openssh-server openssh-client dropbear-bin libnss-wrapper
 # Machines are real, and are logged in to.
 # shellcheck disable=SC2086 # several words
 have_machines || need $MACHINES

@@ -1,18 +1,25 @@
-"""deploy_node, with a real OpenSSH server on a simulated node's address (guide 9.1.4)."""
+"""deploy_node, with a real SSH server on a simulated node's address (guide 9.1.4)."""
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import paramiko
 import pytest
 from clouds import Site, context
 from libcloud.compute.base import NodeAuthSSHKey
-from libcloud.compute.deployment import MultiStepDeployment, ScriptDeployment
+from libcloud.compute.deployment import (
+    FileDeployment,
+    MultiStepDeployment,
+    ScriptDeployment,
+    SSHKeyDeployment,
+)
 from libcloud.compute.types import DeploymentError, NodeState
-from sshd import MISSING, Sshd, free_port, make_key
+from sshd import FLAVOURS, Sshd, free_port, make_key, needed
 
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
@@ -22,21 +29,19 @@ from stratuslab_libcloud.client.errors import (
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.sandbox import Sandbox
 
-if MISSING and os.environ.get("CI"):
-    raise RuntimeError(MISSING)  # never skipped there
-pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+pytestmark = needed
 
 
 class Cloud:
     """A sandbox whose next node will have an address at which sshd can be started."""
 
-    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
+    def __init__(self, sandbox: Sandbox, folder: Path, flavour: str) -> None:
         self.sandbox = sandbox
         self.driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
         self.what = {"size": self.driver.list_sizes()[0], "image": self.driver.list_images()[0]}
         scout = self.driver.create_node(name="scout", **self.what)
         self.driver.destroy_node(scout)
-        self.sshd = Sshd(folder, scout.public_ips[0], free_port(scout.public_ips[0]))
+        self.sshd = Sshd(folder, scout.public_ips[0], free_port(scout.public_ips[0]), flavour)
 
     def deploy(self, script: Any, **options: Any) -> Any:
         return self.driver.deploy_node(
@@ -54,34 +59,84 @@ class Cloud:
 
 
 @pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
+def cloud(request: Any, tmp_path: Path) -> Iterator[Cloud]:
     with Sandbox(tmp_path / "site") as sandbox:
-        found = Cloud(sandbox, tmp_path)
+        found = Cloud(sandbox, tmp_path, getattr(request, "param", FLAVOURS[0]))
         yield found
         found.driver.ex_close()
 
 
 def hello() -> ScriptDeployment:
-    return ScriptDeployment("#!/bin/sh\necho hello from $$\nexit 3\n", delete=True)
+    return ScriptDeployment("#!/bin/sh\necho hello from $$\necho oh >&2\nexit 3\n", delete=True)
 
 
-@pytest.mark.parametrize("kind", ["rsa", "ed25519", "ecdsa"])
-def test_a_script_runs_with_each_kind_of_key(cloud: Cloud, tmp_path: Path, kind: str) -> None:
+def connections() -> list[paramiko.Transport]:
+    """Those that are logged in."""
+    found = [thread for thread in threading.enumerate() if isinstance(thread, paramiko.Transport)]
+    return [transport for transport in found if transport.is_authenticated()]
+
+
+KINDS = ["rsa", "ecdsa", "ed25519"]
+
+
+@pytest.mark.parametrize("cloud", FLAVOURS, indirect=True)
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_and_scripts_arrive_on_each_server_with_each_key(
+    cloud: Cloud, tmp_path: Path, kind: str
+) -> None:
     cloud.sshd.authorized_keys.write_text(make_key(tmp_path / kind, kind))
+    source, target = tmp_path / "source", cloud.sshd.home / "etc" / "target"
+    source.write_bytes(bytes(range(256)))
+    source.chmod(0o640)
+    script = hello()
+    read_it = ScriptDeployment(f"#!/bin/sh\nwc -c < {target}\n", delete=True)
+    several = MultiStepDeployment([FileDeployment(str(source), str(target)), read_it])
+    with cloud.sshd:
+        for deployment in (script, FileDeployment(str(source), str(target)), several):
+            node = cloud.deploy(deployment, ssh_key=str(tmp_path / kind))
+            assert node.state == NodeState.RUNNING
+            assert [found.uuid for found in cloud.driver.list_nodes()] == [node.uuid]
+            cloud.driver.destroy_node(node)  # whose address the next one gets
+    assert script.stdout.startswith("hello from")
+    assert (target.read_bytes(), target.stat().st_mode & 0o777) == (source.read_bytes(), 0o640)
+    assert (read_it.exit_status, read_it.stdout.strip()) == (0, "256")
+    assert sorted(path.name for path in cloud.sshd.home.iterdir()) == [".ssh", "etc"]
+    assert connections() == []
+
+
+@pytest.mark.parametrize("passphrase", ["", "open sesame"])
+# Of Ed25519 keys there is no other format.
+@pytest.mark.parametrize("key", ["rsa", "ecdsa", "ed25519", "rsa -m PEM", "ecdsa -m PEM"])
+def test_keys_of_each_format(cloud: Cloud, tmp_path: Path, key: str, passphrase: str) -> None:
+    public = make_key(tmp_path / "key", *key.split(), passphrase=passphrase)
+    cloud.sshd.authorized_keys.write_text(public)
+    script = hello()
+    options = {"ssh_key_password": passphrase} if passphrase else {}
+    with cloud.sshd:
+        cloud.deploy(script, ssh_key=str(tmp_path / "key"), **options)
+    assert script.exit_status == 3
+
+
+def test_of_several_keys_the_one_that_fits_is_used(cloud: Cloud, tmp_path: Path) -> None:
+    make_key(tmp_path / "other", "ed25519")
+    cloud.sshd.authorized_keys.write_text(make_key(tmp_path / "key", "ed25519"))
     script = hello()
     with cloud.sshd:
-        node = cloud.deploy(script, ssh_key=str(tmp_path / kind))
-    assert script.stdout.startswith("hello from")
+        cloud.deploy(script, ssh_key=[str(tmp_path / "other"), str(tmp_path / "key")])
     assert script.exit_status == 3
-    assert node.state == NodeState.RUNNING
-    assert [found.uuid for found in cloud.driver.list_nodes()] == [node.uuid]
 
 
-def test_a_key_with_a_passphrase(cloud: Cloud, tmp_path: Path) -> None:
-    public = make_key(tmp_path / "key", "ed25519", passphrase="open sesame")
-    cloud.sshd.authorized_keys.write_text(public)
+def test_other_user_names_are_tried(cloud: Cloud) -> None:
+    cloud.sshd.authorized_keys.write_text((cloud.sandbox.dir / "id_ed25519.pub").read_text())
+    script = hello()
     with cloud.sshd:
-        cloud.deploy(hello(), ssh_key=str(tmp_path / "key"), ssh_key_password="open sesame")
+        cloud.deploy(
+            script,
+            ssh_username="nobody",
+            ssh_alternate_usernames=[cloud.sshd.username],
+            timeout=2,
+        )
+    assert script.exit_status == 3
 
 
 def test_the_public_half_of_the_key_is_installed(cloud: Cloud, tmp_path: Path) -> None:
@@ -119,12 +174,73 @@ def test_the_locations_port_is_the_default(cloud: Cloud, tmp_path: Path) -> None
     assert node.extra["ssh_port"] == cloud.sshd.port
 
 
-def test_several_steps(cloud: Cloud, tmp_path: Path) -> None:
+def test_each_step_keeps_what_its_script_said(cloud: Cloud, tmp_path: Path) -> None:
     cloud.sshd.authorized_keys.write_text((cloud.sandbox.dir / "id_ed25519.pub").read_text())
-    scripts = [hello(), hello()]
+    fine, failed = ScriptDeployment("#!/bin/sh\necho $#", args=["a", "b"]), hello()
+    key = SSHKeyDeployment(make_key(tmp_path / "key", "ed25519"))
     with cloud.sshd:
-        cloud.deploy(MultiStepDeployment(scripts))
-    assert [script.exit_status for script in scripts] == [3, 3]
+        cloud.deploy(MultiStepDeployment([fine, MultiStepDeployment([failed]), key]))
+    assert (fine.exit_status, fine.stdout, fine.stderr) == (0, "2\n", "")
+    assert failed.exit_status == 3
+    assert failed.stdout.startswith("hello from")
+    assert failed.stderr == "oh\n"
+    assert cloud.sshd.authorized_keys.read_text().endswith(key.key)
+
+
+@pytest.mark.parametrize("cloud", FLAVOURS, indirect=True)
+def test_a_step_that_fails_is_named_in_one_line(cloud: Cloud, tmp_path: Path) -> None:
+    cloud.sshd.authorized_keys.write_text((cloud.sandbox.dir / "id_ed25519.pub").read_text())
+    (tmp_path / "source").write_text("x")
+    deployment = FileDeployment(str(tmp_path / "source"), "/proc/no/such/file")
+    with cloud.sshd, pytest.raises(DeploymentError) as caught:
+        cloud.deploy(deployment, max_tries=2)
+    text = str(caught.value)
+    assert "Failed after 2 tries" in text
+    assert "/proc/no/such/file cannot be written: mkdir: " in text
+    assert "Traceback" not in text
+    assert "\n" not in text
+    assert isinstance(caught.value.original_error.__context__, FileNotFoundError)
+    assert [node.id for node in cloud.driver.list_nodes()] == [caught.value.node.id]
+    assert connections() == []
+
+
+def test_a_step_goes_on_when_its_connection_broke(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.sshd.authorized_keys.write_text((cloud.sandbox.dir / "id_ed25519.pub").read_text())
+    send = paramiko.Channel.sendall
+
+    def unplug(channel: paramiko.Channel, block: bytes) -> None:
+        monkeypatch.setattr(paramiko.Channel, "sendall", send)
+        channel.get_transport().close()
+
+    monkeypatch.setattr(paramiko.Channel, "sendall", unplug)
+    script = hello()
+    with cloud.sshd:
+        cloud.deploy(script)
+    assert script.exit_status == 3
+    assert [path.name for path in cloud.sshd.home.iterdir()] == [".ssh"]
+
+
+def test_an_interrupt_ends_it_and_closes_the_connection(cloud: Cloud) -> None:
+    cloud.sshd.authorized_keys.write_text((cloud.sandbox.dir / "id_ed25519.pub").read_text())
+    running = cloud.sshd.home / "running"
+    script = f"#!/bin/sh\n>{running}; while [ -e {running} ]; do sleep 0.1; done\n"
+
+    def interrupt() -> None:
+        while not running.exists():
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    watcher = threading.Thread(target=interrupt, daemon=True)
+    watcher.start()
+    with cloud.sshd:
+        with pytest.raises(KeyboardInterrupt):
+            cloud.deploy(ScriptDeployment(script, delete=True))
+        assert connections() == []
+        assert len(cloud.driver.list_nodes()) == 1
+        running.unlink()
+    watcher.join()
 
 
 def test_a_connection_refused_at_first_is_tried_again(cloud: Cloud) -> None:
@@ -153,11 +269,16 @@ def test_a_key_refused_at_first_is_tried_again(cloud: Cloud, tmp_path: Path, kin
     assert script.exit_status == 3
 
 
-def test_a_key_that_stays_refused_leaves_the_node(cloud: Cloud, tmp_path: Path) -> None:
-    make_key(tmp_path / "key", "ed25519")
+@pytest.mark.parametrize(
+    ("cloud", "kind"), list(zip(FLAVOURS, KINDS, strict=True)), indirect=["cloud"]
+)
+def test_a_key_that_stays_refused_leaves_the_node(cloud: Cloud, tmp_path: Path, kind: str) -> None:
+    make_key(tmp_path / "key", kind)
     cloud.sshd.authorized_keys.write_text("")
-    with cloud.sshd, pytest.raises(DeploymentError) as caught:
+    before = time.monotonic()
+    with cloud.sshd, pytest.raises(DeploymentError, match="Could not connect") as caught:
         cloud.deploy(hello(), ssh_key=str(tmp_path / "key"), timeout=2)
+    assert time.monotonic() - before < 30
     assert [node.id for node in cloud.driver.list_nodes()] == [caught.value.node.id]
 
 
