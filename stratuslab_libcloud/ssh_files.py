@@ -8,6 +8,7 @@ follows a file to ``/etc`` lands in ``/etc`` and cannot be deleted.
 
 import errno
 import io
+import logging
 import os
 import posixpath
 import secrets
@@ -25,6 +26,10 @@ from libcloud.compute.types import DeploymentError
 from stratuslab_libcloud.client.errors import InvalidValueError, one_line
 
 __all__ = ["ChannelClient", "without_sftp"]
+
+# Until a new machine has booted paramiko logs every attempt, with a traceback. Who has configured
+# logging still sees them; on the terminal of others they have no place.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 _BLOCK = 1 << 18  # bytes
 _KEPT_IN_MEMORY = 1 << 22  # bytes
