@@ -122,7 +122,13 @@ class LostAnswerError(ConnectionFailedError):
 
 
 class MalformedAnswerError(StratusLabError, MalformedResponseError):
-    """An answer that cannot be read: HTML, a truncated document, something too large."""
+    """
+    An answer that cannot be read: HTML, a truncated document, something too large.
+
+    :ivar passing: whether the same request may succeed later.
+    """
+
+    passing = True
 
 
 class ServiceError(StratusLabError, ProviderError):  # type: ignore[misc]

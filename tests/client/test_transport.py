@@ -181,14 +181,15 @@ class TestTimeOuts:
 
     def test_a_streamed_answer_may_take_its_time(self) -> None:
         def slowly(handler: Any, request: Request) -> None:
-            handler.send(200, "text/plain", b"", {"Content-Length": "16"})
+            handler.send(200, "text/plain", b"", {"Content-Length": str(16 * 2048)})
             for _ in range(16):
-                handler.wfile.write(b"x")
+                handler.wfile.write(b"x" * 2048)
                 handler.wfile.flush()
                 time.sleep(0.1)
 
         with Canned([slowly]) as server:
-            assert get(service(server.url, timeout=1.0), streamed=True) == b"x" * 16
+            whole = get(service(server.url, timeout=1.0), streamed=True)
+        assert whole == b"x" * 16 * 2048
 
     def test_the_driver_works_afterwards(self) -> None:
         with Canned([say_nothing, say_nothing, say_nothing, OK]) as server:
@@ -262,7 +263,7 @@ class TestErrors:
             get(service("http://nowhere.invalid", timeout=2))
 
     def test_an_answer_without_end_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(transport, "_LARGEST_ANSWER", 2**20)
+        monkeypatch.setattr(transport, "_LARGEST_HELD", 2**20)
         answer = (200, "text/plain", b"x" * 2**21)
         with Canned([answer]) as server, pytest.raises(MalformedAnswerError, match="than 1 MiB"):
             get(server.url)
