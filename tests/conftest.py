@@ -1,6 +1,7 @@
 """What every test starts from: no environment, no home directory of anybody's."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -11,12 +12,19 @@ hypothesis.settings.register_profile("untimed", hypothesis.settings(), deadline=
 hypothesis.settings.load_profile("untimed")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _environment() -> Iterator[None]:
+    """None of the variables that configure us."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith(("STRATUSLAB_", "LIBCLOUD_")) or name.lower().endswith("_proxy"):
+                patch.delenv(name)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home directory, and none of the variables that configure us."""
-    for name in os.environ:
-        if name.startswith(("STRATUSLAB_", "LIBCLOUD_")) or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
+    """An empty home directory of nobody's."""
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))

@@ -8,8 +8,10 @@ import http.client
 import json
 import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
@@ -112,15 +114,21 @@ def _unsent(text: str, passing: bool = True) -> ConnectionFailedError:
 def _tls_failure(reason: str) -> ConnectionFailedError:
     if "certificate verify failed" in reason or "doesn't match" in reason:
         return _unsent(
-            f"its TLS certificate is not trusted ({reason}); if it is the cloud's own, name its "
-            "authority's file with ca_certificate",
-            passing=False,
+            f"its TLS certificate is not trusted ({reason}); {_tls_advice(reason)}", passing=False
         )
     if "wrong version number" in reason.lower():
         return _unsent("does not speak TLS; is it http, not https?", passing=False)
     if "alert" in reason:
         return _unsent(f"refused the TLS connection, or its certificate ({reason})", passing=False)
     return ConnectionFailedError(f"TLS failed: {reason}")
+
+
+def _tls_advice(reason: str) -> str:
+    if "mismatch" in reason or "doesn't match" in reason:
+        return "the endpoint has to name the host as its certificate does"
+    if "expired" in reason or "not yet valid" in reason:
+        return "the cloud has to renew it, unless the clock is wrong here"
+    return "if it is the cloud's own, name its authority's file with ca_certificate"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -142,7 +150,7 @@ def _reason(causes: list[BaseException]) -> str:
     for cause in causes:
         verification = getattr(cause, "verify_message", None)
         if verification:
-            return f"certificate verify failed: {verification}"
+            return f"certificate verify failed: {verification.rstrip('.')}"
         if isinstance(cause, OSError) and cause.strerror:
             texts.append(re.sub(r" \(_ssl\.c:[0-9]+\)|\[SSL: \w+\] ", "", str(cause.strerror)))
     return texts[-1] if texts else type(causes[0]).__name__
@@ -153,9 +161,19 @@ def refusal(status: int, reason: str, text: str, retry_after: str | None) -> Ser
     kind = _BY_STATUS.get(status, UnavailableError if status >= 500 else ServiceError)
     said = f"{text.strip()} (HTTP {status})" if text.strip() else f"HTTP {status} {reason}".strip()
     error = kind(said, advice=_ADVICE.get(status, ""), http_code=status)
-    if isinstance(error, UnavailableError) and retry_after and retry_after.isdecimal():
-        error.retry_after = float(retry_after[:9])
+    if isinstance(error, UnavailableError):
+        error.retry_after = _seconds(retry_after or "")
     return error
+
+
+def _seconds(retry_after: str) -> float:
+    """Seconds to wait: a number of them, or a date (RFC 9110, 10.2.3)."""
+    if retry_after.isdecimal():
+        return float(retry_after[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def explanation(content_type: str, pieces: Iterator[bytes]) -> str:

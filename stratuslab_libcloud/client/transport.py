@@ -330,11 +330,10 @@ def _understood(read: Callable[[Answer], T], answer: Answer) -> T:
 
 def _pause(error: StratusLabError, attempt: int) -> float | None:
     """Seconds to wait before another attempt; ``None``: it would be no use."""
-    if isinstance(error, (ConnectionFailedError, MalformedAnswerError)) and error.passing:
-        return float(_FIRST_PAUSE * 2**attempt)
-    if isinstance(error, UnavailableError):
-        return max(error.retry_after, float(_FIRST_PAUSE * 2**attempt))
-    return None
+    if not error.passing:
+        return None
+    asked_for = error.retry_after if isinstance(error, UnavailableError) else 0.0
+    return max(asked_for, float(_FIRST_PAUSE * 2**attempt))
 
 
 def _pieces(response: requests.Response, largest: int) -> Iterator[bytes]:
