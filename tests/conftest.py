@@ -29,3 +29,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     return home
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures of the matrix of faults, of which each cell is a test."""
+    passed, failed = (
+        sum(
+            "test_faults.py::test_cell[" in report.nodeid
+            for report in terminalreporter.getreports(outcome)
+        )
+        for outcome in ("passed", "failed")
+    )
+    if passed or failed:
+        terminalreporter.section("matrix of faults")
+        terminalreporter.line(f"{passed + failed} cells tried, {passed} passed")

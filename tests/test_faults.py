@@ -291,7 +291,9 @@ FAULTS: dict[Fault, Rule] = {
     Fault("garbage", faults.garbage): Rule(UNREADABLE),
     Fault("redirect elsewhere", faults.redirect): Rule(UNREADABLE, says="redirects to"),
     Fault("another host's certificate", outage=faults.certificate("another host's")): Rule(
-        BROKEN, heard=False, says="mismatch, certificate is not valid for '127.0.0.1'); the endpoint"
+        BROKEN,
+        heard=False,
+        says="mismatch, certificate is not valid for '127.0.0.1'); the",
     ),
     Fault("expired certificate", outage=faults.certificate("expired")): Rule(
         BROKEN, heard=False, says="certificate has expired); the cloud has to renew it"

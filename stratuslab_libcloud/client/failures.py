@@ -8,6 +8,7 @@ import http.client
 import json
 import re
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,11 @@ _UNSENDABLE = (
     requests.exceptions.InvalidHeader,
     requests.exceptions.InvalidProxyURL,
     requests.exceptions.InvalidSchema,
+)
+_UNMET = (
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+    ssl.SSLCertVerificationError,
 )
 
 _BY_STATUS: dict[int, type[ServiceError]] = {
@@ -86,7 +92,9 @@ def _failure(error: BaseException, silence: float) -> StratusLabError:
         return ConfigurationError(f"the request cannot be sent: {error}")
     if isinstance(error, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)):
         return _tls_failure(_reason(causes))
-    if isinstance(error, requests.exceptions.ProxyError):
+    # A ProxyError alone says little: urllib3 makes one of whatever breaks behind a proxy, too.
+    unmet = isinstance(error, requests.exceptions.ProxyError) and among(*_UNMET)
+    if unmet or any(map(_is_from_tunnel, causes)):
         return _unsent(f"the proxy cannot be used: {_reason(causes)}")
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return _unsent(f"does not accept a connection within {silence:.3g} s")
@@ -144,6 +152,11 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             waiting.append(cause.__context__)
 
 
+def _is_from_tunnel(cause: BaseException) -> bool:
+    """Whether http.client tells that a proxy refused to CONNECT."""
+    return type(cause) is OSError and str(cause).startswith("Tunnel connection failed")
+
+
 def _reason(causes: list[BaseException]) -> str:
     """The plainest text among the causes of an error."""
     texts = []
@@ -151,6 +164,8 @@ def _reason(causes: list[BaseException]) -> str:
         verification = getattr(cause, "verify_message", None)
         if verification:
             return f"certificate verify failed: {verification.rstrip('.')}"
+        if _is_from_tunnel(cause):
+            return str(cause)
         if isinstance(cause, OSError) and cause.strerror:
             texts.append(re.sub(r" \(_ssl\.c:[0-9]+\)|\[SSL: \w+\] ", "", str(cause.strerror)))
     return texts[-1] if texts else type(causes[0]).__name__
