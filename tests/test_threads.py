@@ -103,33 +103,3 @@ def test_they_share_a_service_that_they_ask_first_at_the_same_time(
     for thread in threads:
         thread.join()
     assert len(made) == 1
-
-
-def test_closing_disturbs_no_call(site: Site, restless: None) -> None:
-    errors: list[Exception] = []
-    done = threading.Event()
-
-    def ask() -> None:
-        try:
-            for _ in range(100):
-                site.driver.list_nodes()
-        except Exception as error:
-            errors.append(error)
-
-    def close() -> None:
-        try:
-            while not done.is_set():
-                site.driver.ex_close()
-        except Exception as error:
-            errors.append(error)
-
-    asking = [threading.Thread(target=ask) for _ in range(4)]
-    closing = [threading.Thread(target=close) for _ in range(2)]
-    for thread in (*asking, *closing):
-        thread.start()
-    for thread in asking:
-        thread.join()
-    done.set()
-    for thread in closing:
-        thread.join()
-    assert errors == []
