@@ -24,6 +24,7 @@ from stratuslab_libcloud.sandbox import Sandbox
 __all__ = ["Certificates", "Fault", "FaultySite", "Reply"]
 
 GARBAGE_MIB = 100
+LONGEST_SECONDS = 20  # that anything drips, or Canned waits: a client that hangs shall be seen to
 DRIP_SECONDS = 0.05  # to a time-out of 2 s what more than a second is to one of a minute
 
 
@@ -217,10 +218,11 @@ def send(handler: Any, reply: Reply, length: int | None = None) -> None:
 
 
 def drip(handler: Any, piece: bytes) -> None:
-    """Send a piece again and again, slowly, until the other side has had enough."""
-    while True:
+    """Send a piece again and again, slowly, until the other side has had enough of it."""
+    for _ in range(round(LONGEST_SECONDS / DRIP_SECONDS)):
         handler.wfile.write(piece)
         time.sleep(DRIP_SECONDS)
+    handler.hang_up()
 
 
 def reset(site: FaultySite, handler: Any, request: Request) -> None:
