@@ -71,8 +71,11 @@ class StratusLabNodeDriver(NodeDriver):
 
     Every error is a :class:`.StratusLabError`, and so a ``LibcloudError``, whose text is one line;
     the tree is in ``stratuslab_libcloud.client.errors``. Whatever asks a cloud may raise
-    :class:`.CredentialsError`, :class:`.ConnectionFailedError` and :class:`.UnavailableError`,
-    besides what the methods name. One driver may be shared by threads.
+    :class:`.CredentialsError`, :class:`.ConnectionFailedError`, :class:`.MalformedAnswerError` and
+    :class:`.UnavailableError`, besides what the methods name.
+
+    One driver may be shared by threads: each service has as many connections as there were calls
+    of it at the same time.
     """
 
     type = "stratuslab"
@@ -114,8 +117,8 @@ class StratusLabNodeDriver(NodeDriver):
             ``"default"`` is the section of that name.
         :param ex_pdisk_endpoint: the default location's persistent disk service.
         :param ex_marketplace_endpoint: the default location's Marketplace.
-        :param timeout: seconds that a call may take; large listings may take longer while they
-            keep coming.
+        :param timeout: seconds that each request of a call may take, its repetitions included;
+            large listings may take longer while they bring a KiB a second.
         :param proxy_url: an HTTP proxy for all requests.
         :raises ConfigurationError: naming the file, the section and the key.
         """

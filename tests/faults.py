@@ -88,7 +88,7 @@ class FaultySite:
     """
 
     def __init__(
-        self, sandbox: Sandbox, elsewhere: str, certificates: Certificates | None = None
+        self, sandbox: Sandbox, elsewhere: Canned, certificates: Certificates | None = None
     ) -> None:
         """
         :param certificates: to speak TLS.
@@ -288,7 +288,7 @@ def garbage(site: FaultySite, handler: Any, request: Request) -> None:
 
 
 def redirect(site: FaultySite, handler: Any, request: Request) -> None:
-    handler.send(302, "text/html", b"", {"Location": f"{site.elsewhere}{request.path}"})
+    handler.send(302, "text/html", b"", {"Location": f"{site.elsewhere.url}{request.path}"})
 
 
 def refuse(site: FaultySite, passing: bool) -> None:
