@@ -3,9 +3,13 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from clouds import Site
+
+from stratuslab_libcloud.sandbox import Sandbox
 
 # How long an example takes is the machine's affair.
 hypothesis.settings.register_profile("untimed", hypothesis.settings(), deadline=None)
@@ -29,6 +33,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     return home
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A sandbox with a driver, and what it was asked."""
+    seen: list[Any] = []
+    with Sandbox(tmp_path / "site", on_request=seen.append) as sandbox:
+        found = Site(sandbox, seen)
+        yield found
+        found.driver.ex_close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

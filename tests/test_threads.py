@@ -4,26 +4,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from clouds import Site
 
 from stratuslab_libcloud import client
-from stratuslab_libcloud.sandbox import Sandbox
 
 THREADS = 8
 TURNS = 25  # of ten calls in each thread
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    seen: list[Any] = []
-    with Sandbox(tmp_path / "site", on_request=seen.append) as sandbox:
-        found = Site(sandbox, seen)
-        yield found
-        found.driver.ex_close()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import re
 import socket
 import ssl
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
@@ -73,7 +74,11 @@ def translated(silence: float) -> Iterator[None]:
     except StratusLabError:
         raise
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        raise _failure(error, silence) from error
+        failure = _failure(error, silence)
+        for cause in _causes(error):
+            # Python 3.10 leaves a proxy's answer open; its frames would keep it so.
+            traceback.clear_frames(cause.__traceback__)
+        raise failure from error
 
 
 def _failure(error: BaseException, silence: float) -> StratusLabError:

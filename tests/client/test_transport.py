@@ -2,6 +2,7 @@
 
 import contextlib
 import email.utils
+import gc
 import io
 import threading
 import time
@@ -403,6 +404,8 @@ class TestSurroundings:
         assert not isinstance(caught.value, LostAnswerError)
         with pytest.raises(ConnectionFailedError, match=r"proxy cannot be used.*refused"):
             get(service("https://far.example.org", proxy_url=proxy.url, timeout=2))
+        del caught
+        gc.collect()  # a socket that is still open would complain
 
     def test_cookies_are_not_kept(self) -> None:
         with Canned([(200, "text/plain", b"", {"Set-Cookie": "a=b"})]) as server:
