@@ -34,13 +34,11 @@ from stratuslab_libcloud.client import Site
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
     ConflictError,
-    ConnectionFailedError,
     InvalidValueError,
     NodeFailedError,
     NotFoundError,
     PartialListError,
     StratusLabError,
-    UnavailableError,
 )
 from stratuslab_libcloud.client.machine import Machine
 from stratuslab_libcloud.client.storage import Disk, is_uuid
@@ -73,8 +71,11 @@ class StratusLabNodeDriver(NodeDriver):
 
     Every error is a :class:`.StratusLabError`, and so a ``LibcloudError``, whose text is one line;
     the tree is in ``stratuslab_libcloud.client.errors``. Whatever asks a cloud may raise
-    :class:`.CredentialsError`, :class:`.ConnectionFailedError` and :class:`.UnavailableError`,
-    besides what the methods name. One driver may be shared by threads.
+    :class:`.CredentialsError`, :class:`.ConnectionFailedError`, :class:`.MalformedAnswerError` and
+    :class:`.UnavailableError`, besides what the methods name.
+
+    One driver may be shared by threads: each service has as many connections as there were calls
+    of it at the same time.
     """
 
     type = "stratuslab"
@@ -116,8 +117,8 @@ class StratusLabNodeDriver(NodeDriver):
             ``"default"`` is the section of that name.
         :param ex_pdisk_endpoint: the default location's persistent disk service.
         :param ex_marketplace_endpoint: the default location's Marketplace.
-        :param timeout: seconds that a call may take; large listings may take longer while they
-            keep coming.
+        :param timeout: seconds that each request of a call may take, its repetitions included;
+            large listings may take longer while they bring a KiB a second.
         :param proxy_url: an HTTP proxy for all requests.
         :raises ConfigurationError: naming the file, the section and the key.
         """
@@ -442,11 +443,19 @@ class StratusLabNodeDriver(NodeDriver):
         end = time.monotonic() + timeout
         found: dict[int, tuple[Node, list[str]]] = {}
         while True:
+            trouble: StratusLabError | None = None
             for number, node in enumerate(nodes):
                 if number not in found:
                     left = max(end - time.monotonic(), 1.0)
-                    current, addresses = self._look_at(node, ssh_interface, force_ipv4, left)
-                    if current and addresses:
+                    try:
+                        current, addresses = self._look_at(node, ssh_interface, force_ipv4, left)
+                    except StratusLabError as error:
+                        if not error.passing:
+                            raise
+                        _LOG.warning("still waiting for node %s: %s", node.id, error)
+                        trouble = error
+                        continue
+                    if addresses:
                         found[number] = (current, addresses)
             if len(found) == len(nodes):
                 return [found[number] for number in sorted(found)]
@@ -455,9 +464,9 @@ class StratusLabNodeDriver(NodeDriver):
                 raise self._tagged(
                     NodeFailedError(
                         f"after {timeout} seconds these nodes do not run yet, or have no address "
-                        f"in {ssh_interface}: {missing}"
+                        f"in {ssh_interface}: {missing}" + (f" ({trouble})" if trouble else "")
                     )
-                )
+                ) from trouble
             time.sleep(min(wait_period, max(0.0, end - time.monotonic())))
 
     # -- volumes -------------------------------------------------------------------------------
@@ -773,20 +782,16 @@ class StratusLabNodeDriver(NodeDriver):
 
     def _look_at(
         self, node: Node, interface: str, force_ipv4: bool, timeout: float
-    ) -> tuple[Node | None, list[str]]:
-        """A waiting caller's node, with addresses once it runs; a passing fault says nothing."""
-        try:
-            with self._asking_for(node) as site:
-                machine = site.compute.info(str(node.id), min(timeout, self._timeout))
-                current = self._to_node(machine, site)
-                if current.state in (NodeState.ERROR, NodeState.TERMINATED):
-                    reason = machine.error or "the cloud gives no reason"
-                    failure = NodeFailedError(f"node {node.id} is {machine.summary}: {reason}")
-                    failure.endpoint = site.settings.endpoint
-                    raise failure
-        except (ConnectionFailedError, UnavailableError) as error:
-            _LOG.warning("still waiting for node %s: %s", node.id, error)
-            return None, []
+    ) -> tuple[Node, list[str]]:
+        """A waiting caller's node, with addresses once it runs."""
+        with self._asking_for(node) as site:
+            machine = site.compute.info(str(node.id), min(timeout, self._timeout))
+            current = self._to_node(machine, site)
+            if current.state in (NodeState.ERROR, NodeState.TERMINATED):
+                reason = machine.error or "the cloud gives no reason"
+                failure = NodeFailedError(f"node {node.id} is {machine.summary}: {reason}")
+                failure.endpoint = site.settings.endpoint
+                raise failure
         if current.state != NodeState.RUNNING:
             return current, []
         found = getattr(current, interface)

@@ -1,8 +1,8 @@
 """A real HTTP server that answers what a test tells it to, for faults that no sandbox has."""
 
 import socket
+import ssl
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -21,9 +21,6 @@ class Request:
     peer: tuple[str, int]
 
 
-Respond = Callable[["_Handler", Request], None]
-
-
 @dataclass
 class Canned:
     """
@@ -35,12 +32,19 @@ class Canned:
 
     answers: list[object]
     requests: list[Request] = field(default_factory=list)
+    port: int = 0
+    tls: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server(("127.0.0.1", self.port), _Handler)
         self._server.canned = self
+        if self.tls:  # the handshake is the handler's, so that nobody else waits for it
+            self._server.socket = self.tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.port = self._server.server_address[1]
+        self.url = f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
 
     def __enter__(self) -> "Canned":
         self._thread.start()
@@ -112,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.close()
 
-    do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 - http.server's names
+    do_GET = do_POST = do_PUT = do_DELETE = do_CONNECT = _serve  # noqa: N815 - http.server's names
 
 
 def rpc(*values: object) -> tuple[int, str, bytes]:

@@ -3,12 +3,14 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from clouds import Site
 from real import children
 
-from stratuslab_libcloud.sandbox import guest
+from stratuslab_libcloud.sandbox import Sandbox, guest
 
 # How long an example takes is the machine's affair.
 hypothesis.settings.register_profile("untimed", hypothesis.settings(), deadline=None)
@@ -18,12 +20,19 @@ hypothesis.settings.load_profile("untimed")
 os.environ["STRATUSLAB_SANDBOX_CACHE"] = str(guest.default_cache())
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _environment() -> Iterator[None]:
+    """None of the variables that configure us."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in set(os.environ) - {"STRATUSLAB_SANDBOX_CACHE"}:
+            if name.startswith(("STRATUSLAB_", "LIBCLOUD_")) or name.lower().endswith("_proxy"):
+                patch.delenv(name)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home directory, and none of the variables that configure us."""
-    for name in set(os.environ) - {"STRATUSLAB_SANDBOX_CACHE"}:
-        if name.startswith(("STRATUSLAB_", "LIBCLOUD_")) or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
+    """An empty home directory of nobody's."""
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
@@ -31,7 +40,31 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_machine_is_left() -> Iterator[None]:
+def _no_machine_is_left() -> Iterator[None]:
     """Whatever a test did, and however it ended: no QEMU process of ours lives on."""
     yield
     assert children() == []
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A sandbox with a driver, and what it was asked."""
+    seen: list[Any] = []
+    with Sandbox(tmp_path / "site", on_request=seen.append) as sandbox:
+        found = Site(sandbox, seen)
+        yield found
+        found.driver.ex_close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures of the matrix of faults, of which each cell is a test."""
+    passed, failed = (
+        sum(
+            "test_faults.py::test_cell[" in report.nodeid
+            for report in terminalreporter.getreports(outcome)
+        )
+        for outcome in ("passed", "failed")
+    )
+    if passed or failed:
+        terminalreporter.section("matrix of faults")
+        terminalreporter.line(f"{passed + failed} cells tried, {passed} passed")

@@ -45,15 +45,6 @@ from stratuslab_libcloud.compute_driver import StratusLabNode, StratusLabNodeDri
 from stratuslab_libcloud.sandbox import Sandbox
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    seen: list[Any] = []
-    with Sandbox(tmp_path / "site", on_request=seen.append) as sandbox:
-        found = Site(sandbox, seen)
-        yield found
-        found.driver.ex_close()
-
-
 class TestLibcloudsOwn(libcloud.test.compute.TestCaseMixin, unittest.TestCase):
     """Libcloud's conformance tests."""
 

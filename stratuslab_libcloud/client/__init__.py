@@ -4,7 +4,9 @@ One StratusLab site as Python calls: plain data in and out, no Libcloud entities
 Internal: scripts use the driver. Only the exceptions, in ``client.errors``, are for everybody.
 """
 
+import threading
 from functools import cached_property
+from typing import Any, TypeVar
 
 from stratuslab_libcloud.client.compute import Compute
 from stratuslab_libcloud.client.errors import ConfigurationError, MissingCredentialsError
@@ -14,6 +16,17 @@ from stratuslab_libcloud.client.transport import HTTPOptions
 from stratuslab_libcloud.settings import Credentials, Settings
 
 __all__ = ["Site"]
+
+T = TypeVar("T")
+
+
+class _made_once(cached_property[T]):  # noqa: N801 - like the one that it is made of
+    """One for all the threads that meet at the first use, as cached_property is up to 3.11 only."""
+
+    def __get__(self, site: Any, owner: type[Any] | None = None) -> T:  # type: ignore[override]
+        with site.lock:
+            service: T = super().__get__(site, owner)
+            return service
 
 
 class Site:
@@ -31,10 +44,11 @@ class Site:
         :param proxy_url: an HTTP proxy to go through.
         """
         self.settings = settings
+        self.lock = threading.Lock()
         self._timeout = timeout
         self._proxy_url = proxy_url
 
-    @cached_property
+    @_made_once
     def compute(self) -> Compute:
         """Machines."""
         if not self.settings.endpoint:
@@ -45,7 +59,7 @@ class Site:
         credentials = self._required(self.settings.credentials)
         return Compute(self.settings.endpoint, credentials, self._options())
 
-    @cached_property
+    @_made_once
     def storage(self) -> Storage:
         """Persistent disks."""
         if not self.settings.pdisk_endpoint:
@@ -56,7 +70,7 @@ class Site:
         credentials = self._required(self.settings.storage_credentials)
         return Storage(self.settings.pdisk_endpoint, credentials, self._options())
 
-    @cached_property
+    @_made_once
     def marketplace(self) -> Marketplace:
         """Image metadata; nobody logs in there."""
         return Marketplace(self.settings.marketplace_endpoint, self._options())

@@ -70,7 +70,10 @@ class StratusLabError(LibcloudError):
     :ivar endpoint: URL of the service that was asked, or ``""``.
     :ivar http_code: status of the answer, where there was one.
     :ivar retried: whether an earlier attempt at the same request may have had its effect.
+    :ivar passing: whether the same request may succeed later.
     """
+
+    passing = False
 
     def __init__(self, value: str, *, advice: str = "", http_code: int | None = None) -> None:
         # Not super(): the Libcloud classes mixed in below take other arguments, and none is needed.
@@ -110,7 +113,6 @@ class ConnectionFailedError(StratusLabError):
     No connection, or no whole answer in time.
 
     :ivar sent: whether the request may have reached the service.
-    :ivar passing: whether the same request may succeed later.
     """
 
     sent = True
@@ -123,6 +125,8 @@ class LostAnswerError(ConnectionFailedError):
 
 class MalformedAnswerError(StratusLabError, MalformedResponseError):
     """An answer that cannot be read: HTML, a truncated document, something too large."""
+
+    passing = True
 
 
 class ServiceError(StratusLabError, ProviderError):  # type: ignore[misc]
@@ -161,6 +165,7 @@ class UnavailableError(ServiceError, ServiceUnavailableError):  # type: ignore[m
     """
 
     retry_after = 0.0
+    passing = True
 
 
 class NodeFailedError(StratusLabError):

@@ -8,8 +8,12 @@ import http.client
 import json
 import re
 import socket
+import ssl
+import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
@@ -40,6 +44,11 @@ _UNSENDABLE = (
     requests.exceptions.InvalidProxyURL,
     requests.exceptions.InvalidSchema,
 )
+_UNMET = (
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+    ssl.SSLCertVerificationError,
+)
 
 _BY_STATUS: dict[int, type[ServiceError]] = {
     401: CredentialsError,
@@ -65,7 +74,11 @@ def translated(silence: float) -> Iterator[None]:
     except StratusLabError:
         raise
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        raise _failure(error, silence) from error
+        failure = _failure(error, silence)
+        for cause in _causes(error):
+            # Python 3.10 leaves a proxy's answer open; its frames would keep it so.
+            traceback.clear_frames(cause.__traceback__)
+        raise failure from error
 
 
 def _failure(error: BaseException, silence: float) -> StratusLabError:
@@ -84,7 +97,9 @@ def _failure(error: BaseException, silence: float) -> StratusLabError:
         return ConfigurationError(f"the request cannot be sent: {error}")
     if isinstance(error, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)):
         return _tls_failure(_reason(causes))
-    if isinstance(error, requests.exceptions.ProxyError):
+    # A ProxyError alone says little: urllib3 makes one of whatever breaks behind a proxy, too.
+    unmet = isinstance(error, requests.exceptions.ProxyError) and among(*_UNMET)
+    if unmet or any(map(_is_from_tunnel, causes)):
         return _unsent(f"the proxy cannot be used: {_reason(causes)}")
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return _unsent(f"does not accept a connection within {silence:.3g} s")
@@ -112,15 +127,21 @@ def _unsent(text: str, passing: bool = True) -> ConnectionFailedError:
 def _tls_failure(reason: str) -> ConnectionFailedError:
     if "certificate verify failed" in reason or "doesn't match" in reason:
         return _unsent(
-            f"its TLS certificate is not trusted ({reason}); if it is the cloud's own, name its "
-            "authority's file with ca_certificate",
-            passing=False,
+            f"its TLS certificate is not trusted ({reason}); {_tls_advice(reason)}", passing=False
         )
     if "wrong version number" in reason.lower():
         return _unsent("does not speak TLS; is it http, not https?", passing=False)
     if "alert" in reason:
         return _unsent(f"refused the TLS connection, or its certificate ({reason})", passing=False)
     return ConnectionFailedError(f"TLS failed: {reason}")
+
+
+def _tls_advice(reason: str) -> str:
+    if "mismatch" in reason or "doesn't match" in reason:
+        return "the endpoint has to name the host as its certificate does"
+    if "expired" in reason or "not yet valid" in reason:
+        return "the cloud has to renew it, unless the clock is wrong here"
+    return "if it is the cloud's own, name its authority's file with ca_certificate"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -136,13 +157,20 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             waiting.append(cause.__context__)
 
 
+def _is_from_tunnel(cause: BaseException) -> bool:
+    """Whether http.client tells that a proxy refused to CONNECT."""
+    return type(cause) is OSError and str(cause).startswith("Tunnel connection failed")
+
+
 def _reason(causes: list[BaseException]) -> str:
     """The plainest text among the causes of an error."""
     texts = []
     for cause in causes:
         verification = getattr(cause, "verify_message", None)
         if verification:
-            return f"certificate verify failed: {verification}"
+            return f"certificate verify failed: {verification.rstrip('.')}"
+        if _is_from_tunnel(cause):
+            return str(cause)
         if isinstance(cause, OSError) and cause.strerror:
             texts.append(re.sub(r" \(_ssl\.c:[0-9]+\)|\[SSL: \w+\] ", "", str(cause.strerror)))
     return texts[-1] if texts else type(causes[0]).__name__
@@ -153,9 +181,19 @@ def refusal(status: int, reason: str, text: str, retry_after: str | None) -> Ser
     kind = _BY_STATUS.get(status, UnavailableError if status >= 500 else ServiceError)
     said = f"{text.strip()} (HTTP {status})" if text.strip() else f"HTTP {status} {reason}".strip()
     error = kind(said, advice=_ADVICE.get(status, ""), http_code=status)
-    if isinstance(error, UnavailableError) and retry_after and retry_after.isdecimal():
-        error.retry_after = float(retry_after[:9])
+    if isinstance(error, UnavailableError):
+        error.retry_after = _seconds(retry_after or "")
     return error
+
+
+def _seconds(retry_after: str) -> float:
+    """Seconds to wait: a number of them, or a date (RFC 9110, 10.2.3)."""
+    if retry_after.isdecimal():
+        return float(retry_after[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def explanation(content_type: str, pieces: Iterator[bytes]) -> str:

@@ -123,7 +123,7 @@ class Storage:
         self._service.send(
             "PUT",
             f"/disks/{_checked(uuid)}",
-            lambda a: None,
+            _read_update,
             accept=_JSON,
             body=urlencode(fields).encode("ascii"),
             content_type=_FORM,
@@ -260,6 +260,12 @@ def _objects(answer: Answer) -> list[dict[str, Any]]:
 
 def _read_disks(answer: Answer) -> list[Disk]:
     return [_to_disk(item) for item in _objects(answer)]
+
+
+def _read_update(answer: Answer) -> None:
+    """See Other, as a rule; otherwise the disk, or nothing (pdisk-rest 2.2.4)."""
+    if answer.status == 200:
+        _object(answer)
 
 
 def _read_mounts(answer: Answer) -> list[Mount]:

@@ -5,12 +5,12 @@ This is the one border to requests and urllib3; failures.py puts what they raise
 """
 
 import base64
+import contextlib
 import json
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from http.cookiejar import DefaultCookiePolicy
 from typing import TypeVar
 from urllib.parse import quote, quote_plus, urljoin, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
@@ -19,7 +19,6 @@ from xml.sax.saxutils import escape
 import libcloud.security
 import requests
 from libcloud.utils.loggingconnection import LoggingConnection
-from requests.adapters import HTTPAdapter
 
 from stratuslab_libcloud import metadata, safe_xml
 from stratuslab_libcloud.client.errors import (
@@ -38,6 +37,7 @@ from stratuslab_libcloud.client.failures import (
     translated,
     with_doubt,
 )
+from stratuslab_libcloud.client.sessions import Session
 from stratuslab_libcloud.settings import Certificate, Credentials, Password
 
 __all__ = ["Answer", "HTTPOptions", "Service"]
@@ -47,6 +47,7 @@ T = TypeVar("T")
 _ATTEMPTS = 3
 _FIRST_PAUSE = 0.25  # seconds; doubled for each further attempt
 _LARGEST_ANSWER = 256 * 1024 * 1024
+_LARGEST_HELD = 64 * 1024 * 1024  # of what is not streamed
 _PIECE = 256 * 1024
 _SHORTEST_SECRET = 4
 
@@ -56,8 +57,8 @@ class HTTPOptions:
     """
     How the services of a site are talked to.
 
-    :ivar timeout: seconds that a whole call may take, retries included. Streamed answers are
-        bounded by silence only, of a third of it.
+    :ivar timeout: seconds that a whole call may take, retries included. An attempt may be silent
+        for a third of it. Streamed answers may take longer while they bring a KiB a second.
     :ivar proxy_url: an HTTP proxy to go through.
     :ivar verify_tls: check certificates, against ``ca_certificate`` if that is given.
     """
@@ -93,8 +94,8 @@ class Answer:
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
     def body(self) -> bytes:
-        """All of the body."""
-        return b"".join(self.pieces)
+        """All of the body, of 64 MiB at most."""
+        return b"".join(_bounded(self.pieces, _LARGEST_HELD))
 
 
 class Service:
@@ -122,7 +123,7 @@ class Service:
         self.endpoint = endpoint
         self._url = url or endpoint
         self._options = options
-        self._idle: list[requests.Session] = []
+        self._idle: list[Session] = []
         self._headers = {"User-Agent": "stratuslab-libcloud-drivers"}
         self._certificate: tuple[str, str] | None = None
         self._secrets = _spellings(urlsplit(options.proxy_url or "").password or "")
@@ -160,7 +161,7 @@ class Service:
         :param lost: for a request that must not be sent twice: what may have happened when no
             answer came, and how to find out.
         :param absent: for a request that is about no particular thing: what 404 suggests.
-        :param streamed: the body may take as long as it likes while it keeps coming.
+        :param streamed: the body may take longer while it keeps coming.
         :param timeout: instead of the service's own.
         :raises StratusLabError: one line, with this service's URL and no secret.
         """
@@ -196,8 +197,9 @@ class Service:
 
     def close(self) -> None:
         """Close the idle sessions; a later call opens a new one."""
-        while self._idle:
-            self._idle.pop().close()
+        with contextlib.suppress(IndexError):  # not asked first: other threads take and bring
+            while True:
+                self._idle.pop().close()
 
     # -- one attempt ---------------------------------------------------------------------------
 
@@ -207,7 +209,7 @@ class Service:
         try:
             session = self._idle.pop()
         except IndexError:
-            session = _new_session()
+            session = Session()
         try:
             return self._exchange(session, request, read, silence, deadline)
         finally:
@@ -215,14 +217,16 @@ class Service:
 
     def _exchange(
         self,
-        session: requests.Session,
+        session: Session,
         request: "_Request",
         read: Callable[[Answer], T],
         silence: float,
         deadline: float,
         redirected: bool = False,
     ) -> T:
-        silence = max(0.01, min(silence, deadline - time.monotonic()))
+        patience = session.patience
+        patience.silence = silence = max(0.01, min(silence, deadline - time.monotonic()))
+        patience.deadline, patience.streamed = deadline, request.streamed
         self._log(f"> {request.method} {request.url}", request.body)
         with translated(silence):
             response = session.request(
@@ -238,7 +242,7 @@ class Service:
                 proxies=self._proxies(request.url),
             )
             try:
-                pieces = _pieces(response, None if request.streamed else deadline)
+                pieces = _pieces(response, _LARGEST_ANSWER if request.streamed else _LARGEST_HELD)
                 target = _same_origin_target(request, response)
                 if not target or redirected:
                     return self._read(request, response, pieces, read)
@@ -258,10 +262,10 @@ class Service:
     ) -> T:
         status, headers = response.status_code, response.headers
         if 300 <= status < 400 and not (status == 303 and request.method == "PUT"):
-            raise MalformedAnswerError(
+            raise _final(
                 f"redirects to {_shown(headers.get('Location', '?'))}, which is not followed; "
                 "is the endpoint right?",
-                http_code=status,
+                status,
             )
         if status >= 400:
             text = explanation(Answer(status, headers, pieces).content_type, pieces)
@@ -326,23 +330,30 @@ def _understood(read: Callable[[Answer], T], answer: Answer) -> T:
 
 def _pause(error: StratusLabError, attempt: int) -> float | None:
     """Seconds to wait before another attempt; ``None``: it would be no use."""
-    if isinstance(error, ConnectionFailedError) and error.passing:
-        return float(_FIRST_PAUSE * 2**attempt)
-    if isinstance(error, UnavailableError):
-        return max(error.retry_after, float(_FIRST_PAUSE * 2**attempt))
-    return None
+    if not error.passing:
+        return None
+    asked_for = error.retry_after if isinstance(error, UnavailableError) else 0.0
+    return max(asked_for, float(_FIRST_PAUSE * 2**attempt))
 
 
-def _pieces(response: requests.Response, deadline: float | None) -> Iterator[bytes]:
+def _pieces(response: requests.Response, largest: int) -> Iterator[bytes]:
     """The decompressed body; ``read1``, as ``read`` would wait for a whole piece to drip in."""
+    return _bounded(iter(lambda: response.raw.read1(_PIECE, decode_content=True), b""), largest)
+
+
+def _bounded(pieces: Iterator[bytes], largest: int) -> Iterator[bytes]:
     total = 0
-    while piece := response.raw.read1(_PIECE, decode_content=True):
+    for piece in pieces:
         total += len(piece)
-        if total > _LARGEST_ANSWER:
-            raise MalformedAnswerError(f"the answer is larger than {_LARGEST_ANSWER >> 20} MiB")
+        if total > largest:
+            raise _final(f"the answer is larger than {largest >> 20} MiB")
         yield piece
-        if deadline is not None and time.monotonic() > deadline:
-            raise ConnectionFailedError("gave no whole answer in time")
+
+
+def _final(text: str, http_code: int | None = None) -> MalformedAnswerError:
+    error = MalformedAnswerError(text, http_code=http_code)
+    error.passing = False
+    return error
 
 
 def _same_origin_target(request: _Request, response: requests.Response) -> str | None:
@@ -355,17 +366,6 @@ def _same_origin_target(request: _Request, response: requests.Response) -> str |
     except ValueError:
         return None
     return target if (here.scheme, here.netloc) == (there.scheme, there.netloc) else None
-
-
-def _new_session() -> requests.Session:
-    session = requests.Session()
-    # A .netrc or REQUESTS_CA_BUNDLE would override what the configuration says.
-    session.trust_env = False
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
 
 
 def _checked(credentials: Certificate) -> tuple[str, str]:

@@ -1,18 +1,25 @@
 """HTTP: connections, retries, time-outs, redirects, secrets."""
 
+import contextlib
+import email.utils
+import gc
 import io
 import threading
 import time
+import tracemalloc
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import faults
 import libcloud
 import libcloud.security
 import pytest
 import trustme
 from canned import Canned, Request
 
-from stratuslab_libcloud.client import transport
+from stratuslab_libcloud.client import Site, transport
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
     ConflictError,
@@ -27,9 +34,10 @@ from stratuslab_libcloud.client.errors import (
     UnavailableError,
 )
 from stratuslab_libcloud.client.transport import Answer, HTTPOptions, Service
-from stratuslab_libcloud.config import Certificate, Password
+from stratuslab_libcloud.config import Certificate, Password, direct
 
 OK = (200, "text/plain", b"hello")
+DISK = "7a031320-9d3b-492f-9a97-3c5bd0ba786b"
 SECRET = 'Mark"er <&> %ü'
 
 
@@ -62,12 +70,17 @@ def say_nothing(handler: Any, request: Request) -> None:
     handler.close_connection = True
 
 
-def drip(handler: Any, request: Request) -> None:
-    handler.send(200, "text/plain", b"", {"Content-Length": "100000"})
-    for _ in range(200):
-        handler.wfile.write(b"x")
-        handler.wfile.flush()
-        time.sleep(0.05)
+def dripping(begin: bytes) -> Callable[[Any, Request], None]:
+    """Answers that begin so, and go on with one letter at a time."""
+
+    def answer(handler: Any, request: Request) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n" + begin)
+        faults.drip(handler, b"x")
+
+    return answer
+
+
+drip = dripping(b"Content-Length: 100000\r\n\r\n")
 
 
 class TestConnections:
@@ -160,6 +173,14 @@ class TestRetries:
                 get(server.url)
             assert len(server.requests) == 1
 
+    def test_a_wait_may_be_asked_for_by_date(self) -> None:
+        for seconds, asked in ((3600, 1), (-3600, 2)):
+            until = email.utils.formatdate(time.time() + seconds, usegmt=True)
+            with Canned([(503, "text/plain", b"", {"Retry-After": until}), OK]) as server:
+                with contextlib.suppress(UnavailableError):
+                    assert (get(server.url), seconds) == (b"hello", -3600)
+                assert len(server.requests) == asked
+
     def test_an_error_tells_whether_it_was_a_retry(self) -> None:
         with Canned([hang_up, (404, "text/plain", b"")]) as server:
             with pytest.raises(NotFoundError) as caught:
@@ -170,25 +191,45 @@ class TestRetries:
 class TestTimeOuts:
     """The bound is 1 s; the guards allow five times that and more."""
 
-    @pytest.mark.parametrize("fault", [say_nothing, drip])
-    def test_they_bound_the_whole_call(self, fault: object) -> None:
+    @pytest.mark.parametrize("streamed", [False, True])
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            say_nothing,
+            drip,
+            dripping(b"X-Name: "),
+            dripping(b"Transfer-Encoding: chunked\r\n\r\n1;name="),
+            dripping(b"Content-Encoding: gzip\r\n\r\n\x1f\x8b\x08\x08" + bytes(6)),
+        ],
+        ids=["silence", "body", "head", "chunk size", "name in gzip"],
+    )
+    def test_they_bound_the_whole_call(self, fault: object, streamed: bool) -> None:
         with Canned([fault]) as server:
             asked = service(server.url, timeout=1.0)
             before = time.monotonic()
-            with pytest.raises(ConnectionFailedError):
+            with pytest.raises(ConnectionFailedError, match=r"did not answer|in time"):
+                get(asked, streamed=streamed)
+            assert time.monotonic() - before < 6
+
+    def test_they_bound_a_proxys_answer(self) -> None:
+        with Canned([dripping(b"X-Name: ")]) as proxy:
+            asked = service("https://far.example.org", timeout=1.0, proxy_url=proxy.url)
+            before = time.monotonic()
+            with pytest.raises(ConnectionFailedError, match="in time"):
                 get(asked)
             assert time.monotonic() - before < 6
 
     def test_a_streamed_answer_may_take_its_time(self) -> None:
         def slowly(handler: Any, request: Request) -> None:
-            handler.send(200, "text/plain", b"", {"Content-Length": "16"})
+            handler.send(200, "text/plain", b"", {"Content-Length": str(16 * 2048)})
             for _ in range(16):
-                handler.wfile.write(b"x")
+                handler.wfile.write(b"x" * 2048)
                 handler.wfile.flush()
                 time.sleep(0.1)
 
         with Canned([slowly]) as server:
-            assert get(service(server.url, timeout=1.0), streamed=True) == b"x" * 16
+            whole = get(service(server.url, timeout=1.0), streamed=True)
+        assert whole == b"x" * 16 * 2048
 
     def test_the_driver_works_afterwards(self) -> None:
         with Canned([say_nothing, say_nothing, say_nothing, OK]) as server:
@@ -262,10 +303,39 @@ class TestErrors:
             get(service("http://nowhere.invalid", timeout=2))
 
     def test_an_answer_without_end_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(transport, "_LARGEST_ANSWER", 2**20)
+        monkeypatch.setattr(transport, "_LARGEST_HELD", 2**20)
         answer = (200, "text/plain", b"x" * 2**21)
         with Canned([answer]) as server, pytest.raises(MalformedAnswerError, match="than 1 MiB"):
             get(server.url)
+
+
+class TestMemory:
+    """100 MB of garbage are never held whole."""
+
+    @pytest.mark.parametrize(
+        "ask",
+        [
+            lambda site: site.compute.info("1"),
+            lambda site: site.compute.machines(),
+            lambda site: site.storage.disks(),
+            lambda site: site.storage.update(DISK, tag="t"),
+            lambda site: site.marketplace.images(),
+            lambda site: site.marketplace.get("x" * 27),
+        ],
+        ids=["info", "machines", "disks", "update", "images", "get"],
+    )
+    def test_it_is_bounded(self, ask: Callable[[Site], object]) -> None:
+        with Canned([partial(faults.garbage, None)]) as server:
+            site = Site(direct("u", "p", f"{server.url}/one-proxy/xmlrpc", None), timeout=50)
+            tracemalloc.start()
+            try:
+                with pytest.raises(MalformedAnswerError):
+                    ask(site)
+                _, peak = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+            site.close()
+        assert peak < 90 * 2**20
 
 
 class TestRedirects:
@@ -322,6 +392,20 @@ class TestSurroundings:
         with Canned([OK]) as proxy:
             get(service("http://far.example.org", proxy_url=proxy.url))
             assert proxy.requests[0].path == "http://far.example.org/x"
+
+    def test_what_a_proxy_got_and_did_not_answer_is_in_doubt(self) -> None:
+        with Canned([hang_up]) as proxy, pytest.raises(LostAnswerError, match="it may exist"):
+            post_once(service("http://far.example.org", proxy_url=proxy.url))
+
+    def test_a_proxy_that_does_not_connect_is_named_and_nothing_is_in_doubt(self) -> None:
+        with Canned([(502, "text/html", b"<html>")]) as proxy:
+            with pytest.raises(ConnectionFailedError, match=r"proxy.*502 Bad Gateway") as caught:
+                post_once(service("https://far.example.org", proxy_url=proxy.url))
+        assert not isinstance(caught.value, LostAnswerError)
+        with pytest.raises(ConnectionFailedError, match=r"proxy cannot be used.*refused"):
+            get(service("https://far.example.org", proxy_url=proxy.url, timeout=2))
+        del caught
+        gc.collect()  # a socket that is still open would complain
 
     def test_cookies_are_not_kept(self) -> None:
         with Canned([(200, "text/plain", b"", {"Set-Cookie": "a=b"})]) as server:

@@ -1,0 +1,300 @@
+"""
+A site with faults: a real sandbox behind a server that, at a chosen request, does what servers do
+when something is wrong with them, or with what is in between.
+"""
+
+import datetime
+import http.client
+import os
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import trustme
+from canned import Canned, Request
+
+from stratuslab_libcloud.sandbox import Sandbox
+
+__all__ = ["Certificates", "Fault", "FaultySite", "Reply"]
+
+GARBAGE_MIB = 100
+LONGEST_SECONDS = 20  # that anything drips, or Canned waits: a client that hangs shall be seen to
+DRIP_SECONDS = 0.05  # to a time-out of 2 s what more than a second is to one of a minute
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the sandbox answers."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Fault:
+    """
+    One thing that can go wrong.
+
+    :ivar answer: what happens instead of an answer; given the site, its handler, the request.
+    :ivar outage: what happens to the whole site; given it, and whether that is to pass by itself.
+    """
+
+    name: str
+    answer: "Callable[[FaultySite, Any, Request], None] | None" = None
+    outage: "Callable[[FaultySite, bool], None] | None" = None
+
+
+class Certificates:
+    """Certificates for 127.0.0.1, a good one and bad ones; ``authority`` vouches for the good."""
+
+    def __init__(self, folder: Path) -> None:
+        here, authority = "127.0.0.1", trustme.CA()
+        self.authority = folder / "authority.pem"
+        authority.cert_pem.write_to_path(self.authority)
+        now = datetime.datetime.now(datetime.timezone.utc)
+        ago = [now - datetime.timedelta(days=days) for days in (20, 10)]
+        certificates = {
+            "good": authority.issue_cert(here).private_key_and_cert_chain_pem,
+            "another host's": authority.issue_cert("other.example").private_key_and_cert_chain_pem,
+            "expired": authority.issue_cert(
+                here, not_before=ago[0], not_after=ago[1]
+            ).private_key_and_cert_chain_pem,
+        }
+        for name, blob in certificates.items():
+            blob.write_to_path(folder / f"{name}.pem")
+        own = trustme.CA()  # which has signed itself
+        own.private_key_pem.write_to_path(folder / "self-signed.pem")
+        own.cert_pem.write_to_path(folder / "self-signed.pem", append=True)
+        self._folder = folder
+
+    def present(self, context: ssl.SSLContext, name: str) -> None:
+        """Show this one to whoever comes from now on."""
+        context.load_cert_chain(self._folder / f"{name}.pem")
+
+
+class FaultySite:
+    """
+    The services of a sandbox at an address of their own, within a ``with`` block.
+
+    :ivar requests: what came in since the fault was set.
+    :ivar elsewhere: another server, to redirect to.
+    """
+
+    def __init__(
+        self, sandbox: Sandbox, elsewhere: Canned, certificates: Certificates | None = None
+    ) -> None:
+        """
+        :param certificates: to speak TLS.
+        """
+        self.elsewhere = elsewhere
+        self._sandbox = sandbox
+        self._certificates = certificates
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificates else None
+        # The port stays ours while nobody listens on it.
+        self._port = socket.socket()
+        self._port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._port.bind(("127.0.0.1", 0))
+        self._server: Canned | None = None
+        self._timer: threading.Timer | None = None
+        self.requests: list[Request] = []
+        self.mend()
+        self.url = self._server.url
+
+    def __enter__(self) -> "FaultySite":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.down()
+        self._port.close()
+
+    # -- faults --------------------------------------------------------------------------------
+
+    def befall(self, fault: Fault, at: str, after: str | None, *, passing: bool) -> None:
+        """
+        Set a fault.
+
+        :param at: a pattern for the request that meets it: method, path and body.
+        :param after: a pattern for the request before, which is still answered: then comes an
+            outage. ``None``: it comes now.
+        :param passing: it happens once, or is over soon.
+        """
+        self.requests = []
+        self._left = 1 if passing else 1_000_000
+        self._fault, self._at, self._after, self._passing = fault, at, after, passing
+        if after is None:
+            self._strike()
+
+    def mend(self) -> None:
+        """From now on nothing is wrong."""
+        self._fault: Fault | None = None
+        if self._timer:
+            self._timer.join()
+            self._timer = None
+        if self._tls:
+            self.present("good")
+        self.up()
+
+    def up(self) -> None:
+        """Listen."""
+        if self._server is None:
+            port = self._port.getsockname()[1]
+            self._server = Canned([self._serve], port=port, tls=self._tls).__enter__()
+
+    def down(self, seconds: float | None = None) -> None:
+        """Listen no more, or for some time not."""
+        if self._server:
+            self._server.__exit__(None, None, None)
+            self._server = None
+        if seconds:
+            self._timer = threading.Timer(seconds, self.up)
+            self._timer.start()
+
+    def present(self, name: str) -> None:
+        """Have this certificate."""
+        self._certificates.present(self._tls, name)
+
+    def met(self) -> int:
+        """How many of the requests were such as the fault was set for."""
+        return sum(_matches(self._at, request) for request in self.requests)
+
+    def _strike(self) -> None:
+        if self._fault and self._fault.outage:
+            self._fault.outage(self, self._passing)
+
+    # -- answers -------------------------------------------------------------------------------
+
+    def _serve(self, handler: Any, request: Request) -> None:
+        self.requests.append(request)
+        fault = self._fault
+        if fault and fault.answer and self._left and _matches(self._at, request):
+            self._left -= 1
+            fault.answer(self, handler, request)
+            return
+        reply = self.carried_out(request)
+        if fault and fault.outage and self._after and _matches(self._after, request):
+            self._after = None
+            self._strike()
+            reply = replace(reply, headers={**reply.headers, "Connection": "close"})
+        send(handler, reply)
+
+    def carried_out(self, request: Request) -> Reply:
+        """What the sandbox answers to a request."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._sandbox.port, timeout=60)
+        try:
+            connection.request(request.method, request.path, request.body, request.headers)
+            answer = connection.getresponse()
+            body = answer.read()
+            kept = {
+                name: text
+                for name, text in answer.getheaders()
+                if name.lower() in ("content-type", "location", "www-authenticate")
+            }
+            return Reply(answer.status, kept, body)
+        finally:
+            connection.close()
+
+
+def _matches(pattern: str, request: Request) -> bool:
+    text = f"{request.method} {request.path}\n{request.body.decode()}"
+    return bool(re.search(pattern, text))
+
+
+# -- what can go wrong -------------------------------------------------------------------------
+
+
+def send(handler: Any, reply: Reply, length: int | None = None) -> None:
+    """Answer; with ``length``, promise another length of the body than it has."""
+    headers = dict(reply.headers)
+    if length is not None:
+        headers["Content-Length"] = str(length)
+    handler.send(reply.status, headers.pop("Content-Type", "text/plain"), reply.body, headers)
+
+
+def drip(handler: Any, piece: bytes) -> None:
+    """Send a piece again and again, slowly, until the other side has had enough of it."""
+    for _ in range(round(LONGEST_SECONDS / DRIP_SECONDS)):
+        handler.wfile.write(piece)
+        time.sleep(DRIP_SECONDS)
+    handler.hang_up()
+
+
+def reset(site: FaultySite, handler: Any, request: Request) -> None:
+    site.carried_out(request)
+    handler.hang_up()
+
+
+def reset_in_body(site: FaultySite, handler: Any, request: Request) -> None:
+    reply = site.carried_out(request)
+    send(handler, reply, len(reply.body) + 100)
+    handler.hang_up()
+
+
+def never(site: FaultySite, handler: Any, request: Request) -> None:
+    site.carried_out(request)
+    handler.close_connection = True
+    handler.connection.recv(1)  # until the other side goes
+
+
+def drip_body(site: FaultySite, handler: Any, request: Request) -> None:
+    send(handler, replace(site.carried_out(request), body=b""), 1_000_000)
+    drip(handler, b" ")
+
+
+def drip_head(site: FaultySite, handler: Any, request: Request) -> None:
+    site.carried_out(request)
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    drip(handler, b"x")
+
+
+def drip_continue(site: FaultySite, handler: Any, request: Request) -> None:
+    site.carried_out(request)
+    drip(handler, b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def status(code: int, **headers: str) -> Callable[[FaultySite, Any, Request], None]:
+    """Refuse, as a web server in front of the service does."""
+    written = {name.replace("_", "-"): text for name, text in headers.items()}
+    page = f"<html><h1>{code}</h1></html>".encode()
+    return lambda site, handler, request: handler.send(code, "text/html", page, written)
+
+
+def web_page(site: FaultySite, handler: Any, request: Request) -> None:
+    handler.send(200, "text/html; charset=utf-8", b"<!DOCTYPE html><html><p>Welcome<br></html>")
+
+
+def truncated(site: FaultySite, handler: Any, request: Request) -> None:
+    reply = site.carried_out(request)
+    send(handler, replace(reply, body=reply.body[: len(reply.body) // 2]))
+
+
+def mislabelled(site: FaultySite, handler: Any, request: Request) -> None:
+    reply = site.carried_out(request)
+    send(handler, replace(reply, headers={**reply.headers, "Content-Type": "text/plain"}))
+
+
+def garbage(site: FaultySite, handler: Any, request: Request) -> None:
+    kind = request.headers["Accept"].partition(",")[0]
+    handler.send(200, kind, b"", {"Content-Length": str(GARBAGE_MIB << 20)})
+    piece = os.urandom(1 << 20)
+    for _ in range(GARBAGE_MIB):
+        handler.wfile.write(piece)
+
+
+def redirect(site: FaultySite, handler: Any, request: Request) -> None:
+    handler.send(302, "text/html", b"", {"Location": f"{site.elsewhere.url}{request.path}"})
+
+
+def refuse(site: FaultySite, passing: bool) -> None:
+    site.down(seconds=0.1 if passing else None)
+
+
+def certificate(name: str) -> Callable[[FaultySite, bool], None]:
+    """Present this one of the Certificates."""
+    return lambda site, passing: site.present(name)

@@ -1,0 +1,503 @@
+"""
+Every operation, at each of its requests, with everything that can go wrong with a server.
+
+What is expected is one table of faults and one of operations, and the rules in ``expected()``. A
+cell is one fault at one request of one operation. The cells wait most of the time, so all that
+were chosen are tried at once, by the fixture; a test tells how one of them went.
+"""
+
+import queue
+import time
+from collections.abc import Callable, Container, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import faults
+import pytest
+from canned import Canned
+from clouds import KEY, config
+from faults import Certificates, Fault, FaultySite
+from libcloud.compute.base import Node, NodeImage, NodeSize, StorageVolume
+from libcloud.compute.types import StorageVolumeState
+
+from stratuslab_libcloud.client.errors import (
+    ConnectionFailedError,
+    CredentialsError,
+    LostAnswerError,
+    MalformedAnswerError,
+    NodeFailedError,
+    NotFoundError,
+    NotPermittedError,
+    ServiceError,
+    StratusLabError,
+    UnavailableError,
+)
+from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
+from stratuslab_libcloud.sandbox import Sandbox
+
+WORKERS = 16
+AMPLE, SHORT = 20.0, 2.0  # time-outs of a driver: seconds
+WAIT = 6.0  # seconds that a node is waited for; a hanging request is to leave time for another
+GUARD = 5  # times the time-out
+
+# -- what there is to ask ----------------------------------------------------------------------
+
+# What a request is: it reads; it may be sent again, as its effect is the same; it must be sent
+# once only; its failure is not the operation's; it is sent until it tells what is waited for.
+READS, AGAIN, ONCE, SPARED, WAITS = "reads", "again", "once", "spared", "waits"
+
+
+@dataclass(frozen=True)
+class Step:
+    """
+    One request of an operation.
+
+    :ivar pattern: what tells it from others: method, path and body.
+    :ivar about: whether it is about a particular thing, so that 404 means that it is not there.
+    :ivar doubt: what an error says of a request that may have had its effect.
+    """
+
+    name: str
+    pattern: str
+    nature: str
+    about: bool = False
+    doubt: str = ""
+
+
+@dataclass
+class Things:
+    """What an operation works on, in an account that has nothing else."""
+
+    truth: StratusLabNodeDriver
+    size: NodeSize
+    image: NodeImage
+    nodes: list[Node] = field(default_factory=list)
+    volumes: list[StorageVolume] = field(default_factory=list)
+
+    @property
+    def node(self) -> Node:
+        return self.nodes[0]
+
+    @property
+    def volume(self) -> StorageVolume:
+        return self.volumes[0]
+
+    def is_now(self, nodes: int, volumes: int, state: str = "", name: str = "v") -> bool:
+        """Whether the account has that many nodes and volumes, the latter in that state."""
+        found = self.truth.list_volumes()
+        seen = {(volume.state, volume.name) for volume in found}
+        return (len(self.truth.list_nodes()), len(found)) == (nodes, volumes) and (
+            not state or seen == {(state, name)}
+        )
+
+
+Call = Callable[[StratusLabNodeDriver, Things], Any]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """
+    :ivar needs: what there is before: ``n``\\ ode, ``v``\\ olume, ``m``\\ ount.
+    :ivar right: whether the result is, and so what is at the site afterwards.
+    """
+
+    name: str
+    needs: str
+    call: Call
+    right: Callable[[Any, Things], bool]
+    steps: tuple[Step, ...]
+
+
+def ids(found: list[Any]) -> list[str]:
+    return sorted(thing.id for thing in found)
+
+
+FREE, USED = StorageVolumeState.AVAILABLE, StorageVolumeState.INUSE
+POOL = Step("pool", "one.vmpool.info", READS)
+INFO = Step("info", "one.vm.info", READS)
+ENTRY = Step("entry", "^GET /marketplace/metadata/.", READS, about=True)
+
+OPERATIONS = (
+    Operation(
+        "list_images",
+        "",
+        lambda driver, things: driver.list_images(),
+        lambda found, things: ids(found) == ids(things.truth.list_images()),
+        (Step("listing", "^GET /marketplace/metadata\n", READS),),
+    ),
+    Operation(
+        "get_image",
+        "",
+        lambda driver, things: driver.get_image(things.image.id),
+        lambda found, things: found.id == things.image.id and found.extra["checksums"],
+        (ENTRY,),
+    ),
+    Operation(
+        "list_nodes",
+        "n",
+        lambda driver, things: driver.list_nodes(),
+        lambda found, things: ids(found) == ids(things.nodes),
+        (POOL,),
+    ),
+    Operation(
+        "ex_list_nodes",
+        "n",
+        lambda driver, things: driver.ex_list_nodes(),
+        lambda found, things: ids(found) == ids(things.nodes),
+        (POOL,),
+    ),
+    Operation(
+        "ex_get_node",
+        "n",
+        lambda driver, things: driver.ex_get_node(things.node.id),
+        lambda found, things: found.id == things.node.id and found.public_ips,
+        (INFO,),
+    ),
+    Operation(
+        "create_node",
+        "",
+        lambda driver, things: driver.create_node("n", things.size, things.image, auth=KEY),
+        lambda found, things: ids([found]) == ids(things.truth.list_nodes()),
+        (
+            ENTRY,
+            Step("allocate", "one.vm.allocate", ONCE, doubt="named 'n' may have been created"),
+            Step("info", "one.vm.info", SPARED),
+        ),
+    ),
+    Operation(
+        "destroy_node",
+        "n",
+        lambda driver, things: driver.destroy_node(things.node),
+        lambda done, things: done is True and things.is_now(0, 0),
+        (Step("kill", "one.vm.action", AGAIN),),
+    ),
+    Operation(
+        "ex_shutdown_node",
+        "n",
+        lambda driver, things: driver.ex_shutdown_node(things.node),
+        lambda done, things: done is True and things.is_now(0, 0),
+        (Step("shutdown", "one.vm.action", ONCE, doubt="may be shutting down"),),
+    ),
+    Operation(
+        "wait_until_running",
+        "n",
+        lambda driver, things: driver.wait_until_running(things.nodes, 0.05, timeout=WAIT),
+        lambda found, things: [addresses for _, addresses in found] == [things.node.public_ips],
+        (Step("info", "one.vm.info", WAITS),),
+    ),
+    Operation(
+        "list_volumes",
+        "v",
+        lambda driver, things: driver.list_volumes(),
+        lambda found, things: ids(found) == ids(things.volumes),
+        (Step("listing", "^GET /pdisk/pswd/disks/\n", READS),),
+    ),
+    Operation(
+        "create_volume",
+        "",
+        lambda driver, things: driver.create_volume(1, "v"),
+        lambda found, things: ids([found]) == ids(things.truth.list_volumes()),
+        (Step("create", "^POST /pdisk/pswd/disks/\n", ONCE, doubt="'v' may have been created"),),
+    ),
+    Operation(
+        "attach_volume",
+        "nv",
+        lambda driver, things: driver.attach_volume(things.node, things.volume),
+        lambda done, things: done is True and things.is_now(1, 1, USED),
+        (
+            INFO,
+            Step("mount", "^POST .*/mounts/\n", ONCE, about=True, doubt="may have been attached"),
+        ),
+    ),
+    Operation(
+        "detach_volume",
+        "nvm",
+        lambda driver, things: driver.detach_volume(things.volume),
+        lambda done, things: done is True and things.is_now(1, 1, FREE),
+        (
+            Step("mounts", "^GET .*/mounts/\n", READS, about=True),
+            Step("unmount", "^DELETE .*/mounts/", AGAIN, about=True),
+        ),
+    ),
+    Operation(
+        "destroy_volume",
+        "v",
+        lambda driver, things: driver.destroy_volume(things.volume),
+        lambda done, things: done is True and things.is_now(0, 0),
+        (Step("delete", "^DELETE ", AGAIN, about=True),),
+    ),
+    Operation(
+        "ex_update_volume",
+        "v",
+        lambda driver, things: driver.ex_update_volume(things.volume, name="w"),
+        lambda done, things: done is True and things.is_now(0, 1, FREE, "w"),
+        (Step("update", "^PUT ", AGAIN, about=True),),
+    ),
+)
+
+# -- what can go wrong -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rule:
+    """
+    What a fault is to the driver.
+
+    :ivar error: its class when the fault lasts.
+    :ivar passing: it is worth while to ask again.
+    :ivar heard: the request may have had its effect.
+    :ivar says: in the text.
+    :ivar timeout: of the driver; short where it is waited for.
+    :ivar turns: how often the fault is tried: once, always.
+    """
+
+    error: type[StratusLabError]
+    passing: bool = False
+    heard: bool = True
+    says: str = ""
+    timeout: float = AMPLE
+    turns: tuple[str, ...] = ("always",)
+
+
+BROKEN, UNREADABLE = ConnectionFailedError, MalformedAnswerError
+BOTH = ("once", "always")
+PASSES = {"passing": True, "turns": BOTH}
+SLOW = {**PASSES, "timeout": SHORT}
+
+FAULTS: dict[Fault, Rule] = {
+    Fault("refused", outage=faults.refuse): Rule(BROKEN, heard=False, says="refused", **PASSES),
+    Fault("reset", faults.reset): Rule(BROKEN, **PASSES),
+    Fault("reset in the body", faults.reset_in_body): Rule(BROKEN, **PASSES),
+    Fault("no answer", faults.never): Rule(BROKEN, says="did not answer", **SLOW),
+    Fault("dripping body", faults.drip_body): Rule(BROKEN, says="in time", **SLOW),
+    Fault("dripping head", faults.drip_head): Rule(BROKEN, says="in time", **SLOW),
+    Fault("100 for ever", faults.drip_continue): Rule(BROKEN, says="in time", **SLOW),
+    Fault("500", faults.status(500)): Rule(UnavailableError, says="HTTP 500", **PASSES),
+    Fault("502", faults.status(502)): Rule(UnavailableError, says="HTTP 502", **PASSES),
+    Fault("503", faults.status(503)): Rule(UnavailableError, says="HTTP 503", **PASSES),
+    Fault("401", faults.status(401)): Rule(CredentialsError, heard=False, says="password"),
+    Fault("403", faults.status(403)): Rule(NotPermittedError, heard=False, says="HTTP 403"),
+    Fault("404", faults.status(404)): Rule(NotFoundError, heard=False),
+    Fault("429, 1 s", faults.status(429, Retry_After="1")): Rule(
+        UnavailableError, passing=True, heard=False, says="try again later", turns=("once",)
+    ),
+    Fault("429, 1 h", faults.status(429, Retry_After="3600")): Rule(
+        UnavailableError, heard=False, says="try again later"
+    ),
+    Fault("web page", faults.web_page): Rule(UNREADABLE, **PASSES),
+    Fault("truncated", faults.truncated): Rule(UNREADABLE, **PASSES),
+    Fault("mislabelled", faults.mislabelled): Rule(UNREADABLE, passing=True),
+    Fault("garbage", faults.garbage): Rule(UNREADABLE),
+    Fault("redirect elsewhere", faults.redirect): Rule(UNREADABLE, says="redirects to"),
+    Fault("another host's certificate", outage=faults.certificate("another host's")): Rule(
+        BROKEN,
+        heard=False,
+        says="mismatch, certificate is not valid for '127.0.0.1'); the",
+    ),
+    Fault("expired certificate", outage=faults.certificate("expired")): Rule(
+        BROKEN, heard=False, says="certificate has expired); the cloud has to renew it"
+    ),
+    Fault("self-signed certificate", outage=faults.certificate("self-signed")): Rule(
+        BROKEN, heard=False, says="signed certificate); if it is the cloud's own, name its"
+    ),
+}
+
+NO_LISTING = object()  # an empty Marketplace has no XML listing
+
+
+def expected(cell: "Cell") -> type[StratusLabError] | object | None:
+    """The class of the error; ``None`` where the operation is to succeed all the same."""
+    fault, step = cell.fault.name, cell.step
+    rule = FAULTS[cell.fault]
+    if step.nature == SPARED:
+        return None
+    if cell.turns == "once" and rule.passing and step.nature != ONCE:
+        return None
+    if fault == "mislabelled" and cell.operation.name != "list_images":
+        return None  # only there the label tells JSON from XML
+    if fault == "truncated" and step.name in ("update", "delete", "unmount"):
+        return None  # there is no body; it is found gone when asked again
+    if fault == "404" and not step.about:
+        return NO_LISTING if cell.operation.name == "list_images" else ServiceError
+    if rule.error is ConnectionFailedError and rule.heard and step.nature == ONCE:
+        return LostAnswerError
+    if step.nature == WAITS and (rule.passing or rule.error is UnavailableError):
+        return NodeFailedError
+    return rule.error
+
+
+def asked(cell: "Cell") -> Container[int]:
+    """How often the request may reach the site, the fault and afterwards."""
+    rule, nature, once = FAULTS[cell.fault], cell.step.nature, cell.turns == "once"
+    if cell.fault.outage:
+        return (1,) if once and nature != ONCE else (0,)
+    if nature == WAITS and not once:
+        return range(1, 1000)
+    if cell.fault.name == "garbage" and nature != ONCE:
+        return (1, 3)  # refused for its size, or as soon as it cannot be read
+    if nature == ONCE or not rule.passing:
+        return (1,)
+    if cell.fault.name == "truncated" and cell.step.name == "update":
+        return (1,)  # nothing was wrong
+    if once:
+        return (2,)
+    return (2, 3) if rule.turns == BOTH else (1, 2, 3)
+
+
+# -- trying ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fault at one request of one operation, once or always."""
+
+    operation: Operation
+    step: Step
+    fault: Fault
+    turns: str
+
+    def __str__(self) -> str:
+        return f"{self.operation.name}/{self.step.name}-{self.fault.name}-{self.turns}"
+
+
+CELLS = [
+    Cell(operation, step, fault, turns)
+    for operation in OPERATIONS
+    for step in operation.steps
+    for fault, rule in FAULTS.items()
+    for turns in rule.turns
+]
+
+
+class Bench:
+    """A sandbox with an account for each worker."""
+
+    def __init__(self, sandbox: Sandbox, certificates: Certificates) -> None:
+        self.sandbox = sandbox
+        self.certificates = certificates
+        self.accounts: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+        for account in sandbox.users.items():
+            self.accounts.put(account)
+        driver = self.driver(sandbox.url, next(iter(sandbox.users.items())))
+        self.image = driver.list_images()[0]
+        driver.ex_close()
+
+    def driver(
+        self, url: str, account: tuple[str, str], timeout: float = AMPLE
+    ) -> StratusLabNodeDriver:
+        options = {
+            "endpoint": f"{url}/one-proxy/xmlrpc",
+            "marketplace_endpoint": f"{url}/marketplace",
+            "username": account[0],
+            "password": account[1],
+        }
+        if url.startswith("https:"):
+            options["ca_certificate"] = str(self.certificates.authority)
+        return StratusLabNodeDriver(stratuslab_user_config=config(**options), timeout=timeout)
+
+    def things(self, url: str, account: tuple[str, str], needs: str) -> Things:
+        """Clear the account, and make what is needed, by drivers of which no connection stays."""
+        truth = self.driver(self.sandbox.url, account)
+        for node in truth.list_nodes():
+            truth.destroy_node(node)
+        for volume in truth.list_volumes():
+            truth.destroy_volume(volume)
+        maker = self.driver(url, account)
+        things = Things(truth, maker.list_sizes()[0], self.image)
+        if "n" in needs:
+            things.nodes = [maker.create_node("n", things.size, self.image, auth=KEY)]
+        if "v" in needs:
+            things.volumes = [maker.create_volume(1, "v")]
+        if "m" in needs:
+            maker.attach_volume(things.node, things.volume)
+        maker.ex_close()
+        return things
+
+    def try_out(self, cell: Cell) -> None:
+        """One cell, whole."""
+        account = self.accounts.get()
+        tls = self.certificates if cell.fault.name.endswith("certificate") else None
+        try:
+            with (
+                Canned([(200, "text/plain", b"")]) as elsewhere,
+                FaultySite(self.sandbox, elsewhere, tls) as site,
+            ):
+                driver = self.driver(site.url, account, FAULTS[cell.fault].timeout)
+                try:
+                    self.meet(cell, site, driver, account)
+                    site.mend()
+                    things = self.things(site.url, account, cell.operation.needs)
+                    result = cell.operation.call(driver, things)
+                    assert cell.operation.right(result, things), "not right afterwards"
+                    things.truth.ex_close()
+                finally:
+                    driver.ex_close()
+        finally:
+            self.accounts.put(account)
+
+    def meet(
+        self, cell: Cell, site: FaultySite, driver: StratusLabNodeDriver, account: tuple[str, str]
+    ) -> None:
+        """The operation with the fault, and all that is promised of it."""
+        operation, step = cell.operation, cell.step
+        things = self.things(site.url, account, operation.needs)
+        before = operation.steps[: operation.steps.index(step)]
+        after = before[-1].pattern if before else None
+        site.befall(cell.fault, step.pattern, after, passing=cell.turns == "once")
+        kind, result, error = expected(cell), None, None
+        begun = time.monotonic()
+        try:
+            result = operation.call(driver, things)
+        except Exception as caught:
+            error = caught
+        took = time.monotonic() - begun
+        if kind is None:
+            assert error is None, f"failed with {error!r}"
+            assert operation.right(result, things), f"not right: {result!r}"
+        elif kind is NO_LISTING:
+            assert (error, result) == (None, [])
+        else:
+            assert type(error) is kind, f"{error!r}, not {kind}; the result is {result!r}"
+            self.check_text(cell, str(error), account)
+        assert took < GUARD * max(FAULTS[cell.fault].timeout, step.nature == WAITS and WAIT)
+        assert site.met() in asked(cell), f"asked {site.met()} times"
+        assert site.elsewhere.requests == []
+        made = len(things.truth.list_nodes()), len(things.truth.list_volumes())
+        assert max(made) <= 1, f"{made[0]} nodes and {made[1]} volumes"
+        things.truth.ex_close()
+
+    def check_text(self, cell: Cell, text: str, account: tuple[str, str]) -> None:
+        """One line, that says where, and whether there is something to look for."""
+        rule, step = FAULTS[cell.fault], cell.step
+        assert "\n" not in text
+        assert account[1] not in text
+        assert rule.says in text
+        if step.nature != WAITS:
+            assert text.startswith("default (http")
+        assert (step.doubt in text) == ((rule.heard and step.nature == ONCE) or not step.doubt), (
+            text
+        )
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[Cell, "Future[None]"]]:
+    cells = [
+        item.callspec.params["cell"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.function is test_cell
+    ]
+    users = {f"user{number}": f"Mark3r-{number}-Passw0rd" for number in range(WORKERS)}
+    with (
+        Sandbox(users=users) as sandbox,
+        ThreadPoolExecutor(WORKERS) as pool,
+    ):
+        bench = Bench(sandbox, Certificates(tmp_path_factory.mktemp("certificates")))
+        yield {cell: pool.submit(bench.try_out, cell) for cell in cells}
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=str)
+def test_cell(cell: Cell, outcomes: dict[Cell, "Future[None]"]) -> None:
+    outcomes[cell].result()
