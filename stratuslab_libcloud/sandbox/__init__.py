@@ -31,7 +31,6 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from stratuslab_libcloud.sandbox import addresses, hypervisor
 from stratuslab_libcloud.sandbox.accounts import Accounts, server_context, user_certificate
-from stratuslab_libcloud.sandbox.addresses import SSH_PORTS
 from stratuslab_libcloud.sandbox.compute import Compute
 from stratuslab_libcloud.sandbox.images import Images
 from stratuslab_libcloud.sandbox.machines import Machines, Report
@@ -270,7 +269,7 @@ class Sandbox:
             "user_public_key_file": str(_ssh_key(self.dir).with_suffix(".pub")),
             "user_private_key_file": str(_ssh_key(self.dir)),
         }
-        if self._qemu_host and self._qemu_host.ssh_port != SSH_PORTS[0]:
+        if self._qemu_host and self._qemu_host.ssh_port != addresses.SSH_PORTS[0]:
             shared["ssh_port"] = str(self._qemu_host.ssh_port)
         if self._tls:
             shared["ca_certificate"] = str(self.dir / "ca.pem")

@@ -12,7 +12,7 @@ import sqlite3
 from stratuslab_libcloud.sandbox.store import SandboxError, Store
 from stratuslab_libcloud.sandbox.template import TemplateError, Vector
 
-__all__ = ["cannot_listen", "choose_ssh_port", "lease", "reserve"]
+__all__ = ["SSH_PORTS", "cannot_listen", "choose_ssh_port", "lease", "reserve"]
 
 NETWORKS = {"public": 0, "local": 1, "private": 2}  # which of a base's networks
 NETWORK_SIZE = 1 << 12

@@ -26,7 +26,7 @@ NETWORK_SLOTS = ("3.2", "3.3", "3.4", "3.5")
 FIRST_DRIVE_SLOT = 4
 IDE_PLACES = 4
 NIC_MODELS = {"e1000": "e1000", "rtl8139": "rtl8139"}
-MAX_VCPUS, MAX_MIB = 64, 1 << 20
+MAX_VCPUS, MAX_MIB, MAX_PORTS = 64, 1 << 20, 64
 
 Options = list[tuple[str, dict[str, object]]]
 
@@ -124,7 +124,10 @@ def _networks(host: Host, template: Template) -> Options:
 def _forwarded(host: Host, template: Template, address: str) -> list[str]:
     """Rules for SSH and for the inbound ports (compute-xmlrpc 4.5) that can be listened on."""
     ports = {host.ssh_port: SSH}
-    for text in template.text("INBOUND_PORTS").replace(",", " ").split():
+    wanted = template.text("INBOUND_PORTS").replace(",", " ").split()
+    if len(wanted) > MAX_PORTS:
+        raise MachineError(f"a machine cannot have more than {MAX_PORTS} inbound ports here")
+    for text in wanted:
         if re.fullmatch("[0-9]{1,5}", text) and 1 <= int(text) <= 65535 and int(text) != SSH:
             ports.setdefault(int(text), int(text))
     rules = []
@@ -141,22 +144,17 @@ def _drives(drives: list[Drive]) -> Options:
     if not drives:
         raise MachineError("a machine cannot start without a disk")
     options: Options = []
-    places: dict[str, Drive] = {}
     if any(drive.target.startswith("sd") for drive in drives):
         options.append(("-device", {"driver": "virtio-scsi-pci", "id": "scsi", "addr": SCSI_SLOT}))
     for number, drive in enumerate(drives):
-        if not re.fullmatch("[hsv]d[a-z]", drive.target):
-            raise MachineError(f"{drive.target} is not the target of a disk")
-        if places.setdefault(drive.target, drive) is not drive:
-            raise MachineError(f"two disks have the target {drive.target}")
         options.append(("-blockdev", _node(f"drive{number}", drive)))
         options.append(("-device", _device(number, drive)))
-    places_for_cd = [place for place in ("hdd", "hdc", "hdb", "hda") if place not in places]
-    if not places_for_cd:
+    taken = {drive.target for drive in drives}
+    place = next((place for place in ("hdd", "hdc", "hdb", "hda") if place not in taken), None)
+    if place is None:
         raise MachineError("there is no place for the context's CD: hda to hdd are all disks")
-    cd = Drive(places_for_cd[0], CONTEXT_CD, read_only=True)
-    options.append(("-blockdev", _node("context", cd)))
-    options.append(("-device", {"driver": "ide-cd", "drive": "context", **_ide(cd.target)}))
+    options.append(("-blockdev", _node("context", Drive(place, CONTEXT_CD, read_only=True))))
+    options.append(("-device", {"driver": "ide-cd", "drive": "context", **_ide(place)}))
     return options
 
 

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import string
 import subprocess
 import threading
@@ -51,9 +52,14 @@ def lay_out(
     :param stop: set when the machine is not wanted any more.
     :raises MachineError: one cannot be had.
     """
-    drives = []
+    drives: list[Drive] = []
     for number, disk in enumerate(template.vectors("DISK")):
-        target = disk.get("TARGET") or f"hd{string.ascii_lowercase[number]}"
+        target = disk.get("TARGET") or f"hd{string.ascii_lowercase[number % 26]}"
+        # It becomes the name of a file.
+        if not re.fullmatch("[hsv]d[a-z]", target):
+            raise MachineError(f"{target} is not the target of a disk")
+        if any(drive.target == target for drive in drives):
+            raise MachineError(f"two disks have the target {target}")
         source = disk.get("SOURCE", "")
         uuid = storage.referenced_disk(source)
         if uuid:
@@ -81,7 +87,7 @@ def _image(target: str, origin: Origin, folder: pathlib.Path, *, is_root: bool) 
 def _volatile(target: str, disk: Vector, folder: pathlib.Path) -> Drive | None:
     """A disk that is gone with its machine; None if it is to have no size."""
     kind, size = disk.get("TYPE", "").lower(), disk.get("SIZE", "0")
-    if not size.isdecimal() or int(size) > MAX_MIB:
+    if not re.fullmatch("[0-9]{1,9}", size) or int(size) > MAX_MIB:
         raise MachineError(f"disk {target} cannot have a SIZE of {size} MiB")
     if int(size) == 0:
         return None

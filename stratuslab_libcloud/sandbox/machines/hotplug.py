@@ -74,10 +74,11 @@ async def _await_release(events: Events, device: str) -> None:
     """
     Wait for the guest's answer about a device.
 
-    :raises MachineError: it refuses.
+    :raises MachineError: it refuses, or nobody will tell.
     """
     while event := await events.next():
         if event["data"].get("device") == device:
             if event["event"] == "DEVICE_DELETED":
                 return
             raise MachineError(f"the guest refuses to let go of {device}")
+    raise MachineError(f"it is not known whether the guest let go of {device}")

@@ -18,6 +18,7 @@ __all__ = ["Monitor", "end_process", "listening", "running_process"]
 SOCKET = "monitor"
 PID_FILE = "pid"
 CONNECT_SECONDS = 30
+COMMAND_SECONDS = 30
 QUIT_SECONDS = 5
 POLL_SECONDS = 0.02
 
@@ -57,7 +58,11 @@ class Monitor:
         """
         named = {name.replace("_", "-"): value for name, value in arguments.items()}
         try:
-            return await self._qmp.execute(command, named or None)
+            return await asyncio.wait_for(
+                self._qmp.execute(command, named or None), COMMAND_SECONDS
+            )
+        except asyncio.TimeoutError:
+            raise MachineError("QEMU does not answer") from None
         except QMPError as error:
             raise MachineError(str(error)) from error
 
@@ -69,8 +74,8 @@ class Monitor:
 
     async def close(self) -> None:
         """Hang up; the machine lives on."""
-        with contextlib.suppress(QMPError, EOFError, OSError):
-            await self._qmp.disconnect()
+        with contextlib.suppress(QMPError, EOFError, OSError, asyncio.TimeoutError):
+            await asyncio.wait_for(self._qmp.disconnect(), QUIT_SECONDS)
 
 
 class Events:

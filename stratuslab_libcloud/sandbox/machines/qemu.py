@@ -331,6 +331,7 @@ class Qemu:
         await end_process(life.folder, life.monitor)
         if life.process:
             life.process.wait()
+        OUTLIVING[:] = [process for process in OUTLIVING if process.poll() is None]
         if life.monitor:
             await life.monitor.close()
         await self._in_thread(lambda: shutil.rmtree(life.folder, ignore_errors=True))

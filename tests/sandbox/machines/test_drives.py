@@ -77,6 +77,17 @@ def test_a_swap_without_size_is_none(lay):
     assert lay("type = swap, size = 0, target = vdb") == []
 
 
+def test_two_disks_with_one_target_are_refused(lay):
+    disk = f"source = pdisk:x/{UUID}, target = vdc"
+    with pytest.raises(MachineError, match=r"^two disks have the target vdc$"):
+        lay(disk, disk)
+
+
+def test_more_disks_than_there_are_letters_are_refused(lay):
+    with pytest.raises(MachineError, match=r"^two disks have the target hda$"):
+        lay(*[f"source = pdisk:x/{UUID}"] * 27)
+
+
 def test_a_disk_without_target_gets_one(lay):
     assert [drive.target for drive in lay(f"source = pdisk:x/{UUID}")] == ["hda"]
 
@@ -84,6 +95,11 @@ def test_a_disk_without_target_gets_one(lay):
 @pytest.mark.parametrize(
     ("disk", "reason"),
     [
+        (f"type = swap, size = {'9' * 5000}, target = vdb", "cannot have a SIZE of 999"),
+        ("type = swap, size = 1, target = xvda", "^xvda is not the target of a disk$"),
+        ('type = swap, size = 1, target = "../x"', r"^\.\./x is not the target of a disk$"),
+        ('type = swap, size = 1, target = "/tmp/x"', "^/tmp/x is not the target of a disk$"),
+        ('type = swap, size = 1, target = "vda\n"', "is not the target of a disk$"),
         ("type = swap, size = huge, target = vdb", "disk vdb cannot have a SIZE of huge MiB"),
         ("type = swap, size = 9999999, target = vdb", "cannot have a SIZE of 9999999 MiB"),
         ("type = block, size = 1, target = vdb", "has no SOURCE, and is neither swap nor a file"),

@@ -1,5 +1,6 @@
 """QEMU machines, through the site's own doors; most of them boot nothing but a halted processor."""
 
+import contextlib
 import dataclasses
 import gzip
 import hashlib
@@ -10,9 +11,11 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
+import requests
 from canned import Canned
 from real import processes, real_sandbox, still, wait_for
 
@@ -232,9 +235,19 @@ def test_an_image_that_the_marketplace_does_not_have_fails_the_machine(lab):
 
 
 def test_a_template_that_qemu_cannot_do_fails_the_machine(lab):
-    vm_id = lab.start(lab.still, "DISK = [ type = swap, size = 1, target = vda ]")
+    vm_id = lab.start(lab.still, "DISK = [ type = swap, size = 1, target = hde ]")
     lab.wait(vm_id, FAILED)
-    assert lab.error(vm_id) == "Error deploying virtual machine: two disks have the target vda"
+    reason = "there is no place for hde: IDE ends with hdd"
+    assert lab.error(vm_id) == f"Error deploying virtual machine: {reason}"
+
+
+def test_a_target_is_no_way_out_of_the_machines_directory(lab, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    vm_id = lab.start(lab.still, f'DISK = [ type = swap, size = 1, target = "{victim}" ]')
+    lab.wait(vm_id, FAILED)
+    assert lab.error(vm_id).endswith(f"{victim} is not the target of a disk")
+    assert victim.read_text() == "precious"
 
 
 def test_a_full_disk_fails_the_machine(tmp_path):
@@ -317,6 +330,40 @@ def test_a_guest_that_keeps_a_disk_is_told_and_the_disk_stays_attached(lab, monk
     mounts = lab.jane.disks("GET", f"/{disk}/mounts").json()
     assert mounts == [{"vmId": str(vm_id), "device": "vdb"}]
     assert lab.jane.disks("DELETE", f"/{disk}").status_code == 409
+
+
+def test_a_disk_that_was_being_unplugged_when_the_sandbox_stopped_stays_attached(lab, tmp_path):
+    with real_sandbox(tmp_path, users=JANE, keep_machines=True) as site:
+        first = Lab(site)
+        vm_id = first.run(first.register(still(tmp_path), title="still"))
+        disk = first.jane.disk()
+        first.attach(disk, vm_id)
+        unplugging = threading.Thread(target=swallow, args=(first.detach, disk, vm_id))
+        unplugging.start()
+        time.sleep(0.5)
+    unplugging.join()
+    with real_sandbox(tmp_path, users=JANE) as site:
+        again = Lab(site)
+        mounts = again.jane.disks("GET", f"/{disk}/mounts").json()
+        assert mounts == [{"vmId": str(vm_id), "device": "vdb"}]
+
+
+def swallow(call, *arguments):
+    """What comes of a call to a site that stops is nobody's affair."""
+    with contextlib.suppress(requests.RequestException):
+        call(*arguments)
+
+
+def test_a_qemu_that_does_not_answer_is_told(lab, monkeypatch):
+    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.monitor.COMMAND_SECONDS", 0.3)
+    vm_id = lab.run(lab.still)
+    (pid,) = processes(lab.site.dir)
+    os.kill(pid, signal.SIGSTOP)
+    disk = lab.jane.disk()
+    answer = lab.attach(disk, vm_id)
+    assert answer.status_code == 409
+    assert answer.json()["message"] == f"disk ({disk}) cannot be attached: QEMU does not answer"
+    os.kill(pid, signal.SIGCONT)
 
 
 def test_a_disk_whose_file_is_gone_cannot_be_attached_and_is_not(lab):
@@ -442,18 +489,21 @@ def test_stopping_ends_all_machines(tmp_path):
 # -- what the site says of itself
 
 
-def test_ssh_is_on_another_port_where_22_cannot_be_had(tmp_path):
+def test_ssh_is_on_another_port_where_the_first_cannot_be_had(tmp_path, monkeypatch):
+    """As where an sshd listens on all addresses."""
     notices = []
-    with socket.socket() as everywhere:
-        everywhere.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            everywhere.bind(("0.0.0.0", 22))
-            everywhere.listen()
-        except OSError:
-            pass  # no privilege, or an sshd: port 22 cannot be had anyhow
+    with socket.create_server(("0.0.0.0", 0)) as everywhere:
+        taken = everywhere.getsockname()[1]
+        ports = (taken, 2222, 2223)
+        monkeypatch.setattr("stratuslab_libcloud.sandbox.addresses.SSH_PORTS", ports)
         with real_sandbox(tmp_path, users=JANE, on_notice=notices.append) as site:
-            assert "ssh_port = 2222" in site.config_path.read_text()
-    assert any(line.startswith("SSH of machines is on port 2222: port 22") for line in notices)
+            assert "ssh_port = 222" in site.config_path.read_text()
+            lab = Lab(site)
+            vm_id = lab.run(lab.register(still(tmp_path), title="still"))
+            address = lab.jane.info(vm_id).findtext("TEMPLATE/NIC/IP")
+            socket.create_connection((address, site._qemu_host.ssh_port), 60).close()
+    reason = f"port {taken} failed (Address already in use)"
+    assert notices[-1] == f"SSH of machines is on port {site._qemu_host.ssh_port}: {reason}"
 
 
 def test_a_deep_directory_is_no_problem_for_sockets(tmp_path):
