@@ -48,6 +48,7 @@ from stratuslab_libcloud.client.template import BootDisk, NewMachine, render
 from stratuslab_libcloud.entities import (
     NODE_STATES,
     StratusLabNode,
+    drained,
     new_node,
     to_image,
     to_location,
@@ -209,7 +210,7 @@ class StratusLabNodeDriver(NodeDriver):
         :rtype: ``list`` of :class:`.NodeImage`
         """
         with self._asking(location) as site:
-            return [to_image(endorsements, self) for endorsements in site.marketplace.images()]
+            return [to_image(found, self) for found in drained(site.marketplace.images())]
 
     def get_image(self, image_id: str) -> NodeImage:
         """
@@ -696,10 +697,11 @@ class StratusLabNodeDriver(NodeDriver):
         return items
 
     def _nodes_of(self, site: Site, timeout: float | None) -> list[Node]:
-        return [self._to_node(machine, site) for machine in site.compute.machines(timeout)]
+        return [self._to_node(found, site) for found in drained(site.compute.machines(timeout))]
 
     def _volumes_of(self, site: Site, timeout: float | None) -> list[StorageVolume]:
-        return [to_volume(disk, site.settings, self) for disk in site.storage.disks(timeout)]
+        found = drained(site.storage.disks(timeout))
+        return [to_volume(disk, site.settings, self) for disk in found]
 
     # -- parts of the work ---------------------------------------------------------------------
 

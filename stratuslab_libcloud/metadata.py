@@ -8,11 +8,10 @@ several people, and by each of them again and again: each time it is another ent
 import base64
 import html
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
-
-from lxml import etree
 
 from stratuslab_libcloud import safe_xml
 
@@ -20,12 +19,14 @@ __all__ = [
     "RDF",
     "Entry",
     "MetadataError",
+    "entry_of",
     "identifier",
     "is_identifier",
     "latest",
     "read_entries",
     "read_entry",
     "sha1_of",
+    "values_of",
     "write_entry",
 ]
 
@@ -106,7 +107,7 @@ class MetadataError(ValueError):
     """It is not a Marketplace entry. One line."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entry:
     """
     A Marketplace entry, as it was written (marketplace-rest 4.3).
@@ -153,6 +154,27 @@ class Entry:
                 if line.strip():
                     return line.strip()
         return self.identifier
+
+
+_ABSENT: dict[str, Any] = {one.name: one.default for one in fields(Entry)}
+
+
+def entry_of(values: dict[str, Any]) -> Entry:
+    """
+    An entry that has these values, in a twentieth of the time that ``Entry(**values)`` takes.
+
+    Listings have thousands, and a frozen dataclass sets each field by a call of its own.
+
+    :param values: by field, ``checksums`` among them; becomes part of the entry.
+    """
+    entry = object.__new__(Entry)
+    object.__setattr__(entry, "__dict__", values)  # the class has the defaults of all others
+    return entry
+
+
+def values_of(entry: Entry) -> dict[str, Any]:
+    """What ``dataclasses.asdict`` says, as quickly."""
+    return {**_ABSENT, **vars(entry), "checksums": entry.checksums.copy()}
 
 
 def identifier(sha1: bytes | str) -> str:
@@ -207,10 +229,10 @@ def read_entries(document: bytes) -> list[Entry]:
         return [read_entry(root)]
     if root.tag != "metadata":
         raise MetadataError("neither a listing nor an entry of a Marketplace")
-    return [read_entry(rdf) for rdf in root.iterchildren(RDF)]
+    return [read_entry(rdf) for rdf in root.iterfind(RDF)]
 
 
-def read_entry(rdf: etree._Element) -> Entry:
+def read_entry(rdf: ET.Element) -> Entry:
     """
     Read an ``rdf:RDF`` element.
 
@@ -219,22 +241,23 @@ def read_entry(rdf: etree._Element) -> Entry:
 
     :raises MetadataError: it has no usable identifier.
     """
-    description = next(rdf.iterchildren(_DESCRIPTION), None)
+    description = rdf.find(_DESCRIPTION)
     values: dict[str, Any] = {}
     checksums: dict[str, str] = {}
     locations: list[str] = []
     ports: list[int] = []
     for child in () if description is None else description:
         tag = child.tag
-        text = _text(child)
         if tag in _TEXTS:
-            if text is not None:
+            text = child.text
+            if text and not text.isspace():
                 values.setdefault(_TEXTS[tag], text)
         elif tag == _LOCATION:
+            text = _text(child)
             if text is not None and text not in locations:
                 locations.append(text)
         elif tag == _INBOUND_PORT:
-            port = _number(text)
+            port = _number(child.text)
             if port is not None and port <= _MAX_PORT:
                 ports.append(port)
         elif tag == _CHECKSUM:
@@ -242,23 +265,22 @@ def read_entry(rdf: etree._Element) -> Entry:
         elif tag == _ENDORSEMENT:
             values |= _endorsement(child)
         elif tag == _BYTES:
-            values["size"] = _number(text)
+            values["size"] = _number(child.text)
         elif tag == _DEPRECATED:
-            values["deprecated"] = text or ""
+            values["deprecated"] = _text(child) or ""
     if not is_identifier(values.get("identifier", "")):
         raise MetadataError("a Marketplace entry without an image identifier")
-    return Entry(
-        checksums=checksums, locations=tuple(locations), inbound_ports=tuple(ports), **values
-    )
+    values.update(checksums=checksums, locations=tuple(locations), inbound_ports=tuple(ports))
+    return entry_of(values)
 
 
-def _text(element: etree._Element) -> str | None:
+def _text(element: ET.Element) -> str | None:
     text = element.text
     return text if text and not text.isspace() else None
 
 
-def _texts(element: etree._Element | None) -> dict[str, str]:
-    """The first text of each kind of child; a loop, as ``find`` takes ten times as long."""
+def _texts(element: ET.Element | None) -> dict[str, str]:
+    """The first text of each kind of child."""
     texts: dict[str, str] = {}
     for child in () if element is None else element:
         text = _text(child)
@@ -272,14 +294,14 @@ def _number(text: str | None) -> int | None:
     return int(digits) if _NUMBER.fullmatch(digits) else None
 
 
-def _checksum(element: etree._Element) -> dict[str, str]:
+def _checksum(element: ET.Element) -> dict[str, str]:
     texts = _texts(element)
     algorithm, value = texts.get(_ALGORITHM), texts.get(_VALUE, "").strip()
     return {algorithm: value.lower()} if algorithm and _HEX.fullmatch(value) else {}
 
 
-def _endorsement(element: etree._Element) -> dict[str, str | None]:
-    endorser = _texts(next(element.iterchildren(_ENDORSER), None))
+def _endorsement(element: ET.Element) -> dict[str, str | None]:
+    endorser = _texts(element.find(_ENDORSER))
     return {
         "endorsed": _texts(element).get(_CREATED),
         "endorser": endorser.get(_EMAIL),

@@ -5,7 +5,8 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from stratuslab_libcloud import metadata, safe_xml
@@ -26,20 +27,9 @@ _CACHED = 300.0  # seconds
 _LARGEST_ENTRY = 2**20
 _LONGEST_DECLARATION = 200
 
-# What the columns of the JSON listing are (marketplace-rest 2.1); the first is always empty.
-_COLUMNS = (
-    None,
-    "os",
-    "os_version",
-    "os_arch",
-    "endorser",
-    "kind",
-    "endorsed",
-    "identifier",
-    "locations",
-    "description",
-    "title",
-)
+# What a row of the JSON listing says of fields that an entry does not have (marketplace-rest 3.4).
+_COLUMNS = 11
+_NOTHING = ("null", "")
 
 
 class Marketplace:
@@ -80,7 +70,8 @@ class Marketplace:
         for entry in entries:
             images.setdefault(entry.identifier, []).append(entry)
         for endorsements in images.values():
-            endorsements.sort(key=_endorsed, reverse=True)
+            if len(endorsements) > 1:
+                endorsements.sort(key=_endorsed, reverse=True)
         return list(images.values())
 
     def get(self, identifier: str) -> list[Entry]:
@@ -154,23 +145,41 @@ def _read_json(answer: Answer) -> list[Entry]:
     message = str(document.get("rMsg", ""))
     if message.startswith("ERROR"):
         raise ServiceError(f"could not list the images: {message}")
-    return [entry for row in rows if (entry := _from_row(row))]
+    return [entry for row in _uniform(rows) if (entry := _from_row(row))]
 
 
-def _from_row(row: Any) -> Entry | None:
-    if not isinstance(row, list) or len(row) < len(_COLUMNS):
+def _uniform(rows: list[Any]) -> list[list[str]]:
+    """Eleven texts in each row, whatever came; it is all there already but for odd servers."""
+    if not all(isinstance(row, list) and len(row) >= _COLUMNS for row in rows):
         raise MalformedAnswerError("answered a listing with an incomplete row")
-    values: dict[str, Any] = {
-        name: text
-        for name, text in zip(_COLUMNS, row, strict=False)
-        if name and isinstance(text, str) and text not in ("null", "")
-    }
-    if not metadata.is_identifier(values.get("identifier", "")):
+    if {*map(len, rows), *map(type, chain.from_iterable(rows))} <= {_COLUMNS, str}:
+        return rows
+    return [[text if isinstance(text, str) else "" for text in row[:_COLUMNS]] for row in rows]
+
+
+def _from_row(row: Sequence[str | None]) -> Entry | None:
+    """The columns (marketplace-rest 2.1), of which the first is always empty."""
+    if "null" in row or row.count("") > 1:
+        row = [text if text not in _NOTHING else None for text in row]
+    _, os, os_version, os_arch, endorser, kind, endorsed, identifier, location, text, title = row
+    if not metadata.is_identifier(identifier or ""):
         _LOG.warning("left out of a Marketplace listing: a row without an image identifier")
         return None
-    if "locations" in values:
-        values["locations"] = (values["locations"],)
-    return Entry(**values)
+    return metadata.entry_of(
+        {
+            "identifier": identifier,
+            "os": os,
+            "os_version": os_version,
+            "os_arch": os_arch,
+            "endorser": endorser,
+            "kind": kind,
+            "endorsed": endorsed,
+            "locations": (location,) if location else (),
+            "description": text,
+            "title": title,
+            "checksums": {},
+        }
+    )
 
 
 def _read_xml(answer: Answer) -> Iterator[Entry]:
@@ -181,30 +190,12 @@ def _read_xml(answer: Answer) -> Iterator[Entry]:
             "answered a web page; is marketplace_endpoint right? Its path is '/marketplace' on "
             "newer sites"
         )
-    size = _Size()
-    pieces = _one_declaration(size.counted(answer.pieces))
-    for rdf in safe_xml.stream(pieces, metadata.RDF, ("metadata", metadata.RDF)):
-        size.since_entry = 0
+    pieces = _one_declaration(answer.pieces)
+    for rdf in safe_xml.stream(pieces, metadata.RDF, ("metadata", metadata.RDF), _LARGEST_ENTRY):
         try:
             yield metadata.read_entry(rdf)
         except metadata.MetadataError as error:
             _LOG.warning("left out of a Marketplace listing: %s", error)
-
-
-class _Size:
-    """Bounds what has come since the last complete entry."""
-
-    def __init__(self) -> None:
-        self.since_entry = 0
-
-    def counted(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        for piece in pieces:
-            for start in range(0, len(piece), _LARGEST_ENTRY):
-                part = piece[start : start + _LARGEST_ENTRY]
-                if self.since_entry > _LARGEST_ENTRY:
-                    raise MalformedAnswerError("answered an entry of more than 1 MiB")
-                self.since_entry += len(part)
-                yield part
 
 
 _DECLARATION = re.compile(rb"<\?xml\s[^>]*\?>")
