@@ -26,26 +26,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     rows = [row for row in ROWS if options.only in row.title]
     if options.quick:
-        rows = [replace(row, count=min(row.count, 3), delay=row.delay // 20) for row in rows]
-        options.rounds = 1
+        kinds = {row.contestants: row for row in reversed(rows)}
+        rows = [
+            replace(row, count=min(row.count, 3), delay=row.delay // 20) for row in kinds.values()
+        ]
+    rounds = 1 if options.quick else options.rounds
     print(machine(), end="\n\n", flush=True)
     with _server() as server:
-        results = [_result(row, server, options.rounds) for row in rows]
+        results = [_result(row, server, rounds, warm=not options.quick) for row in rows]
     for table in (times, per_item, memory):
         print(*table(results), sep="\n", end="\n\n")
 
 
-def _result(row: Row, server: str, rounds: int) -> Result:
+def _result(row: Row, server: str, rounds: int, warm: bool) -> Result:
     """Rounds in which all take turns, so that whatever else the machine does meets them alike."""
     print(f"{row.title} ...", end="", file=sys.stderr, flush=True)
     seconds: dict[str, list[float]] = {one.name: [] for one in row.contestants}
-    for one in row.contestants:  # so that the server has its document, and Python its bytecode
-        _measured("seconds", row, one, server)
-    for _ in range(rounds):
+    for number in range(-1 if warm else 0, rounds):
         for one in row.contestants:
-            seconds[one.name].append(_measured("seconds", row, one, server))
+            measured = _measured("seconds", row, one, server)
+            if number >= 0:  # before that the server makes its documents, and Python bytecode
+                seconds[one.name].append(measured)
     peak, own = {}, {}
-    if not row.cold and not row.delay:
+    if row.spare is not None:
         peak = {one.name: _measured("peak", row, one, server) for one in row.contestants}
         own = {one.name: _measured("own", row, one, server) for one in row.contestants}
     print(" done", file=sys.stderr)
@@ -53,17 +56,14 @@ def _result(row: Row, server: str, rounds: int) -> Result:
 
 
 def _measured(what: str, row: Row, one: Contestant, server: str) -> float:
-    """In a new process each time: nobody profits from another's memory."""
+    """In a new process each time: nobody profits from what another call left behind."""
     url = f"{server}/{row.delay}/{one.kind}"
     small = "" if row.cold else f"{url}/{min(_SMALL, row.count)}"
-    calls = 1 if row.cold or row.delay else max(1, 3000 // row.count) if row.count > 3 else 1
+    command = [*_MEASURE, what, one.function, f"{url}/{row.count}", small, str(row.calls)]
+    # Nobody installs the package without bytecode.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     ran = subprocess.run(  # noqa: S603 - our own words
-        [*_MEASURE, what, one.function, f"{url}/{row.count}", small, str(calls)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        check=True,
-        text=True,
+        command, env=environment, stdout=subprocess.PIPE, check=True, text=True
     )
     return float(ran.stdout)
 

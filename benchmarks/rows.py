@@ -1,5 +1,6 @@
 """The rows of the table: who is compared in what, and what ours may take."""
 
+import math
 from dataclasses import dataclass
 
 __all__ = ["LIMIT", "OURS", "ROWS", "Contestant", "Row"]
@@ -24,10 +25,12 @@ class Row:
     """
     :ivar count: of what is listed.
     :ivar contestants: the limit first, then ours, then the peers.
+    :ivar calls: in one measurement, of which the mean counts.
     :ivar at_most: ours by the limit.
     :ivar adds_at_most: ours less the limit, in seconds.
     :ivar ahead: how many times as long as ours a peer must take, by its name.
-    :ivar spare: bytes that ours may need beyond the result's own size.
+    :ivar spare: bytes that ours may need beyond the result's own size; ``inf``: as many as it
+        likes, ``None``: not measured.
     :ivar delay: milliseconds that the server holds each answer back.
     :ivar cold: measured by the first call in its process.
     """
@@ -35,10 +38,11 @@ class Row:
     title: str
     count: int
     contestants: tuple[Contestant, ...]
+    calls: int = 1
     at_most: float | None = None
     adds_at_most: float | None = None
     ahead: tuple[str, float] | None = None
-    spare: int | None = None
+    spare: float | None = None
     delay: int = 0
     cold: bool = False
 
@@ -52,7 +56,9 @@ def _images_by_json(count: int) -> Row:
             Contestant(OURS, "contestants:list_images", "json"),
             Contestant("Libcloud OpenStack", "contestants:openstack_images", "openstack"),
         ),
+        calls=max(1, 3000 // count),
         at_most=1.5,
+        spare=math.inf,
     )
 
 
@@ -66,6 +72,7 @@ def _images_by_xml(count: int) -> Row:
             Contestant(OURS, "contestants:list_images", "xml"),
             *(peers if count <= 1000 else ()),  # which sends a request for each
         ),
+        calls=max(1, 1000 // count),
         at_most=1.3,
         spare=30 * 2**20,
     )
@@ -81,7 +88,9 @@ def _nodes(count: int) -> Row:
             Contestant("pyone", "contestants:pyone_nodes", "nodes"),
             Contestant("Libcloud OpenStack", "contestants:openstack_nodes", "openstack"),
         ),
+        calls=max(1, 1000 // count),
         at_most=1.3,
+        spare=math.inf,
         ahead=("pyone", 3.0),
     )
 
@@ -98,6 +107,8 @@ ROWS = (
             Contestant(OURS, "contestants:list_volumes", "volumes"),
             Contestant("Libcloud OpenStack", "contestants:openstack_volumes", "openstack"),
         ),
+        calls=10,
+        spare=math.inf,
     ),
     Row(
         "create and destroy 100 nodes",

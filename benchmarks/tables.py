@@ -1,5 +1,6 @@
 """What was measured, as tables in Markdown."""
 
+import math
 import os
 import platform
 import time
@@ -103,9 +104,8 @@ def memory(results: Sequence[Result]) -> Iterator[str]:
         if result.peak:
             peak, own = result.peak, result.own[OURS]
             spare, row = peak[OURS] - own, result.row
-            target = ""
-            if row.spare is not None:
-                target = f"at most {_size(row.spare)}{_met(spare <= row.spare)}"
+            target = "" if row.spare == math.inf else f"at most {_size(row.spare or 0)}"
+            target += _met(spare <= (row.spare or 0))
             peers = (f"{k} {_size(v)}" for k, v in peak.items() if k not in (LIMIT, OURS))
             figures = f"{_size(peak[LIMIT])} | {_size(peak[OURS])} | {_size(own)} | {_size(spare)}"
             yield f"| {row.title} | {figures} | {target} | {', '.join(peers)} |"

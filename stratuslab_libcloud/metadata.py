@@ -6,12 +6,12 @@ several people, and by each of them again and again: each time it is another ent
 """
 
 import base64
-import html
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
+from xml.sax.saxutils import escape
 
 from stratuslab_libcloud import safe_xml
 
@@ -351,7 +351,7 @@ def _element(name: str, text: str, attributes: str = "") -> str:
     if _NOT_XML.search(text):
         raise MetadataError(f"{name} has characters that XML cannot hold")
     # A carriage return would be read back as a newline.
-    escaped = html.escape(text, quote=False).replace("\r", "&#13;")
+    escaped = escape(text, {"\r": "&#13;"})
     return f"<{name}{attributes}>{escaped}</{name}>" if text else f"<{name}{attributes}/>"
 
 
