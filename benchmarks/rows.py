@@ -56,7 +56,7 @@ def _images_by_json(count: int) -> Row:
             Contestant(OURS, "contestants:list_images", "json"),
             Contestant("Libcloud OpenStack", "contestants:openstack_images", "openstack"),
         ),
-        calls=max(1, 3000 // count),
+        calls=max(1, 300 // count),
         at_most=1.5,
         spare=math.inf,
     )
@@ -72,7 +72,7 @@ def _images_by_xml(count: int) -> Row:
             Contestant(OURS, "contestants:list_images", "xml"),
             *(peers if count <= 1000 else ()),  # which sends a request for each
         ),
-        calls=max(1, 1000 // count),
+        calls=max(1, 300 // count),
         at_most=1.3,
         spare=30 * 2**20,
     )
@@ -88,7 +88,7 @@ def _nodes(count: int) -> Row:
             Contestant("pyone", "contestants:pyone_nodes", "nodes"),
             Contestant("Libcloud OpenStack", "contestants:openstack_nodes", "openstack"),
         ),
-        calls=max(1, 1000 // count),
+        calls=max(1, 300 // count),
         at_most=1.3,
         spare=math.inf,
         ahead=("pyone", 3.0),

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from libcloud.compute.types import NodeState, StorageVolumeState
 from stratuslab_libcloud.client.machine import Machine
 from stratuslab_libcloud.client.storage import Disk
 from stratuslab_libcloud.config import InstanceType, Settings
-from stratuslab_libcloud.metadata import Entry, values_of
+from stratuslab_libcloud.metadata import Entry, name_of
 
 __all__ = [
     "NODE_STATES",
@@ -30,6 +31,7 @@ __all__ = [
     "to_node",
     "to_size",
     "to_volume",
+    "to_whole_image",
 ]
 
 T = TypeVar("T")
@@ -100,15 +102,24 @@ def drained(items: list[T]) -> Iterator[T]:
         yield items.pop()
 
 
-def to_image(endorsements: Sequence[Entry], driver: NodeDriver) -> NodeImage:
+def to_image(values: dict[str, Any], driver: NodeDriver) -> NodeImage:
+    """
+    One image.
+
+    :param values: as :meth:`.Marketplace.images` returns them; becomes the image's ``extra``.
+    """
+    identifier = values.pop("identifier")
+    name = name_of(identifier, values["title"], values["description"])
+    return NodeImage(id=identifier, name=name, driver=driver, extra=values)
+
+
+def to_whole_image(endorsements: Sequence[Entry], driver: NodeDriver) -> NodeImage:
     """One image: its newest endorsement counts, the others' data is not mixed into it."""
-    newest = endorsements[0]
-    extra = values_of(newest)
-    del extra["identifier"]
-    extra["locations"] = list(newest.locations)
-    extra["inbound_ports"] = list(newest.inbound_ports)
-    extra["endorsers"] = [entry.endorser for entry in endorsements if entry.endorser]
-    return NodeImage(id=newest.identifier, name=newest.name, driver=driver, extra=extra)
+    values = asdict(endorsements[0])
+    values["locations"] = list(values["locations"])
+    values["inbound_ports"] = list(values["inbound_ports"])
+    values["endorsers"] = [entry.endorser for entry in endorsements if entry.endorser]
+    return to_image(values, driver)
 
 
 def to_node(

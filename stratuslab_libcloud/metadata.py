@@ -16,17 +16,18 @@ from xml.sax.saxutils import escape
 from stratuslab_libcloud import safe_xml
 
 __all__ = [
+    "ABSENT",
     "RDF",
     "Entry",
     "MetadataError",
-    "entry_of",
     "identifier",
     "is_identifier",
     "latest",
+    "name_of",
     "read_entries",
     "read_entry",
+    "read_values",
     "sha1_of",
-    "values_of",
     "write_entry",
 ]
 
@@ -107,7 +108,7 @@ class MetadataError(ValueError):
     """It is not a Marketplace entry. One line."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """
     A Marketplace entry, as it was written (marketplace-rest 4.3).
@@ -149,32 +150,20 @@ class Entry:
     @property
     def name(self) -> str:
         """One line for people: the title, else the description's first, else the identifier."""
-        for text in (self.title, self.description):
-            for line in (text or "").splitlines():
-                if line.strip():
-                    return line.strip()
-        return self.identifier
+        return name_of(self.identifier, self.title, self.description)
 
 
-_ABSENT: dict[str, Any] = {one.name: one.default for one in fields(Entry)}
+ABSENT = {one.name: None for one in fields(Entry)}
+"""The fields of an entry that says nothing, for those of which listings have thousands."""
 
 
-def entry_of(values: dict[str, Any]) -> Entry:
-    """
-    An entry that has these values, in a twentieth of the time that ``Entry(**values)`` takes.
-
-    Listings have thousands, and a frozen dataclass sets each field by a call of its own.
-
-    :param values: by field, ``checksums`` among them; becomes part of the entry.
-    """
-    entry = object.__new__(Entry)
-    object.__setattr__(entry, "__dict__", values)  # the class has the defaults of all others
-    return entry
-
-
-def values_of(entry: Entry) -> dict[str, Any]:
-    """What ``dataclasses.asdict`` says, as quickly."""
-    return {**_ABSENT, **vars(entry), "checksums": entry.checksums.copy()}
+def name_of(identifier: str, title: str | None, description: str | None) -> str:
+    """One line for people, as :attr:`Entry.name`."""
+    for text in (title, description):
+        for line in (text or "").splitlines():
+            if line.strip():
+                return line.strip()
+    return identifier
 
 
 def identifier(sha1: bytes | str) -> str:
@@ -236,22 +225,35 @@ def read_entry(rdf: ET.Element) -> Entry:
     """
     Read an ``rdf:RDF`` element.
 
+    :raises MetadataError: it has no usable identifier.
+    """
+    values = read_values(rdf)
+    for name in ("locations", "inbound_ports"):
+        values[name] = tuple(values[name])
+    return Entry(**values)
+
+
+def read_values(rdf: ET.Element) -> dict[str, Any]:
+    """
+    Read an ``rdf:RDF`` element into a dictionary by the names of :class:`Entry`'s fields.
+
     Only direct children of the description count, others may repeat their names. The first of
     several texts is taken; numbers that are none are left out.
 
+    :return: every field; locations and ports as lists.
     :raises MetadataError: it has no usable identifier.
     """
-    description = rdf.find(_DESCRIPTION)
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = ABSENT.copy()
     checksums: dict[str, str] = {}
     locations: list[str] = []
     ports: list[int] = []
+    description = rdf.find(_DESCRIPTION)
     for child in () if description is None else description:
         tag = child.tag
         if tag in _TEXTS:
             text = child.text
-            if text and not text.isspace():
-                values.setdefault(_TEXTS[tag], text)
+            if text and not text.isspace() and values[_TEXTS[tag]] is None:
+                values[_TEXTS[tag]] = text
         elif tag == _LOCATION:
             text = _text(child)
             if text is not None and text not in locations:
@@ -268,10 +270,10 @@ def read_entry(rdf: ET.Element) -> Entry:
             values["size"] = _number(child.text)
         elif tag == _DEPRECATED:
             values["deprecated"] = _text(child) or ""
-    if not is_identifier(values.get("identifier", "")):
+    if not is_identifier(values["identifier"] or ""):
         raise MetadataError("a Marketplace entry without an image identifier")
-    values.update(checksums=checksums, locations=tuple(locations), inbound_ports=tuple(ports))
-    return entry_of(values)
+    values.update(checksums=checksums, locations=locations, inbound_ports=ports)
+    return values
 
 
 def _text(element: ET.Element) -> str | None:
