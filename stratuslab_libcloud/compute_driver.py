@@ -48,7 +48,6 @@ from stratuslab_libcloud.client.template import BootDisk, NewMachine, render
 from stratuslab_libcloud.entities import (
     NODE_STATES,
     StratusLabNode,
-    drained,
     new_node,
     to_image,
     to_location,
@@ -211,7 +210,7 @@ class StratusLabNodeDriver(NodeDriver):
         :rtype: ``list`` of :class:`.NodeImage`
         """
         with self._asking(location) as site:
-            return [to_image(found, self) for found in drained(site.marketplace.images())]
+            return [to_image(found, self) for found in site.marketplace.images()]
 
     def get_image(self, image_id: str) -> NodeImage:
         """
@@ -698,11 +697,13 @@ class StratusLabNodeDriver(NodeDriver):
         return items
 
     def _nodes_of(self, site: Site, timeout: float | None) -> list[Node]:
-        return [self._to_node(found, site) for found in drained(site.compute.machines(timeout))]
+        machines = site.compute.machines(timeout)
+        machines.reverse()
+        # Each is let go of before the next, lest the garbage collector has to see all of both.
+        return [self._to_node(machines.pop(), site) for _ in range(len(machines))]
 
     def _volumes_of(self, site: Site, timeout: float | None) -> list[StorageVolume]:
-        found = drained(site.storage.disks(timeout))
-        return [to_volume(disk, site.settings, self) for disk in found]
+        return [to_volume(disk, site.settings, self) for disk in site.storage.disks(timeout)]
 
     # -- parts of the work ---------------------------------------------------------------------
 

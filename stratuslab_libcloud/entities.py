@@ -1,10 +1,10 @@
 """From the client's plain data to Libcloud's entities."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
-from typing import Any, TypeVar
+from typing import Any
 
 from libcloud.compute.base import (
     Node,
@@ -24,7 +24,6 @@ from stratuslab_libcloud.metadata import Entry, name_of
 __all__ = [
     "NODE_STATES",
     "StratusLabNode",
-    "drained",
     "new_node",
     "to_image",
     "to_location",
@@ -33,8 +32,6 @@ __all__ = [
     "to_volume",
     "to_whole_image",
 ]
-
-T = TypeVar("T")
 
 # State and, while it is 3, "3/" and the LCM state (compute-xmlrpc 3.5).
 _BY_STATE = {
@@ -90,18 +87,6 @@ def to_size(kind: InstanceType, driver: NodeDriver) -> NodeSize:
     )
 
 
-def drained(items: list[T]) -> Iterator[T]:
-    """
-    One after the other, each let go of before the next is made into something else.
-
-    A long listing is then never there twice, which halves its memory and spares Python's garbage
-    collector a full round.
-    """
-    items.reverse()
-    while items:
-        yield items.pop()
-
-
 def to_image(values: dict[str, Any], driver: NodeDriver) -> NodeImage:
     """
     One image.
@@ -133,9 +118,9 @@ def to_node(
     number = f"3/{machine.lcm_state}" if machine.state == 3 else str(machine.state)
     private: list[str] = []
     public: list[str] = []
-    for ip, network in machine.nics:
-        if ip:
-            (private if network in ("local", "private") else public).append(ip)
+    for nic in machine.nics:
+        if ip := nic["ip"]:
+            (private if nic["network"] in ("local", "private") else public).append(ip)
     return StratusLabNode(
         id=machine.id,
         name=machine.name,
@@ -152,10 +137,7 @@ def to_node(
             "lcm_state": machine.lcm_state,
             "cpu_percent": machine.cpu_percent,
             "memory_kib": machine.memory_kib,
-            "disks": [
-                {"id": number, "target": target, "source": source, "size": size, "type": kind}
-                for number, target, source, size, kind in machine.disks
-            ],
+            "disks": machine.disks,
             "error": machine.error,
             **_whereabouts(settings),
         },
@@ -215,8 +197,8 @@ def _size_of(
     if cpus is None or memory is None:
         return None
     for disk in machine.disks:
-        if disk.type and disk.type.lower() == "swap":
-            swap = disk.size or 0
+        if (disk["type"] or "").lower() == "swap":
+            swap = disk["size"] or 0
             break
     for kind in types:
         if (kind.cpus, kind.ram, kind.swap) == (cpus, memory, swap):
@@ -227,8 +209,8 @@ def _size_of(
 def _image_of(machine: Machine, driver: NodeDriver) -> NodeImage | None:
     """The image of the first disk, by the last part of its source."""
     for disk in machine.disks:
-        if disk.id == "0" and disk.source:
-            image_id = disk.source.rstrip("/").rpartition("/")[2]
+        if disk["id"] == "0" and disk["source"]:
+            image_id = disk["source"].rstrip("/").rpartition("/")[2]
             return NodeImage(id=image_id, name=image_id, driver=driver) if image_id else None
     return None
 

@@ -2,7 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ET
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 __all__ = ["Disk", "Machine", "Nic", "to_machine"]
 
@@ -35,19 +35,18 @@ _ACTIVE_STATES = (
 )
 
 
-class Nic(NamedTuple):
+class Nic(TypedDict):
     """A network card; ``network`` is the name of the network that it is in."""
 
     ip: str | None
     network: str | None
 
 
-class Disk(NamedTuple):
+class Disk(TypedDict):
     """
     A disk in a machine's document.
 
-    :ivar source: URL of a Marketplace entry or ``pdisk:`` URI.
-    :ivar size: MiB.
+    ``source`` is the URL of a Marketplace entry or a ``pdisk:`` URI; ``size`` is in MiB.
     """
 
     id: str | None
@@ -76,8 +75,8 @@ class Machine(NamedTuple):
     owner: str | None
     state: int
     lcm_state: int
-    nics: tuple[Nic, ...]
-    disks: tuple[Disk, ...]
+    nics: list[Nic]
+    disks: list[Disk]
     host: str | None
     cpus: int | None
     memory: int | None
@@ -119,8 +118,8 @@ def to_machine(vm: ET.Element) -> Machine | None:
         owner=text("UNAME"),
         state=_state(vm, "STATE"),
         lcm_state=_state(vm, "LCM_STATE"),
-        nics=tuple(map(_to_nic, template.findall("NIC"))),
-        disks=tuple(map(_to_disk, template.findall("DISK"))),
+        nics=list(map(_to_nic, template.findall("NIC"))),
+        disks=list(map(_to_disk, template.findall("DISK"))),
         host=_host(vm),
         cpus=_integer(template.findtext("VCPU")) or _integer(template.findtext("CPU")),
         memory=_integer(template.findtext("MEMORY")),
@@ -146,14 +145,18 @@ def _state(vm: ET.Element, tag: str) -> int:
 def _to_nic(nic: ET.Element) -> Nic:
     text = nic.findtext
     ip = text("IP") or text("IP6_GLOBAL") or text("IP6")
-    return Nic(ip.strip() if ip else None, text("NETWORK"))
+    return {"ip": ip.strip() if ip else None, "network": text("NETWORK")}
 
 
 def _to_disk(disk: ET.Element) -> Disk:
     text = disk.findtext
-    return Disk(
-        text("DISK_ID"), text("TARGET"), text("SOURCE"), _integer(text("SIZE")), text("TYPE")
-    )
+    return {
+        "id": text("DISK_ID"),
+        "target": text("TARGET"),
+        "source": text("SOURCE"),
+        "size": _integer(text("SIZE")),
+        "type": text("TYPE"),
+    }
 
 
 def _host(vm: ET.Element) -> str | None:

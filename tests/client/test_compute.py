@@ -190,11 +190,11 @@ class TestDocuments:
         assert (machine.summary, machine.running, machine.host) == ("Running", True, "new")
         assert (machine.cpus, machine.memory, machine.memory_kib) == (2, 1536, 1572864)
         assert machine.cpu_percent == 8
-        assert [(nic.ip, nic.network) for nic in machine.nics] == [
+        assert [(nic["ip"], nic["network"]) for nic in machine.nics] == [
             ("203.0.113.5", "public"),
             ("10.0.0.5", "local"),
         ]
-        assert [(disk.id, disk.size, disk.target) for disk in machine.disks] == [
+        assert [(disk["id"], disk["size"], disk["target"]) for disk in machine.disks] == [
             ("0", None, "vda"),
             ("1", 512, None),
         ]
@@ -204,7 +204,7 @@ class TestDocuments:
             machine = asked.info("12")
         assert (machine.summary, machine.host, machine.error) == ("3/36", None, "Mon: DEPLOY: no")
         assert (machine.cpu_percent, machine.memory_kib, machine.cpus) == (2.5, 42, None)
-        assert machine.nics[0].ip == "2001:db8::1"
+        assert machine.nics[0]["ip"] == "2001:db8::1"
 
     def test_the_oldest_generation(self) -> None:
         vm = "<VM><ID>1</ID><STATE>3</STATE><HISTORY><HOSTNAME>h</HOSTNAME></HISTORY></VM>"
