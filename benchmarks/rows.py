@@ -54,6 +54,7 @@ def _images_by_json(count: int) -> Row:
         (
             Contestant(LIMIT, "limits:images_json", "json"),
             Contestant(OURS, "contestants:list_images", "json"),
+            Contestant("the limit made into NodeImages", "limits:made_images_json", "json"),
             Contestant("Libcloud OpenStack", "contestants:openstack_images", "openstack"),
         ),
         calls=max(1, 300 // count),

@@ -252,6 +252,17 @@ class TestDocuments:
             assert [machine.id for machine in asked.machines()] == [str(n) for n in range(12000)]
 
 
+@pytest.mark.parametrize("inner", ["<A>", "<A/>"])
+def test_a_machine_without_end_is_refused(inner: str) -> None:
+    endless = f"<VM><ID>1</ID>{inner * (5 * 2**20 // len(inner))}"
+    with compute(rpc(True, f"<VM_POOL>{endless}", 0)) as (asked, _):
+        with pytest.raises(MalformedAnswerError, match="more than 4 MiB"):
+            asked.machines()
+    with compute(rpc(True, endless, 0)) as (asked, _):
+        with pytest.raises(MalformedAnswerError, match="more than 4 MiB"):
+            asked.info("1")
+
+
 def answer(body: bytes, kind: str = "text/xml") -> Answer:
     return Answer(200, {"Content-Type": kind}, iter([body[:7], body[7:]]))
 
