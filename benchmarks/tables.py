@@ -76,7 +76,7 @@ def times(results: Sequence[Result]) -> Iterator[str]:
         for name in result.seconds:
             if name not in (LIMIT, OURS):
                 ahead = result.ratio(name, OURS)
-                peers.append(f"{name} {ahead:.1f}")
+                peers.append(f"{name} {ahead:.2f}")
                 if row.ahead and row.ahead[0] == name:
                     peers[-1] += f" (at least {row.ahead[1]:.0f}{_met(ahead >= row.ahead[1])})"
         limit, ours = (_shown(median(result.seconds[name])) for name in (LIMIT, OURS))
@@ -85,13 +85,13 @@ def times(results: Sequence[Result]) -> Iterator[str]:
 
 
 def per_item(results: Sequence[Result]) -> Iterator[str]:
-    """What one thing of many costs, in listings of different length."""
+    """What one thing of many costs, by the least disturbed round."""
     yield "| per item | limit | ours |"
     yield "| --- | ---: | ---: |"
     for result in results:
         if result.row.count >= 1000:
             limit, ours = (
-                median(result.seconds[name]) / result.row.count * 1e6 for name in (LIMIT, OURS)
+                min(result.seconds[name]) / result.row.count * 1e6 for name in (LIMIT, OURS)
             )
             yield f"| {result.row.title} | {limit:.1f} µs | {ours:.1f} µs |"
 

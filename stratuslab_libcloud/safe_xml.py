@@ -78,7 +78,7 @@ def stream(
     whole.
 
     :param roots: names that the root may have.
-    :param largest: bytes that one such element may have.
+    :param largest: bytes that one such element may have, or what comes before the root.
     :raises UnsafeXMLError: not well-formed, has a DOCTYPE, another root, or too large an element.
     """
     builder = ET.TreeBuilder()
@@ -86,7 +86,7 @@ def stream(
     parser = ET.XMLParser(target=builder)  # noqa: S314 - what it is fed has no DOCTYPE
     size = 0
     try:
-        for piece in _after_prologue(chunks, roots):
+        for piece in _after_prologue(chunks, roots, largest):
             if size > largest:
                 raise UnsafeXMLError(f"it has an element of more than {largest >> 20} MiB")
             size += len(piece)
@@ -106,7 +106,9 @@ def stream(
     yield from [root] if root.tag == tag else root.findall(tag)
 
 
-def _after_prologue(chunks: Iterable[bytes], roots: Collection[str]) -> Iterator[bytes]:
+def _after_prologue(
+    chunks: Iterable[bytes], roots: Collection[str], largest: int
+) -> Iterator[bytes]:
     """The same in small pieces, none of them before the prologue is known to be harmless."""
     prologue = _Prologue()
     waiting = b""
@@ -114,8 +116,10 @@ def _after_prologue(chunks: Iterable[bytes], roots: Collection[str]) -> Iterator
         if not prologue.root:
             waiting += chunk
             prologue.feed(chunk)
-            if not prologue.root:
+            if not prologue.root and len(waiting) <= largest:
                 continue
+            if not prologue.root:
+                raise UnsafeXMLError(f"it has no element in more than {largest >> 20} MiB")
             if prologue.root not in roots:
                 raise UnsafeXMLError(f"the root element is {prologue.root!r}")
             chunk = waiting

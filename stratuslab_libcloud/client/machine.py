@@ -161,9 +161,10 @@ def _to_disk(disk: ET.Element) -> Disk:
 
 def _host(vm: ET.Element) -> str | None:
     records = _part(vm, "HISTORY_RECORDS").findall("HISTORY") or vm.findall("HISTORY")
-    if len(records) > 1:
-        records.sort(key=lambda record: _integer(record.findtext("SEQ")) or 0)
-    return (records[-1].findtext("HOSTNAME") or None) if records else None
+    if not records:
+        return None
+    latest = max(records, key=lambda record: _integer(record.findtext("SEQ")) or 0)
+    return latest.findtext("HOSTNAME") or None
 
 
 def _error(template: ET.Element, user_template: ET.Element) -> str | None:

@@ -30,9 +30,8 @@ _CACHED = 300.0  # seconds
 _LARGEST_ENTRY = 2**20
 _LONGEST_DECLARATION = 200
 
-# What a row of the JSON listing says of fields that an entry does not have (marketplace-rest 3.4).
-_COLUMNS = 11
-_NOTHING = ("null", "")
+_COLUMNS = 11  # in a row of the JSON listing (marketplace-rest 2.1)
+_NOTHING = ("null", "")  # what it says of a field that the entry does not have (3.4)
 
 
 class Marketplace:
@@ -174,7 +173,7 @@ def _uniform(rows: list[Any]) -> list[list[str]]:
 
 
 def _from_row(row: Sequence[str | None]) -> dict[str, Any] | None:
-    """The columns (marketplace-rest 2.1), of which the first is always empty."""
+    """Of the columns the first is always empty."""
     if "null" in row or row.count("") > 1:
         row = [text if text not in _NOTHING else None for text in row]
     _, os, os_version, os_arch, endorser, kind, endorsed, identifier, location, text, title = row

@@ -139,6 +139,12 @@ class TestListing:
             with pytest.raises(MalformedAnswerError, match="1 MiB"):
                 asked.images()
 
+    def test_a_prologue_without_end_is_refused(self) -> None:
+        body = b"<?xml version='1.0'?>" + b"<!-- -->" * 2**18
+        with market((200, "application/xml", body)) as (asked, _):
+            with pytest.raises(MalformedAnswerError, match="1 MiB"):
+                asked.images()
+
     def test_many_small_entries_are_not_one_large(self) -> None:
         many = [entry(ONE, f"{n}@x", description="x" * 1000) for n in range(3000)]
         with market(xml(*many)) as (asked, _):
