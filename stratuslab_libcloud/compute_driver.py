@@ -52,6 +52,7 @@ from stratuslab_libcloud.entities import (
     to_node,
     to_size,
     to_volume,
+    to_whole_image,
 )
 from stratuslab_libcloud.parallel import ask_all
 
@@ -210,7 +211,7 @@ class StratusLabNodeDriver(NodeDriver):
         :rtype: ``list`` of :class:`.NodeImage`
         """
         with self._asking(location) as site:
-            return [to_image(endorsements, self) for endorsements in site.marketplace.images()]
+            return [to_image(found, self) for found in site.marketplace.images()]
 
     def get_image(self, image_id: str) -> NodeImage:
         """
@@ -228,7 +229,7 @@ class StratusLabNodeDriver(NodeDriver):
         :rtype: :class:`.NodeImage`
         """
         with self._asking(None) as site:
-            return to_image(site.marketplace.get(image_id), self)
+            return to_whole_image(site.marketplace.get(image_id), self)
 
     # -- nodes ---------------------------------------------------------------------------------
 
@@ -708,7 +709,10 @@ class StratusLabNodeDriver(NodeDriver):
         return items
 
     def _nodes_of(self, site: Site, timeout: float | None) -> list[Node]:
-        return [self._to_node(machine, site) for machine in site.compute.machines(timeout)]
+        machines = site.compute.machines(timeout)
+        machines.reverse()
+        # Each is let go of before the next, lest the garbage collector has to see all of both.
+        return [self._to_node(machines.pop(), site) for _ in range(len(machines))]
 
     def _volumes_of(self, site: Site, timeout: float | None) -> list[StorageVolume]:
         return [to_volume(disk, site.settings, self) for disk in site.storage.disks(timeout)]

@@ -19,7 +19,7 @@ from libcloud.compute.types import NodeState, StorageVolumeState
 from stratuslab_libcloud.client.machine import Machine
 from stratuslab_libcloud.client.storage import Disk
 from stratuslab_libcloud.config import InstanceType, Settings
-from stratuslab_libcloud.metadata import Entry
+from stratuslab_libcloud.metadata import Entry, name_of
 
 __all__ = [
     "NODE_STATES",
@@ -30,6 +30,7 @@ __all__ = [
     "to_node",
     "to_size",
     "to_volume",
+    "to_whole_image",
 ]
 
 # State and, while it is 3, "3/" and the LCM state (compute-xmlrpc 3.5).
@@ -86,15 +87,24 @@ def to_size(kind: InstanceType, driver: NodeDriver) -> NodeSize:
     )
 
 
-def to_image(endorsements: Sequence[Entry], driver: NodeDriver) -> NodeImage:
+def to_image(values: dict[str, Any], driver: NodeDriver) -> NodeImage:
+    """
+    One image.
+
+    :param values: as :meth:`.Marketplace.images` returns them; becomes the image's ``extra``.
+    """
+    identifier = values.pop("identifier")
+    name = name_of(identifier, values["title"], values["description"])
+    return NodeImage(id=identifier, name=name, driver=driver, extra=values)
+
+
+def to_whole_image(endorsements: Sequence[Entry], driver: NodeDriver) -> NodeImage:
     """One image: its newest endorsement counts, the others' data is not mixed into it."""
-    newest = endorsements[0]
-    extra = asdict(newest)
-    del extra["identifier"]
-    extra["locations"] = list(newest.locations)
-    extra["inbound_ports"] = list(newest.inbound_ports)
-    extra["endorsers"] = [entry.endorser for entry in endorsements if entry.endorser]
-    return NodeImage(id=newest.identifier, name=newest.name, driver=driver, extra=extra)
+    values = asdict(endorsements[0])
+    values["locations"] = list(values["locations"])
+    values["inbound_ports"] = list(values["inbound_ports"])
+    values["endorsers"] = [entry.endorser for entry in endorsements if entry.endorser]
+    return to_image(values, driver)
 
 
 def to_node(
@@ -106,35 +116,38 @@ def to_node(
     :param types: among which its size is looked for.
     """
     number = f"3/{machine.lcm_state}" if machine.state == 3 else str(machine.state)
-    private = [nic for nic in machine.nics if nic.network in ("local", "private")]
-    node = new_node(machine.id, machine.name, settings, driver)
-    node.state = NODE_STATES.get(number, NodeState.UNKNOWN)
-    node.private_ips = [nic.ip for nic in private if nic.ip]
-    node.public_ips = [nic.ip for nic in machine.nics if nic.ip and nic not in private]
-    node.size = _size_of(machine, types, driver)
-    node.image = _image_of(machine, driver)
-    node.created_at = _moment(machine.started)
-    node.extra.update(
-        host=machine.host,
-        owner=machine.owner,
-        vm_state=machine.state,
-        lcm_state=machine.lcm_state,
-        cpu_percent=machine.cpu_percent,
-        memory_kib=machine.memory_kib,
-        disks=[asdict(disk) for disk in machine.disks],
-        error=machine.error,
+    private: list[str] = []
+    public: list[str] = []
+    for nic in machine.nics:
+        if ip := nic["ip"]:
+            (private if nic["network"] in ("local", "private") else public).append(ip)
+    return StratusLabNode(
+        id=machine.id,
+        name=machine.name,
+        state=NODE_STATES.get(number, NodeState.UNKNOWN),
+        public_ips=public,
+        private_ips=private,
+        driver=driver,
+        size=_size_of(machine, types, driver),
+        image=_image_of(machine, driver),
+        extra={
+            "host": machine.host,
+            "owner": machine.owner,
+            "vm_state": machine.state,
+            "lcm_state": machine.lcm_state,
+            "cpu_percent": machine.cpu_percent,
+            "memory_kib": machine.memory_kib,
+            "disks": machine.disks,
+            "error": machine.error,
+            **_whereabouts(settings),
+        },
+        created_at=_moment(machine.started),
     )
-    return node
 
 
 def new_node(node_id: str, name: str, settings: Settings, driver: NodeDriver) -> StratusLabNode:
     """A machine of which no more is known than that it was asked for."""
-    extra: dict[str, Any] = dict.fromkeys(
-        ("host", "owner", "vm_state", "lcm_state", "cpu_percent", "memory_kib", "error")
-    )
-    extra |= {"location": settings.location, "endpoint": settings.endpoint, "disks": []}
-    if settings.ssh_port != 22:
-        extra["ssh_port"] = settings.ssh_port
+    unknown = ("host", "owner", "vm_state", "lcm_state", "cpu_percent", "memory_kib", "error")
     return StratusLabNode(
         id=node_id,
         name=name,
@@ -142,8 +155,13 @@ def new_node(node_id: str, name: str, settings: Settings, driver: NodeDriver) ->
         public_ips=[],
         private_ips=[],
         driver=driver,
-        extra=extra,
+        extra={**dict.fromkeys(unknown), "disks": [], **_whereabouts(settings)},
     )
+
+
+def _whereabouts(settings: Settings) -> dict[str, Any]:
+    where = {"location": settings.location, "endpoint": settings.endpoint}
+    return where if settings.ssh_port == 22 else {**where, "ssh_port": settings.ssh_port}
 
 
 def to_volume(disk: Disk, settings: Settings, driver: NodeDriver) -> StorageVolume:
@@ -175,19 +193,26 @@ def _size_of(
     machine: Machine, types: Sequence[InstanceType], driver: NodeDriver
 ) -> NodeSize | None:
     """The instance type with a machine's numbers; ``custom`` where none has them."""
-    if machine.cpus is None or machine.memory is None:
+    cpus, memory, swap = machine.cpus, machine.memory, 0
+    if cpus is None or memory is None:
         return None
-    swap = next((d.size or 0 for d in machine.disks if (d.type or "").lower() == "swap"), 0)
-    numbers = (machine.cpus, machine.memory, swap)
-    names = (kind.name for kind in types if (kind.cpus, kind.ram, kind.swap) == numbers)
-    return to_size(InstanceType(next(names, "custom"), *numbers), driver)
+    for disk in machine.disks:
+        if (disk["type"] or "").lower() == "swap":
+            swap = disk["size"] or 0
+            break
+    for kind in types:
+        if (kind.cpus, kind.ram, kind.swap) == (cpus, memory, swap):
+            return to_size(kind, driver)
+    return to_size(InstanceType("custom", cpus, memory, swap), driver)
 
 
 def _image_of(machine: Machine, driver: NodeDriver) -> NodeImage | None:
     """The image of the first disk, by the last part of its source."""
-    sources = (disk.source for disk in machine.disks if disk.id == "0" and disk.source)
-    image_id = next(sources, "").rstrip("/").rpartition("/")[2]
-    return NodeImage(id=image_id, name=image_id, driver=driver) if image_id else None
+    for disk in machine.disks:
+        if disk["id"] == "0" and disk["source"]:
+            image_id = disk["source"].rstrip("/").rpartition("/")[2]
+            return NodeImage(id=image_id, name=image_id, driver=driver) if image_id else None
+    return None
 
 
 def _moment(seconds: int | None) -> datetime | None:

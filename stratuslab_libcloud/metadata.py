@@ -6,25 +6,27 @@ several people, and by each of them again and again: each time it is another ent
 """
 
 import base64
-import html
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
-
-from lxml import etree
+from xml.sax.saxutils import escape
 
 from stratuslab_libcloud import safe_xml
 
 __all__ = [
+    "ABSENT",
     "RDF",
     "Entry",
     "MetadataError",
     "identifier",
     "is_identifier",
     "latest",
+    "name_of",
     "read_entries",
     "read_entry",
+    "read_values",
     "sha1_of",
     "write_entry",
 ]
@@ -148,11 +150,20 @@ class Entry:
     @property
     def name(self) -> str:
         """One line for people: the title, else the description's first, else the identifier."""
-        for text in (self.title, self.description):
-            for line in (text or "").splitlines():
-                if line.strip():
-                    return line.strip()
-        return self.identifier
+        return name_of(self.identifier, self.title, self.description)
+
+
+ABSENT = {one.name: None for one in fields(Entry)}
+"""The fields of an entry that says nothing, for those of which listings have thousands."""
+
+
+def name_of(identifier: str, title: str | None, description: str | None) -> str:
+    """One line for people, as :attr:`Entry.name`."""
+    for text in (title, description):
+        for line in (text or "").splitlines():
+            if line.strip():
+                return line.strip()
+    return identifier
 
 
 def identifier(sha1: bytes | str) -> str:
@@ -207,34 +218,48 @@ def read_entries(document: bytes) -> list[Entry]:
         return [read_entry(root)]
     if root.tag != "metadata":
         raise MetadataError("neither a listing nor an entry of a Marketplace")
-    return [read_entry(rdf) for rdf in root.iterchildren(RDF)]
+    return [read_entry(rdf) for rdf in root.iterfind(RDF)]
 
 
-def read_entry(rdf: etree._Element) -> Entry:
+def read_entry(rdf: ET.Element) -> Entry:
     """
     Read an ``rdf:RDF`` element.
+
+    :raises MetadataError: it has no usable identifier.
+    """
+    values = read_values(rdf)
+    for name in ("locations", "inbound_ports"):
+        values[name] = tuple(values[name])
+    return Entry(**values)
+
+
+def read_values(rdf: ET.Element) -> dict[str, Any]:
+    """
+    Read an ``rdf:RDF`` element into a dictionary by the names of :class:`Entry`'s fields.
 
     Only direct children of the description count, others may repeat their names. The first of
     several texts is taken; numbers that are none are left out.
 
+    :return: every field; locations and ports as lists.
     :raises MetadataError: it has no usable identifier.
     """
-    description = next(rdf.iterchildren(_DESCRIPTION), None)
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = ABSENT.copy()
     checksums: dict[str, str] = {}
     locations: list[str] = []
     ports: list[int] = []
+    description = rdf.find(_DESCRIPTION)
     for child in () if description is None else description:
         tag = child.tag
-        text = _text(child)
         if tag in _TEXTS:
-            if text is not None:
-                values.setdefault(_TEXTS[tag], text)
+            text = child.text
+            if text and not text.isspace() and values[_TEXTS[tag]] is None:
+                values[_TEXTS[tag]] = text
         elif tag == _LOCATION:
+            text = _text(child)
             if text is not None and text not in locations:
                 locations.append(text)
         elif tag == _INBOUND_PORT:
-            port = _number(text)
+            port = _number(child.text)
             if port is not None and port <= _MAX_PORT:
                 ports.append(port)
         elif tag == _CHECKSUM:
@@ -242,23 +267,22 @@ def read_entry(rdf: etree._Element) -> Entry:
         elif tag == _ENDORSEMENT:
             values |= _endorsement(child)
         elif tag == _BYTES:
-            values["size"] = _number(text)
+            values["size"] = _number(child.text)
         elif tag == _DEPRECATED:
-            values["deprecated"] = text or ""
-    if not is_identifier(values.get("identifier", "")):
+            values["deprecated"] = _text(child) or ""
+    if not is_identifier(values["identifier"] or ""):
         raise MetadataError("a Marketplace entry without an image identifier")
-    return Entry(
-        checksums=checksums, locations=tuple(locations), inbound_ports=tuple(ports), **values
-    )
+    values.update(checksums=checksums, locations=locations, inbound_ports=ports)
+    return values
 
 
-def _text(element: etree._Element) -> str | None:
+def _text(element: ET.Element) -> str | None:
     text = element.text
     return text if text and not text.isspace() else None
 
 
-def _texts(element: etree._Element | None) -> dict[str, str]:
-    """The first text of each kind of child; a loop, as ``find`` takes ten times as long."""
+def _texts(element: ET.Element | None) -> dict[str, str]:
+    """The first text of each kind of child."""
     texts: dict[str, str] = {}
     for child in () if element is None else element:
         text = _text(child)
@@ -272,14 +296,14 @@ def _number(text: str | None) -> int | None:
     return int(digits) if _NUMBER.fullmatch(digits) else None
 
 
-def _checksum(element: etree._Element) -> dict[str, str]:
+def _checksum(element: ET.Element) -> dict[str, str]:
     texts = _texts(element)
     algorithm, value = texts.get(_ALGORITHM), texts.get(_VALUE, "").strip()
     return {algorithm: value.lower()} if algorithm and _HEX.fullmatch(value) else {}
 
 
-def _endorsement(element: etree._Element) -> dict[str, str | None]:
-    endorser = _texts(next(element.iterchildren(_ENDORSER), None))
+def _endorsement(element: ET.Element) -> dict[str, str | None]:
+    endorser = _texts(element.find(_ENDORSER))
     return {
         "endorsed": _texts(element).get(_CREATED),
         "endorser": endorser.get(_EMAIL),
@@ -329,7 +353,7 @@ def _element(name: str, text: str, attributes: str = "") -> str:
     if _NOT_XML.search(text):
         raise MetadataError(f"{name} has characters that XML cannot hold")
     # A carriage return would be read back as a newline.
-    escaped = html.escape(text, quote=False).replace("\r", "&#13;")
+    escaped = escape(text, {"\r": "&#13;"})
     return f"<{name}{attributes}>{escaped}</{name}>" if text else f"<{name}{attributes}/>"
 
 

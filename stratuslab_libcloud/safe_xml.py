@@ -1,18 +1,23 @@
 """
-XML from strangers: bytes in, lxml elements out.
+XML from strangers: bytes in, elements out.
 
-No entity is expanded, nothing is fetched, and a document with a DOCTYPE is refused before its
-root is read. Sizes are the caller's to bound: libxml2's own limit on a text node (10 MB) is
-lifted, as it is too small for a pool of 3,000 machines in one XML-RPC string.
+A document with a DOCTYPE is refused before its root is read, so that there is no entity to expand
+and nothing to fetch. Sizes are the caller's to bound.
+
+The standard library's elements, not lxml's: finding something in them takes a fifth of the time.
 """
 
+import xml.etree.ElementTree as ET
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any, cast
 from xml.parsers import expat
 
-from lxml import etree
-
 __all__ = ["UnsafeXMLError", "parse", "stream"]
+
+
+# Bytes. The elements of a small piece are gone before the garbage collector, which looks whenever
+# there are 700 more objects, has come to know them: with 64 KiB all takes half as long again.
+_PIECE = 8192
+_LARGEST = 4 * 2**20  # elements take up to fifty times as much memory as what they are made of
 
 
 class UnsafeXMLError(ValueError):
@@ -50,17 +55,7 @@ class _Prologue:
         raise _RootReached
 
 
-_PARSER_OPTIONS: dict[str, Any] = {
-    "resolve_entities": False,
-    "no_network": True,
-    "load_dtd": False,
-    "huge_tree": True,
-    "remove_comments": True,
-    "remove_pis": True,
-}
-
-
-def parse(document: bytes) -> etree._Element:
+def parse(document: bytes) -> ET.Element:
     """
     Parse a whole document.
 
@@ -68,47 +63,67 @@ def parse(document: bytes) -> etree._Element:
     """
     _Prologue().feed(document)
     try:
-        return etree.fromstring(document, etree.XMLParser(**_PARSER_OPTIONS))
-    except (etree.XMLSyntaxError, ValueError) as error:
+        return ET.fromstring(document)  # noqa: S314 - it has no DOCTYPE
+    except (ET.ParseError, LookupError, ValueError) as error:
         raise UnsafeXMLError(f"not well-formed XML ({error})") from None
 
 
-def stream(chunks: Iterable[bytes], tag: str, roots: Collection[str]) -> Iterator[etree._Element]:
+def stream(
+    chunks: Iterable[bytes], tag: str, roots: Collection[str], largest: int = _LARGEST
+) -> Iterator[ET.Element]:
     """
     Yield each child of the root named ``tag`` (or the root, if that is its name) once complete.
 
-    Names are in Clark notation. An element is emptied after it was yielded, so that a listing is
-    never held whole.
+    Names are in Clark notation. The root lets go of its children, so that a listing is never held
+    whole.
 
     :param roots: names that the root may have.
-    :raises UnsafeXMLError: not well-formed, has a DOCTYPE, or has another root.
+    :param largest: bytes that one such element may have, or what comes before the root.
+    :raises UnsafeXMLError: not well-formed, has a DOCTYPE, another root, or too large an element.
     """
-    prologue = _Prologue()
-    parser = etree.XMLPullParser(events=("end",), tag=tag, **_PARSER_OPTIONS)
-    waiting = b""
+    builder = ET.TreeBuilder()
+    above = builder.start("above the root", {})
+    parser = ET.XMLParser(target=builder)  # noqa: S314 - what it is fed has no DOCTYPE
+    size = 0
     try:
-        for chunk in chunks:
-            if not prologue.root:
-                # Nothing reaches libxml2 before the prologue is known to be harmless.
-                waiting += chunk
-                prologue.feed(chunk)
-                if not prologue.root:
-                    continue
-                if prologue.root not in roots:
-                    raise UnsafeXMLError(f"the root element is {prologue.root!r}")
-                chunk = waiting
-            parser.feed(chunk)
-            for _, ended in parser.read_events():
-                element = cast(etree._Element, ended)
-                parent = element.getparent()
-                if parent is not None and parent.getparent() is not None:
-                    continue  # of the same name, but deeper down
-                yield element
-                element.clear()
-                while parent is not None and element.getprevious() is not None:
-                    del parent[0]
-        if not prologue.root:
-            raise UnsafeXMLError("not well-formed XML (no element found)")
+        for piece in _after_prologue(chunks, roots, largest):
+            if size > largest:
+                raise UnsafeXMLError(f"it has an element of more than {largest >> 20} MiB")
+            size += len(piece)
+            parser.feed(piece)
+            if len(above) and above[0].tag != tag:
+                root = above[0]
+                complete = root[:-1]
+                del root[:-1]
+                for child in complete:
+                    if child.tag == tag:
+                        size = 0
+                        yield child
         parser.close()
-    except etree.XMLSyntaxError as error:
+    except ET.ParseError as error:
         raise UnsafeXMLError(f"not well-formed XML ({error})") from None
+    root = above[0]
+    yield from [root] if root.tag == tag else root.findall(tag)
+
+
+def _after_prologue(
+    chunks: Iterable[bytes], roots: Collection[str], largest: int
+) -> Iterator[bytes]:
+    """The same in small pieces, none of them before the prologue is known to be harmless."""
+    prologue = _Prologue()
+    waiting = b""
+    for chunk in chunks:
+        if not prologue.root:
+            waiting += chunk
+            prologue.feed(chunk)
+            if not prologue.root and len(waiting) <= largest:
+                continue
+            if not prologue.root:
+                raise UnsafeXMLError(f"it has no element in more than {largest >> 20} MiB")
+            if prologue.root not in roots:
+                raise UnsafeXMLError(f"the root element is {prologue.root!r}")
+            chunk = waiting
+        for start in range(0, len(chunk), _PIECE):
+            yield chunk[start : start + _PIECE]
+    if not prologue.root:
+        raise UnsafeXMLError("not well-formed XML (no element found)")

@@ -935,7 +935,7 @@ class TestStates:
         for state in range(-1, 20):
             for lcm_state in range(-1, 80):
                 vm = Machine(
-                    *("1", "n", None, state, lcm_state, (Nic(None, None),), (), None),
+                    *("1", "n", None, state, lcm_state, [Nic(ip=None, network=None)], [], None),
                     *(None, None, None, None, None, None),
                 )
                 node = site.driver._to_node(vm, site.driver._site("sandbox"))

@@ -150,7 +150,8 @@ def _read_value(answer: Answer) -> str:
 
 
 def _read_machine(answer: Answer) -> Machine:
-    machine = to_machine(safe_xml.parse(b"".join(document(answer))))
+    elements = safe_xml.stream(document(answer), "VM", ("VM",))
+    machine = next(map(to_machine, elements), None)
     if machine is None:
         raise MalformedAnswerError("answered a VM document without an ID")
     return machine

@@ -1,11 +1,15 @@
 """VM documents, of any generation (compute-xmlrpc 5): every element is optional when read."""
 
 import re
-from dataclasses import dataclass
-
-from lxml import etree
+import xml.etree.ElementTree as ET
+from typing import NamedTuple, TypedDict
 
 __all__ = ["Disk", "Machine", "Nic", "to_machine"]
+
+_ID = re.compile("[0-9]{1,9}")
+_INTEGER = re.compile("-?[0-9]{1,18}")
+_DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
+_NONE = ET.Element("none")
 
 _ACTIVE, _DONE = 3, 6
 _ENDING = (11, 12, 13, 15, 23)
@@ -31,21 +35,18 @@ _ACTIVE_STATES = (
 )
 
 
-@dataclass(frozen=True)
-class Nic:
+class Nic(TypedDict):
     """A network card; ``network`` is the name of the network that it is in."""
 
     ip: str | None
     network: str | None
 
 
-@dataclass(frozen=True)
-class Disk:
+class Disk(TypedDict):
     """
     A disk in a machine's document.
 
-    :ivar source: URL of a Marketplace entry or ``pdisk:`` URI.
-    :ivar size: MiB.
+    ``source`` is the URL of a Marketplace entry or a ``pdisk:`` URI; ``size`` is in MiB.
     """
 
     id: str | None
@@ -55,8 +56,7 @@ class Disk:
     type: str | None
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(NamedTuple):
     """
     What a VM document says.
 
@@ -75,8 +75,8 @@ class Machine:
     owner: str | None
     state: int
     lcm_state: int
-    nics: tuple[Nic, ...]
-    disks: tuple[Disk, ...]
+    nics: list[Nic]
+    disks: list[Disk]
     host: str | None
     cpus: int | None
     memory: int | None
@@ -103,76 +103,92 @@ class Machine:
         return self.state == _DONE or (self.state == _ACTIVE and self.lcm_state in _ENDING)
 
 
-def to_machine(vm: etree._Element) -> Machine | None:
+def to_machine(vm: ET.Element) -> Machine | None:
     """A machine; ``None`` where there is no ID to name it by."""
-    identifier = (vm.findtext("ID") or "").strip()
-    if not re.fullmatch("[0-9]{1,9}", identifier):
+    # Only plain names are looked for: paths take ten times as long, and pools are large.
+    text = vm.findtext
+    identifier = (text("ID") or "").strip()
+    if not _ID.fullmatch(identifier):
         return None
-    template = vm.find("TEMPLATE")
-    template = template if template is not None else etree.Element("TEMPLATE")
+    template = _part(vm, "TEMPLATE")
+    monitoring = _part(vm, "MONITORING").findtext
     return Machine(
         id=identifier,
-        name=vm.findtext("NAME") or "",
-        owner=vm.findtext("UNAME"),
+        name=text("NAME") or "",
+        owner=text("UNAME"),
         state=_state(vm, "STATE"),
         lcm_state=_state(vm, "LCM_STATE"),
-        nics=tuple(map(_to_nic, template.iterfind("NIC"))),
-        disks=tuple(map(_to_disk, template.iterfind("DISK"))),
+        nics=list(map(_to_nic, template.findall("NIC"))),
+        disks=list(map(_to_disk, template.findall("DISK"))),
         host=_host(vm),
         cpus=_integer(template.findtext("VCPU")) or _integer(template.findtext("CPU")),
         memory=_integer(template.findtext("MEMORY")),
-        memory_kib=_integer(vm.findtext("MONITORING/MEMORY") or vm.findtext("MEMORY")),
-        cpu_percent=_decimal(vm.findtext("MONITORING/CPU") or vm.findtext("CPU")),
-        started=_integer(vm.findtext("STIME")) or None,
-        error=_error(vm),
+        memory_kib=_integer(monitoring("MEMORY") or text("MEMORY")),
+        cpu_percent=_decimal(monitoring("CPU") or text("CPU")),
+        started=_integer(text("STIME")) or None,
+        error=_error(template, _part(vm, "USER_TEMPLATE")),
     )
 
 
-def _state(vm: etree._Element, tag: str) -> int:
+def _part(vm: ET.Element, tag: str) -> ET.Element:
+    found = vm.find(tag)
+    return _NONE if found is None else found
+
+
+def _state(vm: ET.Element, tag: str) -> int:
     # A name can carry a false STATE into a document of OpenNebula 3.2, but only before the real.
-    texts = [element.text for element in vm.iterfind(tag)]
-    number = _integer(texts[-1]) if texts else None
+    elements = vm.findall(tag)
+    number = _integer(elements[-1].text) if elements else None
     return -1 if number is None else number
 
 
-def _to_nic(nic: etree._Element) -> Nic:
-    ip = nic.findtext("IP") or nic.findtext("IP6_GLOBAL") or nic.findtext("IP6")
-    return Nic(ip.strip() if ip else None, nic.findtext("NETWORK"))
+def _to_nic(nic: ET.Element) -> Nic:
+    text = nic.findtext
+    ip = text("IP") or text("IP6_GLOBAL") or text("IP6")
+    return {"ip": ip.strip() if ip else None, "network": text("NETWORK")}
 
 
-def _to_disk(disk: etree._Element) -> Disk:
-    return Disk(
-        id=disk.findtext("DISK_ID"),
-        target=disk.findtext("TARGET"),
-        source=disk.findtext("SOURCE"),
-        size=_integer(disk.findtext("SIZE")),
-        type=disk.findtext("TYPE"),
-    )
+def _to_disk(disk: ET.Element) -> Disk:
+    text = disk.findtext
+    return {
+        "id": text("DISK_ID"),
+        "target": text("TARGET"),
+        "source": text("SOURCE"),
+        "size": _integer(text("SIZE")),
+        "type": text("TYPE"),
+    }
 
 
-def _host(vm: etree._Element) -> str | None:
-    records = [*vm.iterfind("HISTORY_RECORDS/HISTORY"), *vm.iterfind("HISTORY")]
+def _host(vm: ET.Element) -> str | None:
+    records = _part(vm, "HISTORY_RECORDS").findall("HISTORY") or vm.findall("HISTORY")
     if not records:
         return None
     latest = max(records, key=lambda record: _integer(record.findtext("SEQ")) or 0)
     return latest.findtext("HOSTNAME") or None
 
 
-def _error(vm: etree._Element) -> str | None:
+def _error(template: ET.Element, user_template: ET.Element) -> str | None:
     """Wherever the generations put it; the last of several (compute-xmlrpc 5.1, 5.5)."""
-    paths = ("TEMPLATE/ERROR/MESSAGE", "TEMPLATE/ERROR", "USER_TEMPLATE/ERROR")
-    for path in (*paths, "TEMPLATE/ERROR_MESSAGE"):
-        texts = [element.text for element in vm.iterfind(path) if (element.text or "").strip()]
-        if texts:
-            return str(texts[-1]).strip()
-    return None
+    errors = template.findall("ERROR")
+    elements = [
+        *template.findall("ERROR_MESSAGE"),
+        *user_template.findall("ERROR"),
+        *errors,
+        *[message for error in errors for message in error.findall("MESSAGE")],
+    ]
+    texts = [text for element in elements if (text := (element.text or "").strip())]
+    return texts[-1] if texts else None
 
 
 def _integer(text: str | None) -> int | None:
-    text = (text or "").strip()
-    return int(text) if re.fullmatch("-?[0-9]{1,18}", text) else None
+    if not text:
+        return None
+    digits = text.strip()
+    return int(digits) if _INTEGER.fullmatch(digits) else None
 
 
 def _decimal(text: str | None) -> float | None:
-    text = (text or "").strip()
-    return float(text) if re.fullmatch(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", text) else None
+    if not text:
+        return None
+    digits = text.strip()
+    return float(digits) if _DECIMAL.fullmatch(digits) else None

@@ -5,8 +5,10 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, TypeVar
 
 from stratuslab_libcloud import metadata, safe_xml
 from stratuslab_libcloud.client.errors import (
@@ -20,26 +22,16 @@ from stratuslab_libcloud.metadata import Entry
 
 __all__ = ["Marketplace"]
 
+T = TypeVar("T")
+
 _LOG = logging.getLogger(__name__)
 
 _CACHED = 300.0  # seconds
 _LARGEST_ENTRY = 2**20
 _LONGEST_DECLARATION = 200
 
-# What the columns of the JSON listing are (marketplace-rest 2.1); the first is always empty.
-_COLUMNS = (
-    None,
-    "os",
-    "os_version",
-    "os_arch",
-    "endorser",
-    "kind",
-    "endorsed",
-    "identifier",
-    "locations",
-    "description",
-    "title",
-)
+_COLUMNS = 11  # in a row of the JSON listing (marketplace-rest 2.1)
+_NOTHING = ("null", "")  # what it says of a field that the entry does not have (3.4)
 
 
 class Marketplace:
@@ -59,15 +51,18 @@ class Marketplace:
         """The URL of an image, which is its name in a machine's template."""
         return f"{self.endpoint}/metadata/{_checked(identifier)}"
 
-    def images(self) -> list[list[Entry]]:
+    def images(self) -> list[dict[str, Any]]:
         """
-        The current entries by image: for each its endorsements, the newest first.
+        The current images.
 
         A Marketplace that can answers JSON, which has the fields of the listing only; otherwise
         entries are whole.
+
+        :return: for each what its newest endorsement says, by the names of :class:`Entry`'s fields,
+            with lists for tuples, and the addresses of all its ``endorsers``, the newest first.
         """
         try:
-            entries = self._service.send(
+            listed = self._service.send(
                 "GET",
                 "/metadata",
                 _read_listing,
@@ -76,11 +71,16 @@ class Marketplace:
             )
         except NotFoundError:
             return []  # the XML listing has no empty form
-        images: dict[str, list[Entry]] = {}
-        for entry in entries:
-            images.setdefault(entry.identifier, []).append(entry)
-        for endorsements in images.values():
-            endorsements.sort(key=_endorsed, reverse=True)
+        images: dict[str, dict[str, Any]] = {}
+        several: dict[str, list[dict[str, Any]]] = {}
+        for values in listed:
+            first = images.setdefault(values["identifier"], values)
+            if first is not values:
+                several.setdefault(values["identifier"], [first]).append(values)
+        for identifier, endorsements in several.items():
+            endorsements.sort(key=lambda v: _endorsed(v["endorsed"], v["endorser"]), reverse=True)
+            endorsers = [endorser for values in endorsements for endorser in values["endorsers"]]
+            images[identifier] = {**endorsements[0], "endorsers": endorsers}
         return list(images.values())
 
     def get(self, identifier: str) -> list[Entry]:
@@ -93,7 +93,7 @@ class Marketplace:
             entries = self._service.send(
                 "GET",
                 f"/metadata/{_checked(identifier)}",
-                lambda answer: list(_read_xml(answer)),
+                lambda answer: list(_read_xml(answer, metadata.read_entry)),
                 accept="application/xml",
             )
         except NotFoundError as error:
@@ -101,7 +101,7 @@ class Marketplace:
         entries = [entry for entry in entries if entry.identifier == identifier]
         if not entries:
             raise self._unknown(identifier)
-        entries.sort(key=_endorsed, reverse=True)
+        entries.sort(key=lambda entry: _endorsed(entry.endorsed, entry.endorser), reverse=True)
         with self._lock:
             self._cache[identifier] = (time.monotonic(), entries[0])
         return entries
@@ -123,8 +123,8 @@ class Marketplace:
         return error
 
 
-def _endorsed(entry: Entry) -> tuple[str, str]:
-    return entry.endorsed or "", entry.endorser or ""
+def _endorsed(date: str | None, endorser: str | None) -> tuple[str, str]:
+    return date or "", endorser or ""
 
 
 def _checked(identifier: str) -> str:
@@ -136,13 +136,19 @@ def _checked(identifier: str) -> str:
 # -- reading answers ---------------------------------------------------------------------------
 
 
-def _read_listing(answer: Answer) -> list[Entry]:
+def _read_listing(answer: Answer) -> list[dict[str, Any]]:
     if answer.content_type == "application/json":
         return _read_json(answer)
-    return list(_read_xml(answer))
+    return list(_read_xml(answer, _read_image))
 
 
-def _read_json(answer: Answer) -> list[Entry]:
+def _read_image(rdf: ET.Element) -> dict[str, Any]:
+    values = metadata.read_values(rdf)
+    values["endorsers"] = [values["endorser"]] if values["endorser"] else []
+    return values
+
+
+def _read_json(answer: Answer) -> list[dict[str, Any]]:
     """Marketplace-rest 3.4."""
     try:
         document = json.loads(answer.body())
@@ -154,57 +160,58 @@ def _read_json(answer: Answer) -> list[Entry]:
     message = str(document.get("rMsg", ""))
     if message.startswith("ERROR"):
         raise ServiceError(f"could not list the images: {message}")
-    return [entry for row in rows if (entry := _from_row(row))]
+    return [values for row in _uniform(rows) if (values := _from_row(row))]
 
 
-def _from_row(row: Any) -> Entry | None:
-    if not isinstance(row, list) or len(row) < len(_COLUMNS):
+def _uniform(rows: list[Any]) -> list[list[str]]:
+    """Eleven texts in each row, whatever came; it is all there already but for odd servers."""
+    if not all(isinstance(row, list) and len(row) >= _COLUMNS for row in rows):
         raise MalformedAnswerError("answered a listing with an incomplete row")
-    values: dict[str, Any] = {
-        name: text
-        for name, text in zip(_COLUMNS, row, strict=False)
-        if name and isinstance(text, str) and text not in ("null", "")
-    }
-    if not metadata.is_identifier(values.get("identifier", "")):
+    if {*map(len, rows), *map(type, chain.from_iterable(rows))} <= {_COLUMNS, str}:
+        return rows
+    return [[text if isinstance(text, str) else "" for text in row[:_COLUMNS]] for row in rows]
+
+
+def _from_row(row: Sequence[str | None]) -> dict[str, Any] | None:
+    """Of the columns the first is always empty."""
+    if "null" in row or row.count("") > 1:
+        row = [text if text not in _NOTHING else None for text in row]
+    _, os, os_version, os_arch, endorser, kind, endorsed, identifier, location, text, title = row
+    if not metadata.is_identifier(identifier or ""):
         _LOG.warning("left out of a Marketplace listing: a row without an image identifier")
         return None
-    if "locations" in values:
-        values["locations"] = (values["locations"],)
-    return Entry(**values)
+    return {
+        **metadata.ABSENT,
+        "identifier": identifier,
+        "checksums": {},
+        "endorser": endorser,
+        "endorsed": endorsed,
+        "kind": kind,
+        "os": os,
+        "os_version": os_version,
+        "os_arch": os_arch,
+        "locations": [location] if location else [],
+        "title": title,
+        "description": text,
+        "inbound_ports": [],
+        "endorsers": [endorser] if endorser else [],
+    }
 
 
-def _read_xml(answer: Answer) -> Iterator[Entry]:
-    """A listing or a single entry (marketplace-rest 3.2, 3.3)."""
+def _read_xml(answer: Answer, read: Callable[[ET.Element], T]) -> Iterator[T]:
+    """A listing or a single entry (marketplace-rest 3.2, 3.3), each entry by ``read``."""
     if answer.content_type == "text/html":
         # Marketplaces answer unknown paths with a page, and 200.
         raise MalformedAnswerError(
             "answered a web page; is marketplace_endpoint right? Its path is '/marketplace' on "
             "newer sites"
         )
-    size = _Size()
-    pieces = _one_declaration(size.counted(answer.pieces))
-    for rdf in safe_xml.stream(pieces, metadata.RDF, ("metadata", metadata.RDF)):
-        size.since_entry = 0
+    pieces = _one_declaration(answer.pieces)
+    for rdf in safe_xml.stream(pieces, metadata.RDF, ("metadata", metadata.RDF), _LARGEST_ENTRY):
         try:
-            yield metadata.read_entry(rdf)
+            yield read(rdf)
         except metadata.MetadataError as error:
             _LOG.warning("left out of a Marketplace listing: %s", error)
-
-
-class _Size:
-    """Bounds what has come since the last complete entry."""
-
-    def __init__(self) -> None:
-        self.since_entry = 0
-
-    def counted(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        for piece in pieces:
-            for start in range(0, len(piece), _LARGEST_ENTRY):
-                part = piece[start : start + _LARGEST_ENTRY]
-                if self.since_entry > _LARGEST_ENTRY:
-                    raise MalformedAnswerError("answered an entry of more than 1 MiB")
-                self.since_entry += len(part)
-                yield part
 
 
 _DECLARATION = re.compile(rb"<\?xml\s[^>]*\?>")

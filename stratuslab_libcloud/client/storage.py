@@ -3,8 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from stratuslab_libcloud.client.errors import (
@@ -24,11 +23,11 @@ _LARGEST = 1024  # GiB
 _LONGEST_TAG = 40
 _VISIBILITIES = ("private", "public")
 _GIB = 2**30
+_DIGITS = re.compile("[0-9]+")
 _ABSENT = "is pdisk_endpoint right?"
 
 
-@dataclass(frozen=True)
-class Disk:
+class Disk(NamedTuple):
     """
     A persistent disk. Servers differ in what they tell; ``None`` is unknown (pdisk-rest 4.4).
 
@@ -48,8 +47,7 @@ class Disk:
     created: str | None = None
 
 
-@dataclass(frozen=True)
-class Mount:
+class Mount(NamedTuple):
     """
     A disk in a machine.
 
@@ -307,5 +305,7 @@ def _optional(item: Mapping[str, Any], key: str) -> str | None:
 
 def _number(value: object) -> int | None:
     """The digits of a number that may be written for people, as ``1,024``."""
-    digits = re.sub("[^0-9]", "", str(value)) if isinstance(value, (str, int)) else ""
+    digits = value if isinstance(value, str) else str(value) if isinstance(value, int) else ""
+    if not _DIGITS.fullmatch(digits):
+        digits = re.sub("[^0-9]", "", digits)
     return int(digits) if 0 < len(digits) <= 18 else None

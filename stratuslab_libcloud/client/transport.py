@@ -18,7 +18,6 @@ from xml.sax.saxutils import escape
 
 import libcloud.security
 import requests
-from libcloud.utils.loggingconnection import LoggingConnection
 
 from stratuslab_libcloud import metadata, safe_xml
 from stratuslab_libcloud.client.errors import (
@@ -304,6 +303,8 @@ class Service:
 
     def _log(self, line: str, body: bytes | None = None) -> None:
         """Write to ``LIBCLOUD_DEBUG``'s file, as Libcloud's own connections do."""
+        from libcloud.utils.loggingconnection import LoggingConnection  # brings minidom
+
         log = LoggingConnection.log
         if log is not None:
             text = body.decode("utf-8", "replace") if body else ""

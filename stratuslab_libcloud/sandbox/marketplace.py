@@ -8,10 +8,10 @@ import html
 import json
 import re
 import time
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from lxml import etree
 from werkzeug import Request, Response
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, NotFound
@@ -331,7 +331,7 @@ def _stored(document: bytes) -> dict[str, object]:
     }
 
 
-def _value(rdf: etree._Element, name: str) -> str | None:
+def _value(rdf: ET.Element, name: str) -> str | None:
     """A text, empty where its element is, None where there is none: rows show which."""
     element = rdf.find(f"rdf:Description/{name}", NAMESPACES)
     return None if element is None else element.text or ""

@@ -9,13 +9,13 @@ import pathlib
 import re
 import sqlite3
 import urllib.parse
+import xml.etree.ElementTree as ET
 import xmlrpc.client
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from lxml import etree
 from werkzeug import Request, Response
 from werkzeug.utils import send_file
 
@@ -188,7 +188,7 @@ def _read_call(body: bytes) -> tuple[str, list[object]]:
         raise xmlrpc.client.Fault(-509, "The call is larger than 512 KiB")
     try:
         root = safe_xml.parse(body)
-        if max(etree.tostring(root, method="text", encoding="unicode"), default="") > "\uffff":
+        if max("".join(root.itertext()), default="") > "\uffff":
             raise ValueError("a character is not in the Basic Multilingual Plane")
         method = root.findtext("methodName") if root.tag == "methodCall" else None
         if not method:
@@ -198,7 +198,7 @@ def _read_call(body: bytes) -> tuple[str, list[object]]:
         raise xmlrpc.client.Fault(-503, f"Call is not valid XML-RPC: {error}") from None
 
 
-def _read_value(value: etree._Element) -> object:
+def _read_value(value: ET.Element) -> object:
     typed = value[0] if len(value) else None
     if typed is None or typed.tag == "string":
         return (value if typed is None else typed).text or ""

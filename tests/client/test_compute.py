@@ -190,11 +190,11 @@ class TestDocuments:
         assert (machine.summary, machine.running, machine.host) == ("Running", True, "new")
         assert (machine.cpus, machine.memory, machine.memory_kib) == (2, 1536, 1572864)
         assert machine.cpu_percent == 8
-        assert [(nic.ip, nic.network) for nic in machine.nics] == [
+        assert [(nic["ip"], nic["network"]) for nic in machine.nics] == [
             ("203.0.113.5", "public"),
             ("10.0.0.5", "local"),
         ]
-        assert [(disk.id, disk.size, disk.target) for disk in machine.disks] == [
+        assert [(disk["id"], disk["size"], disk["target"]) for disk in machine.disks] == [
             ("0", None, "vda"),
             ("1", 512, None),
         ]
@@ -204,7 +204,7 @@ class TestDocuments:
             machine = asked.info("12")
         assert (machine.summary, machine.host, machine.error) == ("3/36", None, "Mon: DEPLOY: no")
         assert (machine.cpu_percent, machine.memory_kib, machine.cpus) == (2.5, 42, None)
-        assert machine.nics[0].ip == "2001:db8::1"
+        assert machine.nics[0]["ip"] == "2001:db8::1"
 
     def test_the_oldest_generation(self) -> None:
         vm = "<VM><ID>1</ID><STATE>3</STATE><HISTORY><HOSTNAME>h</HOSTNAME></HISTORY></VM>"
@@ -250,6 +250,17 @@ class TestDocuments:
         vms = [f"<VM><ID>{n}</ID><TEMPLATE>{padding}</TEMPLATE></VM>" for n in range(12000)]
         with compute(pool(*vms)) as (asked, _):  # 12 MB in one text node
             assert [machine.id for machine in asked.machines()] == [str(n) for n in range(12000)]
+
+
+@pytest.mark.parametrize("inner", ["<A>", "<A/>"])
+def test_a_machine_without_end_is_refused(inner: str) -> None:
+    endless = f"<VM><ID>1</ID>{inner * (5 * 2**20 // len(inner))}"
+    with compute(rpc(True, f"<VM_POOL>{endless}", 0)) as (asked, _):
+        with pytest.raises(MalformedAnswerError, match="more than 4 MiB"):
+            asked.machines()
+    with compute(rpc(True, endless, 0)) as (asked, _):
+        with pytest.raises(MalformedAnswerError, match="more than 4 MiB"):
+            asked.info("1")
 
 
 def answer(body: bytes, kind: str = "text/xml") -> Answer:

@@ -1,0 +1,1 @@
+"""How fast the client is, and how fast any client could be: ``python -m benchmarks``."""

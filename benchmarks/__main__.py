@@ -1,0 +1,86 @@
+"""``python -m benchmarks``: every comparison, on this machine, as tables in Markdown."""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from benchmarks.rows import ROWS, Contestant, Row
+from benchmarks.tables import Result, machine, memory, per_item, times
+
+_SMALL = 10
+_MEASURE = (sys.executable, "-m", "benchmarks.measure")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print; nothing fails for being slow."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=main.__doc__)
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default: 5")
+    parser.add_argument("--only", default="", metavar="TEXT", help="rows with this in their titles")
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny listings, to see that it all still works"
+    )
+    options = parser.parse_args(arguments)
+    rows = [row for row in ROWS if options.only in row.title]
+    if options.quick:
+        print("Quick: the figures say nothing but that they can be had.\n")
+        kinds: dict[object, Row] = {}
+        for row in rows:
+            tiny = replace(row, count=min(row.count, 3), delay=min(row.delay, 10))
+            kinds.setdefault(row.contestants, tiny)
+        rows = list(kinds.values())
+    rounds = 1 if options.quick else options.rounds
+    print(machine(), end="\n\n", flush=True)
+    with _server() as server:
+        results = [_result(row, server, rounds, warm=not options.quick) for row in rows]
+    for table in (times, per_item, memory):
+        print(*table(results), sep="\n", end="\n\n")
+
+
+def _result(row: Row, server: str, rounds: int, warm: bool) -> Result:
+    """Rounds in which all take turns, so that whatever else the machine does meets them alike."""
+    print(f"{row.title} ...", end="", file=sys.stderr, flush=True)
+    seconds: dict[str, list[float]] = {one.name: [] for one in row.contestants}
+    for number in range(-1 if warm else 0, rounds):
+        for one in row.contestants:
+            measured = _measured("seconds", row, one, server)
+            if number >= 0:  # before that the server makes its documents, and Python bytecode
+                seconds[one.name].append(measured)
+    peak, own = {}, {}
+    if row.spare is not None:
+        peak = {one.name: _measured("peak", row, one, server) for one in row.contestants}
+        own = {one.name: _measured("own", row, one, server) for one in row.contestants}
+    print(" done", file=sys.stderr)
+    return Result(row, seconds, peak, own)
+
+
+def _measured(what: str, row: Row, one: Contestant, server: str) -> float:
+    """In a new process each time: nobody profits from what another call left behind."""
+    url = f"{server}/{row.delay}/{one.kind}"
+    small = "" if row.cold else f"{url}/{min(_SMALL, row.count)}"
+    command = [*_MEASURE, what, one.function, f"{url}/{row.count}", small, str(row.calls)]
+    # Nobody installs the package without bytecode.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    ran = subprocess.run(  # noqa: S603 - our own words
+        command, env=environment, stdout=subprocess.PIPE, check=True, text=True
+    )
+    return float(ran.stdout)
+
+
+@contextmanager
+def _server() -> Iterator[str]:
+    command = [sys.executable, "-m", "benchmarks.server"]
+    with subprocess.Popen(  # noqa: S603 - our own words
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        if server.stdin is None or server.stdout is None:
+            raise AssertionError("they were asked for")
+        with server.stdin:  # at whose end it ends
+            yield f"http://127.0.0.1:{int(server.stdout.readline())}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""
+What the server answers: realistic documents of any size, made here and always the same.
+
+Marketplace entries are signed ones, of some 4.6 kB (marketplace-rest 4.2, 9.1); VM documents are
+of the generation that StratusLab deployed, OpenNebula 3.2 (compute-xmlrpc 5.1).
+"""
+
+import base64
+import json
+import random
+from xml.sax.saxutils import escape
+
+__all__ = [
+    "allocated",
+    "entries_json",
+    "entries_xml",
+    "machine",
+    "machines",
+    "volumes",
+]
+
+_SYSTEMS = (("Debian", "12"), ("CentOS", "7.9"), ("Ubuntu", "22.04"), ("ttylinux", "9.3"))
+
+_ENTRY = """\
+<rdf:RDF xmlns:dcterms="http://purl.org/dc/terms/" \
+xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" \
+xmlns:slreq="http://mp.stratuslab.eu/slreq#" xmlns:slterms="http://mp.stratuslab.eu/slterms#" \
+xml:base="http://mp.stratuslab.eu/">
+  <rdf:Description rdf:about="#{identifier}">
+    <dcterms:identifier>{identifier}</dcterms:identifier>
+    <slreq:bytes>{size}</slreq:bytes>
+    <slreq:checksum rdf:parseType="Resource">
+      <slreq:algorithm>MD5</slreq:algorithm>
+      <slreq:value>{md5}</slreq:value>
+    </slreq:checksum>
+    <slreq:checksum rdf:parseType="Resource">
+      <slreq:algorithm>SHA-1</slreq:algorithm>
+      <slreq:value>{sha1}</slreq:value>
+    </slreq:checksum>
+    <slreq:checksum rdf:parseType="Resource">
+      <slreq:algorithm>SHA-256</slreq:algorithm>
+      <slreq:value>{sha256}</slreq:value>
+    </slreq:checksum>
+    <slreq:checksum rdf:parseType="Resource">
+      <slreq:algorithm>SHA-512</slreq:algorithm>
+      <slreq:value>{sha512}</slreq:value>
+    </slreq:checksum>
+    <slreq:endorsement rdf:parseType="Resource">\
+<created xmlns="http://purl.org/dc/terms/">{endorsed}</created>\
+<endorser xmlns="http://mp.stratuslab.eu/slreq#" rdf:parseType="Resource">\
+<email>{endorser}</email><subject>CN={who},OU=Images,O=Example Org,C=EU</subject>\
+<issuer>CN=Example CA,O=Example Org,C=EU</issuer></endorser></slreq:endorsement>
+    <dcterms:type>base</dcterms:type>
+    <slterms:kind>machine</slterms:kind>
+    <slterms:os>{os}</slterms:os>
+    <slterms:os-version>{os_version}</slterms:os-version>
+    <slterms:os-arch>x86_64</slterms:os-arch>
+    <slterms:version>1.{number}</slterms:version>
+    <dcterms:compression>gz</dcterms:compression>
+    <slterms:location>{location}</slterms:location>
+    <dcterms:format>qcow2</dcterms:format>
+    <dcterms:creator>{who}</dcterms:creator>
+    <dcterms:created>{endorsed}</dcterms:created>
+    <dcterms:valid>2035-01-01T00:00:00Z</dcterms:valid>
+    <dcterms:title>{title}</dcterms:title>
+    <dcterms:alternative>image-{number}</dcterms:alternative>
+    <dcterms:description>{description}</dcterms:description>
+    <slterms:hypervisor>kvm</slterms:hypervisor>
+    <slterms:disks-bus>virtio</slterms:disks-bus>
+    <slterms:inbound-port>22</slterms:inbound-port>
+    <dcterms:publisher>Example Org</dcterms:publisher>
+  </rdf:Description>
+<Signature xmlns="http://www.w3.org/2000/09/xmldsig#"><SignedInfo><CanonicalizationMethod \
+Algorithm="http://www.w3.org/TR/2001/REC-xml-c14n-20010315#WithComments"/><SignatureMethod \
+Algorithm="http://www.w3.org/2000/09/xmldsig#rsa-sha1"/><Reference URI=""><Transforms>\
+<Transform Algorithm="http://www.w3.org/2000/09/xmldsig#enveloped-signature"/></Transforms>\
+<DigestMethod Algorithm="http://www.w3.org/2000/09/xmldsig#sha1"/>\
+<DigestValue>{digest}</DigestValue></Reference></SignedInfo><SignatureValue>{signature}\
+</SignatureValue><KeyInfo><X509Data><X509Certificate>{certificate}</X509Certificate></X509Data>\
+</KeyInfo></Signature></rdf:RDF>
+"""
+
+_MACHINE = (
+    "<VM><ID>{id}</ID><UID>12</UID><GID>1</GID><UNAME>jane</UNAME><GNAME>users</GNAME>"
+    "<NAME>worker-{id}</NAME><PERMISSIONS><OWNER_U>1</OWNER_U><OWNER_M>1</OWNER_M>"
+    "<OWNER_A>0</OWNER_A><GROUP_U>0</GROUP_U><GROUP_M>0</GROUP_M><GROUP_A>0</GROUP_A>"
+    "<OTHER_U>0</OTHER_U><OTHER_M>0</OTHER_M><OTHER_A>0</OTHER_A></PERMISSIONS>"
+    "<LAST_POLL>1400000600</LAST_POLL><STATE>3</STATE><LCM_STATE>3</LCM_STATE>"
+    "<STIME>{started}</STIME><ETIME>0</ETIME><DEPLOY_ID>one-{id}</DEPLOY_ID>"
+    "<MEMORY>1572864</MEMORY><CPU>{cpu}</CPU><NET_TX>12345</NET_TX><NET_RX>678901</NET_RX>"
+    "<TEMPLATE><CONTEXT><PUBLIC_KEY><![CDATA[ssh-rsa {key} jane@example.org\n]]></PUBLIC_KEY>"
+    "<TARGET><![CDATA[hdd]]></TARGET></CONTEXT><CPU><![CDATA[1]]></CPU>"
+    "<DISK><DISK_ID><![CDATA[0]]></DISK_ID><DRIVER><![CDATA[qcow2]]></DRIVER>"
+    "<READONLY><![CDATA[no]]></READONLY><SAVE><![CDATA[no]]></SAVE>"
+    "<SOURCE><![CDATA[https://marketplace.example.org/metadata/{image}]]></SOURCE>"
+    "<TARGET><![CDATA[vda]]></TARGET></DISK>"
+    "<DISK><DISK_ID><![CDATA[1]]></DISK_ID><READONLY><![CDATA[no]]></READONLY>"
+    "<SIZE><![CDATA[1536]]></SIZE><TARGET><![CDATA[vdb]]></TARGET><TYPE><![CDATA[swap]]></TYPE>"
+    "</DISK><DISK><DISK_ID><![CDATA[2]]></DISK_ID>"
+    "<SOURCE><![CDATA[pdisk:https://pdisk.example.org/pdisk/{disk}]]></SOURCE>"
+    "<TARGET><![CDATA[vdc]]></TARGET><TYPE><![CDATA[block]]></TYPE></DISK>"
+    "<GRAPHICS><KEYMAP><![CDATA[en-us]]></KEYMAP><PORT><![CDATA[-1]]></PORT>"
+    "<TYPE><![CDATA[vnc]]></TYPE></GRAPHICS><INBOUND_PORTS><![CDATA[22,80]]></INBOUND_PORTS>"
+    "<MEMORY><![CDATA[1536]]></MEMORY><NAME><![CDATA[worker-{id}]]></NAME>"
+    "<NIC><BRIDGE><![CDATA[br0]]></BRIDGE><IP><![CDATA[{ip}]]></IP>"
+    "<MAC><![CDATA[02:00:cb:00:71:2d]]></MAC><NETWORK><![CDATA[public]]></NETWORK>"
+    "<NETWORK_ID><![CDATA[0]]></NETWORK_ID><NETWORK_UNAME><![CDATA[oneadmin]]></NETWORK_UNAME>"
+    "<VLAN><![CDATA[NO]]></VLAN></NIC><RANK><![CDATA[- RUNNING_VMS]]></RANK>"
+    "<VCPU><![CDATA[1]]></VCPU><VMID><![CDATA[{id}]]></VMID></TEMPLATE><HISTORY_RECORDS><HISTORY>"
+    "<SEQ>0</SEQ><HOSTNAME>node-{host}.example.org</HOSTNAME><VM_DIR>/var/lib/one</VM_DIR>"
+    "<HID>{host}</HID><STIME>1400000010</STIME><ETIME>0</ETIME><VMMMAD>vmm_kvm</VMMMAD>"
+    "<VNMMAD>dummy</VNMMAD><TMMAD>tm_stratuslab</TMMAD><PSTIME>1400000010</PSTIME>"
+    "<PETIME>1400000065</PETIME><RSTIME>1400000065</RSTIME><RETIME>0</RETIME><ESTIME>0</ESTIME>"
+    "<EETIME>0</EETIME><REASON>0</REASON></HISTORY></HISTORY_RECORDS></VM>"
+)
+
+_REPLY = (
+    '<?xml version="1.0" encoding="UTF-8"?>\r\n<methodResponse>\r\n<params>\r\n<param><value>'
+    "<array><data>\r\n<value><boolean>1</boolean></value>\r\n<value>{}</value>\r\n"
+    "<value><i4>0</i4></value>\r\n</data></array></value></param>\r\n</params>\r\n"
+    "</methodResponse>\r\n"
+)
+
+
+def _chance(what: str, number: int) -> random.Random:
+    return random.Random(f"{what} {number}")  # noqa: S311 - the same in every run, and no secret
+
+
+def _base64(chance: random.Random, size: int, width: int = 76) -> str:
+    text = base64.b64encode(chance.randbytes(size)).decode()
+    return "\n".join(text[start : start + width] for start in range(0, len(text), width))
+
+
+def _uuid(what: str, number: int) -> str:
+    chance = _chance(what, number)
+    return "-".join(chance.randbytes(size).hex() for size in (4, 2, 2, 2, 6))
+
+
+def _fields(number: int) -> dict[str, str]:
+    """What both forms of a listing tell of an image."""
+    chance = _chance("entry", number)
+    os, os_version = chance.choice(_SYSTEMS)
+    sha1 = chance.randbytes(20)
+    identifier = base64.urlsafe_b64encode(b"\0" + sha1)[1:].decode()
+    words = ("image", "with", "tools", "for", "users", "of", "the", "grid", "and", os)
+    description = " ".join(chance.choice(words) for _ in range(chance.randint(5, 60)))
+    return {
+        "number": str(number),
+        "identifier": identifier,
+        "sha1": sha1.hex(),
+        "os": os,
+        "os_version": os_version,
+        "endorser": f"builder{number % 44}@example.org",
+        "who": f"Builder {number % 44}",
+        "endorsed": f"20{10 + number % 15}-0{1 + number % 9}-1{number % 10}T10:00:00Z",
+        "location": f"https://images.example.org/{os}/{number}.qcow2.gz",
+        "description": f"{os} {description}.",
+        "title": f"{os} {os_version} base, no. {number}",
+    }
+
+
+def entries_xml(count: int) -> bytes:
+    """A listing as XML (marketplace-rest 3.2)."""
+    written = []
+    for number in range(count):
+        chance = _chance("signature", number)
+        written.append(
+            _ENTRY.format(
+                **_fields(number),
+                size=chance.randrange(2**33),
+                md5=chance.randbytes(16).hex(),
+                sha256=chance.randbytes(32).hex(),
+                sha512=chance.randbytes(64).hex(),
+                digest=_base64(chance, 20),
+                signature=_base64(chance, 256),
+                certificate=_base64(chance, 866, 64),
+            )
+        )
+    start = '<?xml version="1.0" encoding="UTF-8" standalone="no"?><metadata>'
+    return f"{start}{''.join(written)}</metadata>\n".encode()
+
+
+def entries_json(count: int) -> bytes:
+    """A listing as JSON (marketplace-rest 3.4)."""
+    rows = []
+    for number in range(count):
+        fields = _fields(number)
+        names = ("endorsed", "identifier", "location", "description", "title")
+        first = ["", fields["os"], fields["os_version"], "x86_64", fields["endorser"], "machine"]
+        rows.append([*first, *(fields[name] for name in names)])
+    counts = {"sEcho": 0, "iTotalRecords": count, "iTotalDisplayRecords": count}
+    message = "no metadata matching query found"
+    listing = json.dumps({**counts, "rMsg": message, "aaData": rows}, separators=(",", ":"))
+    return listing.replace("/", "\\/").encode()
+
+
+def _machine(number: int) -> str:
+    chance = _chance("machine", number)
+    return _MACHINE.format(
+        id=number,
+        started=1_400_000_000 + number,
+        cpu=chance.randint(0, 100),
+        key=_base64(chance, 279, 1000),
+        image=base64.urlsafe_b64encode(b"\0" + chance.randbytes(20))[1:].decode(),
+        disk=_uuid("disk", number),
+        ip=f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}",
+        host=number % 40,
+    )
+
+
+def machine(number: int) -> bytes:
+    """The answer to ``one.vm.info``."""
+    return _REPLY.format(f"<string>{escape(_machine(number))}</string>").encode()
+
+
+def machines(count: int) -> bytes:
+    """The answer to ``one.vmpool.info``: a document in a document."""
+    pool = f"<VM_POOL>{''.join(map(_machine, range(count)))}</VM_POOL>"
+    return _REPLY.format(f"<string>{escape(pool)}</string>").encode()
+
+
+def allocated(number: int) -> bytes:
+    """The answer to ``one.vm.allocate`` and ``one.vm.action``."""
+    return _REPLY.format(f"<i4>{number}</i4>").encode()
+
+
+def volumes(count: int) -> bytes:
+    """The answer to ``GET /disks/`` (pdisk-rest 2.1.1)."""
+    listing = [
+        {
+            "uuid": _uuid("volume", number),
+            "tag": f"data of worker {number}",
+            "count": str(number % 2),
+            "owner": "jane",
+            "identifier": "",
+            "size": f"{10 + number % 90}",
+        }
+        for number in range(count)
+    ]
+    return json.dumps(listing).encode()
