@@ -64,16 +64,14 @@ def _measured(what: str, row: Row, one: Contestant, server: str) -> float:
     command = [*_MEASURE, what, one.function, f"{url}/{row.count}", small, str(row.calls)]
     # Nobody installs the package without bytecode.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    ran = subprocess.run(  # noqa: S603 - our own words
-        command, env=environment, stdout=subprocess.PIPE, check=True, text=True
-    )
+    ran = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
     return float(ran.stdout)
 
 
 @contextmanager
 def _server() -> Iterator[str]:
     command = [sys.executable, "-m", "benchmarks.server"]
-    with subprocess.Popen(  # noqa: S603 - our own words
+    with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as server:
         if server.stdin is None or server.stdout is None:
