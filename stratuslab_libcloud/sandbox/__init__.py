@@ -36,7 +36,7 @@ from stratuslab_libcloud.sandbox.images import Images
 from stratuslab_libcloud.sandbox.machines import Machines, Report
 from stratuslab_libcloud.sandbox.machines.command import Host
 from stratuslab_libcloud.sandbox.machines.origins import Origins
-from stratuslab_libcloud.sandbox.machines.qemu import Qemu
+from stratuslab_libcloud.sandbox.machines.qemu import Qemu, live_on
 from stratuslab_libcloud.sandbox.machines.simulated import Simulated
 from stratuslab_libcloud.sandbox.marketplace import Marketplace
 from stratuslab_libcloud.sandbox.routes import Application, Seen
@@ -206,6 +206,8 @@ class Sandbox:
             throwaway=self._given_dir is None,
             tell=self._on_notice,
         )
+        if not self._qemu_host and live_on(self.dir / "machines"):
+            raise SandboxError(f"real machines live on in {self.dir}: start it with real ones")
         sections, subjects = self._sections()
         _write_configuration(self.config_path, sections)
         accounts = Accounts(store)

@@ -15,7 +15,6 @@ import pathlib
 import subprocess
 import tempfile
 import threading
-import urllib.parse
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -32,7 +31,8 @@ from stratuslab_libcloud.sandbox.machines import MachineError
 __all__ = ["FORMATS", "Origin", "Origins", "refusal"]
 
 FORMATS = ("raw", "qcow2")
-SILENCE_SECONDS = 30
+SILENCE_SECONDS = 15
+POLL_SECONDS = 0.1
 CHUNK_BYTES = 1 << 20
 MAX_ENTRY_BYTES = 1 << 20
 NOT_AS_SAID = "is not what its Marketplace entry says:"
@@ -86,7 +86,7 @@ class Origins:
         if disk_format not in FORMATS:
             raise MachineError(f"the image is in the format {disk_format}, not raw or qcow2")
         path = self._directory / f"{entry.identifier}.{disk_format}"
-        with self._locks[entry.identifier]:
+        with _held(self._locks[entry.identifier], stop):
             if not path.exists():
                 self._download(entry, disk_format, path, stop)
         return Origin(path, disk_format)
@@ -105,7 +105,7 @@ class Origins:
                 raise MachineError(f"{url} cannot be fetched: {_reason(error)}") from error
 
     def _read_entry(self, session: requests.Session, url: str) -> Entry:
-        wanted = urllib.parse.urlsplit(url).path.rstrip("/").rpartition("/")[2]
+        wanted = url.rstrip("/").rpartition("/")[2]
         if not url.startswith(("http://", "https://")) or not metadata.is_identifier(wanted):
             raise MachineError(f"{url} is neither a Marketplace entry nor a persistent disk")
         headers = {"Accept": "application/xml"}
@@ -173,15 +173,16 @@ def _copy(
     stop: threading.Event,
 ) -> None:
     """Download, unpack and check. What is longer than it should be is not read to its end."""
+    if entry.size is None:
+        raise MachineError("the image's Marketplace entry does not tell its size")
     sha1, size = hashlib.sha1(usedforsecurity=False), 0
-    with session.get(location, timeout=SILENCE_SECONDS, stream=True) as answer:
+    headers = {"Accept-Encoding": "identity"}  # an image is packed as its entry says, and only so
+    with session.get(location, headers=headers, timeout=SILENCE_SECONDS, stream=True) as answer:
         if answer.status_code != 200:
             raise MachineError(f"{location} answered {answer.status_code} {answer.reason}")
-        for data in _unpacked(answer, (entry.compression or "").lower()):
-            if stop.is_set():
-                raise MachineError("the download was stopped")
+        for data in _unpacked(answer, (entry.compression or "").lower(), stop):
             size += len(data)
-            if entry.size is not None and size > entry.size:
+            if size > entry.size:
                 raise MachineError(f"{location} {NOT_AS_SAID} {entry.size} bytes, but it has more")
             sha1.update(data)
             file.write(data)
@@ -192,10 +193,40 @@ def _copy(
         raise MachineError(f"{location} {NOT_AS_SAID} SHA-1 {wanted}, but it has {found}")
 
 
-def _unpacked(answer: requests.Response, compression: str) -> Iterator[bytes]:
+def _check(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise MachineError("the download was stopped")
+
+
+@contextlib.contextmanager
+def _held(lock: threading.Lock, stop: threading.Event) -> Iterator[None]:
+    """Wait while another machine fetches the same image."""
+    while not lock.acquire(timeout=POLL_SECONDS):
+        _check(stop)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class _Download:
+    """What comes, as it comes: who does not want it any more need not wait for a slow server."""
+
+    def __init__(self, answer: requests.Response, stop: threading.Event) -> None:
+        self._answer = answer
+        self._stop = stop
+
+    def read(self, size: int) -> bytes:
+        _check(self._stop)
+        return bytes(self._answer.raw.read1(size))
+
+
+def _unpacked(
+    answer: requests.Response, compression: str, stop: threading.Event
+) -> Iterator[bytes]:
     if compression not in UNPACKING:
         raise MachineError(f"the image is compressed with {compression}, not with gz or bz2")
-    with UNPACKING[compression](answer.raw) as stream:
+    with UNPACKING[compression](_Download(answer, stop)) as stream:
         while True:
             try:
                 data = stream.read(CHUNK_BYTES)

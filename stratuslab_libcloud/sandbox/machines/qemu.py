@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -38,7 +39,7 @@ from stratuslab_libcloud.sandbox.machines.monitor import (
 )
 from stratuslab_libcloud.sandbox.machines.origins import Origins
 
-__all__ = ["PROGRAMS", "Qemu"]
+__all__ = ["PROGRAMS", "Qemu", "live_on"]
 
 T = TypeVar("T")
 
@@ -51,7 +52,7 @@ PROGRAMS = {
     "setpriv": "util-linux",
 }
 LOG = "qemu.log"
-THREADS = 16
+THREADS, DOWNLOADS = 8, 64
 BIOS_SECONDS = 120.0
 END_SECONDS = 20.0
 POLL_SECONDS = 0.05
@@ -116,9 +117,9 @@ class Qemu:
         self._lives: dict[int, _Life] = {}
         directory.mkdir(mode=0o700, exist_ok=True)
         self._loop = asyncio.new_event_loop()
-        self._loop.set_default_executor(
-            concurrent.futures.ThreadPoolExecutor(THREADS, "sandbox machine")
-        )
+        # Apart from each other: slow downloads must not keep others from being ended.
+        self._reporting = ThreadPoolExecutor(THREADS, "sandbox report")
+        self._preparing = ThreadPoolExecutor(DOWNLOADS, "sandbox image")
         self._thread = threading.Thread(target=self._run_loop, name="sandbox machines", daemon=True)
         self._thread.start()
 
@@ -145,24 +146,27 @@ class Qemu:
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_forever()
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
         finally:
+            self._preparing.shutdown()
+            self._reporting.shutdown()
             self._loop.close()
 
     def _wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
-    async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
+    async def _in_thread(self, pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
         """Call what may block. Who is cancelled waits for it all the same: it uses files."""
-        future = self._loop.run_in_executor(None, function, *arguments)
+        future = self._loop.run_in_executor(pool, function)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-            await asyncio.wait([future])
+            await asyncio.gather(future, return_exceptions=True)
             raise
 
     async def _report(self, life: _Life, *phases: Phase, error: str = "") -> bool:
-        return await self._in_thread(lambda: self._tell(life.id, *phases, error=error))
+        return await self._in_thread(
+            self._reporting, lambda: self._tell(life.id, *phases, error=error)
+        )
 
     async def _enter(self, machine: Machine) -> None:
         life = self._lives.get(machine.id)
@@ -232,7 +236,7 @@ class Qemu:
         if machine.phase is Phase.PENDING:
             await self._move(life, Phase.PROLOG)
         with _failing("Error executing image transfer script"):
-            laid_out = await self._in_thread(self._lay_out, life, machine)
+            laid_out = await self._in_thread(self._preparing, lambda: self._lay_out(life, machine))
         if machine.phase is not Phase.BOOT:
             await self._move(life, Phase.BOOT)
         with _failing("Error deploying virtual machine"):
@@ -334,7 +338,9 @@ class Qemu:
         OUTLIVING[:] = [process for process in OUTLIVING if process.poll() is None]
         if life.monitor:
             await life.monitor.close()
-        await self._in_thread(lambda: shutil.rmtree(life.folder, ignore_errors=True))
+        await self._in_thread(
+            self._reporting, lambda: shutil.rmtree(life.folder, ignore_errors=True)
+        )
 
     # Disks.
 
@@ -348,6 +354,11 @@ class Qemu:
         life = self._lives.get(machine_id)
         if life and running_process(life.folder):  # otherwise nobody has it any more
             await hotplug.unplug(life.connected(), device)
+
+
+def live_on(directory: pathlib.Path) -> bool:
+    """Whether machines that an earlier sandbox kept run in this directory."""
+    return directory.exists() and any(map(running_process, directory.iterdir()))
 
 
 @contextlib.contextmanager

@@ -80,6 +80,17 @@ def test_an_image_that_is_here_is_not_downloaded_again(folder):
     assert again.asked == [f"/metadata/{NAME}"]
 
 
+def test_a_server_is_not_asked_to_pack_an_image_again(folder):
+    seen = []
+
+    def respond(handler, request):
+        seen.append(request.headers["Accept-Encoding"])
+        handler.send(*good())
+
+    Shop(folder, respond).fetch()
+    assert seen == ["identity"]
+
+
 def test_the_next_location_is_tried(folder):
     shop = Shop(folder, (404, CHUNK, b""), good())
     assert shop.fetch(locations=2).path.read_bytes() == IMAGE
@@ -100,6 +111,7 @@ def test_the_next_location_is_tried(folder):
         (good(gzip.compress(IMAGE)[:-9]), {"compression": "gz"}, r"URL/0 is corrupt: .*"),
         (good(bz2.compress(IMAGE)[:-9]), {"compression": "bz2"}, r"URL/0 is corrupt: .*"),
         (good(), {"compression": "xz"}, r"the image is compressed with xz, not with gz or bz2"),
+        (good(), {"size": None}, r"the image's Marketplace entry does not tell its size"),
         (good(), {"format": "vmdk"}, r"the image is in the format vmdk, not raw or qcow2"),
         (good(), {"format": "qcow2"}, r"URL/0 cannot be used: it is not in the format qcow2"),
         ((200, CHUNK, IMAGE[:9], {"Content-Length": "99"}), {}, r"URL/0 broke off: .*"),
@@ -125,7 +137,9 @@ def test_an_entry_without_a_usable_location_is_refused(folder):
         Shop(folder, good()).fetch(locations=0)
 
 
-@pytest.mark.parametrize("source", ["ftp://x/metadata/" + NAME, "http://x/y.img", "/etc/passwd"])
+@pytest.mark.parametrize(
+    "source", ["ftp://x/metadata/" + NAME, "http://x/y.img", "/etc/passwd", "http://[::1/x"]
+)
 def test_what_is_no_entry_of_a_marketplace_is_refused(folder, source):
     origins = Origins(folder, "http://127.0.0.1:9", None)
     with pytest.raises(MachineError, match="neither a Marketplace entry nor a persistent disk"):

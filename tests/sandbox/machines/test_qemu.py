@@ -20,7 +20,7 @@ from canned import Canned
 from real import processes, real_sandbox, still, wait_for
 
 from stratuslab_libcloud.metadata import Entry, identifier, write_entry
-from stratuslab_libcloud.sandbox import Sandbox, register_image
+from stratuslab_libcloud.sandbox import Sandbox, SandboxError, register_image
 
 from ..conftest import Caller
 
@@ -164,8 +164,9 @@ class Dripping:
         handler.send_header("Content-Length", str(1 << 30))
         handler.end_headers()
         handler.close_connection = True
-        while not self.end.wait(0.01):
-            handler.wfile.write(bytes(1 << 12))
+        while not self.end.wait(0.05):
+            with contextlib.suppress(OSError):  # nobody reads any more
+                handler.wfile.write(bytes(10))
             self.begun.set()
 
 
@@ -422,6 +423,29 @@ def test_machines_that_outlive_the_sandbox_are_taken_on_again(lab, tmp_path, end
         after.jane.act("finalize", vm_id)
         assert processes(tmp_path) == []
         assert after.jane.disks("DELETE", f"/{disk}").status_code == 200
+
+
+def test_real_machines_that_live_on_are_not_taken_for_simulated_ones(lab, tmp_path):
+    with real_sandbox(tmp_path, users=JANE, keep_machines=True) as site:
+        first = Lab(site)
+        vm_id = first.run(first.register(still(tmp_path), title="still"))
+    with pytest.raises(SandboxError, match=r"^real machines live on in .*: start it with real"):
+        Sandbox(tmp_path, users=JANE).start()
+    with real_sandbox(tmp_path, users=JANE) as site:
+        assert Lab(site).jane.states(vm_id) == RUNNING
+
+
+def test_slow_downloads_keep_no_other_machine_from_living_and_dying(lab):
+    drip = Dripping()
+    with Canned([drip]) as server:
+        name = publish(lab, server.url, b"y", size=1 << 30)
+        slow = [lab.start(name) for _ in range(20)]
+        assert drip.begun.wait(60)
+        lab.jane.act("finalize", lab.run(lab.still))
+        for vm_id in slow:
+            lab.jane.act("finalize", vm_id)
+            assert lab.jane.states(vm_id) == DONE
+        drip.end.set()
 
 
 def test_a_machine_that_ended_while_no_sandbox_looked_is_unknown(lab, tmp_path):
