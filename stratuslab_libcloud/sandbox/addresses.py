@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 import sqlite3
+from collections.abc import Iterable, Iterator
 
 from stratuslab_libcloud.sandbox.store import SandboxError, Store
 from stratuslab_libcloud.sandbox.template import TemplateError, Vector
@@ -100,28 +101,33 @@ def lease(db: sqlite3.Connection, vm_id: int, nics: list[Vector]) -> None:
         network = nic.get("NETWORK", "")
         address = None
         if len(nics) <= MAX_NICS and network in NETWORKS and nic.get("NETWORK_UNAME") == "oneadmin":
-            first = _first(base, NETWORKS[network])
-            address = _free_address(first, taken, nic.get("IP"), ssh_port)
+            hosts = _hosts(_first(base, NETWORKS[network]))
+            address = _free_address(hosts, taken, nic.get("IP"), ssh_port)
         if address is None:
             raise TemplateError("Could not get virtual network for VM.")
-        taken.add(str(address))
-        db.execute("INSERT INTO addresses VALUES (?, ?, ?)", (str(address), network, vm_id))
-        nic["IP"] = str(address)
-        nic["MAC"] = "02:00:" + address.packed.hex(":")
+        taken.add(address)
+        db.execute("INSERT INTO addresses VALUES (?, ?, ?)", (address, network, vm_id))
+        nic["IP"] = address
+        nic["MAC"] = "02:00:" + socket.inet_aton(address).hex(":")
         nic["BRIDGE"] = f"br{NETWORKS[network]}"
         nic["NETWORK_ID"] = str(NETWORKS[network])
         nic["VLAN"] = "NO"
 
 
+def _hosts(first: ipaddress.IPv4Address) -> Iterator[str]:
+    """A network's addresses, without .0 and .255: like no host's, some programs think."""
+    for block in range(0, NETWORK_SIZE, 256):
+        prefix = str(first + block).removesuffix(".0")
+        yield from (f"{prefix}.{number}" for number in range(1, 255))
+
+
 def _free_address(
-    first: ipaddress.IPv4Address, taken: set[str], wanted: str | None, ssh_port: int
-) -> ipaddress.IPv4Address | None:
-    for number in range(NETWORK_SIZE):
-        address = first + number
-        # .0 and .255 look like no host's address to some programs.
-        if number % 256 in (0, 255) or str(address) in taken or wanted not in (None, str(address)):
+    hosts: Iterable[str], taken: set[str], wanted: str | None, ssh_port: int
+) -> str | None:
+    for address in hosts:
+        if address in taken or wanted not in (None, address):
             continue
-        if not _is_served(str(address), ssh_port):
+        if not _is_served(address, ssh_port):
             return address
     return None
 

@@ -1,10 +1,15 @@
 """A sandbox that is up, and somebody who talks to it: neither knows our client."""
 
+import contextlib
 import json
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 import xmlrpc.client
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
 
 import pytest
 import requests
@@ -66,7 +71,7 @@ class NotOkError(Exception):
 class Caller:
     """Somebody with an account, or without."""
 
-    site: Sandbox
+    site: "Sandbox | Elsewhere"
     auth: tuple[str, str] | None
 
     def request(self, method: str, path: str, **options: object) -> requests.Response:
@@ -155,3 +160,43 @@ def service(calling: Callable[[str], Caller]) -> Caller:
 
 def service_password(site: Sandbox) -> str:
     return json.loads((site.dir / "passwords.json").read_text())["pdisk"]
+
+
+JANE = ("jane", "s3cret")
+UP = "from stratuslab_libcloud.cli.sandbox import main; main()"
+
+
+class Elsewhere:
+    """A sandbox in a process of its own; all that a Caller needs of one is the url."""
+
+    def __init__(self, url: str, process: subprocess.Popen[str]) -> None:
+        self.url = url
+        self.process = process
+
+
+@contextlib.contextmanager
+def elsewhere(directory: Path, *options: str, stderr: IO[str] | None = None) -> Iterator[Elsewhere]:
+    """A sandbox of Jane's, with simulated machines, from the command line."""
+    command = [sys.executable, "-c", UP, "up", "--dir", str(directory), "--port", "0", *options]
+    with subprocess.Popen(
+        [*command, "--user", ":".join(JANE), "--machines", "simulated"],
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+    ) as process:
+        try:
+            ready = process.stdout.readline()
+            assert ready.startswith("ready")
+            url = next(word.rstrip(",") for word in ready.split() if word.startswith("http"))
+            yield Elsewhere(url, process)
+        finally:
+            process.kill()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests have measured, and recorded as properties called ``figures``."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, figures in report.user_properties:
+            if name == "figures":
+                terminalreporter.section(report.nodeid.partition("::")[2])
+                terminalreporter.write_line(figures)

@@ -2,46 +2,15 @@
 
 import contextlib
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import requests
 
 from stratuslab_libcloud.sandbox import Sandbox
 
-from .conftest import TEMPLATE, Caller
-
-JANE = ("jane", "s3cret")
-UP = "from stratuslab_libcloud.cli.sandbox import main; main()"
-
-
-class Elsewhere:
-    """A sandbox in a process of its own; all that a Caller needs of one is the url."""
-
-    def __init__(self, url: str, process: subprocess.Popen[str]) -> None:
-        self.url = url
-        self.process = process
-
-
-@contextlib.contextmanager
-def elsewhere(directory: Path, *options: str) -> Iterator[Elsewhere]:
-    command = [sys.executable, "-c", UP, "up", "--dir", str(directory), "--port", "0", *options]
-    with subprocess.Popen(
-        [*command, "--user", ":".join(JANE), "--machines", "simulated"],
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            ready = process.stdout.readline()
-            assert ready.startswith("ready")
-            url = next(word.rstrip(",") for word in ready.split() if word.startswith("http"))
-            yield Elsewhere(url, process)
-        finally:
-            process.kill()
+from .conftest import JANE, TEMPLATE, Caller, Elsewhere, elsewhere
 
 
 class Busy(threading.Thread):
