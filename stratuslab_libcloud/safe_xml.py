@@ -7,16 +7,18 @@ and nothing to fetch. Sizes are the caller's to bound.
 The standard library's elements, not lxml's: finding something in them takes a fifth of the time.
 """
 
+import contextlib
 import xml.etree.ElementTree as ET
 from collections.abc import Collection, Iterable, Iterator
 from xml.parsers import expat
 
-__all__ = ["UnsafeXMLError", "parse", "stream"]
+__all__ = ["Scanner", "UnsafeXMLError", "parse", "stream"]
 
 
 # Bytes. The elements of a small piece are gone before the garbage collector, which looks whenever
 # there are 700 more objects, has come to know them: with 64 KiB all takes half as long again.
 _PIECE = 8192
+_LARGEST_TAG = 2**20
 _LARGEST = 4 * 2**20  # elements take up to fifty times as much memory as what they are made of
 
 
@@ -28,27 +30,52 @@ class _RootReached(Exception):  # noqa: N818 - no error
     pass
 
 
-class _Prologue:
-    """Reads up to the root's start tag, and refuses what must not come before it."""
+class Scanner:
+    """
+    expat, which refuses a DOCTYPE, and whatever between two angle brackets is longer than a MiB.
 
-    def __init__(self) -> None:
-        self._parser = expat.ParserCreate(namespace_separator="}")
-        self._parser.StartDoctypeDeclHandler = self._doctype
-        self._parser.StartElementHandler = self._element
-        self.root = ""  # in Clark notation, once it was reached
+    The latter it reads again from its beginning whenever a piece more of it comes (before 2.6).
 
-    def feed(self, chunk: bytes) -> None:
+    :param namespace_separator: between namespace and name, where names are to have both.
+    :ivar parser: to set handlers on.
+    """
+
+    def __init__(self, namespace_separator: str | None = None) -> None:
+        self.parser = expat.ParserCreate(namespace_separator=namespace_separator)
+        self.parser.StartDoctypeDeclHandler = self._doctype
+        self._fed = 0
+
+    def feed(self, piece: bytes, last: bool = False) -> None:
+        """
+        Read on.
+
+        :raises UnsafeXMLError: it is not well-formed, or refused.
+        """
         try:
-            self._parser.Parse(chunk, False)
-        except _RootReached:
-            pass
-        except (expat.ExpatError, LookupError, ValueError) as error:
-            if isinstance(error, UnsafeXMLError):
-                raise
+            self.parser.Parse(piece, last)
+        except UnsafeXMLError:
+            raise
+        except (expat.ExpatError, LookupError, ValueError) as error:  # an encoding expat lacks
             raise UnsafeXMLError(f"not well-formed XML ({error})") from None
+        self._fed += len(piece)
+        if self._fed - self.parser.CurrentByteIndex > _LARGEST_TAG:
+            raise UnsafeXMLError(f"it has a tag of more than {_LARGEST_TAG >> 20} MiB")
 
     def _doctype(self, *_: object) -> None:
         raise UnsafeXMLError("XML with a DOCTYPE is refused")
+
+
+class _Prologue(Scanner):
+    """Reads up to the root's start tag, and refuses what must not come before it."""
+
+    def __init__(self) -> None:
+        super().__init__(namespace_separator="}")
+        self.parser.StartElementHandler = self._element
+        self.root = ""  # in Clark notation, once it was reached
+
+    def feed(self, piece: bytes, last: bool = False) -> None:
+        with contextlib.suppress(_RootReached):
+            super().feed(piece, last)
 
     def _element(self, name: str, _: object) -> None:
         self.root = "{" + name if "}" in name else name

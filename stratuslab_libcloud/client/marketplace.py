@@ -214,7 +214,7 @@ def _read_xml(answer: Answer, read: Callable[[ET.Element], T]) -> Iterator[T]:
             _LOG.warning("left out of a Marketplace listing: %s", error)
 
 
-_DECLARATION = re.compile(rb"<\?xml\s[^>]*\?>")
+_DECLARATION = re.compile(rb"<\?xml\s[^<>]*\?>")  # with "<" it would take time without bounds
 
 
 def _one_declaration(pieces: Iterable[bytes]) -> Iterator[bytes]:

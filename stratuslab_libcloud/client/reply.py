@@ -1,7 +1,6 @@
 """XML-RPC answers, read as they come (compute-xmlrpc 2.1, 2.2, 7.3, 7.5)."""
 
 from collections.abc import Iterator
-from xml.parsers import expat
 
 from stratuslab_libcloud import safe_xml
 from stratuslab_libcloud.client.errors import (
@@ -16,6 +15,11 @@ from stratuslab_libcloud.client.errors import (
 from stratuslab_libcloud.client.transport import Answer
 
 __all__ = ["document"]
+
+# Of what is held until it is complete: everything but a document.
+_MOST_VALUES = 100
+_LARGEST_VALUE = 2**20
+_PIECE = 2**18
 
 
 class _Reply:
@@ -33,28 +37,24 @@ class _Reply:
         self._kind = ""
         self._text: list[str] = []
         self._in_value = False
-        parser = expat.ParserCreate()
+        self._scanner = safe_xml.Scanner()
+        parser = self._scanner.parser
         parser.buffer_text = True
         parser.buffer_size = 1 << 20
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._data
-        parser.StartDoctypeDeclHandler = self._doctype
-        self._parser = parser
 
     def document(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         """Read the answer; yield the text of its second value, if it tells of success."""
-        try:
-            for piece in pieces:
-                self._parser.Parse(piece, False)
-                if self._text and len(self.values) == 1 and self._in_value and self._success:
-                    text, self._text = "".join(self._text), []
-                    yield text.encode()
-            self._parser.Parse(b"", True)
-        except safe_xml.UnsafeXMLError:
-            raise
-        except (expat.ExpatError, LookupError, ValueError) as error:  # an encoding expat lacks
-            raise safe_xml.UnsafeXMLError(f"not well-formed XML ({error})") from None
+        for piece in _small(pieces):
+            self._scanner.feed(piece)
+            if self._text and len(self.values) == 1 and self._in_value and self._success:
+                text, self._text = "".join(self._text), []
+                yield text.encode()
+            elif len(self.values) > _MOST_VALUES or sum(map(len, self._text)) > _LARGEST_VALUE:
+                raise MalformedAnswerError("answered more values, or longer ones, than is possible")
+        self._scanner.feed(b"", last=True)
         self._raise_failure()
         if len(self.values) > 1:
             yield self.values[1].encode()
@@ -91,7 +91,7 @@ class _Reply:
         if name == "value" and self._kind:
             self.values.append("".join(self._text))
             self._kinds.append(self._kind)
-            self._kind = ""
+            self._kind, self._text = "", []
         elif name == "array":
             self._kind = ""
         self._in_value = False
@@ -100,8 +100,12 @@ class _Reply:
         if self._in_value:
             self._text.append(text)
 
-    def _doctype(self, *_: object) -> None:
-        raise safe_xml.UnsafeXMLError("XML with a DOCTYPE is refused")
+
+def _small(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same in pieces so small that what is too much is noticed soon."""
+    for piece in pieces:
+        for start in range(0, len(piece), _PIECE):
+            yield piece[start : start + _PIECE]
 
 
 def document(answer: Answer) -> Iterator[bytes]:
