@@ -14,6 +14,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from stratuslab_libcloud import safe_xml
+from stratuslab_libcloud.printable import printable
 
 __all__ = [
     "ABSENT",
@@ -99,7 +100,7 @@ _SHA1 = re.compile(r"[0-9A-Fa-f]{40}")
 _HEX = re.compile(r"[0-9A-Fa-f]+")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _MAX_PORT = 65535
-_STRAY_DECLARATION = re.compile(rb"<\?xml\s[^>]*\?>")
+_STRAY_DECLARATION = re.compile(rb"<\?xml\s[^<>]*\?>")  # with "<", not in linear time
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
 
@@ -149,7 +150,9 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """One line for people: the title, else the description's first, else the identifier."""
+        """
+        One printable line for people: the title, else the description's first, else the identifier.
+        """
         return name_of(self.identifier, self.title, self.description)
 
 
@@ -158,11 +161,11 @@ ABSENT = {one.name: None for one in fields(Entry)}
 
 
 def name_of(identifier: str, title: str | None, description: str | None) -> str:
-    """One line for people, as :attr:`Entry.name`."""
+    """One printable line for people, as :attr:`Entry.name`."""
     for text in (title, description):
         for line in (text or "").splitlines():
-            if line.strip():
-                return line.strip()
+            if shown := printable(line).strip():
+                return shown
     return identifier
 
 
@@ -245,7 +248,7 @@ def read_values(rdf: ET.Element) -> dict[str, Any]:
     """
     values: dict[str, Any] = ABSENT.copy()
     checksums: dict[str, str] = {}
-    locations: list[str] = []
+    locations: dict[str, None] = {}  # in order
     ports: list[int] = []
     description = rdf.find(_DESCRIPTION)
     for child in () if description is None else description:
@@ -256,8 +259,8 @@ def read_values(rdf: ET.Element) -> dict[str, Any]:
                 values[_TEXTS[tag]] = text
         elif tag == _LOCATION:
             text = _text(child)
-            if text is not None and text not in locations:
-                locations.append(text)
+            if text is not None:
+                locations[text] = None
         elif tag == _INBOUND_PORT:
             port = _number(child.text)
             if port is not None and port <= _MAX_PORT:
@@ -272,7 +275,7 @@ def read_values(rdf: ET.Element) -> dict[str, Any]:
             values["deprecated"] = _text(child) or ""
     if not is_identifier(values["identifier"] or ""):
         raise MetadataError("a Marketplace entry without an image identifier")
-    values.update(checksums=checksums, locations=locations, inbound_ports=ports)
+    values.update(checksums=checksums, locations=[*locations], inbound_ports=ports)
     return values
 
 

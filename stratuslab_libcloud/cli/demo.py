@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from stratuslab_libcloud.printable import printable
+
 __all__ = ["walk"]
 
 
@@ -147,10 +149,10 @@ def _lines(text: str) -> list[str]:
 def _chapter(title: str, *details: object) -> None:
     click.secho(f"\n{title}", bold=True)
     for detail in details:
-        click.echo(f"    {detail}")
+        click.echo(f"    {printable(str(detail))}")
 
 
 def _show(code: str, *results: object) -> None:
     click.echo(f"  >>> {code}")
     for result in results:
-        click.echo(f"      {result}")
+        click.echo(f"      {printable(str(result))}")

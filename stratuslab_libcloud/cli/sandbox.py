@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stratuslab_libcloud import __version__
+from stratuslab_libcloud.printable import one_line, printable
 
 if TYPE_CHECKING:
     from stratuslab_libcloud.sandbox import Sandbox
@@ -51,11 +52,11 @@ def make_sandbox(**options: object) -> "Sandbox":
     try:
         return Sandbox(on_notice=_notice, **options)  # type: ignore[arg-type]
     except SandboxError as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(one_line(str(error))) from None
 
 
 def _notice(line: str) -> None:
-    click.echo(line, err=True)
+    click.echo(printable(line), err=True)
 
 
 @contextlib.contextmanager
@@ -209,7 +210,7 @@ def add_image(directory: pathlib.Path, file: pathlib.Path, **described: Any) -> 
     try:
         click.echo(register_image(directory, file, **described))
     except SandboxError as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(one_line(str(error))) from None
 
 
 def _end_once(number: int, _frame: types.FrameType | None) -> None:
@@ -231,4 +232,4 @@ def _reported() -> Iterator[None]:
     except BrokenPipeError:
         raise  # click's to handle: who reads our output has had enough
     except (LibcloudError, SandboxError, OSError) as error:
-        raise click.ClickException(" ".join(str(error).split())) from error
+        raise click.ClickException(one_line(str(error))) from error

@@ -31,6 +31,8 @@ from libcloud.common.types import (
     ServiceUnavailableError,
 )
 
+from stratuslab_libcloud.printable import one_line
+
 __all__ = [
     "ConfigurationError",
     "ConflictError",
@@ -48,16 +50,7 @@ __all__ = [
     "ServiceError",
     "StratusLabError",
     "UnavailableError",
-    "one_line",
 ]
-
-_LONGEST = 500
-
-
-def one_line(text: str) -> str:
-    """``text`` as a single printable line, cut where it gets too long to read."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."
 
 
 class StratusLabError(LibcloudError):
@@ -89,7 +82,7 @@ class StratusLabError(LibcloudError):
 
     def __str__(self) -> str:
         where = f"{self.location} ({self.endpoint})" if self.location else self.endpoint
-        where = where if self.endpoint else self.location
+        where = one_line(where if self.endpoint else self.location)
         what = one_line(self.value) + (f"; {one_line(self.advice)}" if self.advice else "")
         return f"{where}: {what}" if where else what
 

@@ -27,7 +27,6 @@ from stratuslab_libcloud.client.errors import (
     MalformedAnswerError,
     StratusLabError,
     UnavailableError,
-    one_line,
 )
 from stratuslab_libcloud.client.failures import (
     explanation,
@@ -37,6 +36,7 @@ from stratuslab_libcloud.client.failures import (
     with_doubt,
 )
 from stratuslab_libcloud.client.sessions import Session
+from stratuslab_libcloud.printable import one_line
 from stratuslab_libcloud.settings import Certificate, Credentials, Password
 
 __all__ = ["Answer", "HTTPOptions", "Service"]
