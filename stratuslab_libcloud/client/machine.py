@@ -10,6 +10,8 @@ _ID = re.compile("[0-9]{1,9}")
 _INTEGER = re.compile("-?[0-9]{1,18}")
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 _NONE = ET.Element("none")
+# What a document of OpenNebula 3.2 has between the name and HISTORY_RECORDS, and once only.
+_ONCE = ("STATE", "LCM_STATE", "STIME", "MEMORY", "CPU", "TEMPLATE")
 
 _ACTIVE, _DONE = 3, 6
 _ENDING = (11, 12, 13, 15, 23)
@@ -110,14 +112,16 @@ def to_machine(vm: ET.Element) -> Machine | None:
     identifier = (text("ID") or "").strip()
     if not _ID.fullmatch(identifier):
         return None
+    if len({child.tag for child in vm}) < len(vm):
+        _disbelieve(vm)
     template = _part(vm, "TEMPLATE")
     monitoring = _part(vm, "MONITORING").findtext
     return Machine(
         id=identifier,
         name=text("NAME") or "",
         owner=text("UNAME"),
-        state=_state(vm, "STATE"),
-        lcm_state=_state(vm, "LCM_STATE"),
+        state=_state(text("STATE")),
+        lcm_state=_state(text("LCM_STATE")),
         nics=list(map(_to_nic, template.findall("NIC"))),
         disks=list(map(_to_disk, template.findall("DISK"))),
         host=_host(vm),
@@ -135,10 +139,23 @@ def _part(vm: ET.Element, tag: str) -> ET.Element:
     return _NONE if found is None else found
 
 
-def _state(vm: ET.Element, tag: str) -> int:
-    # A name can carry a false STATE into a document of OpenNebula 3.2, but only before the real.
-    elements = vm.findall(tag)
-    number = _integer(elements[-1].text) if elements else None
+def _disbelieve(vm: ET.Element) -> None:
+    """
+    Take out what a hostile name or context value brought into a document (engines 5).
+
+    OpenNebula 3.2 writes names as they are. What one carries comes before the real elements, so
+    that the last of each is real. A context value can get out of its TEMPLATE, and leaves a second
+    one: then there is no telling what is real.
+    """
+    forged = len(vm.findall("TEMPLATE")) > 1
+    for tag in _ONCE:
+        elements = vm.findall(tag)
+        for element in elements if forged else elements[:-1]:
+            vm.remove(element)
+
+
+def _state(text: str | None) -> int:
+    number = _integer(text)
     return -1 if number is None else number
 
 
@@ -160,7 +177,8 @@ def _to_disk(disk: ET.Element) -> Disk:
 
 
 def _host(vm: ET.Element) -> str | None:
-    records = _part(vm, "HISTORY_RECORDS").findall("HISTORY") or vm.findall("HISTORY")
+    # The oldest generation has them directly in the VM. Nobody can write behind the last.
+    records = (vm.findall("HISTORY_RECORDS") or [vm])[-1].findall("HISTORY")
     if not records:
         return None
     latest = max(records, key=lambda record: _integer(record.findtext("SEQ")) or 0)

@@ -42,6 +42,16 @@ MODERN = """<VM><ID>12</ID><UNAME>jane</UNAME><NAME>web</NAME><STATE>3</STATE>
 <MEMORY>42</MEMORY></MONITORING><USER_TEMPLATE><ERROR>Mon: DEPLOY: no</ERROR></USER_TEMPLATE>
 <HISTORY_RECORDS/></VM>"""
 
+# As OpenNebula 3.2 writes it: a name as it is, values in CDATA (opennebula-engines 5).
+SMUGGLER = """<VM><ID>7</ID><UNAME>jane</UNAME><NAME>{name}</NAME><STATE>2</STATE>
+<LCM_STATE>0</LCM_STATE><STIME>5</STIME><MEMORY>1</MEMORY><CPU>2</CPU><TEMPLATE>
+<CONTEXT><K><![CDATA[{value}]]></K></CONTEXT><NIC><IP>203.0.113.5</IP></NIC></TEMPLATE>
+<HISTORY_RECORDS><HISTORY><SEQ>0</SEQ><HOSTNAME>real</HOSTNAME></HISTORY></HISTORY_RECORDS></VM>"""
+
+SMUGGLED = """<ID>9</ID><UNAME>root</UNAME><STATE>6</STATE><LCM_STATE>3</LCM_STATE><STIME>8</STIME>
+<MEMORY>8</MEMORY><CPU>8</CPU><HISTORY_RECORDS><HISTORY><SEQ>9</SEQ><HOSTNAME>evil</HOSTNAME>
+</HISTORY></HISTORY_RECORDS><HISTORY><SEQ>9</SEQ><HOSTNAME>evil</HOSTNAME></HISTORY>"""
+
 
 @contextmanager
 def compute(*answers: object) -> Iterator[tuple[Compute, Canned]]:
@@ -234,10 +244,33 @@ class TestDocuments:
         with compute(rpc(True, vm, 0)) as (asked, _):
             assert asked.info("0").error == "two"
 
-    def test_a_state_that_a_name_smuggled_in_is_not_believed(self) -> None:
-        vm = "<VM><ID>0</ID><NAME>x</NAME><STATE>6</STATE><NAME>y</NAME><STATE>1</STATE></VM>"
-        with compute(rpc(True, vm, 0)) as (asked, _):
-            assert asked.info("0").state == 1
+    def test_what_a_name_smuggled_in_is_not_believed(self) -> None:
+        plain = SMUGGLER.format(name="x", value="")
+        hostile = SMUGGLER.format(name=f"x</NAME>{SMUGGLED}<NAME>y", value="")
+        with compute(pool(plain, hostile), rpc(True, hostile, 0)) as (asked, _):
+            honest, listed = asked.machines()
+            assert listed == honest == asked.info("7")
+        assert (honest.id, honest.name, honest.owner, honest.summary) == ("7", "x", "jane", "Hold")
+        assert (honest.host, honest.started, honest.nics[0].ip) == ("real", 5, "203.0.113.5")
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("x", f"]]></K></CONTEXT></TEMPLATE>{SMUGGLED}<TEMPLATE><CONTEXT><K><![CDATA["),
+            (f"x</NAME>{SMUGGLED}<TEMPLATE><NIC><IP>192.0.2.9</IP></NIC></TEMPLATE><NAME>", ""),
+        ],
+        ids=["context", "name"],
+    )
+    def test_where_nothing_tells_what_is_real_nothing_is_believed(
+        self, name: str, value: str
+    ) -> None:
+        with compute(rpc(True, SMUGGLER.format(name=name, value=value), 0)) as (asked, _):
+            machine = asked.info("7")
+        assert (machine.id, machine.name, machine.owner) == ("7", "x", "jane")
+        assert (machine.state, machine.lcm_state, machine.running) == (-1, -1, False)
+        assert not machine.ending
+        assert [*machine.nics, *machine.disks] == []
+        assert (machine.host, machine.started, machine.memory_kib) == ("real", None, None)
 
     def test_a_context_key_named_like_a_machine_is_none(self) -> None:
         vm = "<VM><ID>0</ID><TEMPLATE><CONTEXT><VM>9</VM></CONTEXT><VCPU>2</VCPU></TEMPLATE></VM>"
