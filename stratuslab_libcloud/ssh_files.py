@@ -23,7 +23,8 @@ from libcloud.compute.deployment import Deployment
 from libcloud.compute.ssh import BaseSSHClient
 from libcloud.compute.types import DeploymentError
 
-from stratuslab_libcloud.client.errors import InvalidValueError, one_line
+from stratuslab_libcloud.client.errors import InvalidValueError
+from stratuslab_libcloud.printable import one_line
 
 __all__ = ["ChannelClient", "without_sftp"]
 

@@ -49,6 +49,7 @@ _LARGEST_ANSWER = 256 * 1024 * 1024
 _LARGEST_HELD = 64 * 1024 * 1024  # of what is not streamed
 _PIECE = 256 * 1024
 _SHORTEST_SECRET = 4
+_ENCODINGS = "gzip, deflate"  # which urllib3 unpacks piece by piece, whatever is installed
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,10 @@ class Service:
         self._url = url or endpoint
         self._options = options
         self._idle: list[Session] = []
-        self._headers = {"User-Agent": "stratuslab-libcloud-drivers"}
+        self._headers = {
+            "User-Agent": "stratuslab-libcloud-drivers",
+            "Accept-Encoding": _ENCODINGS,
+        }
         self._certificate: tuple[str, str] | None = None
         self._secrets = _spellings(urlsplit(options.proxy_url or "").password or "")
         if isinstance(credentials, Password):
@@ -241,6 +245,7 @@ class Service:
                 proxies=self._proxies(request.url),
             )
             try:
+                _check_encoding(response)
                 pieces = _pieces(response, _LARGEST_ANSWER if request.streamed else _LARGEST_HELD)
                 target = _same_origin_target(request, response)
                 if not target or redirected:
@@ -355,6 +360,15 @@ def _final(text: str, http_code: int | None = None) -> MalformedAnswerError:
     error = MalformedAnswerError(text, http_code=http_code)
     error.passing = False
     return error
+
+
+def _check_encoding(response: requests.Response) -> None:
+    """Encodings within encodings could make terabytes of one piece."""
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity", "x-gzip", *_ENCODINGS.split(", ")):
+        raise MalformedAnswerError(
+            f"the answer is encoded as {encoding!r}, which it was not asked to be"
+        )
 
 
 def _same_origin_target(request: _Request, response: requests.Response) -> str | None:

@@ -3,10 +3,12 @@
 import contextlib
 import email.utils
 import gc
+import gzip
 import io
 import threading
 import time
 import tracemalloc
+import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -81,6 +83,10 @@ def dripping(begin: bytes) -> Callable[[Any, Request], None]:
 
 
 drip = dripping(b"Content-Length: 100000\r\n\r\n")
+
+
+def largest_piece(answer: Answer) -> int:
+    return max(map(len, answer.pieces))
 
 
 class TestConnections:
@@ -463,6 +469,58 @@ class TestTLS:
         with pytest.raises(ConfigurationError, match=complaint) as caught:
             Service("https://h", pair, HTTPOptions(timeout=1))
         assert str(tmp_path) in str(caught.value)
+
+
+def packed(text: bytes, times: int, wbits: int) -> bytes:
+    """A zip bomb; 31 for gzip, 15 for deflate as RFC 9110 has it, -15 for deflate as some do."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, wbits)
+    return b"".join(packer.compress(text) for _ in range(times)) + packer.flush()
+
+
+class TestEncodings:
+    def test_only_what_is_unpacked_piece_by_piece_is_asked_for(self) -> None:
+        with Canned([OK]) as server:
+            get(server.url)
+        assert server.requests[0].headers["Accept-Encoding"] == "gzip, deflate"
+
+    @pytest.mark.parametrize(("encoding", "wbits"), [("gzip", 31), ("deflate", 15), ("GZip", 31)])
+    def test_they_are_undone(self, encoding: str, wbits: int) -> None:
+        body = packed(b"hello", 1, wbits)
+        with Canned([(200, "text/plain", body, {"Content-Encoding": encoding})]) as server:
+            assert get(server.url) == b"hello"
+
+    @pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "gzip,identity"])
+    def test_others_are_refused(self, encoding: str) -> None:
+        body = gzip.compress(gzip.compress(b"hello"))
+        with Canned([(200, "text/plain", body, {"Content-Encoding": encoding})]) as server:
+            with pytest.raises(MalformedAnswerError, match=f"encoded as '{encoding}'"):
+                get(server.url)
+
+    @pytest.mark.parametrize("wbits", [31, 15, -15])
+    def test_a_zip_bomb_is_neither_unpacked_at_once_nor_to_its_end(self, wbits: int) -> None:
+        bomb = packed(bytes(2**20), 300, wbits)
+        assert len(bomb) < 2**19
+        headers = {"Content-Encoding": "gzip" if wbits == 31 else "deflate"}
+        with Canned([(200, "text/plain", bomb, headers)]) as server:
+            asked = service(server.url)
+            tracemalloc.start()
+            try:
+                with pytest.raises(MalformedAnswerError, match="than 256 MiB"):
+                    asked.send("GET", "/x", largest_piece, accept="*/*", streamed=True)
+                _, peak = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+        assert peak < 8 * 2**20
+
+    @pytest.mark.parametrize(
+        "body", [b"", b"\x1f\x8b", b"no gzip at all", gzip.compress(b"x")[:-9]]
+    )
+    def test_what_is_not_what_it_says_is_no_traceback(self, body: bytes) -> None:
+        with Canned([(200, "text/plain", body, {"Content-Encoding": "gzip"})]) as server:
+            try:
+                assert get(server.url) in (b"", b"x")
+            except MalformedAnswerError as error:
+                assert "not compressed as it says" in str(error)
 
 
 class TestSecrets:
