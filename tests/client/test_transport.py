@@ -512,15 +512,10 @@ class TestEncodings:
                 tracemalloc.stop()
         assert peak < 8 * 2**20
 
-    @pytest.mark.parametrize(
-        "body", [b"", b"\x1f\x8b", b"no gzip at all", gzip.compress(b"x")[:-9]]
-    )
-    def test_what_is_not_what_it_says_is_no_traceback(self, body: bytes) -> None:
-        with Canned([(200, "text/plain", body, {"Content-Encoding": "gzip"})]) as server:
-            try:
-                assert get(server.url) in (b"", b"x")
-            except MalformedAnswerError as error:
-                assert "not compressed as it says" in str(error)
+    def test_what_is_not_what_it_says_is_malformed(self) -> None:
+        with Canned([(200, "text/plain", b"no gzip", {"Content-Encoding": "gzip"})]) as server:
+            with pytest.raises(MalformedAnswerError, match="not compressed as it says"):
+                get(server.url)
 
 
 class TestSecrets:
