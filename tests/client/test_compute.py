@@ -251,7 +251,7 @@ class TestDocuments:
             honest, listed = asked.machines()
             assert listed == honest == asked.info("7")
         assert (honest.id, honest.name, honest.owner, honest.summary) == ("7", "x", "jane", "Hold")
-        assert (honest.host, honest.started, honest.nics[0].ip) == ("real", 5, "203.0.113.5")
+        assert (honest.host, honest.started, honest.nics[0]["ip"]) == ("real", 5, "203.0.113.5")
 
     @pytest.mark.parametrize(
         ("name", "value"),
