@@ -14,7 +14,7 @@ import string
 import threading
 import time
 import uuid
-from collections import defaultdict
+import weakref
 from collections.abc import Iterator
 
 from stratuslab_libcloud.sandbox.machines import HOST, MachineError, Machines, Phase
@@ -100,7 +100,8 @@ class Storage:
         self._directory = directory
         self._machinery = machinery
         # A machine gets one disk at a time: in the guest their names follow that order.
-        self._plugging: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
+        self._plugging = weakref.WeakValueDictionary[int, threading.Lock]()
+        self._lock = threading.Lock()
         directory.mkdir(mode=0o700, exist_ok=True)
         with store.reading() as db:
             known = {disk for (disk,) in db.execute("SELECT uuid FROM disks")}
@@ -227,11 +228,15 @@ class Storage:
         with self._store.reading() as db:
             _find(db, account, disk, _UNKNOWN, DENIED)
             vm_id = _find_machine(db, account, form["vm_id"])["id"]
-        with self._plugging[vm_id]:
+        with self._plugging_into(vm_id):
             device = self._mount(account, disk, form, static=static)
             if not static:
                 self._plug(disk, vm_id, device)
         return {"node": form["node"], "vm_id": form["vm_id"], "target": device, "uuid": [disk]}
+
+    def _plugging_into(self, vm_id: int) -> threading.Lock:
+        with self._lock:
+            return self._plugging.setdefault(vm_id, threading.Lock())
 
     def _mount(self, account: Account, disk: str, form: Form, *, static: bool) -> str:
         """Remember a mount before it is made, so that nobody else makes it. :return: the device."""
@@ -272,7 +277,7 @@ class Storage:
         """Unplug a disk, or forget that it was there from the start (2.4.2)."""
         with self._store.reading() as db:
             vm_id = _find_mount(db, account, disk, mount)["machine"]
-        with self._plugging[vm_id]:
+        with self._plugging_into(vm_id):
             with self._store.reading() as db:
                 row = _find_mount(db, account, disk, mount)
             if not account.is_super:
