@@ -4,10 +4,10 @@ What callers of the driver hand over, checked; all raise :class:`.InvalidValueEr
 
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from libcloud.compute.base import NodeSize
 
+from stratuslab_libcloud import endpoints
 from stratuslab_libcloud.client.errors import InvalidValueError
 
 __all__ = [
@@ -69,8 +69,11 @@ def checked_timeout(seconds: float) -> float:
 def checked_proxy(url: str | None) -> str | None:
     """The URL of a proxy, if it is one."""
     try:
-        if url is not None and not urlsplit(url).hostname:
-            raise ValueError
-    except (ValueError, AttributeError):  # the text may have a password in it
-        raise InvalidValueError("proxy_url is not a URL such as http://proxy:3128") from None
-    return url
+        if url is None or "://" in url:
+            return url and endpoints.proxy(url)
+        problem = "names no scheme"
+    except ValueError as error:  # which does not repeat the text: it may have a password in it
+        problem = str(error)
+    except TypeError:
+        problem = "is no text"
+    raise InvalidValueError(f"proxy_url {problem}; a URL such as http://proxy:3128 is wanted")

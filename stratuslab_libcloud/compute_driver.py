@@ -55,6 +55,7 @@ from stratuslab_libcloud.entities import (
     to_whole_image,
 )
 from stratuslab_libcloud.parallel import ask_all
+from stratuslab_libcloud.settings import expanded
 
 __all__ = ["StratusLabNode", "StratusLabNodeDriver"]
 
@@ -77,6 +78,9 @@ class StratusLabNodeDriver(NodeDriver):
 
     One driver may be shared by threads: each service has as many connections as there were calls
     of it at the same time.
+
+    Errors and the names of images can be printed as they are: they have no control characters.
+    Names of nodes and volumes, and ``extra``, are as the cloud tells them.
     """
 
     type = "stratuslab"
@@ -398,7 +402,7 @@ class StratusLabNodeDriver(NodeDriver):
                 ssh_key, auth = self._configured_pair(site.settings, ssh_key_password)
             elif ssh_key is not None:
                 given = [ssh_key] if isinstance(ssh_key, (str, os.PathLike)) else ssh_key
-                paths = [os.path.expanduser(path) for path in given if path]
+                paths = [str(expanded(os.fspath(path))) for path in given if path]
                 if not paths:
                     raise InvalidValueError("ssh_key names no private key")
                 halves = [ssh_keys.public_half(path, ssh_key_password) for path in paths]

@@ -8,6 +8,8 @@ The file is an INI file (guide 4.4 to 4.10; config-and-cli 1 and 2). :func:`read
 import difflib
 import os
 import re
+import shlex
+import stat
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -147,13 +149,19 @@ def read(
         ``selected_section``.
     :raises ConfigurationError: naming the file.
     """
-    source, content = _load(file)
+    source, content, exposed = _load(file)
     sections = ini.parse(source, content, standalone=(_TYPES,))
     if _BASE not in sections:
         raise ConfigurationError(f"{source}: there is no [default] section, which is mandatory")
     base, types = sections.pop(_BASE), sections.pop(_TYPES, {})
     selected = _selected(source, base, sections, location, preferred)
     _warn_of_slips(source, {_BASE: base, **sections})
+    if exposed and any(map(_has_password, (base, *sections.values()))):
+        warnings.warn(
+            f"{source}: everybody on this machine can read the passwords in it; "
+            f"chmod 600 {shlex.quote(source)}",
+            stacklevel=2,
+        )
     config = UserConfig(
         source, base, sections, _environment(), _instance_types(source, types), selected or _BASE
     )
@@ -216,20 +224,29 @@ def direct(
 # -- the file ----------------------------------------------------------------------------------
 
 
-def _load(file: str | os.PathLike[str] | IO[str] | IO[bytes] | None) -> tuple[str, str | bytes]:
-    """The name to show and the content; an absent default file is an empty ``[default]``."""
+def _load(
+    file: str | os.PathLike[str] | IO[str] | IO[bytes] | None,
+) -> tuple[str, str | bytes, bool]:
+    """
+    The name to show, the content, and whether everybody can read it.
+
+    An absent default file is an empty ``[default]``.
+    """
     if file is not None and not isinstance(file, (str, os.PathLike)):
         if not hasattr(file, "read"):
             raise ConfigurationError(f"the configuration is to be a path or an open file: {file!r}")
-        return str(getattr(file, "name", "configuration file")), file.read()
+        return str(getattr(file, "name", "configuration file")), file.read(), False
     if file is not None and not os.fspath(file):
         raise ConfigurationError("the path of the configuration file is empty")
     path = default_path() if file is None else expanded(os.fspath(file))
     try:
-        return str(path), path.read_bytes()
+        with path.open("rb") as opened:
+            mode = os.fstat(opened.fileno()).st_mode
+            exposed = os.name != "nt" and bool(mode & stat.S_IROTH)
+            return str(path), opened.read(), exposed
     except FileNotFoundError:
         if file is None and os.environ.get("STRATUSLAB_ENDPOINT"):
-            return "the environment", f"[{_BASE}]\n"
+            return "the environment", f"[{_BASE}]\n", False
         raise ConfigurationError(
             f"{path}: there is no such configuration file; put one in place with "
             "stratus-copy-config and edit it"
@@ -272,6 +289,12 @@ def _warn_of_slips(source: str, sections: Mapping[str, Mapping[str, str]]) -> No
                 warnings.warn(
                     f"{source}: [{section}] {key} is ignored; is {meant[0]} meant?", stacklevel=2
                 )
+
+
+def _has_password(options: Mapping[str, str]) -> bool:
+    """Whether a section has one, if only in its endpoint; a certificate is in another file."""
+    named = any(text for key, text in options.items() if key.endswith("password"))
+    return named or "@" in options.get("endpoint", "")
 
 
 def _instance_types(source: str, lines: Mapping[str, str]) -> tuple[InstanceType, ...]:
@@ -427,7 +450,7 @@ class _Resolver:
         if any(key in self.options for key in pair):
             return None
         certificate, key = (expanded(f"~/.globus/{name}") for name in pair.values())
-        if certificate.is_file() and key.is_file():
+        if os.path.isfile(certificate) and os.path.isfile(key):
             return Certificate(str(certificate), str(key))
         return None
 

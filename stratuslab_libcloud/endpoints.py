@@ -15,6 +15,7 @@ __all__ = [
     "is_engine",
     "marketplace",
     "marketplace_beside",
+    "proxy",
     "storage",
     "storage_beside",
     "with_port",
@@ -140,27 +141,47 @@ def marketplace_beside(cloud_url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path.removesuffix(_PROXY_PATH)}/marketplace"
 
 
+def proxy(text: str) -> str:
+    """
+    A proxy's URL, if it is one; ``http`` where it names no scheme.
+
+    :raises ValueError: in one line that does not repeat the text, which may hold a password.
+    """
+    url = text if "://" in text else f"http://{text}"
+    _checked(url)
+    return url
+
+
 def _is_proxy(path: str) -> bool:
     return path.rstrip("/").endswith(_PROXY_PATH)
 
 
 def _split(text: str, scheme: str) -> SplitResult:
     text = text.strip()
-    if any(c.isspace() or not c.isprintable() for c in text):
-        raise ValueError("has blanks or line breaks in it")
     if "://" not in text:
         if text.count(":") > 1 and not text.startswith("["):
             text = f"[{text}]"  # an IPv6 address without its brackets
         text = f"{scheme}://{text}"
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        raise ValueError("is neither a host name nor a URL") from None
+    parts = _checked(text)
     if parts.scheme not in ("http", "https"):
         raise ValueError("must be a host name, or a URL that begins with https:// or http://")
-    if not parts.hostname or port == 0:
-        raise ValueError("names no host" if not parts.hostname else "has port 0")
+    return parts
+
+
+def _checked(url: str) -> SplitResult:
+    """What no line of a request, and no name server, takes is refused."""
+    if any(c.isspace() or not c.isprintable() for c in url):
+        raise ValueError("has blanks or line breaks in it")
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname or ""
+        host.encode("idna")
+        if "%" in host and ":" not in host:  # only IPv6 addresses have zones
+            raise ValueError
+    except ValueError:
+        raise ValueError("is neither a host name nor a URL") from None
+    if not host or port == 0:
+        raise ValueError("names no host" if not host else "has port 0")
     return parts
 
 

@@ -30,7 +30,9 @@ def parse(
         raw = {key: _cleaned(source, name, key, text) for key, text in parser.items(name)}
         hidden = parser.defaults() if name in standalone else {}
         sections[name] = {
-            key: _interpolated(text, raw) for key, text in raw.items() if key not in hidden
+            key: _interpolated(f"{source}: [{name}] {key}", text, raw)
+            for key, text in raw.items()
+            if key not in hidden
         }
     return sections
 
@@ -85,19 +87,27 @@ def _cleaned(source: str, section: str, key: str, text: str) -> str:
 
 _PERCENT = re.compile(r"%(?:(%)|\(([^()]*)\)s|)")
 _DEEPEST = 10  # references within references, as in 2014; it also ends circles
+_MOST_REFERENCES = 1000  # that one value may lead to: ten of ten levels make gigabytes
 
 
-def _interpolated(text: str, raw: Mapping[str, str], seen: tuple[str, ...] = ()) -> str:
+def _interpolated(where: str, text: str, raw: Mapping[str, str]) -> str:
     """Interpolate if every ``%`` can be, otherwise leave the value as it is, whole."""
-    for match in _PERCENT.finditer(text):
-        name = match[2].lower() if match[2] is not None else None
-        if not match[1] and (name is None or name not in raw or len(seen) == _DEEPEST):
-            return text
+    followed = 0
 
-    def replacement(match: re.Match[str]) -> str:
+    def expand(text: str, depth: int) -> str:
+        for match in _PERCENT.finditer(text):
+            name = match[2].lower() if match[2] is not None else None
+            if not match[1] and (name is None or name not in raw or depth == _DEEPEST):
+                return text
+        return _PERCENT.sub(lambda match: replacement(match, depth), text)
+
+    def replacement(match: re.Match[str], depth: int) -> str:
+        nonlocal followed
         if match[1]:
             return "%"
-        name = match[2].lower()
-        return _interpolated(raw[name], raw, (*seen, name))
+        followed += 1
+        if followed > _MOST_REFERENCES:
+            raise ConfigurationError(f"{where} leads to more than {_MOST_REFERENCES} references")
+        return expand(raw[match[2].lower()], depth + 1)
 
-    return _PERCENT.sub(replacement, text)
+    return expand(text, 0)

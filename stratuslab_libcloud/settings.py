@@ -65,14 +65,17 @@ class Settings:
             return self.public_key, self.private_key or private_of(self.public_key)
         for private in map(expanded, _DEFAULT_KEYS):
             public = private.with_name(private.name + ".pub")
-            if public.is_file():
+            if os.path.isfile(public):  # unlike is_file(), False where one may not look
                 return public, private
         return None
 
 
 def expanded(text: str) -> Path:
     """A path as it stands in the file; ``~`` is the home directory."""
-    return Path(os.path.expanduser(text))  # Path.expanduser() raises for an unknown ~user
+    try:
+        return Path(os.path.expanduser(text))  # Path.expanduser() raises for an unknown ~user
+    except ValueError:  # no file has such a name, as whoever wants to read it will tell
+        return Path(text)
 
 
 def private_of(public: Path) -> Path:

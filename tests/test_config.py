@@ -1,13 +1,16 @@
 """The configuration file: sections, precedence, credentials, types (config-and-cli 1, 2)."""
 
 import io
+import shlex
+import subprocess
 import textwrap
 import warnings
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from permissions import unreadable
 
 from stratuslab_libcloud import config
 from stratuslab_libcloud.client.errors import ConfigurationError
@@ -407,6 +410,84 @@ class TestInstanceTypes:
         assert types["good"] == (1, 2, 3)
 
 
+class TestWhoMayRead:
+    """Whose file it is."""
+
+    LOGIN = "username = u\npassword = pw\n"
+
+    def written(self, folder: Path, text: str, mode: int) -> Path:
+        path = folder / "it's mine.cfg"
+        path.write_text(f"[default]\nendpoint = h\n{text}")
+        path.chmod(mode)
+        return path
+
+    @pytest.mark.parametrize("mode", [0o644, 0o666, 0o604])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            LOGIN,
+            "pdisk_password = pw\n",
+            "[other]\nendpoint = o\npassword = pw\n",
+            "[other]\nendpoint = https://u:pw@o/xmlrpc\n",
+        ],
+    )
+    def test_one_line_names_the_file_and_what_to_do_when_it_is_everybody(
+        self, tmp_path: Path, text: str, mode: int
+    ) -> None:
+        path = self.written(tmp_path, text, mode)
+        with pytest.warns(UserWarning, match="everybody") as caught:
+            config.read(path)
+        (told,) = (str(warning.message) for warning in caught)
+        complaint, _, command = told.rpartition("; ")
+        assert complaint == f"{path}: everybody on this machine can read the passwords in it"
+        subprocess.run(shlex.split(command), check=True)
+        config.read(path)  # without a warning, which would be an error
+
+    @pytest.mark.parametrize("mode", [0o600, 0o400, 0o640])
+    def test_others_may_not_read_it(self, tmp_path: Path, mode: int) -> None:
+        config.read(self.written(tmp_path, self.LOGIN, mode))
+
+    def test_there_is_no_password_to_be_read(self, tmp_path: Path) -> None:
+        text = 'username = u\npassword = ""\npem_certificate = c.pem\npem_key = k.pem\n'
+        config.read(self.written(tmp_path, text, 0o644))
+
+    def test_an_open_file_is_its_openers_affair(self, tmp_path: Path) -> None:
+        with self.written(tmp_path, self.LOGIN, 0o644).open() as file:
+            config.read(file)
+
+    def test_who_may_not_read_it_is_told(self, tmp_path: Path) -> None:
+        path = self.written(tmp_path, self.LOGIN, 0o600)
+        with unreadable(path), pytest.raises(ConfigurationError) as caught:
+            config.read(path)
+        assert str(caught.value) == f"{path}: cannot be read: Permission denied"
+
+    def test_a_folder_that_one_may_not_look_into_has_no_default_certificate(
+        self, home: Path
+    ) -> None:
+        (home / ".globus").mkdir()
+        for name in ("usercert.pem", "userkey.pem"):
+            (home / ".globus" / name).touch()
+        with unreadable(home / ".globus"):
+            assert read("[default]\nendpoint = h\n").settings("default").credentials is None
+
+    def test_nor_a_default_key_pair(self, home: Path) -> None:
+        (home / ".ssh").mkdir()
+        (home / ".ssh" / "id_rsa.pub").touch()
+        with unreadable(home / ".ssh"):
+            assert read("[default]\nendpoint = h\n").settings("default").default_key_pair() is None
+
+
+class TestTooMuch:
+    def test_references_within_references_have_an_end(self) -> None:
+        for begin in ("ha", '""'):
+            lines = [f"l0 = {begin}", *(f"l{n} = {f'%(l{n - 1})s' * 10}" for n in range(1, 11))]
+            with pytest.raises(ConfigurationError, match=r"\[default\] l3 leads to more than 1000"):
+                read("\n".join(["[default]", *lines]))
+
+    def test_a_thousand_may_be_written(self) -> None:
+        assert value("%(username)s" * 1000) == "u" * 1000
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.binary(max_size=300) | st.text(max_size=300).map(lambda text: f"[default]\n{text}".encode())
@@ -420,6 +501,69 @@ def test_arbitrary_bytes_are_a_configuration_or_a_configuration_error(content: b
                 config_.settings(location)
         except ConfigurationError as error:
             assert "\n" not in str(error)
+
+
+KEYS = st.sampled_from(sorted(config._KNOWN))
+VALUES = st.lists(
+    st.sampled_from(
+        [
+            *(
+                "h",
+                ":",
+                "/",
+                "//",
+                "@",
+                "[",
+                "]",
+                "::1",
+                "%",
+                "%%",
+                "%(name)s",
+                "%(endpoint)s",
+                " ;x",
+            ),
+            *("https://", "http://", "ftp://", "localhost", "xmlrpc", "pswd", ".", "..", "ü", "\0"),
+            *(
+                "~",
+                "~/x",
+                "~none",
+                "~\0",
+                '""',
+                "yes",
+                "no",
+                "0",
+                "22",
+                "99999",
+                "\u0663",
+                "\u202e",
+            ),
+        ]
+    )
+    | st.text(max_size=3),
+    max_size=5,
+).map("".join)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(KEYS, VALUES), st.dictionaries(KEYS, VALUES))
+@example({"pem_key": "~\0"}, {})
+@example({"user_public_key_file": "~\0x"}, {})
+def test_known_keys_may_have_any_value(base: dict[str, str], own: dict[str, str]) -> None:
+    written = {"default": base, "s": own}
+    text = "".join(
+        f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in options.items())
+        for name, options in written.items()
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            config_ = config.read(io.StringIO(text))
+            for location in config_.locations():
+                config_.display(location)
+                config_.settings(location).default_key_pair()
+        except ConfigurationError as error:
+            assert str(error).isprintable()
+    assert all("\n" not in str(warning.message) for warning in caught)
 
 
 SAFE = st.text(st.characters(exclude_categories=("C", "Z"), exclude_characters="%;"), min_size=1)

@@ -1,5 +1,6 @@
 """deploy_node, with a real SSH server on a simulated node's address (guide 9.1.4)."""
 
+import io
 import os
 import signal
 import threading
@@ -162,10 +163,9 @@ def test_with_auth_and_key_both_are_used_as_given(cloud: Cloud, tmp_path: Path) 
         cloud.deploy(hello(), auth=NodeAuthSSHKey(public), ssh_key=str(tmp_path / "key"))
 
 
-def test_the_locations_port_is_the_default(cloud: Cloud, tmp_path: Path) -> None:
+def test_the_locations_port_is_the_default(cloud: Cloud) -> None:
     text = cloud.sandbox.config_path.read_text()
-    file = tmp_path / "with-port.cfg"
-    file.write_text(text.replace("[sandbox]", f"[sandbox]\nssh_port = {cloud.sshd.port}"))
+    file = io.StringIO(text.replace("[sandbox]", f"[sandbox]\nssh_port = {cloud.sshd.port}"))
     cloud.driver.ex_close()
     cloud.driver = StratusLabNodeDriver(stratuslab_user_config=file)
     cloud.sshd.authorized_keys.write_text((cloud.sandbox.dir / "id_ed25519.pub").read_text())
@@ -310,8 +310,7 @@ def test_it_waits_at_the_right_location(tmp_path: Path) -> None:
     ):
         sections = a.config_path.read_text().replace("sandbox]", "a]").replace("= sandbox", "= a")
         other = b.config_path.read_text().partition("[sandbox]")[2]
-        both = tmp_path / "both.cfg"
-        both.write_text(f"{sections}\n[b]\n{other}")
+        both = io.StringIO(f"{sections}\n[b]\n{other}")
         driver = StratusLabNodeDriver(stratuslab_user_config=both)
         at_a, at_b = driver.list_locations()
         what = {"size": driver.list_sizes()[0], "image": driver.list_images()[0]}
@@ -348,9 +347,7 @@ class TestNothingIsCreated:
         make_key(tmp_path / "other", "rsa")
         text = cloud.sandbox.config_path.read_text().replace("id_ed25519.pub", "other.pub")
         text = text.replace(str(cloud.sandbox.dir / "other.pub"), str(tmp_path / "other.pub"))
-        file = tmp_path / "mixed.cfg"
-        file.write_text(text)
-        driver = StratusLabNodeDriver(stratuslab_user_config=file)
+        driver = StratusLabNodeDriver(stratuslab_user_config=io.StringIO(text))
         with pytest.raises(ConfigurationError, match="is not the private key of"):
             driver.deploy_node(deploy=hello(), name="n", **cloud.what)
         assert cloud.driver.list_nodes() == []
@@ -361,11 +358,10 @@ class TestNothingIsCreated:
             cloud.deploy(hello(), **options)
         assert cloud.driver.list_nodes() == []
 
-    def test_without_any_key(self, cloud: Cloud, tmp_path: Path) -> None:
+    def test_without_any_key(self, cloud: Cloud) -> None:
         text = cloud.sandbox.config_path.read_text()
         lines = [line for line in text.splitlines() if "key_file" not in line]
-        file = tmp_path / "keyless.cfg"
-        file.write_text("\n".join(lines))
+        file = io.StringIO("\n".join(lines))
         driver = StratusLabNodeDriver(stratuslab_user_config=file)
         with pytest.raises(ConfigurationError, match="ssh-keygen"):
             driver.deploy_node(deploy=hello(), name="n", **cloud.what)

@@ -1,7 +1,10 @@
 """Endpoints as users write them (compute-xmlrpc 1.2, pdisk-rest 1.1, marketplace-rest 1.1)."""
 
+from urllib.parse import urlsplit
+
 import pytest
-from hypothesis import given
+import requests
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stratuslab_libcloud import endpoints
@@ -88,11 +91,119 @@ def test_a_port_apart() -> None:
             endpoints.with_port(text, port)  # type: ignore[arg-type]
 
 
-@given(st.text(max_size=40))
+def test_a_proxy() -> None:
+    assert endpoints.proxy("http://u:pw@proxy:3128") == "http://u:pw@proxy:3128"
+    assert endpoints.proxy("proxy:3128") == "http://proxy:3128"
+    assert endpoints.proxy("socks5://proxy:1080") == "socks5://proxy:1080"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "http://", "http://u:S3CRET@", "http://u:S3CRET@h:99999", "http://u:S3CRET@h:x"),
+        *("http://u:S3CRET@[bad", "http://u:S3CRET@h\r\nEvil: yes", "http://u\n:S3CRET@h"),
+        *("http://u:S3CRET@ü..h", f"http://u:S3CRET@{'x' * 64}", "http://u:S3CRET@h\0", "a b"),
+        *("http://u:S3CRET@%2f", "http://u:S3CRET@h%00:1"),
+        *("http://u:S3CRET@h\ud800", "http://u:S3CRET@h\u202e", "http://u:S3CRET@h:0"),
+    ],
+)
+def test_what_is_no_url_is_refused_without_repeating_it(text: str) -> None:
+    readers = (endpoints.proxy, endpoints.cloud, endpoints.storage, endpoints.marketplace)
+    for reader in readers:
+        with pytest.raises(ValueError, match=r"blanks|neither|no host|port 0") as caught:
+            reader(text)
+        assert "S3CRET" not in str(caught.value)
+
+
+PARTS = st.lists(
+    st.sampled_from(
+        [
+            *(
+                "http:",
+                "https:",
+                "ftp:",
+                "//",
+                "/",
+                "\\",
+                "@",
+                ":",
+                "?",
+                "#",
+                "[",
+                "]",
+                ".",
+                "..",
+                "%",
+            ),
+            *(
+                "%2f",
+                "%00",
+                "%0d%0a",
+                "h",
+                "ü",
+                "\u2100",
+                "1",
+                "99999",
+                "\u0661",
+                "::1",
+                "::ffff:1.2.3.4",
+            ),
+            *(
+                "xmlrpc",
+                "pswd",
+                "cert",
+                "one-proxy",
+                "RPC2",
+                "u:p@",
+                "\t",
+                "\r\n",
+                "\0",
+                " ",
+                "\xad",
+            ),
+        ]
+    ),
+    max_size=9,
+).map("".join)
+
+
+@settings(max_examples=300)
+@given(PARTS | st.text(max_size=40))
+@example("https://h\\@evil/xmlrpc")
+@example("https://h#@evil/xmlrpc")
+@example("https://ü..h/xmlrpc")
 def test_any_text_is_an_endpoint_or_a_value_error_in_one_line(text: str) -> None:
-    readers = (endpoints.cloud, endpoints.storage, endpoints.storage_beside, endpoints.marketplace)
+    readers = (
+        lambda text: endpoints.cloud(text).url,
+        endpoints.storage,
+        endpoints.storage_beside,
+        endpoints.marketplace,
+        lambda text: endpoints.with_port(text, 81),
+        endpoints.proxy,
+    )
     for reader in readers:
         try:
-            reader(text)
+            found = reader(text)
         except ValueError as error:
-            assert "\n" not in str(error)
+            assert str(error).isprintable()
+        else:
+            assert found is None or found.isprintable()
+
+
+@settings(max_examples=300)
+@given(PARTS)
+def test_the_host_that_is_named_is_the_one_that_is_asked(text: str) -> None:
+    """requests reads URLs by rules of its own."""
+    for reader in (
+        lambda text: endpoints.cloud(text).url,
+        endpoints.storage,
+        endpoints.marketplace,
+    ):
+        try:
+            url = reader(text)
+            asked = requests.Request("GET", f"{url}/disks/").prepare().url or ""
+        except (ValueError, requests.RequestException):
+            continue
+        assert "@" not in urlsplit(url).netloc
+        if url.isascii():
+            assert urlsplit(asked).netloc == urlsplit(url).netloc

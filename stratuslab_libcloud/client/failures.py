@@ -43,6 +43,7 @@ _UNSENDABLE = (
     requests.exceptions.InvalidHeader,
     requests.exceptions.InvalidProxyURL,
     requests.exceptions.InvalidSchema,
+    urllib3.exceptions.LocationValueError,
 )
 _UNMET = (
     urllib3.exceptions.NewConnectionError,

@@ -19,7 +19,7 @@ from xml.sax.saxutils import escape
 import libcloud.security
 import requests
 
-from stratuslab_libcloud import metadata, safe_xml
+from stratuslab_libcloud import endpoints, metadata, safe_xml
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
     ConnectionFailedError,
@@ -131,7 +131,12 @@ class Service:
         self._certificate: tuple[str, str] | None = None
         self._secrets = _spellings(urlsplit(options.proxy_url or "").password or "")
         if isinstance(credentials, Password):
-            login = f"{credentials.username}:{credentials.password}".encode()
+            try:
+                login = f"{credentials.username}:{credentials.password}".encode()
+            except UnicodeEncodeError:
+                raise ConfigurationError(
+                    "the user name or the password is not Unicode text"
+                ) from None
             token = base64.b64encode(login).decode("ascii")
             if basic:
                 self._headers["Authorization"] = f"Basic {token}"
@@ -297,7 +302,12 @@ class Service:
         if _is_loopback(host) or proxy_bypass(parts.netloc):
             return {}
         proxy = getproxies_environment().get(parts.scheme)
-        return {parts.scheme: proxy} if proxy else {}
+        try:
+            return {parts.scheme: endpoints.proxy(proxy)} if proxy else {}
+        except ValueError as error:
+            raise ConfigurationError(
+                f"the proxy that {parts.scheme}_proxy names in the environment {error}"
+            ) from None
 
     # -- secrets -------------------------------------------------------------------------------
 
@@ -413,8 +423,13 @@ def _check_authority(path: str) -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except FileNotFoundError:
         raise ConfigurationError(f"the CA certificate file {path} does not exist") from None
-    except OSError as error:
+    except (ssl.SSLError, ValueError) as error:
         raise ConfigurationError(f"{path} holds no CA certificate that can be used") from error
+    except OSError as error:
+        reason = error.strerror
+        raise ConfigurationError(
+            f"the CA certificate file {path} cannot be read: {reason}"
+        ) from error
 
 
 def _spellings(secret: str) -> set[str]:

@@ -7,6 +7,7 @@ import gzip
 import io
 import threading
 import time
+import traceback
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -20,6 +21,7 @@ import libcloud.security
 import pytest
 import trustme
 from canned import Canned, Request
+from permissions import unreadable
 
 from stratuslab_libcloud.client import Site, transport
 from stratuslab_libcloud.client.errors import (
@@ -413,12 +415,29 @@ class TestSurroundings:
         del caught
         gc.collect()  # a socket that is still open would complain
 
+    @pytest.mark.parametrize("url", ["http://u:S3CRET@p:99999", "http://u:S3CRET@p\r\nEvil: yes"])
+    def test_a_proxy_that_is_none_is_named_by_its_variable(
+        self, monkeypatch: pytest.MonkeyPatch, url: str
+    ) -> None:
+        monkeypatch.setenv("http_proxy", url)
+        with pytest.raises(ConfigurationError, match="that http_proxy names") as caught:
+            get("http://far.example.org")
+        shown = "".join(traceback.format_exception(caught.value))
+        assert "S3CRET" not in shown.replace(url, "").replace(repr(url), "")
+
     def test_cookies_are_not_kept(self) -> None:
         with Canned([(200, "text/plain", b"", {"Set-Cookie": "a=b"})]) as server:
             asked = service(server.url)
             get(asked)
             get(asked)
             assert "Cookie" not in server.requests[1].headers
+
+
+class TestLogins:
+    @pytest.mark.parametrize("login", [("u\ud800", "p"), ("u", "p\udcff")])
+    def test_what_is_not_unicode_is_refused(self, login: tuple[str, str]) -> None:
+        with pytest.raises(ConfigurationError, match="not Unicode"):
+            Service("https://h", Password(*login), HTTPOptions())
 
 
 class TestTLS:
@@ -436,6 +455,24 @@ class TestTLS:
     def test_a_missing_authority_file_is_named(self) -> None:
         with pytest.raises(ConfigurationError, match=r"/no/ca\.pem does not exist"):
             Service("https://h", None, HTTPOptions(ca_certificate="/no/ca.pem"))
+
+    @pytest.mark.parametrize("name", ["folder", "nul\0"])
+    def test_an_authority_file_that_is_none_is_named(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / "folder").mkdir()
+        with pytest.raises(ConfigurationError, match=r"holds no CA certificate|cannot be read"):
+            Service("https://h", None, HTTPOptions(ca_certificate=str(tmp_path / name)))
+
+    def test_files_that_may_not_be_read_are_named(self, tmp_path: Path) -> None:
+        path = tmp_path / "it.pem"
+        trustme.CA().cert_pem.write_to_path(str(path))
+        pair = Certificate(str(path), str(path))
+        with unreadable(path):
+            for login, options in (
+                (None, HTTPOptions(ca_certificate=str(path))),
+                (pair, HTTPOptions()),
+            ):
+                with pytest.raises(ConfigurationError, match=f"{path} cannot be read: Permission"):
+                    Service("https://h", login, options)
 
     def test_files_that_do_not_fit_are_named_before_anything_is_sent(self, tmp_path: Path) -> None:
         authority = trustme.CA()
