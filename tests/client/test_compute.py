@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from canned import Canned, pool, rpc
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from libcloud.common.types import LibcloudError
 
 from stratuslab_libcloud import safe_xml
-from stratuslab_libcloud.client.compute import Compute, _read_pool, _read_value
+from stratuslab_libcloud.client.compute import Compute, _read_machine, _read_pool, _read_value
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
     ConflictError,
@@ -51,6 +51,10 @@ SMUGGLER = """<VM><ID>7</ID><UNAME>jane</UNAME><NAME>{name}</NAME><STATE>2</STAT
 SMUGGLED = """<ID>9</ID><UNAME>root</UNAME><STATE>6</STATE><LCM_STATE>3</LCM_STATE><STIME>8</STIME>
 <MEMORY>8</MEMORY><CPU>8</CPU><HISTORY_RECORDS><HISTORY><SEQ>9</SEQ><HOSTNAME>evil</HOSTNAME>
 </HISTORY></HISTORY_RECORDS><HISTORY><SEQ>9</SEQ><HOSTNAME>evil</HOSTNAME></HISTORY>"""
+
+
+NO = "<value><boolean>0</boolean></value>"
+OKAY = "<value><boolean>1</boolean></value>"
 
 
 @contextmanager
@@ -312,6 +316,82 @@ def read(reader: Callable[[Answer], object], body: bytes) -> None:
 def test_arbitrary_bytes_as_answer(body: bytes) -> None:
     read(_read_value, body)
     read(_read_pool, body)
+
+
+ENVELOPE = st.recursive(
+    st.sampled_from(["0", "1", "true", "-1", "99999999999", "x", "&lt;VM>", "256", " ", "", "é"]),
+    lambda inner: st.tuples(
+        st.sampled_from(
+            [
+                *("params", "param", "value", "array", "data", "boolean", "i4", "i8", "string"),
+                *("int", "nil", "struct", "member", "name", "fault", "methodResponse", "base64"),
+            ]
+        ),
+        st.lists(inner, max_size=4).map("".join),
+    ).map(lambda pair: f"<{pair[0]}>{pair[1]}</{pair[0]}>"),
+    max_leaves=15,
+)
+
+
+@settings(max_examples=300)
+@given(ENVELOPE, st.booleans())
+@example("<fault/>", False)
+@example("<fault><value><int>1</int><int>2</int></value></fault>", False)
+@example("<array><value><boolean>0</boolean></value></array>", False)
+@example("<value><boolean>1</boolean></value><value>", True)
+def test_envelopes_of_any_shape(inner: str, framed: bool) -> None:
+    if framed:
+        inner = (
+            f"<params><param><value><array><data>{inner}</data></array></value></param></params>"
+        )
+    body = f"<methodResponse>{inner}</methodResponse>".encode()
+    for reader in (_read_value, _read_pool, _read_machine):
+        read(reader, body)
+
+
+class TestTooMuch:
+    """An answer is bounded; what has to be held until it is complete is bounded more."""
+
+    def check(self, readers: tuple[Callable[[Answer], object], ...], begin: str, more: str) -> None:
+        def endless() -> Iterator[bytes]:
+            yield f"<methodResponse><params><param><value><array><data>{begin}".encode()
+            for _ in range(16 * 16):
+                yield more.encode() * (2**16 // len(more))
+            raise AssertionError("16 MiB were read")
+
+        for reader in readers:
+            with pytest.raises((MalformedAnswerError, safe_xml.UnsafeXMLError), match="more"):
+                reader(Answer(200, {"Content-Type": "text/xml"}, endless()))
+
+    @pytest.mark.parametrize(
+        ("begin", "more"),
+        [
+            (f"{NO}<value><string>", "x" * 99),
+            (OKAY, "<value><i4>1</i4></value>"),
+            (OKAY, "<value/>"),
+            ("<value><boolean>", "1"),
+            ("<fault><value><string>", "x"),
+            ("<x y='", "x"),
+            ("<!--", "x"),
+        ],
+    )
+    def test_of_values_is_not_read_to_its_end(self, begin: str, more: str) -> None:
+        self.check((_read_value, _read_pool, _read_machine), begin, more)
+
+    @pytest.mark.parametrize(
+        ("begin", "more"), [(">", "&lt;a/>"), (" a='", "x"), (">&lt;!--", "x")]
+    )
+    def test_of_one_machine_is_not_read_to_its_end(self, begin: str, more: str) -> None:
+        pooled = f"{OKAY}<value><string>&lt;VM_POOL>&lt;VM>&lt;ID>1&lt;/ID>&lt;X{begin}"
+        self.check((_read_pool,), pooled, more)
+        self.check((_read_machine,), pooled.replace("&lt;VM_POOL>", ""), more)
+
+    def test_a_document_of_some_megabytes_is_read_in_one_piece_too(self) -> None:
+        key = "x" * 3 * 2**20
+        for values in ((True, SMUGGLER), (True, SMUGGLER, 0)):
+            body = rpc(*values)[2].replace(b"{value}", key.encode())
+            machine = _read_machine(Answer(200, {"Content-Type": "text/xml"}, iter([body])))
+            assert machine.nics[0].ip == "203.0.113.5"
 
 
 TAGS = (
