@@ -300,6 +300,48 @@ def test_arbitrary_bytes_are_read_or_refused(document: bytes) -> None:
     assert all(metadata.is_identifier(entry.identifier) for entry in entries)
 
 
+PROPERTIES = st.recursive(
+    st.sampled_from([ONE, "", " ", "22", "-1", "9" * 99, "\u0663", "ab12", "2025-01-01", "\x9b31m"])
+    | st.text("é\u202e\n x1", max_size=5),
+    lambda inner: st.tuples(
+        st.sampled_from(
+            [
+                *("d:identifier", "d:title", "d:description", "d:valid", "q:bytes", "q:checksum"),
+                *("q:algorithm", "q:value", "q:endorsement", "q:endorser", "q:email", "d:created"),
+                *("t:location", "t:inbound-port", "t:deprecated", "x:title", "rdf:Description"),
+            ]
+        ),
+        st.lists(inner, max_size=4).map("".join),
+    ).map(lambda pair: f"<{pair[0]}>{pair[1]}</{pair[0]}>"),
+    max_leaves=15,
+)
+
+
+@settings(max_examples=200)
+@given(PROPERTIES)
+def test_an_entry_of_any_shape_is_read(properties: str) -> None:
+    entry = read(f"<d:identifier>{ONE}</d:identifier>{properties}", "")
+    assert entry.name.isprintable()
+    assert len(set(entry.locations)) == len(entry.locations)
+    assert all(0 <= port < 2**16 for port in entry.inbound_ports)
+    assert entry.size is None or entry.size >= 0
+
+
+@pytest.mark.timeout(60)  # it takes a second; once it took many minutes
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"<metadata>" + b"<?xml " * 2**18,
+        rdf("".join(f"<t:location>{number}</t:location>" for number in range(300_000))),
+        rdf(f"<d:title>{' ' * 2**22}x</d:title>"),
+    ],
+    ids=["declarations", "locations", "blanks"],
+)
+def test_no_entry_takes_time_without_bounds(document: bytes) -> None:
+    with pytest.raises((MetadataError, safe_xml.UnsafeXMLError)):
+        metadata.read_entries(document)
+
+
 # Names, order
 
 
@@ -312,9 +354,13 @@ def test_arbitrary_bytes_are_read_or_refused(document: bytes) -> None:
         (" ", "Something", "Something"),
         (None, None, ONE),
         ("", "\n", ONE),
+        ("\x1b[31mred\x07\x9b0m\x00", None, "[31mred  0m"),
+        ("safe \u202egnp.exe\u2066", None, "safe  gnp.exe"),
+        ("\x1b\u202e\ud800\u2028\r\n", "Something", "Something"),
+        ("עברית, 日本語, Ελληνικά", None, "עברית, 日本語, Ελληνικά"),
     ],
 )
-def test_a_name_is_the_title_or_the_first_line_or_the_identifier(
+def test_a_name_is_the_title_or_the_first_line_or_the_identifier_printably(
     title: str | None, description: str | None, expected: str
 ) -> None:
     assert Entry(identifier=ONE, title=title, description=description).name == expected

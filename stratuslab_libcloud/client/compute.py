@@ -1,6 +1,5 @@
 """Machines: OpenNebula's XML-RPC calls (compute-xmlrpc 1 and 2)."""
 
-import re
 from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -10,13 +9,12 @@ from stratuslab_libcloud import endpoints, safe_xml
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
     ConflictError,
-    InvalidValueError,
     MalformedAnswerError,
     NotFoundError,
     NotSupportedError,
     ServiceError,
 )
-from stratuslab_libcloud.client.machine import Machine, to_machine
+from stratuslab_libcloud.client.machine import Machine, checked_id, is_id, to_machine
 from stratuslab_libcloud.client.reply import document
 from stratuslab_libcloud.client.transport import Answer, HTTPOptions, Service
 from stratuslab_libcloud.settings import Certificate, Credentials, Password
@@ -69,13 +67,15 @@ class Compute:
                     "nodes, but not yet start them",
                 ) from error
             raise
-        if not value.isdecimal():
+        if not is_id(value):
             raise MalformedAnswerError("answered no node id", advice=lost)
         return value
 
     def info(self, machine_id: str, timeout: float | None = None) -> Machine:
         """One machine, in whatever state."""
-        return self._send(_read_machine, "one.vm.info", _checked(machine_id), timeout=timeout)
+        return self._send(
+            _read_machine, "one.vm.info", int(checked_id(machine_id)), timeout=timeout
+        )
 
     def machines(self, timeout: float | None = None) -> list[Machine]:
         """The account's machines that have not been ended."""
@@ -103,7 +103,7 @@ class Compute:
         self._act(("shutdown", "terminate"), machine_id, lost=lost)
 
     def _act(self, words: tuple[str, str], machine_id: str, lost: str | None = None) -> None:
-        number = _checked(machine_id)
+        number = int(checked_id(machine_id))
         try:
             self._send(_read_value, "one.vm.action", words[0], number, lost=lost)
         except NotSupportedError:
@@ -137,12 +137,6 @@ def _spliced(endpoint: str, way: str) -> str:
     parts = urlsplit(endpoint)
     folder, _, last = parts.path.rpartition("/")
     return urlunsplit(parts._replace(path=f"{folder}/{way}/{last}"))
-
-
-def _checked(machine_id: str) -> int:
-    if not re.fullmatch("[0-9]{1,9}", str(machine_id)):
-        raise InvalidValueError(f"{machine_id!r} is not the id of a node")
-    return int(machine_id)
 
 
 def _read_value(answer: Answer) -> str:

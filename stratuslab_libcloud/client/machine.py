@@ -4,7 +4,9 @@ import re
 import xml.etree.ElementTree as ET
 from typing import NamedTuple, TypedDict
 
-__all__ = ["Disk", "Machine", "Nic", "to_machine"]
+from stratuslab_libcloud.client.errors import InvalidValueError
+
+__all__ = ["Disk", "Machine", "Nic", "checked_id", "is_id", "to_machine"]
 
 _ID = re.compile("[0-9]{1,9}")
 _INTEGER = re.compile("-?[0-9]{1,18}")
@@ -105,12 +107,28 @@ class Machine(NamedTuple):
         return self.state == _DONE or (self.state == _ACTIVE and self.lcm_state in _ENDING)
 
 
+def is_id(text: str) -> bool:
+    """Whether a text has the form of a machine's id."""
+    return _ID.fullmatch(text) is not None
+
+
+def checked_id(machine_id: object) -> str:
+    """
+    A machine's id, before it is sent.
+
+    :raises InvalidValueError: it is none.
+    """
+    if not is_id(str(machine_id)):
+        raise InvalidValueError(f"{machine_id!r} is not the id of a node")
+    return str(machine_id)
+
+
 def to_machine(vm: ET.Element) -> Machine | None:
     """A machine; ``None`` where there is no ID to name it by."""
     # Only plain names are looked for: paths take ten times as long, and pools are large.
     text = vm.findtext
     identifier = (text("ID") or "").strip()
-    if not _ID.fullmatch(identifier):
+    if not is_id(identifier):
         return None
     if len({child.tag for child in vm}) < len(vm):
         _disbelieve(vm)

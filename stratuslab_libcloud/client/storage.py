@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from stratuslab_libcloud.client.errors import (
     ConflictError,
@@ -12,6 +12,7 @@ from stratuslab_libcloud.client.errors import (
     MalformedAnswerError,
     NotFoundError,
 )
+from stratuslab_libcloud.client.machine import checked_id, is_id
 from stratuslab_libcloud.client.transport import Answer, HTTPOptions, Service
 from stratuslab_libcloud.settings import Certificate, Credentials
 
@@ -161,7 +162,7 @@ class Storage:
 
         :raises ConflictError: it was there when the machine started, and still is.
         """
-        mount_id = quote(f"{_checked(uuid)}_{machine_id}", safe="")
+        mount_id = f"{_checked(uuid)}_{checked_id(machine_id)}"
         answer = self._delete(f"/disks/{uuid}/mounts/{mount_id}")
         if answer.get("target") == "static":
             # Old servers forget the mount with a 200; the disk stays in the machine.
@@ -267,7 +268,10 @@ def _read_update(answer: Answer) -> None:
 
 
 def _read_mounts(answer: Answer) -> list[Mount]:
-    return [Mount(_text(item, "vmId"), _text(item, "device")) for item in _objects(answer)]
+    mounts = [Mount(_text(item, "vmId"), _text(item, "device")) for item in _objects(answer)]
+    if not all(is_id(mount.machine_id) for mount in mounts):
+        raise MalformedAnswerError("answered the mount of a machine that cannot be one")
+    return mounts
 
 
 def _to_disk(item: Mapping[str, Any]) -> Disk:

@@ -207,6 +207,45 @@ def test_any_answer_is_a_listing_or_a_libcloud_error(body: bytes, kind: str) -> 
         assert "\n" not in str(error)
 
 
+CELL = st.none() | st.integers() | st.sampled_from([ONE, "null", "", "\x1b[31m", "\ud800"])
+LISTING = st.fixed_dictionaries(
+    {},
+    optional={
+        "aaData": st.none()
+        | st.lists(
+            st.none()
+            | st.lists(CELL | st.lists(CELL, max_size=2), max_size=13)
+            | st.lists(CELL, min_size=6, max_size=6).map(
+                lambda cells: ["", *cells[:5], "2025", ONE, *cells[3:]]
+            ),
+            max_size=4,
+        ),
+        "rMsg": CELL | st.just("ERROR \x1b[31m\nno"),
+    },
+)
+
+
+@given(LISTING | st.lists(LISTING, max_size=1) | CELL)
+def test_rows_of_any_shape_are_a_listing_or_a_libcloud_error(document: object) -> None:
+    body = json.dumps(document).encode()
+    try:
+        found = _understood(
+            marketplace._read_listing,
+            Answer(200, {"Content-Type": "application/json"}, iter([body])),
+        )
+    except LibcloudError as error:
+        assert str(error).isprintable()
+    else:
+        assert all(metadata.is_identifier(item.identifier) for item in found)
+
+
+@pytest.mark.timeout(60)  # it takes a second; once it took hours
+def test_declarations_without_end_take_no_time_without_bounds() -> None:
+    body = b"<metadata>" + b"<?xml " * 2**20
+    with market((200, "application/xml", body)) as (asked, _), pytest.raises(MalformedAnswerError):
+        asked.images()
+
+
 @given(st.lists(st.integers(1, 60), max_size=40))
 def test_a_listing_is_read_however_it_is_cut(cuts: list[int]) -> None:
     body = xml(entry(ONE, title="<?x"), entry(TWO), declared=True)[2]

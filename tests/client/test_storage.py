@@ -154,6 +154,16 @@ class TestRequests:
         assert server.requests == []
 
 
+@pytest.mark.parametrize("machine", ["..", "../x", "\ud800", "1?x=y", "1#", "\0", "-1", ""])
+def test_a_machine_that_is_none_is_neither_believed_nor_asked_for(machine: str) -> None:
+    with disks(js([{"vmId": machine, "device": "vdc"}])) as (asked, server):
+        with pytest.raises(MalformedAnswerError):
+            asked.mounts(UUID)
+        with pytest.raises(InvalidValueError, match="not the id of a node"):
+            asked.unmount(UUID, machine)
+        assert {request.method for request in server.requests} == {"GET"}
+
+
 READERS = (storage._read_disks, storage._read_mounts, storage._object)
 
 
