@@ -391,7 +391,7 @@ class TestTooMuch:
         for values in ((True, SMUGGLER), (True, SMUGGLER, 0)):
             body = rpc(*values)[2].replace(b"{value}", key.encode())
             machine = _read_machine(Answer(200, {"Content-Type": "text/xml"}, iter([body])))
-            assert machine.nics[0].ip == "203.0.113.5"
+            assert machine.nics[0]["ip"] == "203.0.113.5"
 
 
 TAGS = (

@@ -236,7 +236,7 @@ def test_rows_of_any_shape_are_a_listing_or_a_libcloud_error(document: object) -
     except LibcloudError as error:
         assert str(error).isprintable()
     else:
-        assert all(metadata.is_identifier(item.identifier) for item in found)
+        assert all(metadata.is_identifier(item["identifier"]) for item in found)
 
 
 @pytest.mark.timeout(60)  # it takes a second; once it took hours
