@@ -47,21 +47,25 @@ def choose_ssh_port(store: Store) -> tuple[int, str | None]:
     """
     Find the port on which the machines' SSH servers can be reached: 22, if it can be had.
 
+    One that was chosen before is kept: machines that live on have it.
+
     :return: the port, and why it is not 22.
     :raises SandboxError: there is none.
     """
+    first = SSH_PORTS[0]
     with store.transaction() as db:
-        (base,) = db.execute("SELECT value FROM settings WHERE name = 'addresses'").fetchone()
-        # Not a machine's, so that machines which live on do not count.
-        probe = str(_first(base, len(NETWORKS)) + 1)
-        reasons: dict[int, str] = {}
-        for port in SSH_PORTS:
+        settings = dict(map(tuple, db.execute("SELECT name, value FROM settings")))
+        # Not a machine's address, so that machines which live on do not count.
+        probe = str(_first(settings["addresses"], len(NETWORKS)) + 1)
+        why = "as it was before"
+        for port in (int(settings.get("ssh_port", first)), *SSH_PORTS):
             reason = cannot_listen(probe, port)
             if reason is None:
                 db.execute("INSERT OR REPLACE INTO settings VALUES ('ssh_port', ?)", (str(port),))
-                return port, reasons.get(SSH_PORTS[0])
-            reasons[port] = reason
-    raise SandboxError(f"no port for SSH can be had on {probe}: {reasons[SSH_PORTS[-1]]}")
+                return port, None if port == first else why
+            if port == first:
+                why = f"port {port} failed ({reason})"
+    raise SandboxError(f"no port for SSH can be had on {probe}: {reason}")
 
 
 def cannot_listen(address: str, port: int) -> str | None:

@@ -31,9 +31,9 @@ ENDED = {Phase.FAILED, Phase.DONE}
 BEFORE = {
     Phase.PROLOG: {Phase.PENDING},
     Phase.BOOT: {Phase.PROLOG},
-    Phase.RUNNING: {Phase.BOOT, Phase.SHUTDOWN},
+    Phase.RUNNING: {Phase.BOOT, Phase.SHUTDOWN, Phase.UNKNOWN},
     Phase.SHUTDOWN: {Phase.RUNNING},
-    Phase.UNKNOWN: {Phase.BOOT, Phase.RUNNING},
+    Phase.UNKNOWN: {Phase.BOOT, Phase.RUNNING, Phase.SHUTDOWN, Phase.UNKNOWN},
     Phase.EPILOG: {Phase.SHUTDOWN},
     Phase.CLEANUP: ACTIVE,
     Phase.FAILURE: ACTIVE - {Phase.CLEANUP, Phase.FAILURE},

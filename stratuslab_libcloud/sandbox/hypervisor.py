@@ -43,7 +43,7 @@ def find(
     how = "KVM" if acceleration == "kvm" else "software emulation, as KVM does not work here"
     tell(f"machines are real: QEMU with {how}")
     if reason:
-        tell(f"SSH of machines is on port {port}: port {addresses.SSH_PORTS[0]} failed ({reason})")
+        tell(f"SSH of machines is on port {port}: {reason}")
     return Host(acceleration, port, outbound, throwaway)
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import tempfile
 import time
 
 from stratuslab_libcloud import metadata
@@ -75,18 +76,17 @@ class Images:
         :param described: fields of its entry.
         :raises SandboxError: it is not in that format, or cannot be copied.
         """
-        half = self._directory / "new.part"
         try:
-            checksums, size = _copy(file, half)
-            if reason := refusal(half, disk_format):
-                raise SandboxError(f"{file} cannot be used: {reason}")
-            entry = _entry(checksums, size, time.time(), format=disk_format, **described)
-            image = self._directory / f"{entry.identifier}.{disk_format}"
-            half.replace(image)
+            with tempfile.TemporaryDirectory(dir=self._directory, prefix="new-") as folder:
+                half = pathlib.Path(folder) / "image"
+                checksums, size = _copy(file, half)
+                if reason := refusal(half, disk_format):
+                    raise SandboxError(f"{file} cannot be used: {reason}")
+                entry = _entry(checksums, size, time.time(), format=disk_format, **described)
+                image = self._directory / f"{entry.identifier}.{disk_format}"
+                half.replace(image)
         except OSError as error:
             raise SandboxError(f"{file} cannot be taken in: {error.strerror}") from None
-        finally:
-            half.unlink(missing_ok=True)
         note = {name: v for name, v in dataclasses.asdict(entry).items() if v is not None}
         write_private(image.with_name(f"{image.name}.json"), json.dumps(note).encode())
         self._offer(image, entry)
@@ -108,9 +108,12 @@ class Images:
 
     def _read_notes(self) -> None:
         for note in self._directory.glob("*.json"):
-            values = json.loads(note.read_bytes())
-            values["inbound_ports"] = tuple(values["inbound_ports"])
-            self._offer(note.with_suffix(""), Entry(**values))
+            try:
+                values = json.loads(note.read_bytes())
+                values["inbound_ports"] = tuple(values["inbound_ports"])
+                self._offer(note.with_suffix(""), Entry(**values))
+            except (OSError, ValueError, KeyError, TypeError):
+                raise SandboxError(f"{note} is damaged: remove it, add the image anew") from None
 
 
 def _entry(checksums: dict[str, str], size: int, moment: float, **described: object) -> Entry:

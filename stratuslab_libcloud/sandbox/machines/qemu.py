@@ -228,7 +228,12 @@ class Qemu:
         """Connect to what an earlier sandbox left running, if it did."""
         if phase in (Phase.PENDING, Phase.PROLOG) or running_process(life.folder) is None:
             return False
-        life.monitor = await Monitor.connect(life.folder)
+        try:
+            life.monitor = await Monitor.connect(life.folder)
+        except MachineError as error:
+            log.warning("machine %d: %s", life.id, error)  # but it may be busy, not broken
+            await self._move(life, Phase.UNKNOWN)
+            raise _TooLateError from error
         return True
 
     async def _start(self, life: _Life, machine: Machine) -> None:
@@ -240,7 +245,11 @@ class Qemu:
         if machine.phase is not Phase.BOOT:
             await self._move(life, Phase.BOOT)
         with _failing("Error deploying virtual machine"):
-            life.process = _launch(self._host, life.folder, machine, laid_out)
+            try:
+                life.process = _launch(self._host, life.folder, machine, laid_out)
+                (life.folder / PID_FILE).write_text(str(life.process.pid))
+            except OSError as error:
+                raise MachineError(error.strerror or str(error)) from error
             try:
                 life.monitor = await Monitor.connect(life.folder)
             except MachineError as error:
@@ -267,7 +276,8 @@ class Qemu:
                 with _failing("Error deploying virtual machine"):
                     await monitor.execute("cont")
                     if life.process:
-                        await _await_boot(monitor)
+                        await _await_boot(life)
+            if phase in (Phase.BOOT, Phase.UNKNOWN) and running_process(life.folder):
                 await self._move(life, Phase.RUNNING)
             elif phase is Phase.SHUTDOWN:
                 self._press(life)
@@ -296,11 +306,11 @@ class Qemu:
 
     async def _power_down(self, life: _Life) -> None:
         """Press the power button until the guest obeys; it runs on if it never does."""
-        with contextlib.suppress(MachineError):
-            for _ in range(PRESSES):
+        for _ in range(PRESSES):
+            with contextlib.suppress(MachineError):
                 await life.connected().execute("system_powerdown")
-                await asyncio.sleep(PRESS_SECONDS)
-            await self._report(life, Phase.RUNNING)
+            await asyncio.sleep(PRESS_SECONDS)
+        await self._report(life, Phase.RUNNING)
 
     async def _fail(self, life: _Life, reason: str) -> None:
         if await self._report(life, Phase.FAILURE, error=reason):
@@ -334,6 +344,7 @@ class Qemu:
             life.power_button.cancel()
         await end_process(life.folder, life.monitor)
         if life.process:
+            life.process.kill()  # if there was no file that names it
             life.process.wait()
         OUTLIVING[:] = [process for process in OUTLIVING if process.poll() is None]
         if life.monitor:
@@ -376,7 +387,7 @@ def _launch(
     """Start a process, in the loop's thread: with ``throwaway`` it ends with that."""
     with listening(folder) as listener, (folder / LOG).open("wb") as output:
         descriptor = listener.fileno()
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command.qemu(host, machine.id, machine.template, laid_out, descriptor),
             cwd=folder,
             pass_fds=[descriptor],
@@ -385,8 +396,6 @@ def _launch(
             stderr=output,
             start_new_session=True,  # Ctrl-C is for the sandbox
         )
-    (folder / PID_FILE).write_text(str(process.pid))
-    return process
 
 
 def _last_words(folder: pathlib.Path) -> str:
@@ -398,11 +407,16 @@ def _last_words(folder: pathlib.Path) -> str:
     return "the QEMU process has ended"
 
 
-async def _await_boot(monitor: Monitor) -> None:
-    """Wait until the BIOS has handed over to what is on the disk."""
+async def _await_boot(life: _Life) -> None:
+    """Wait until the BIOS has handed over to what is on the disk, or all has ended already."""
     said = ""
     for _ in range(int(BIOS_SECONDS / POLL_SECONDS)):
-        said += await monitor.execute("ringbuf-read", device="bios", size=65536)
+        try:
+            said += await life.connected().execute("ringbuf-read", device="bios", size=65536)
+        except MachineError:
+            if running_process(life.folder):
+                raise
+            return
         if "Booting from 0000:7c00" in said:
             return
         if "No bootable device" in said:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import gzip
 import hashlib
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 import requests
 from canned import Canned
-from real import processes, real_sandbox, still, wait_for
+from real import children, processes, real_sandbox, still, wait_for
 
 from stratuslab_libcloud.metadata import Entry, identifier, write_entry
 from stratuslab_libcloud.sandbox import Sandbox, SandboxError, register_image
@@ -142,6 +143,26 @@ def test_a_process_that_is_killed_is_a_machine_that_failed(lab):
     os.kill(pid, signal.SIGKILL)
     lab.wait(vm_id, FAILED)
     assert lab.error(vm_id) == "the QEMU process has ended"
+
+
+def test_a_guest_that_switches_itself_off_at_once_is_unknown_not_failed(lab, tmp_path):
+    off = tmp_path / "off.raw"
+    code = b"\xba\x04\x06\xb8\x00\x20\xef\xf4"  # ACPI's power off: 0x2000 to port 0x604
+    off.write_bytes(code.ljust(510, b"\0") + b"\x55\xaa" + bytes((1 << 20) - 512))
+    vm_id = lab.start(lab.register(off, title="off"))
+    lab.wait(vm_id, UNKNOWN)
+
+
+def test_a_process_that_cannot_be_noted_is_not_left(lab, monkeypatch):
+    def full(path, text):
+        assert path.name == "pid"
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    vm_id = lab.start(lab.still)
+    lab.wait(vm_id, FAILED)
+    assert lab.error(vm_id) == "Error deploying virtual machine: No space left on device"
+    assert children() == []
 
 
 def test_a_process_that_does_not_answer_is_ended_by_force(lab, monkeypatch):
@@ -425,6 +446,24 @@ def test_machines_that_outlive_the_sandbox_are_taken_on_again(lab, tmp_path, end
         assert after.jane.disks("DELETE", f"/{disk}").status_code == 200
 
 
+def test_a_machine_that_does_not_answer_when_it_is_taken_on_is_left_alone(
+    lab, tmp_path, monkeypatch
+):
+    with real_sandbox(tmp_path, users=JANE, keep_machines=True) as site:
+        first = Lab(site)
+        vm_id = first.run(first.register(still(tmp_path), title="still"))
+    (pid,) = processes(tmp_path)
+    os.kill(pid, signal.SIGSTOP)
+    with monkeypatch.context() as patch:
+        patch.setattr("stratuslab_libcloud.sandbox.machines.monitor.CONNECT_SECONDS", 0.3)
+        with real_sandbox(tmp_path, users=JANE, keep_machines=True) as site:
+            Lab(site).wait(vm_id, UNKNOWN)
+    os.kill(pid, signal.SIGCONT)
+    with real_sandbox(tmp_path, users=JANE) as site:
+        Lab(site).wait(vm_id, RUNNING)
+        assert processes(tmp_path) == [pid]
+
+
 def test_real_machines_that_live_on_are_not_taken_for_simulated_ones(lab, tmp_path):
     with real_sandbox(tmp_path, users=JANE, keep_machines=True) as site:
         first = Lab(site)
@@ -526,8 +565,12 @@ def test_ssh_is_on_another_port_where_the_first_cannot_be_had(tmp_path, monkeypa
             vm_id = lab.run(lab.register(still(tmp_path), title="still"))
             address = lab.jane.info(vm_id).findtext("TEMPLATE/NIC/IP")
             socket.create_connection((address, site._qemu_host.ssh_port), 60).close()
+    port = site._qemu_host.ssh_port
     reason = f"port {taken} failed (Address already in use)"
-    assert notices[-1] == f"SSH of machines is on port {site._qemu_host.ssh_port}: {reason}"
+    assert notices[-1] == f"SSH of machines is on port {port}: {reason}"
+    with real_sandbox(tmp_path, users=JANE, on_notice=notices.append) as site:
+        assert site._qemu_host.ssh_port == port  # machines that live on have it
+    assert notices[-1] == f"SSH of machines is on port {port}: as it was before"
 
 
 def test_a_deep_directory_is_no_problem_for_sockets(tmp_path):
