@@ -2,6 +2,7 @@ import base64
 import contextlib
 import datetime
 import http.client
+import itertools
 import socket
 import ssl
 import threading
@@ -155,14 +156,36 @@ def test_each_request_is_told_to_who_wants_to_know():
         assert seen[0].peer == seen[1].peer != seen[2].peer
 
 
-def test_a_body_or_head_that_is_too_large_is_refused(site):
-    for line, status in (
-        (b"Content-Length: 99999999", b"413"),
-        (b"X: " + b"x" * 100_000, b"413"),
-    ):
-        with socket.create_connection(("127.0.0.1", site.port), timeout=30) as client:
-            client.sendall(b"POST /pswd/xmlrpc HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n\r\n")
-            assert client.recv(100).split()[1] == status
+EVERY_ROUTE = [
+    *("/pswd/xmlrpc", "/one-proxy/pswd/xmlrpc", "/one-proxy/cert/xmlrpc", "/cert/xmlrpc", "/pswd"),
+    *("/pdisk/pswd/disks", "/pswd/disks/x", "/pswd/disks/x/mounts", "/cert/disks", "/nowhere"),
+    *("/metadata", "/marketplace/metadata/x", "/images/x", "/pswd/instances", "/pswd/disks/x/turl"),
+]
+
+
+def test_a_body_or_head_that_is_too_large_is_refused_on_every_route(site):
+    too_large = (
+        b"Content-Length: 16777217",
+        b"Content-Length: " + b"9" * 30,
+        b"X: " + b"x" * 99999,
+    )
+    for method, path, line in itertools.product(("GET", "POST", "PUT"), EVERY_ROUTE, too_large):
+        with dial(site) as client:
+            head = f"{method} {path} HTTP/1.1\r\nHost: x\r\n".encode()
+            client.sendall(head + line + b"\r\n\r\n")
+            assert client.recv(100).split()[1] == b"413", (method, path, line[:40])
+
+
+def test_a_body_in_chunks_is_not_read_to_its_end_on_any_route(site):
+    chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    for path in EVERY_ROUTE:
+        with dial(site) as client:
+            client.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\n".encode())
+            client.sendall(b"Authorization: " + JANE + b"\r\nTransfer-Encoding: chunked\r\n\r\n")
+            with contextlib.suppress(ConnectionError):
+                for _ in range(2 * 256):  # 32 MiB, twice what is taken
+                    client.sendall(chunk)
+                raise AssertionError(f"{path} took all of it")
 
 
 # -- those who say nothing

@@ -150,27 +150,6 @@ def test_an_update_that_makes_no_sense_changes_nothing(jane, options, status, te
 # -- whose is it
 
 
-def test_a_private_disk_is_nobody_elses_business(jane, joerg):
-    disk = jane.disk()
-    vm_id = joerg.start()
-    form = {"data": {"tag": "stolen"}}
-    for method, path, options in (
-        ("GET", f"/{disk}", {}),
-        ("HEAD", f"/{disk}", {}),
-        ("POST", f"/{disk}", {}),
-        ("PUT", f"/{disk}", form),
-        ("DELETE", f"/{disk}", {}),
-        ("GET", f"/{disk}/mounts", {}),
-        ("POST", f"/{disk}/mounts", {"data": {"node": "sandbox", "vm_id": vm_id}}),
-        ("GET", f"/{disk}/mounts/{disk}_{vm_id}", {}),
-        ("DELETE", f"/{disk}/mounts/{disk}_{vm_id}", {}),
-        ("GET", f"/{disk}/turl", {}),
-    ):
-        assert joerg.disks(method, path, **options).status_code == 403, (method, path)
-    assert joerg.disks("GET").json() == []
-    assert jane.disks("GET", f"/{disk}").json()["tag"] == ""
-
-
 def test_a_public_disk_may_be_seen_and_used_but_not_changed(jane, joerg):
     disk = jane.disk(visibility="public")
     vm_id = joerg.start()

@@ -1,0 +1,238 @@
+"""
+Nobody sees, changes or guesses machines and disks of somebody else: every route, by every door,
+in both layouts (pdisk-rest 1.4 and 2, compute-xmlrpc 2, opennebula-engines 7).
+"""
+
+import re
+import sqlite3
+import xmlrpc.client
+from dataclasses import dataclass, field
+
+import pytest
+
+from stratuslab_libcloud.sandbox import Sandbox
+from stratuslab_libcloud.sandbox.routes import METHODS
+
+from .conftest import Caller
+
+USERS = {"certified": "pw-c", "ursula": "pw-u", "stranger": "pw-s"}
+SECRETS = ("ursula", "tag-of-ursula", "name-of-ursula", "key-of-ursula")
+UNKNOWN = "7a031320-9d3b-492f-9a97-3c5bd0ba786b"
+MACHINE = """NAME = "name-of-ursula"
+MEMORY = 512
+NIC = [ NETWORK_UNAME = oneadmin, NETWORK = "public" ]
+CONTEXT = [ PUBLIC_KEY = "key-of-ursula" ]
+"""
+NODE = {"node": "sandbox", "vm_id": "{machine}"}
+
+# Of the storage service. {disk} is plugged into {machine}, {spare} and {boot} into none: all are
+# somebody else's. {own} and {mine}, a disk and a machine, are the caller's.
+ROUTES = [
+    ("GET", "", {}, 200),
+    ("HEAD", "", {}, 200),
+    ("GET", "/disks", {}, 200),
+    ("HEAD", "/disks", {}, 200),
+    ("POST", "/disks", {"size": "1", "owner": "ursula"}, 403),
+    ("POST", "/disks", {"size": "1", "identifier": "x"}, 403),
+    ("POST", "/disks", {"size": "1", "quarantine": "x"}, 403),
+    ("GET", "/disks/{disk}", {}, 403),
+    ("HEAD", "/disks/{disk}", {}, 403),
+    ("POST", "/disks/{disk}", {"x": "y"}, 403),
+    ("PUT", "/disks/{disk}", {"tag": "stolen"}, 403),
+    ("PUT", "/disks/{disk}", {"visibility": "public"}, 403),
+    ("PUT", "/disks/{disk}", {"owner": "stranger"}, 403),
+    ("PUT", "/disks/{own}", {"owner": "ursula"}, 403),
+    ("DELETE", "/disks/{disk}", {}, 403),
+    ("POST", "/disks/{disk}?method=PUT", {"tag": "stolen"}, 403),
+    ("POST", "/disks/{disk}?method=DELETE", {}, 403),
+    ("GET", "/disks/{disk}/mounts", {}, 403),
+    ("HEAD", "/disks/{disk}/mounts", {}, 403),
+    ("POST", "/disks/{disk}/mounts", NODE, 403),
+    ("POST", "/disks/{disk}/mounts", {**NODE, "vm_id": "{mine}"}, 403),
+    ("POST", "/disks/{own}/mounts", NODE, 403),
+    ("POST", "/disks/{own}/mounts", {**NODE, "register_only": "true"}, 403),
+    ("GET", "/disks/{disk}/mounts/{disk}_{machine}", {}, 403),
+    ("HEAD", "/disks/{disk}/mounts/{disk}_{machine}", {}, 403),
+    ("DELETE", "/disks/{disk}/mounts/{disk}_{machine}", {}, 403),
+    ("GET", "/disks/{disk}/mounts/{disk}_{mine}", {}, 403),
+    ("GET", "/disks/{own}/mounts/{disk}_{machine}", {}, 404),
+    ("DELETE", "/disks/{own}/mounts/{disk}_{machine}", {}, 404),
+    ("GET", "/disks/{disk}/turl", {}, 403),
+    ("HEAD", "/disks/{disk}/turl", {}, 403),
+    ("GET", "/instances", {}, 200),
+    ("HEAD", "/instances", {}, 200),
+    ("GET", "/instances/{machine}", {}, 200),
+    ("HEAD", "/instances/{machine}", {}, 200),
+    # What does not exist: that a disk of an unguessable name does is all that is ever told.
+    ("GET", f"/disks/{UNKNOWN}", {}, 404),
+    ("GET", "/disks/..%2f{disk}", {}, 404),
+    ("GET", "/disks/{disk}%00", {}, 404),
+    ("GET", "/disks/%25", {}, 404),
+    ("POST", "/disks/{own}/mounts", {**NODE, "vm_id": "999999"}, 404),
+]
+
+# Calls, what is refused of them, or None where nothing is shown.
+CALLS = [
+    ("one.vm.info", ("{machine}",), 512),
+    ("one.vm.action", ("finalize", "{machine}"), 512),
+    ("one.vm.action", ("shutdown", "{machine}"), 512),
+    *(("one.vmpool.info", (flag, -1, -1, -2), None) for flag in (-3, -2, -1, 0, 1, "{ursula}")),
+    ("one.vmpool.info", (-2, "{machine}", "{machine}", -2), None),
+    ("one.vm.info", (999_999,), 1024),
+    *(
+        ("one.vm.allocate", (f'DISK=[SOURCE="/x"]DISK=[SOURCE="{source}"]',), 8192)
+        for source in (
+            *(
+                "pdisk:h/{spare}",
+                "pdisk:https://h/pdisk/{spare}",
+                "https://h/pdisk/pswd/disks/{spare}",
+            ),
+            *("https://h/pswd/disks/{spare}/", "pdisk:h/{disk}", f"pdisk:h/{UNKNOWN}"),
+        )
+    ),
+    ("one.vm.allocate", ('DISK=[SOURCE="pdisk:h/{boot}"]',), 8192),
+]
+
+
+@dataclass
+class Place:
+    """A site, what Ursula has there, and who else is about."""
+
+    site: Sandbox
+    ids: dict[str, str] = field(default_factory=lambda: {"own": UNKNOWN, "mine": "0"})
+
+    def caller(self, who: str) -> tuple[Caller, dict[str, object]]:
+        options: dict[str, object] = {"verify": str(self.site.dir / "ca.pem")}
+        if who == "certified":
+            options["cert"] = str(self.site.dir / "user-certified.pem")
+            return Caller(self.site, None), options
+        return Caller(self.site, (who, USERS[who]) if who in USERS else None), options
+
+    def filled(self, text: str) -> str:
+        return text.format(**self.ids)
+
+    def everything(self) -> list[tuple[object, ...]]:
+        """What the site remembers of machines and disks, and the disks' files."""
+        tables = ("machines", "addresses", "disks", "mounts")
+        with sqlite3.connect(f"file:{self.site.dir}/sandbox.db?mode=ro", uri=True) as db:
+            rows = [(name, *row) for name in tables for row in db.execute(f"SELECT * FROM {name}")]
+        db.close()
+        files = [(path.name, path.stat().st_mtime) for path in (self.site.dir / "disks").iterdir()]
+        return sorted(rows + files, key=repr)
+
+    def call(self, who: str, path: str, method: str, *parameters: object) -> object:
+        caller, options = self.caller(who)
+        body = xmlrpc.client.dumps(("stranger:pw-s", *parameters), method).encode()
+        answer = caller.request("POST", path, data=body, **options)
+        assert answer.status_code == 200, answer.text
+        (((success, result, code),), _) = xmlrpc.client.loads(answer.content)
+        return result if success else (result, code)
+
+
+@pytest.fixture(scope="module")
+def place():
+    with Sandbox(users=USERS, tls=True) as site:
+        found = Place(site)
+        ursula, options = found.caller("ursula")
+        vm_id = found.call("ursula", "/pswd/xmlrpc", "one.vm.allocate", MACHINE)
+        assert isinstance(vm_id, int), vm_id
+        found.ids["machine"] = str(vm_id)
+        for name in ("disk", "spare", "boot"):
+            kind = "MACHINE_IMAGE_LIVE" if name == "boot" else "DATA_IMAGE_RAW_READ_WRITE"
+            form = {"size": 1, "tag": "tag-of-ursula", "type": kind}
+            found.ids[name] = ursula.disks("POST", data=form, **options).json()["uuid"]
+        form = {"node": "sandbox", "vm_id": vm_id}
+        plugged = ursula.disks("POST", f"/{found.ids['disk']}/mounts", data=form, **options)
+        assert plugged.status_code == 200, plugged.text
+        found.ids["ursula"] = re.search(
+            "<UID>([0-9]+)", found.call("ursula", "/pswd/xmlrpc", "one.vm.info", vm_id)
+        )[1]
+        yield found
+
+
+DOORS = [
+    *(("stranger", prefix) for prefix in ("/pdisk/pswd", "/pswd")),
+    *(("certified", prefix) for prefix in ("/pdisk/cert", "/cert")),
+]
+
+
+@pytest.fixture(scope="module", params=DOORS, ids=lambda door: door[1])
+def stranger(place, request):
+    """Somebody at one of the doors, with a disk and a machine that he may use."""
+    who, prefix = request.param
+    caller, options = place.caller(who)
+    own = caller.request("POST", f"{prefix}/disks", data={"size": 1}, **options)
+    place.ids["own"] = own.json()["uuid"]
+    door = prefix.replace("/pdisk", "/one-proxy")
+    place.ids["mine"] = str(place.call(who, f"{door}/xmlrpc", "one.vm.allocate", "MEMORY=512"))
+    return who, prefix
+
+
+@pytest.mark.parametrize(("method", "path", "form", "status"), ROUTES)
+def test_what_is_somebody_elses_is_neither_shown_nor_changed(
+    place, stranger, method, path, form, status
+):
+    who, prefix = stranger
+    caller, options = place.caller(who)
+    before = place.everything()
+    data = {name: place.filled(text) for name, text in form.items()} or None
+    answer = caller.request(method, place.filled(prefix + path), data=data, **options)
+    assert answer.status_code == status, answer.text
+    assert place.everything() == before
+    shown = f"{answer.text}{answer.headers}"
+    assert [secret for secret in SECRETS if secret in shown] == []
+    if status == 200:
+        assert place.ids["disk"] not in shown
+        assert f'"vmId": "{place.ids["machine"]}"' not in shown
+
+
+@pytest.mark.parametrize(("method", "parameters", "code"), CALLS)
+def test_what_is_somebody_elses_is_neither_shown_nor_changed_by_a_call(
+    place, stranger, method, parameters, code
+):
+    who, prefix = stranger
+    texts = [place.filled(str(value)) for value in parameters]
+    filled = [int(text) if re.fullmatch("-?[0-9]+", text) else text for text in texts]
+    before = place.everything()
+    path = f"{prefix.replace('/pdisk', '/one-proxy')}/xmlrpc"
+    result = place.call(who, path, method, *filled)
+    assert place.everything() == before
+    text = result if code is None else result[0]
+    assert code is None or result[1] == code
+    assert method != "one.vm.allocate" or text.endswith("Could not get disk image for VM.")
+    assert [secret for secret in SECRETS if secret in text] == []
+    assert f"<ID>{place.ids['machine']}</ID>" not in text
+
+
+@pytest.mark.parametrize(("method", "path", "form", "status"), ROUTES)
+def test_nobody_is_shown_anything(place, method, path, form, status):
+    nobody, options = place.caller("nobody")
+    before = place.everything()
+    for prefix, refusal in (("/pdisk/pswd", 401), ("/pswd", 401), ("/cert", 403)):
+        answer = nobody.request(method, place.filled(prefix + path), data=form, **options)
+        assert answer.status_code == refusal
+        assert place.ids["disk"] not in answer.text
+    assert place.everything() == before
+
+
+def test_no_route_is_forgotten(place):
+    assert {method for method, _, _ in CALLS} == set(METHODS)
+    caller, options = place.caller("stranger")
+    patterns = {}
+    for method, path, _, _ in ROUTES:
+        pattern = re.sub("{disk}_{m[a-z]+}", "mount", path.partition("?")[0])
+        pattern = re.sub("/disks/[^/]+", "/disks/disk", pattern)
+        patterns.setdefault(pattern, set()).add(method)
+    for pattern, methods in patterns.items():
+        answer = caller.request("PATCH", place.filled(f"/pswd{pattern}"), **options)
+        assert answer.status_code == 405
+        assert set(answer.headers["Allow"].split(", ")) == methods, pattern
+    assert len(patterns) == 8
+
+
+def test_disks_cannot_be_guessed(place):
+    """Their names are random, all 122 bits."""
+    caller, options = place.caller("ursula")
+    found = {caller.disks("POST", data={"size": 1}, **options).json()["uuid"] for _ in range(20)}
+    assert len(found) == 20
+    assert {uuid[14] for uuid in found} == {"4"}
