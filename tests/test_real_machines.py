@@ -219,6 +219,23 @@ def test_the_device_is_the_lowest_free_one_in_the_guest_too(
         driver.destroy_volume(volume)
 
 
+def test_the_device_is_right_also_where_the_template_leaves_a_letter_out(
+    site: Sandbox, driver: StratusLabNodeDriver
+) -> None:
+    size = driver.list_sizes()[0]
+    size.extra["swap"] = 0
+    first, second = driver.create_volume(1, "from the start"), driver.create_volume(1, "plugged")
+    node = start(driver, size=size, ex_volumes=[first])
+    driver.wait_until_running([node], wait_period=0.2)
+    ssh(site, node, "true")
+    driver.attach_volume(node, second)
+    device = second.extra["device"].removeprefix("/dev/")
+    assert ssh(site, node, f"cat /sys/block/{device}/serial") == second.id[:20]
+    driver.destroy_node(node)
+    for volume in (first, second):
+        driver.destroy_volume(volume)
+
+
 def test_a_disk_is_in_one_machine_at_a_time(
     driver: StratusLabNodeDriver, node: Node, site: Sandbox
 ) -> None:

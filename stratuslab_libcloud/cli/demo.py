@@ -100,6 +100,9 @@ def _store(driver: Any, node: Any) -> None:
         )
         _chapter("detach_volume")
         _show("driver.detach_volume(volume)", driver.detach_volume(volume))
+    except BaseException:
+        driver.destroy_node(node)  # it may still have the volume
+        raise
     finally:
         _chapter("destroy_volume")
         _show("driver.destroy_volume(volume)", driver.destroy_volume(volume))

@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from stratuslab_libcloud.sandbox import addresses, hypervisor
 from stratuslab_libcloud.sandbox.accounts import Accounts, server_context, user_certificate
 from stratuslab_libcloud.sandbox.compute import Compute
-from stratuslab_libcloud.sandbox.images import Images
+from stratuslab_libcloud.sandbox.images import ENDORSER, Images
 from stratuslab_libcloud.sandbox.machines import Machines, Report
 from stratuslab_libcloud.sandbox.machines.command import Host
 from stratuslab_libcloud.sandbox.machines.origins import Origins
@@ -170,7 +170,11 @@ class Sandbox:
             stack.callback(server.stop)
             self.port = int(server.bind_addr[1])
             server.wsgi_app = self._open_services(store)
-            self._compute.adopt()
+            try:
+                self._compute.adopt()
+            except BaseException:
+                self._compute.stop(keep=True)
+                raise
             stack.callback(self._compute.stop, self._keep_machines)
             thread = threading.Thread(target=server.serve, name="sandbox", daemon=True)
             thread.start()
@@ -215,6 +219,7 @@ class Sandbox:
         self.marketplace = Marketplace(store)
         with store.transaction() as db:
             db.execute("INSERT OR REPLACE INTO settings VALUES ('url', ?)", (self.url,))
+        self.marketplace.withdraw(ENDORSER)  # what is not offered any more
         images.publish(self.marketplace, self.url)
         if not self._qemu_host:
             self._seed(store)

@@ -19,7 +19,7 @@ from stratuslab_libcloud.sandbox.machines.origins import refusal
 from stratuslab_libcloud.sandbox.marketplace import Marketplace
 from stratuslab_libcloud.sandbox.store import SandboxError, write_private
 
-__all__ = ["Images"]
+__all__ = ["ENDORSER", "Images"]
 
 CHUNK_BYTES = 1 << 20
 ENDORSER = "sandbox@localhost"

@@ -121,6 +121,11 @@ class Marketplace:
                 rows,
             )
 
+    def withdraw(self, endorser: str) -> None:
+        """Remove all entries of this endorser's."""
+        with self._store.transaction() as db:
+            db.execute("DELETE FROM entries WHERE email = ?", (endorser,))
+
     def seed(self, base_url: str | None = None) -> None:
         """
         Put the entries of a new site in; again is harmless.

@@ -382,9 +382,16 @@ def _find_machine(db: sqlite3.Connection, account: Account, vm_id: str) -> sqlit
 def _free_device(db: sqlite3.Connection, machine: sqlite3.Row) -> str:
     """The lowest free ``vdX``: what the next disk is called in a Linux guest."""
     plugged = db.execute("SELECT device FROM mounts WHERE machine = ?", (machine["id"],))
-    taken = {device for (device,) in plugged}
-    taken.update(d.get("TARGET", "") for d in Template.loads(machine["template"]).vectors("DISK"))
-    devices = (f"vd{letter}" for letter in string.ascii_lowercase)
+    devices = [f"vd{letter}" for letter in string.ascii_lowercase]
+    disks = Template.loads(machine["template"]).vectors("DISK")
+    # Whatever their targets are: the guest leaves no letter out.
+    booted = [
+        disk
+        for disk in disks
+        if disk.get("TARGET", "").startswith("vd")
+        and (disk.get("SOURCE") or disk.get("SIZE") != "0")
+    ]
+    taken = {*devices[: len(booted)], *(device for (device,) in plugged)}
     device = next((device for device in devices if device not in taken), None)
     if device is None:
         raise RequestRefusedError(409, "no free devices available")

@@ -6,6 +6,7 @@ Whether this host can run machines with KVM, found out by booting one.
 
 import gzip
 import json
+import os
 import pathlib
 import platform
 import shutil
@@ -33,8 +34,8 @@ def accelerator(image: GuestImage, cache: pathlib.Path) -> str:
     :param image: what to boot.
     :param cache: where the result is remembered, for this host, kernel and QEMU.
     """
-    if not DEVICE.exists():
-        return "tcg"
+    if not os.access(DEVICE, os.R_OK | os.W_OK):
+        return "tcg"  # which may change: it is not remembered
     notes = cache / "acceleration.json"
     known = json.loads(notes.read_bytes()) if notes.exists() else {}
     host = _host()

@@ -19,8 +19,8 @@ KVM = ["-accel", "kvm", "-cpu", "host"]
 # Nehalem is x86-64-v2, which current distributions ask for.
 TCG = ["-accel", "tcg,thread=multi,tb-size=128", "-cpu", "Nehalem"]
 SSH = 22
-# The one PCI bus, whose first two slots are the chip set's. Drives have a slot each, by letter: in
-# that order Linux finds and names them.
+# The one PCI bus, whose first two slots are the chip set's. Drives have a slot each, in the
+# order of their letters: so Linux finds and names them, and leaves no letter out.
 VGA_SLOT, RNG_SLOT, SCSI_SLOT = "2", "3.0", "3.1"
 NETWORK_SLOTS = ("3.2", "3.3", "3.4", "3.5")
 FIRST_DRIVE_SLOT = 4
@@ -77,7 +77,7 @@ def hot_plugged(device: str, serial: str) -> dict[str, object]:
         "id": device,
         "drive": device,
         "serial": serial,
-        "addr": f"{_slot(device):#x}",
+        "addr": f"{FIRST_DRIVE_SLOT + string.ascii_lowercase.index(device[2]):#x}",
     }
 
 
@@ -146,9 +146,11 @@ def _drives(drives: list[Drive]) -> Options:
     options: Options = []
     if any(drive.target.startswith("sd") for drive in drives):
         options.append(("-device", {"driver": "virtio-scsi-pci", "id": "scsi", "addr": SCSI_SLOT}))
+    virtio = sorted(drive.target for drive in drives if drive.target.startswith("vd"))
     for number, drive in enumerate(drives):
         options.append(("-blockdev", _node(f"drive{number}", drive)))
-        options.append(("-device", _device(number, drive)))
+        rank = virtio.index(drive.target) if drive.target in virtio else 0
+        options.append(("-device", _device(number, drive, rank)))
     taken = {drive.target for drive in drives}
     place = next((place for place in ("hdd", "hdc", "hdb", "hda") if place not in taken), None)
     if place is None:
@@ -167,7 +169,7 @@ def _node(name: str, drive: Drive) -> dict[str, object]:
     }
 
 
-def _device(number: int, drive: Drive) -> dict[str, object]:
+def _device(number: int, drive: Drive, rank: int) -> dict[str, object]:
     device: dict[str, object] = {"drive": f"drive{number}", "serial": drive.serial}
     if number == 0:
         device["bootindex"] = 1
@@ -177,7 +179,7 @@ def _device(number: int, drive: Drive) -> dict[str, object]:
     if bus == "sd":
         lun = string.ascii_lowercase.index(letter)
         return {"driver": "scsi-hd", **device, "bus": "scsi.0", "scsi-id": 0, "lun": lun}
-    return {"driver": "virtio-blk-pci", **device, "addr": f"{_slot(drive.target):#x}"}
+    return {"driver": "virtio-blk-pci", **device, "addr": f"{FIRST_DRIVE_SLOT + rank:#x}"}
 
 
 def _ide(target: str) -> dict[str, object]:
@@ -186,7 +188,3 @@ def _ide(target: str) -> dict[str, object]:
     if place >= IDE_PLACES:
         raise MachineError(f"there is no place for {target}: IDE ends with hdd")
     return {"bus": f"ide.{place // 2}", "unit": place % 2}
-
-
-def _slot(target: str) -> int:
-    return FIRST_DRIVE_SLOT + string.ascii_lowercase.index(target[2])

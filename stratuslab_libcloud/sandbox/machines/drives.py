@@ -65,16 +65,14 @@ def lay_out(
         if uuid:
             drives.append(Drive(target, str(disks / uuid), serial=uuid[:SERIAL_LENGTH]))
         elif source:
-            drives.append(_image(target, fetch(source, stop), folder, is_root=number == 0))
+            drives.append(_layer(target, fetch(source, stop), folder))
         elif volatile := _volatile(target, disk, folder):
             drives.append(volatile)
     return drives
 
 
-def _image(target: str, origin: Origin, folder: pathlib.Path, *, is_root: bool) -> Drive:
-    """The machine's own layer over an image, or the image itself, for reading."""
-    if not is_root:
-        return Drive(target, str(origin.path), origin.format, read_only=True)
+def _layer(target: str, origin: Origin, folder: pathlib.Path) -> Drive:
+    """The machine's own layer over an image, which itself is never written to."""
     # Relative: QEMU would read what is before a colon as a protocol.
     backing = os.path.relpath(origin.path, folder)
     _run(
@@ -88,7 +86,7 @@ def _volatile(target: str, disk: Vector, folder: pathlib.Path) -> Drive | None:
     """A disk that is gone with its machine; None if it is to have no size."""
     kind, size = disk.get("TYPE", "").lower(), disk.get("SIZE", "0")
     if not re.fullmatch("[0-9]{1,9}", size) or int(size) > MAX_MIB:
-        raise MachineError(f"disk {target} cannot have a SIZE of {size} MiB")
+        raise MachineError(f"disk {target} cannot have a SIZE of {size[:20]} MiB")
     if int(size) == 0:
         return None
     if kind == "swap":

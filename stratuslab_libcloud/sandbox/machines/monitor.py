@@ -46,7 +46,9 @@ class Monitor:
                     sock.close()
                     raise
             await asyncio.wait_for(monitor._qmp.connect(sock), CONNECT_SECONDS)
-        except (OSError, QMPError, asyncio.TimeoutError) as error:
+        except asyncio.TimeoutError:
+            raise MachineError("QEMU does not answer") from None
+        except (OSError, QMPError) as error:
             raise MachineError(f"QEMU does not answer: {error}") from error
         return monitor
 
@@ -141,8 +143,8 @@ async def end_process(folder: pathlib.Path, monitor: Monitor | None) -> None:
     if monitor and running_process(folder):
         with contextlib.suppress(MachineError, asyncio.TimeoutError):
             await asyncio.wait_for(monitor.execute("quit"), QUIT_SECONDS)
-    if await _has_gone(folder):
-        return
+            if await _has_gone(folder):
+                return
     pid = running_process(folder)
     if pid:
         with contextlib.suppress(ProcessLookupError):

@@ -364,7 +364,11 @@ class Qemu:
     async def _unplug(self, machine_id: int, device: str) -> None:
         life = self._lives.get(machine_id)
         if life and running_process(life.folder):  # otherwise nobody has it any more
-            await hotplug.unplug(life.connected(), device)
+            try:
+                await hotplug.unplug(life.connected(), device)
+            except MachineError:
+                if running_process(life.folder):
+                    raise
 
 
 def live_on(directory: pathlib.Path) -> bool:

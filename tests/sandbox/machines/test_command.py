@@ -108,6 +108,12 @@ def test_more_nics_than_there_is_place_for_are_refused():
         options(nics=[NIC] * 5)
 
 
+def test_letters_that_are_left_out_leave_no_slot():
+    found = devices(drives=[ROOT, Drive("vdc", "c")])
+    assert hot_plugged("vdb", "x")["addr"] == found["drive1"]["addr"]
+    assert hot_plugged("vdc", "x")["addr"] not in (d.get("addr") for d in found.values())
+
+
 def test_virtio_drives_have_their_slot_by_letter_so_that_linux_names_them_so():
     drives = [ROOT, Drive("vdc", "c"), Drive("vdb", "b")]
     slots = {

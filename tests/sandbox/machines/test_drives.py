@@ -48,9 +48,9 @@ def test_the_first_image_gets_a_layer_of_the_machines_own(lay):
 
 
 @needs_tools
-def test_further_images_are_for_reading(lay):
+def test_so_do_further_ones(lay):
     _, second = lay(f'source = "{ENTRY}", target = vda', f'source = "{ENTRY}", target = vdc')
-    assert second == Drive("vdc", str(lay.image), "raw", read_only=True)
+    assert second == Drive("vdc", "vdc", "qcow2")
 
 
 def test_a_persistent_disk_is_itself(lay, tmp_path):
