@@ -58,6 +58,10 @@ class Session(requests.Session):
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Nowhere: to find out, requests would read the whole answer, bounded by nothing."""
+        return None
+
 
 class _Adapter(HTTPAdapter):
     def __init__(self, patience: Patience) -> None:
