@@ -43,21 +43,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _result(row: Row, server: str, rounds: int, warm: bool) -> Result:
     """Rounds in which all take turns, so that whatever else the machine does meets them alike."""
     print(f"{row.title} ...", end="", file=sys.stderr, flush=True)
-    seconds: dict[str, list[float]] = {one.name: [] for one in row.contestants}
+    clock: dict[str, list[float]] = {one.name: [] for one in row.contestants}
+    processor: dict[str, list[float]] = {one.name: [] for one in row.contestants}
     for number in range(-1 if warm else 0, rounds):
         for one in row.contestants:
-            measured = _measured("seconds", row, one, server)
+            seconds, busy = _measured("seconds", row, one, server)
             if number >= 0:  # before that the server makes its documents, and Python bytecode
-                seconds[one.name].append(measured)
+                clock[one.name].append(seconds)
+                processor[one.name].append(busy)
     peak, own = {}, {}
     if row.spare is not None:
-        peak = {one.name: _measured("peak", row, one, server) for one in row.contestants}
-        own = {one.name: _measured("own", row, one, server) for one in row.contestants}
+        peak = {one.name: _measured("peak", row, one, server)[0] for one in row.contestants}
+        own = {one.name: _measured("own", row, one, server)[0] for one in row.contestants}
     print(" done", file=sys.stderr)
-    return Result(row, seconds, peak, own)
+    return Result(row, clock, processor, peak, own)
 
 
-def _measured(what: str, row: Row, one: Contestant, server: str) -> float:
+def _measured(what: str, row: Row, one: Contestant, server: str) -> list[float]:
     """In a new process each time: nobody profits from what another call left behind."""
     url = f"{server}/{row.delay}/{one.kind}"
     small = "" if row.cold else f"{url}/{min(_SMALL, row.count)}"
@@ -65,7 +67,7 @@ def _measured(what: str, row: Row, one: Contestant, server: str) -> float:
     # Nobody installs the package without bytecode.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     ran = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
-    return float(ran.stdout)
+    return [float(number) for number in ran.stdout.split()]
 
 
 @contextmanager

@@ -22,24 +22,25 @@ class Result:
     """
     By contestant.
 
-    :ivar seconds: of a call, one for each round.
+    :ivar clock: seconds that a call took, one for each round.
+    :ivar processor: seconds of processor time that it took of its process.
     :ivar peak: bytes by which one call raised the high-water mark.
     :ivar own: bytes that the result keeps.
     """
 
     row: Row
-    seconds: dict[str, list[float]]
+    clock: dict[str, list[float]]
+    processor: dict[str, list[float]]
     peak: dict[str, float]
     own: dict[str, float]
 
     def ratio(self, one: str, other: str) -> float:
         """The median of the rounds' ratios: what disturbed a round disturbed both."""
-        pairs = zip(self.seconds[one], self.seconds[other], strict=True)
-        return median(first / second for first, second in pairs)
+        return _median_ratio(self.clock[one], self.clock[other])
 
     def added(self) -> float:
         """Seconds that ours takes beyond the limit."""
-        pairs = zip(self.seconds[OURS], self.seconds[LIMIT], strict=True)
+        pairs = zip(self.clock[OURS], self.clock[LIMIT], strict=True)
         return median(ours - limit for ours, limit in pairs)
 
 
@@ -61,8 +62,8 @@ def machine() -> str:
 
 def times(results: Sequence[Result]) -> Iterator[str]:
     """Ours by the limit, and peers by ours."""
-    yield "| | limit | ours | ours by limit | target | peers by ours |"
-    yield "| --- | ---: | ---: | ---: | --- | --- |"
+    yield "| | limit | ours | ours by limit | in processor time | target | peers by ours |"
+    yield "| --- | ---: | ---: | ---: | ---: | --- | --- |"
     for result in results:
         row = result.row
         ratio, added = result.ratio(OURS, LIMIT), result.added()
@@ -73,25 +74,26 @@ def times(results: Sequence[Result]) -> Iterator[str]:
             target = f"adds {_shown(added)}, at most {_shown(row.adds_at_most)}"
             met = added <= row.adds_at_most
         peers = []
-        for name in result.seconds:
+        for name in result.clock:
             if name not in (LIMIT, OURS):
                 ahead = result.ratio(name, OURS)
                 peers.append(f"{name} {ahead:.2f}")
                 if row.ahead and row.ahead[0] == name:
                     peers[-1] += f" (at least {row.ahead[1]:.0f}{_met(ahead >= row.ahead[1])})"
-        limit, ours = (_shown(median(result.seconds[name])) for name in (LIMIT, OURS))
-        verdict = f"{target}{_met(met)}"
-        yield f"| {row.title} | {limit} | {ours} | {ratio:.2f} | {verdict} | {', '.join(peers)} |"
+        limit, ours = (_shown(median(result.clock[name])) for name in (LIMIT, OURS))
+        busy = _median_ratio(result.processor[OURS], result.processor[LIMIT])
+        figures = f"{limit} | {ours} | {ratio:.2f} | {busy:.2f} | {target}{_met(met)}"
+        yield f"| {row.title} | {figures} | {', '.join(peers)} |"
 
 
 def per_item(results: Sequence[Result]) -> Iterator[str]:
-    """What one thing of many costs, by the least disturbed round."""
+    """What one thing of many costs in processor time, which others' work hardly disturbs."""
     yield "| per item | limit | ours |"
     yield "| --- | ---: | ---: |"
     for result in results:
         if result.row.count >= 1000:
             limit, ours = (
-                min(result.seconds[name]) / result.row.count * 1e6 for name in (LIMIT, OURS)
+                median(result.processor[name]) / result.row.count * 1e6 for name in (LIMIT, OURS)
             )
             yield f"| {result.row.title} | {limit:.1f} µs | {ours:.1f} µs |"
 
@@ -109,6 +111,10 @@ def memory(results: Sequence[Result]) -> Iterator[str]:
             peers = (f"{k} {_size(v)}" for k, v in peak.items() if k not in (LIMIT, OURS))
             figures = f"{_size(peak[LIMIT])} | {_size(peak[OURS])} | {_size(own)} | {_size(spare)}"
             yield f"| {row.title} | {figures} | {target} | {', '.join(peers)} |"
+
+
+def _median_ratio(ones: Sequence[float], others: Sequence[float]) -> float:
+    return median(one / other for one, other in zip(ones, others, strict=True))
 
 
 def _met(met: bool) -> str:
