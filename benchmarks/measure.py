@@ -1,10 +1,10 @@
 """
 One measurement in a process of its own: ``python -m benchmarks.measure WHAT FUNCTION URL SMALL N``.
 
-``seconds`` is the mean of N calls, on the clock and of processor time. ``peak`` is by how many bytes one call raised the resident set's
-high-water mark, which is all memory, that of parsers in C and of the allocator's waste included.
-``own`` is what the result keeps, by tracemalloc: that tells objects from waste, but knows nothing
-of C, which is why the peak is not its.
+``seconds`` is the mean of N calls, on the clock and of processor time. ``peak`` is by how many
+bytes one call raised the resident set's high-water mark, which is all memory, that of parsers in C
+and of the allocator's waste included. ``own`` is what the result keeps, by tracemalloc: that tells
+objects from waste, but knows nothing of C, which is why the peak is not its.
 
 SMALL is the URL of a small listing, which is listed first, so that what is imported or opened once
 is not measured; without one, the first call is.
