@@ -38,7 +38,7 @@ DIRECTORY = click.option(
     help="Where all its state is kept.",
 )
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-EXTRA = {"cheroot", "cryptography", "pycdlib", "qemu", "trustme", "werkzeug"}
+EXTRA = {"cheroot", "cryptography", "lxml", "pycdlib", "qemu", "trustme", "werkzeug"}
 
 
 def make_sandbox(**options: object) -> "Sandbox":

@@ -206,7 +206,7 @@ def test_wrong_usage_is_exit_2(arguments):
     assert run("up", *arguments).returncode == 2
 
 
-@pytest.mark.parametrize("package", ["cheroot", "pycdlib", "qemu", "trustme", "werkzeug"])
+@pytest.mark.parametrize("package", ["cheroot", "lxml", "pycdlib", "qemu", "trustme", "werkzeug"])
 def test_without_the_extra_it_says_how_to_get_it(package):
     result = run("up", before=f"import sys; sys.modules[{package!r}] = None")
     assert (result.returncode, result.stdout) == (1, "")
