@@ -223,7 +223,7 @@ def answer_rest(
     except RequestRefusedError as refused:
         return _error(request, refused.status, str(refused))
     except (OSError, sqlite3.Error):
-        log.exception("%s %s", request.method, request.path)
+        log.exception("%s %r", request.method, request.path)
         return _error(request, 500, "The disk service could not do this")
 
 

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from stratuslab_libcloud.sandbox import Sandbox
+from stratuslab_libcloud.sandbox.storage import Storage
 
 from .conftest import USERS
 
@@ -194,6 +195,19 @@ def test_any_request_is_answered(site, caplog, method, path, query, headers, bod
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     if answer.headers.get_content_type() == "application/json" and content:
         json.loads(content)
+
+
+@pytest.mark.parametrize("error", [OSError("disk broken"), RuntimeError("a bug")])
+def test_what_breaks_is_told_without_what_commands_a_terminal(site, caplog, monkeypatch, error):
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Storage, "disk", broken)
+    answer, content = ask(site, "GET", "/pswd/disks/%1b%5b2J%c2%9b31m%e2%80%ae", {}, b"")
+    assert answer.status == 500
+    assert str(error) not in content.decode()
+    (record,) = caplog.records
+    assert record.getMessage().isprintable()
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
