@@ -42,6 +42,9 @@ class Scanner:
 
     def __init__(self, namespace_separator: str | None = None) -> None:
         self.parser = expat.ParserCreate(namespace_separator=namespace_separator)
+        if hasattr(self.parser, "SetReparseDeferralEnabled"):
+            # From 2.6 on it waits for more instead: a short listing would seem to have no root.
+            self.parser.SetReparseDeferralEnabled(False)
         self.parser.StartDoctypeDeclHandler = self._doctype
         self._fed = 0
 
