@@ -5,6 +5,7 @@ The rules of compute-xmlrpc 1.2, pdisk-rest 1.1 and marketplace-rest 1.1, withou
 they list: ports are honoured, ``http`` at the start of a host name means nothing.
 """
 
+import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -26,6 +27,7 @@ PUBLIC_MARKETPLACE = "https://marketplace.stratuslab.eu"
 _PROXY_PORT = 2634
 _STORAGE_PORT = 8445
 _PROXY_PATH = "/one-proxy/xmlrpc"
+_HOST = re.compile(r"[\w.-]+|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(%[\w.-]+)?")  # or IPv6
 _LOCAL_ENGINE = "http://localhost:2633/RPC2"
 
 
@@ -176,7 +178,8 @@ def _checked(url: str) -> SplitResult:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname or ""
         host.encode("idna")
-        if "%" in host and ":" not in host:  # only IPv6 addresses have zones
+        # After a backslash, for one, requests would ask another host than urlsplit() sees.
+        if host and not _HOST.fullmatch(host):
             raise ValueError
     except ValueError:
         raise ValueError("is neither a host name nor a URL") from None

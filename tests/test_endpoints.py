@@ -103,7 +103,7 @@ def test_a_proxy() -> None:
         *("", "http://", "http://u:S3CRET@", "http://u:S3CRET@h:99999", "http://u:S3CRET@h:x"),
         *("http://u:S3CRET@[bad", "http://u:S3CRET@h\r\nEvil: yes", "http://u\n:S3CRET@h"),
         *("http://u:S3CRET@ü..h", f"http://u:S3CRET@{'x' * 64}", "http://u:S3CRET@h\0", "a b"),
-        *("http://u:S3CRET@%2f", "http://u:S3CRET@h%00:1"),
+        *("http://u:S3CRET@%2f", "http://u:S3CRET@h%00:1", "http://u:S3CRET@evil\\.h", "a\\b"),
         *("http://u:S3CRET@h\ud800", "http://u:S3CRET@h\u202e", "http://u:S3CRET@h:0"),
     ],
 )
@@ -192,6 +192,8 @@ def test_any_text_is_an_endpoint_or_a_value_error_in_one_line(text: str) -> None
 
 @settings(max_examples=300)
 @given(PARTS)
+@example("https://evil.example\\.h/xmlrpc")
+@example("1%2f")
 def test_the_host_that_is_named_is_the_one_that_is_asked(text: str) -> None:
     """requests reads URLs by rules of its own."""
     for reader in (
