@@ -83,10 +83,13 @@ class Images:
                 if reason := refusal(half, disk_format):
                     raise SandboxError(f"{file} cannot be used: {reason}")
                 entry = _entry(checksums, size, time.time(), format=disk_format, **described)
+                metadata.write_entry(entry)  # it can be published, or nothing is kept
                 image = self._directory / f"{entry.identifier}.{disk_format}"
                 half.replace(image)
         except OSError as error:
             raise SandboxError(f"{file} cannot be taken in: {error.strerror}") from None
+        except metadata.MetadataError as error:
+            raise SandboxError(f"{file} cannot be described so: {error}") from None
         note = {name: v for name, v in dataclasses.asdict(entry).items() if v is not None}
         write_private(image.with_name(f"{image.name}.json"), json.dumps(note).encode())
         self._offer(image, entry)

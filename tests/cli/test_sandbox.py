@@ -187,6 +187,11 @@ def test_an_image_that_was_registered_before_is_offered_after_the_start(tmp_path
         ("missing.img", [], "missing.img cannot be taken in: No such file or directory"),
         ("still.raw", [], "still.raw cannot be used: it is not in the format qcow2"),
         ("", [], "cannot be taken in: Is a directory"),
+        (
+            "still.raw",
+            ["--format", "raw", "--title", "\x1b[31m"],
+            "still.raw cannot be described so: dcterms:title has characters that XML cannot hold",
+        ),
         ("\x1b[31m\u202e.img", [], "[31m .img cannot be taken in: No such file or directory"),
     ],
 )
