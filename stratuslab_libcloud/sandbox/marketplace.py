@@ -314,6 +314,8 @@ def _stored(document: bytes) -> dict[str, object]:
         raise MetadataError("a Marketplace entry that is not UTF-8") from None
     declaration = ANY_DECLARATION.match(text)
     bare = text[declaration.end() :] if declaration else text
+    if ANY_DECLARATION.match(bare):
+        raise MetadataError("a Marketplace entry with two declarations")
     rdf = safe_xml.parse(bare.encode())
     if rdf.tag != RDF:
         raise MetadataError("not a Marketplace entry")

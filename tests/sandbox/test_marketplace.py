@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 import requests
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from lxml import etree
 from werkzeug import Request, Response
 from werkzeug.serving import make_server
@@ -681,6 +683,48 @@ def test_what_is_no_entry_is_not_stored_nor_what_came_with_it(
     with pytest.raises((MetadataError, safe_xml.UnsafeXMLError)):
         registry.service.add(entry(TWO, ADA, "2025-01-01"), document)
     assert registry.listed(status="all") == []
+
+
+INSERTIONS = st.lists(
+    st.tuples(
+        st.integers(0, 1500),
+        st.sampled_from(
+            [
+                *(
+                    b"<!-- x -->",
+                    b"<?x y?>",
+                    b"<?xml version='1.0'?>",
+                    b"\0",
+                    b"\xff",
+                    b"]]>",
+                    b"<",
+                ),
+                *(b"<![CDATA[", b"&#27;", b"&l;", b"<a>", b"</a>", b"\xc2\x9b31m", b"\xe2\x80\xae"),
+                *(b"<!DOCTYPE a [<!ENTITY l 'ha'>]>", b"\xef\xbb\xbf", b"\n", b" ", b"</metadata>"),
+            ]
+        ),
+    ),
+    max_size=3,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(INSERTIONS)
+@example([(0, b"<!-- x -->"), (0, b" ")])
+@example([(0, b"<?xml version='1.0'?>")])
+def test_no_document_that_is_stored_breaks_the_listings(
+    registry: Registry, insertions: list[tuple[int, bytes]]
+) -> None:
+    document = entry(ONE, ADA, "2025-01-01", title="Été", description="d")
+    for place, text in insertions:
+        document = document[:place] + text + document[place:]
+    try:
+        registry.service.add(document)
+    except (MetadataError, safe_xml.UnsafeXMLError) as error:
+        assert str(error).isprintable()
+    else:
+        assert registry.listed(status="all")
+        assert registry.rows(status="all")
 
 
 def test_large_registries_are_listed_whole(registry: Registry) -> None:
