@@ -18,11 +18,12 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
-from stratuslab_libcloud.client.errors import ConnectionFailedError
+from stratuslab_libcloud.client.errors import ConnectionFailedError, MalformedAnswerError
 
 __all__ = ["Session"]
 
 _SLOWEST = 1024  # bytes a second
+_MOST = 256 * 1024 * 1024  # bytes that may come, whatever they unpack to: nothing, for instance
 
 
 @dataclass
@@ -131,6 +132,8 @@ class _Incoming(io.RawIOBase):
                 raise ConnectionFailedError("gave no whole answer in time") from None
             raise
         self._received += count or 0
+        if self._received > _MOST:
+            raise MalformedAnswerError(f"the answer is larger than {_MOST >> 20} MiB")
         return count
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ import trustme
 from canned import Canned, Request
 from permissions import unreadable
 
-from stratuslab_libcloud.client import Site, transport
+from stratuslab_libcloud.client import Site, sessions, transport
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
     ConflictError,
@@ -548,6 +548,23 @@ class TestEncodings:
             finally:
                 tracemalloc.stop()
         assert peak < 8 * 2**20
+
+    @pytest.mark.parametrize("streamed", [False, True])
+    def test_what_unpacks_to_nothing_is_not_read_to_its_end(
+        self, monkeypatch: pytest.MonkeyPatch, streamed: bool
+    ) -> None:
+        def endless(handler: Any, request: Request) -> None:
+            handler.send(
+                200, "text/plain", b"", {"Content-Encoding": "gzip", "Content-Length": "9" * 9}
+            )
+            with contextlib.suppress(OSError):
+                while True:
+                    handler.wfile.write(gzip.compress(b"") * 4096)
+
+        monkeypatch.setattr(sessions, "_MOST", 2**20)
+        with Canned([endless]) as server:
+            with pytest.raises(MalformedAnswerError, match="larger than 1 MiB"):
+                get(server.url, streamed=streamed)
 
     def test_what_is_not_what_it_says_is_malformed(self) -> None:
         with Canned([(200, "text/plain", b"no gzip", {"Content-Encoding": "gzip"})]) as server:
