@@ -19,6 +19,7 @@ from stratuslab_libcloud.printable import printable
 __all__ = [
     "ABSENT",
     "RDF",
+    "STRAY_DECLARATION",
     "Entry",
     "MetadataError",
     "identifier",
@@ -75,6 +76,10 @@ def _clark(name: str) -> str:
 RDF = _clark("rdf:RDF")
 """The name of an entry's element in Clark notation."""
 
+# With "<" in it, it would take time without bounds.
+STRAY_DECLARATION = re.compile(rb"<\?xml\s[^<>]*\?>")
+"""What the original server leaves within its listings (marketplace-rest 3.2)."""
+
 _DESCRIPTION = _clark("rdf:Description")
 _BYTES = _clark("slreq:bytes")
 _CHECKSUM = _clark("slreq:checksum")
@@ -100,7 +105,6 @@ _SHA1 = re.compile(r"[0-9A-Fa-f]{40}")
 _HEX = re.compile(r"[0-9A-Fa-f]+")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _MAX_PORT = 65535
-_STRAY_DECLARATION = re.compile(rb"<\?xml\s[^<>]*\?>")  # with "<", not in linear time
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
 
@@ -216,7 +220,7 @@ def read_entries(document: bytes) -> list[Entry]:
     :raises safe_xml.UnsafeXMLError: as for :func:`safe_xml.parse`.
     """
     # Registries of old leave the declarations of stored documents in (marketplace-rest 3.2).
-    root = safe_xml.parse(document[:1] + _STRAY_DECLARATION.sub(b"", document[1:]))
+    root = safe_xml.parse(document[:1] + STRAY_DECLARATION.sub(b"", document[1:]))
     if root.tag == RDF:
         return [read_entry(root)]
     if root.tag != "metadata":

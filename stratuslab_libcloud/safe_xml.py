@@ -16,7 +16,7 @@ __all__ = ["Scanner", "UnsafeXMLError", "parse", "stream"]
 
 
 # Bytes. The elements of a small piece are gone before the garbage collector, which looks whenever
-# there are 700 more objects, has come to know them: with 64 KiB all takes half as long again.
+# there are 700 more objects, has come to know them: with 64 KiB all takes a third longer.
 _PIECE = 8192
 _LARGEST_TAG = 2**20
 _LARGEST = 4 * 2**20  # elements take up to fifty times as much memory as what they are made of

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from libcloud.compute.base import Node, NodeAuthSSHKey
 from libcloud.compute.deployment import (
+    Deployment,
     FileDeployment,
     MultiStepDeployment,
     ScriptDeployment,
@@ -266,6 +267,13 @@ class Deployed:
         self.steps = MultiStepDeployment([self.file, self.script])
 
 
+def deploy_on(
+    driver: StratusLabNodeDriver, flavour: str, deployment: Deployment, **options: Any
+) -> Node:
+    what = {"name": "n", "size": driver.list_sizes()[0], "image": image(driver, flavour)}
+    return driver.deploy_node(deployment, **what, **options)
+
+
 @pytest.mark.parametrize("flavour", ["standard", "ttylinux"])
 def test_deploy_node_with_each_kind_of_key(
     site: Sandbox, driver: StratusLabNodeDriver, tmp_path: Path, flavour: str
@@ -275,14 +283,8 @@ def test_deploy_node_with_each_kind_of_key(
     def deploy(kind: str) -> tuple[Node, ScriptDeployment]:
         make_key(tmp_path / kind, kind)
         deployed = Deployed(tmp_path)
-        node = driver.deploy_node(
-            deployed.steps,
-            name=kind,
-            size=driver.list_sizes()[0],
-            image=image(driver, flavour),
-            ssh_key=str(tmp_path / kind),
-            wait_period=1,
-        )
+        key = str(tmp_path / kind)
+        node = deploy_on(driver, flavour, deployed.steps, ssh_key=key, wait_period=1)
         return node, deployed.script
 
     with concurrent.futures.ThreadPoolExecutor() as together:
@@ -296,9 +298,7 @@ def test_deploy_node_with_the_configured_key_and_a_script_alone(
     driver: StratusLabNodeDriver,
 ) -> None:
     script = ScriptDeployment("#!/bin/sh\nuname -s\n")
-    node = driver.deploy_node(
-        script, name="n", size=driver.list_sizes()[0], image=image(driver, "ttylinux")
-    )
+    node = deploy_on(driver, "ttylinux", script)
     assert (script.exit_status, script.stdout) == (0, "Linux\n")
     driver.destroy_node(node)
 
@@ -310,11 +310,10 @@ def test_a_wrong_key_fails_within_the_timeout_and_the_node_is_still_listed(
     make_key(other, "ed25519")
     begun = time.monotonic()
     with pytest.raises(DeploymentError) as caught:
-        driver.deploy_node(
+        deploy_on(
+            driver,
+            "standard",
             ScriptDeployment("true"),
-            name="n",
-            size=driver.list_sizes()[0],
-            image=image(driver, "standard"),
             ssh_key=str(other),
             auth=NodeAuthSSHKey((site.dir / "id_ed25519.pub").read_text()),
             timeout=20,
@@ -337,14 +336,7 @@ def test_a_machine_that_dies_while_booting_ends_deploy_node_at_once(
         killing = aside.submit(kill)
         begun = time.monotonic()
         with pytest.raises(DeploymentError) as caught:
-            driver.deploy_node(
-                ScriptDeployment("true"),
-                name="n",
-                size=driver.list_sizes()[0],
-                image=image(driver, "standard"),
-                timeout=600,
-                wait_period=0.2,
-            )
+            deploy_on(driver, "standard", ScriptDeployment("true"), timeout=600, wait_period=0.2)
         killing.result()
     assert time.monotonic() - begun < 300
     assert isinstance(caught.value.value, NodeFailedError)

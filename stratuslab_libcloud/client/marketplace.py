@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 import threading
 import time
 import xml.etree.ElementTree as ET
@@ -214,9 +213,6 @@ def _read_xml(answer: Answer, read: Callable[[ET.Element], T]) -> Iterator[T]:
             _LOG.warning("left out of a Marketplace listing: %s", error)
 
 
-_DECLARATION = re.compile(rb"<\?xml\s[^<>]*\?>")  # with "<" it would take time without bounds
-
-
 def _one_declaration(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """
     Drop XML declarations after the first byte.
@@ -229,7 +225,7 @@ def _one_declaration(pieces: Iterable[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         text = kept + piece
         head, text = (text[:1], text[1:]) if first else (b"", text)
-        text = _DECLARATION.sub(b"", text)
+        text = metadata.STRAY_DECLARATION.sub(b"", text)
         begun = text.rfind(b"<?", max(0, len(text) - _LONGEST_DECLARATION))
         if begun < 0 and text.endswith(b"<"):
             begun = len(text) - 1

@@ -6,7 +6,6 @@ the sandbox's, each with a note of what its entry says.
 """
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 import tempfile
@@ -14,6 +13,7 @@ import time
 
 from stratuslab_libcloud import metadata
 from stratuslab_libcloud.metadata import Entry
+from stratuslab_libcloud.sandbox.checksums import copy_summed
 from stratuslab_libcloud.sandbox.guest import GuestImage
 from stratuslab_libcloud.sandbox.machines.origins import refusal
 from stratuslab_libcloud.sandbox.marketplace import Marketplace
@@ -21,11 +21,9 @@ from stratuslab_libcloud.sandbox.store import SandboxError, write_private
 
 __all__ = ["ENDORSER", "Images"]
 
-CHUNK_BYTES = 1 << 20
 ENDORSER = "sandbox@localhost"
 SUBJECT = "CN=StratusLab Sandbox"
 VALID = "2099-01-01T00:00:00Z"
-ALGORITHMS = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256", "SHA-512": "sha512"}
 GUESTS = {
     "standard": "A small Debian-based Linux with SSH and SFTP, made by the sandbox itself.",
     "ttylinux": "The same without SFTP, as the ttylinux of the User's Guide was.",
@@ -79,7 +77,8 @@ class Images:
         try:
             with tempfile.TemporaryDirectory(dir=self._directory, prefix="new-") as folder:
                 half = pathlib.Path(folder) / "image"
-                checksums, size = _copy(file, half)
+                with file.open("rb") as source, half.open("wb") as target:
+                    checksums, size = copy_summed(source, target)
                 if reason := refusal(half, disk_format):
                     raise SandboxError(f"{file} cannot be used: {reason}")
                 entry = _entry(checksums, size, time.time(), format=disk_format, **described)
@@ -141,16 +140,3 @@ def _entry(checksums: dict[str, str], size: int, moment: float, **described: obj
         inbound_ports=(22,),
     )
     return dataclasses.replace(entry, **described)  # type: ignore[arg-type]
-
-
-def _copy(file: pathlib.Path, target: pathlib.Path) -> tuple[dict[str, str], int]:
-    """:return: checksums and size."""
-    hashes = {name: hashlib.new(kind, usedforsecurity=False) for name, kind in ALGORITHMS.items()}
-    size = 0
-    with file.open("rb") as source, target.open("wb") as copy:
-        while data := source.read(CHUNK_BYTES):
-            size += len(data)
-            copy.write(data)
-            for found in hashes.values():
-                found.update(data)
-    return {name: found.hexdigest() for name, found in hashes.items()}, size

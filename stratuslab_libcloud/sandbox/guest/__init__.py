@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from stratuslab_libcloud.sandbox.checksums import copy_summed
 from stratuslab_libcloud.sandbox.guest import contents, disk, packages
 from stratuslab_libcloud.sandbox.guest.kernel import Kernel
 from stratuslab_libcloud.sandbox.store import SandboxError
@@ -24,9 +25,6 @@ __all__ = ["FLAVOURS", "GuestImage", "build", "default_cache"]
 
 FLAVOURS = ("standard", "ttylinux")
 """With an SFTP server, and without (guide 9.1.4): nothing else differs."""
-
-CHECKSUMS = ("MD5", "SHA-1", "SHA-256", "SHA-512")
-CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -118,19 +116,14 @@ def _build_all(cache: pathlib.Path, progress: Callable[[str], object]) -> None:
 def _keep(raw: pathlib.Path, description: pathlib.Path) -> None:
     """Put an image in the cache. It counts as there when its description is."""
     compressed, described = raw.with_suffix(".gz"), raw.with_suffix(".json")
-    hashes = {name: hashlib.new(name.replace("-", ""), usedforsecurity=False) for name in CHECKSUMS}
     with (
         raw.open("rb") as source,
         compressed.open("wb") as target,
         gzip.GzipFile("", "wb", 6, target, mtime=0) as packed,
     ):
-        while chunk := source.read(CHUNK):
-            packed.write(chunk)
-            for each in hashes.values():
-                each.update(chunk)
+        checksums, size = copy_summed(source, packed)
     image = description.with_suffix(".img.gz")
-    checksums = {name: each.hexdigest() for name, each in hashes.items()}
-    known = {"file": image.name, "size": raw.stat().st_size, "checksums": checksums}
+    known = {"file": image.name, "size": size, "checksums": checksums}
     described.write_text(json.dumps(known, indent=2) + "\n")
     compressed.replace(image)
     described.replace(description)

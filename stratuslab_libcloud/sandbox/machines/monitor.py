@@ -13,7 +13,7 @@ from qemu.qmp import EventListener, QMPClient, QMPError, Runstate
 
 from stratuslab_libcloud.sandbox.machines import MachineError
 
-__all__ = ["Monitor", "end_process", "listening", "running_process"]
+__all__ = ["PID_FILE", "Events", "Monitor", "end_process", "listening", "running_process"]
 
 SOCKET = "monitor"
 PID_FILE = "pid"

@@ -28,7 +28,7 @@ from stratuslab_libcloud import metadata, safe_xml
 from stratuslab_libcloud.metadata import Entry
 from stratuslab_libcloud.sandbox.machines import MachineError
 
-__all__ = ["FORMATS", "Origin", "Origins", "refusal"]
+__all__ = ["Origin", "Origins", "refusal"]
 
 FORMATS = ("raw", "qcow2")
 SILENCE_SECONDS = 15

@@ -60,7 +60,8 @@ POLL_SECONDS = 0.05
 PRESSES, PRESS_SECONDS = 36, 5.0
 ENDING = {Phase.CLEANUP: Phase.DONE, Phase.EPILOG: Phase.DONE, Phase.FAILURE: Phase.FAILED}
 
-OUTLIVING: list[subprocess.Popen[bytes]] = []  # to be collected is to be missed: it would warn
+# A Popen that is forgotten warns that its process still runs; these are meant to.
+OUTLIVING: list[subprocess.Popen[bytes]] = []
 
 log = logging.getLogger(__name__)
 

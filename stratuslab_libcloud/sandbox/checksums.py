@@ -1,0 +1,26 @@
+"""The checksums of an image that its Marketplace entry tells (marketplace-rest 4.3)."""
+
+import gzip
+import hashlib
+from typing import IO
+
+__all__ = ["copy_summed"]
+
+ALGORITHMS = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256", "SHA-512": "sha512"}
+CHUNK_BYTES = 1 << 20
+
+
+def copy_summed(source: IO[bytes], target: IO[bytes] | gzip.GzipFile) -> tuple[dict[str, str], int]:
+    """
+    Copy an image, which is read once.
+
+    :return: the checksums in lower-case hex, by the names that entries use; and its size in bytes.
+    """
+    hashes = {name: hashlib.new(kind, usedforsecurity=False) for name, kind in ALGORITHMS.items()}
+    size = 0
+    while data := source.read(CHUNK_BYTES):
+        size += len(data)
+        target.write(data)
+        for found in hashes.values():
+            found.update(data)
+    return {name: found.hexdigest() for name, found in hashes.items()}, size
