@@ -56,6 +56,14 @@ def site(tmp_path: Path) -> Iterator[Site]:
         found.driver.ex_close()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a machine are run by one process, so that it boots once."""
+    for item in items:
+        for name in ("machine", "node"):
+            if item.path.parent.name == "real" and name in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {name}"))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The figures of the matrix of faults, of which each cell is a test."""
     passed, failed = (
@@ -68,3 +76,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if passed or failed:
         terminalreporter.section("matrix of faults")
         terminalreporter.line(f"{passed + failed} cells tried, {passed} passed")
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, figures in report.user_properties:
+            if name == "figures":  # what a test has measured
+                terminalreporter.section(report.nodeid.partition("::")[2])
+                terminalreporter.write_line(figures)

@@ -1,5 +1,8 @@
 #!/bin/sh
-# All tests, from nothing: sets up what is missing and runs tox, with the arguments given.
+# The tests, from nothing: sets up what is missing and runs tox.
+#   sh tests/run.sh            style, types, and everything on one Python: some minutes
+#   sh tests/run.sh all        the same on every Python that there is: what .ci/run does
+#   sh tests/run.sh -e py311 -- tests/test_config.py     what is given to `tox run`
 set -eu
 here=$(dirname "$0")
 . "$here/../examples/setup.sh"
@@ -12,11 +15,17 @@ cd "$here/.."
 # shellcheck disable=SC2086 # several words
 have_machines || need $MACHINES
 virtual_environment .venv/tests
-.venv/tests/bin/pip --quiet --disable-pip-version-check install 'tox>=4.11'
+.venv/tests/bin/pip --quiet --disable-pip-version-check install 'tox>=4.67'
 if command -v pyenv >/dev/null; then
     # Let tox find every Python that pyenv has.
     for folder in "$(pyenv root)"/versions/*/bin; do
         PATH="$PATH:$folder"
     done
 fi
-exec .venv/tests/bin/tox run "$@"
+# Nearly all tests wait nearly all of the time: side by side they take no longer.
+case "${1-}" in
+"") set -- run-parallel --parallel-no-spinner -e real,py,lint ;;
+all) shift && set -- run-parallel --parallel-no-spinner "$@" ;;
+*) set -- run "$@" ;;
+esac
+exec .venv/tests/bin/tox "$@"

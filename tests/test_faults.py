@@ -498,6 +498,7 @@ def outcomes(
         yield {cell: pool.submit(bench.try_out, cell) for cell in cells}
 
 
+@pytest.mark.xdist_group("faults")  # all in one process, whose threads share the work
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_cell(cell: Cell, outcomes: dict[Cell, "Future[None]"]) -> None:
     outcomes[cell].result()

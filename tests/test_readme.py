@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real import processes, real_sandbox
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.sandbox import Sandbox
@@ -83,49 +82,6 @@ def test_the_demo_keeps_away_from_real_clouds(monkeypatch: pytest.MonkeyPatch) -
     assert (ran.returncode, seen) == (0, [])
 
 
-def test_the_demo_shows_that_disks_keep_their_data(tmp_path: Path) -> None:
-    with real_sandbox():
-        pass  # real machines can be had
-    folder = tmp_path / "tmp"
-    folder.mkdir()
-    ran = subprocess.run(
-        [command("stratus-sandbox"), "demo", "--machines", "qemu"],
-        capture_output=True,
-        text=True,
-        timeout=280,
-        env={**os.environ, "TMPDIR": str(folder)},
-    )
-    assert ran.returncode == 0
-    assert "      Testing Persistent Disk\n" in ran.stdout
-    assert os.listdir(folder) == []
-    assert processes(folder) == []
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_demo_leaves_nothing_when_it_is_interrupted(
-    number: signal.Signals, tmp_path: Path
-) -> None:
-    folder = tmp_path / "tmp"
-    folder.mkdir()
-    process = subprocess.Popen(
-        [command("stratus-sandbox"), "demo"],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
-    )
-    assert process.stdout
-    with process.stdout:
-        while "create_node" not in process.stdout.readline():
-            assert process.poll() is None
-        process.send_signal(number)
-        time.sleep(0.005)
-        process.send_signal(number)  # as who is impatient does, and who forwards signals
-        process.stdout.read()
-    assert process.wait(60) == 128 + number
-    assert os.listdir(folder) == []
-    assert processes(folder) == []
-
-
 def test_several_clouds_are_treated_alike() -> None:
     with Sandbox() as one, Sandbox() as two:
         paths = [str(sandbox.config_path) for sandbox in (one, two)]
@@ -135,16 +91,6 @@ def test_several_clouds_are_treated_alike() -> None:
         assert ran.stdout.count("1 node(s)") == 2
         for path in paths:
             assert StratusLabNodeDriver(stratuslab_user_config=path).list_nodes() == []
-
-
-def test_a_script_is_deployed_on_a_node_with_a_disk() -> None:
-    with real_sandbox() as sandbox:
-        path = sandbox.config_path
-        ran = run(sys.executable, str(ROOT / "examples" / "node_with_disk.py"), str(path))
-        assert (ran.returncode, ran.stderr) == (0, "")
-        assert "Hello from sandbox" in ran.stdout
-        driver = StratusLabNodeDriver(stratuslab_user_config=path)
-        assert driver.list_nodes() == driver.list_volumes() == []
 
 
 def test_an_interrupted_deployment_is_cleaned_up(tmp_path: Path) -> None:

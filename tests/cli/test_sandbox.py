@@ -10,7 +10,7 @@ import time
 
 import pytest
 import requests
-from real import real_sandbox, still, wait_for
+from real import still, wait_for
 
 from stratuslab_libcloud import __version__
 
@@ -102,15 +102,6 @@ def test_auto_says_that_machines_are_simulated_and_why(tmp_path, monkeypatch):
         assert err.startswith("machines are simulated, they boot but run nothing: real machines ")
         assert "qemu-system-x86_64" in err
         assert err.count("\n") == 1
-
-
-def test_auto_says_that_machines_are_real(tmp_path):
-    with real_sandbox():
-        pass  # they can be had
-    with up(tmp_path) as (process, _):
-        code, _, err = ends(process, signal.SIGTERM)
-        assert code == 0
-        assert err.splitlines()[-1].startswith(("machines are real: QEMU with ", "SSH of machines"))
 
 
 def test_a_second_one_on_the_same_directory_is_refused(tmp_path):

@@ -191,12 +191,3 @@ def elsewhere(directory: Path, *options: str, stderr: IO[str] | None = None) -> 
             yield Elsewhere(url, process)
         finally:
             process.kill()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What tests have measured, and recorded as properties called ``figures``."""
-    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
-        for name, figures in report.user_properties:
-            if name == "figures":
-                terminalreporter.section(report.nodeid.partition("::")[2])
-                terminalreporter.write_line(figures)

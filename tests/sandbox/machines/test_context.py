@@ -74,6 +74,7 @@ def test_keys_and_user_data_of_the_cloud_init_method_are_decoded():
         (base64.b64encode(gzip.compress(b"x" * 99)[:-9]).decode(), "is incomplete, or over 1 MiB"),
         (base64.b64encode(gzip.compress(bytes(2 << 20))).decode(), "is incomplete, or over 1 MiB"),
     ],
+    ids=["not base64", "not gzip", "incomplete", "too long"],
 )
 def test_user_data_that_cannot_be_decoded_is_told(value, reason):
     with pytest.raises(MachineError, match=f"^the context's .*{reason}$"):

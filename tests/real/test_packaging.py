@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LITTER = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
 GUIDE = """
 from libcloud.compute.providers import get_driver, set_driver

@@ -23,7 +23,7 @@ from real import children, processes, real_sandbox, still, wait_for
 from stratuslab_libcloud.metadata import Entry, identifier, write_entry
 from stratuslab_libcloud.sandbox import Sandbox, SandboxError, register_image
 
-from ..conftest import Caller
+from ..sandbox.conftest import Caller
 
 RUNNING, SHUTDOWN, UNKNOWN, FAILED, DONE = (3, 3), (3, 12), (3, 16), (7, 0), (6, 0)
 JANE = {"jane": "s3cret"}

@@ -21,7 +21,7 @@ from requests.adapters import HTTPAdapter
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.sandbox import Sandbox
 
-from .conftest import JANE, Caller, Elsewhere, elsewhere
+from ..sandbox.conftest import JANE, Caller, Elsewhere, elsewhere
 
 MACHINES = 1000  # alive at the same time
 CLIENTS = 8  # every other one uses the driver
