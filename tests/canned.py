@@ -1,11 +1,13 @@
 """A real HTTP server that answers what a test tells it to, for faults that no sandbox has."""
 
+import contextlib
 import socket
 import ssl
 import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import TracebackType
+from typing import Any
 
 __all__ = ["Canned", "Request", "pool", "rpc"]
 
@@ -42,7 +44,9 @@ class Canned:
             self._server.socket = self.tls.wrap_socket(
                 self._server.socket, server_side=True, do_handshake_on_connect=False
             )
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._ends = False
+        self._thread = threading.Thread(target=self._serve)
+        self._handlers: list[tuple[socket.socket, threading.Thread]] = []
         self.port = self._server.server_address[1]
         self.url = f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
 
@@ -56,19 +60,44 @@ class Canned:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._ends = True
+        self._server.socket.shutdown(socket.SHUT_RDWR)  # wakes it up
         self._thread.join()
+        self._server.server_close()
+
+    def hang_up(self) -> None:
+        """End all connections, when what came in by them has been done."""
+        for connection, work in self._handlers:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # without TLS's own farewell
+            work.join()
+
+    def _serve(self) -> None:
+        """Not ``serve_forever``, which looks for the end again and again: many run at once."""
+        while not self._ends:
+            self._server.handle_request()
 
     @property
     def connections(self) -> int:
         return len({request.peer for request in self.requests})
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
+class _Server(HTTPServer):
     canned: Canned
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Each in a thread of its own."""
+        work = threading.Thread(target=self._work, args=(request, client_address), daemon=True)
+        self.canned._handlers.append((request, work))
+        work.start()
+
+    def _work(self, request: Any, client_address: Any) -> None:
+        try:
+            self.finish_request(request, client_address)
+        except Exception:
+            self.handle_error(request, client_address)
+        finally:
+            self.shutdown_request(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Clients that hang up are what some tests are about."""

@@ -3,12 +3,14 @@ A site with faults: a real sandbox behind a server that, at a chosen request, do
 when something is wrong with them, or with what is in between.
 """
 
+import contextlib
 import datetime
 import http.client
 import os
 import re
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -24,8 +26,8 @@ from stratuslab_libcloud.sandbox import Sandbox
 __all__ = ["Certificates", "Fault", "FaultySite", "Reply"]
 
 GARBAGE_MIB = 100
-LONGEST_SECONDS = 20  # that anything drips, or Canned waits: a client that hangs shall be seen to
-DRIP_SECONDS = 0.05  # to a time-out of 2 s what more than a second is to one of a minute
+LONGEST_SECONDS = 30  # that anything drips, or Canned waits: a client that hangs shall be seen to
+DRIP_SECONDS = 0.1  # to a time-out of 6 s what a second is to one of a minute
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,10 @@ class FaultySite:
         self._port = socket.socket()
         self._port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._port.bind(("127.0.0.1", 0))
+        self._address = self._port.getsockname()
         self._server: Canned | None = None
+        self._past: list[Canned] = []
+        self._carrying_out = threading.Lock()
         self._timer: threading.Timer | None = None
         self.requests: list[Request] = []
         self.mend()
@@ -112,6 +117,8 @@ class FaultySite:
 
     def __exit__(self, *_: object) -> None:
         self.down()
+        for server in self._past:
+            server.hang_up()  # nothing of ours reaches the sandbox later
         self._port.close()
 
     # -- faults --------------------------------------------------------------------------------
@@ -134,6 +141,7 @@ class FaultySite:
     def mend(self) -> None:
         """From now on nothing is wrong."""
         self._fault: Fault | None = None
+        _AWAITED.pop(self._address, None)
         if self._timer:
             self._timer.join()
             self._timer = None
@@ -144,21 +152,29 @@ class FaultySite:
     def up(self) -> None:
         """Listen."""
         if self._server is None:
-            port = self._port.getsockname()[1]
-            self._server = Canned([self._serve], port=port, tls=self._tls).__enter__()
+            found = Canned([self._serve], port=self._address[1], tls=self._tls)
+            self._server = found.__enter__()
 
-    def down(self, seconds: float | None = None) -> None:
-        """Listen no more, or for some time not."""
+    def down(self) -> None:
+        """Listen no more."""
         if self._server:
             self._server.__exit__(None, None, None)
+            self._past.append(self._server)
             self._server = None
-        if seconds:
-            self._timer = threading.Timer(seconds, self.up)
-            self._timer.start()
+
+    def up_soon_after_a_refusal(self) -> None:
+        """Listen again when somebody has met a closed door, however long that takes."""
+        self._timer = threading.Timer(0.1, self.up)
+        _AWAITED[self._address] = self._timer.start
 
     def present(self, name: str) -> None:
         """Have this certificate."""
         self._certificates.present(self._tls, name)
+
+    def settle(self) -> None:
+        """Wait for what is being carried out, though nobody may wait for the answer any more."""
+        with self._carrying_out:
+            pass
 
     def met(self) -> int:
         """How many of the requests were such as the fault was set for."""
@@ -187,7 +203,7 @@ class FaultySite:
     def carried_out(self, request: Request) -> Reply:
         """What the sandbox answers to a request."""
         connection = http.client.HTTPConnection("127.0.0.1", self._sandbox.port, timeout=60)
-        try:
+        with self._carrying_out, contextlib.closing(connection):
             connection.request(request.method, request.path, request.body, request.headers)
             answer = connection.getresponse()
             body = answer.read()
@@ -197,8 +213,19 @@ class FaultySite:
                 if name.lower() in ("content-type", "location", "www-authenticate")
             }
             return Reply(answer.status, kept, body)
-        finally:
-            connection.close()
+
+
+# What is done when somebody is about to connect to an address.
+_AWAITED: dict[object, Callable[[], None]] = {}
+
+
+def _see(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook: Python calls it before any socket connects, among much else."""
+    if event == "socket.connect" and (met := _AWAITED.pop(arguments[1], None)):
+        met()
+
+
+sys.addaudithook(_see)
 
 
 def _matches(pattern: str, request: Request) -> bool:
@@ -292,7 +319,9 @@ def redirect(site: FaultySite, handler: Any, request: Request) -> None:
 
 
 def refuse(site: FaultySite, passing: bool) -> None:
-    site.down(seconds=0.1 if passing else None)
+    site.down()
+    if passing:
+        site.up_soon_after_a_refusal()
 
 
 def certificate(name: str) -> Callable[[FaultySite, bool], None]:

@@ -36,9 +36,9 @@ from stratuslab_libcloud.client.errors import (
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.sandbox import Sandbox
 
-WORKERS = 16
-AMPLE, SHORT = 20.0, 2.0  # time-outs of a driver: seconds
-WAIT = 6.0  # seconds that a node is waited for; a hanging request is to leave time for another
+WAITING, WORKING = 32, 4  # cells that are tried at the same time: such as wait, and others
+AMPLE, SHORT = 20.0, 6.0  # time-outs of a driver: seconds, of which a busy machine may take some
+WAIT = 12.0  # seconds that a node is waited for; a hanging request is to leave time for another
 GUARD = 5  # times the time-out
 
 # -- what there is to ask ----------------------------------------------------------------------
@@ -357,6 +357,11 @@ class Cell:
     fault: Fault
     turns: str
 
+    @property
+    def waits(self) -> bool:
+        """Whether it takes next to no processor time, but seconds."""
+        return FAULTS[self.fault].timeout == SHORT or self.step.nature == WAITS
+
     def __str__(self) -> str:
         return f"{self.operation.name}/{self.step.name}-{self.fault.name}-{self.turns}"
 
@@ -452,6 +457,7 @@ class Bench:
         except Exception as caught:
             error = caught
         took = time.monotonic() - begun
+        site.settle()
         if kind is None:
             assert error is None, f"failed with {error!r}"
             assert operation.right(result, things), f"not right: {result!r}"
@@ -489,13 +495,16 @@ def outcomes(
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.function is test_cell
     ]
-    users = {f"user{number}": f"Mark3r-{number}-Passw0rd" for number in range(WORKERS)}
+    users = {f"user{number}": f"Mark3r-{number}-Passw0rd" for number in range(WAITING + WORKING)}
     with (
         Sandbox(users=users) as sandbox,
-        ThreadPoolExecutor(WORKERS) as pool,
+        ThreadPoolExecutor(WAITING) as waiting,
+        ThreadPoolExecutor(WORKING) as working,
     ):
         bench = Bench(sandbox, Certificates(tmp_path_factory.mktemp("certificates")))
-        yield {cell: pool.submit(bench.try_out, cell) for cell in cells}
+        yield {
+            cell: (waiting if cell.waits else working).submit(bench.try_out, cell) for cell in cells
+        }
 
 
 @pytest.mark.xdist_group("faults")  # all in one process, whose threads share the work
