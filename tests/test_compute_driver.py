@@ -389,9 +389,11 @@ class TestVolumes:
             warnings.simplefilter("ignore")
             image = NodeImage(volume.id, "root", site.driver)
         site.requests()
-        with pytest.raises(ServiceError, match="disk image"):  # a data disk cannot be booted from
-            site.node(image=image)
-        assert site.requests() == ["POST one-proxy"]
+        node = site.node(image=image)
+        assert site.requests() == ["POST one-proxy"] * 2
+        # A data disk cannot be booted from.
+        assert node.state == NodeState.ERROR
+        assert f"disk ({volume.id}) has the type DATA_IMAGE" in node.extra["error"]
 
 
 class TestBadInput:
@@ -1123,6 +1125,7 @@ class TestSecrets:
 
 
 class TestThreads:
+    @ENDS
     def test_one_driver_serves_several(self, site: Site) -> None:
         errors: list[Exception] = []
         size, image = site.driver.list_sizes()[0], site.driver.list_images()[0]
@@ -1144,6 +1147,6 @@ class TestThreads:
         for thread in threads:
             thread.join()
         assert errors == []
-        assert site.driver.list_nodes() == []
+        wait_for(site.driver.list_nodes, [])
         calls = [one for one in site.seen if one.path.startswith("/one-proxy")]
         assert len({one.peer for one in calls}) <= 6

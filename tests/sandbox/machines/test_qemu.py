@@ -134,7 +134,7 @@ def test_a_machine_that_is_made_to_fail_is_gone(lab):
     vm_id = lab.run(lab.still)
     lab.site.fail(vm_id, "the host burned")
     lab.wait(vm_id, FAILED)
-    assert lab.error(vm_id) == "the host burned"
+    assert lab.error(vm_id) == "Error deploying virtual machine: the host burned"
 
 
 def test_a_process_that_is_killed_is_a_machine_that_failed(lab):
