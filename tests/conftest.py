@@ -47,10 +47,11 @@ def _no_machine_is_left() -> Iterator[None]:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    """A sandbox with a driver, and what it was asked."""
+def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+    """A sandbox (its parameter: with these options) with a driver, and what it was asked."""
     seen: list[Any] = []
-    with Sandbox(tmp_path / "site", on_request=seen.append) as sandbox:
+    options = getattr(request, "param", {})
+    with Sandbox(tmp_path / "site", on_request=seen.append, **options) as sandbox:
         found = Site(sandbox, seen)
         yield found
         found.driver.ex_close()

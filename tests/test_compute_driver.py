@@ -10,7 +10,7 @@ import time
 import unittest
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,19 @@ from stratuslab_libcloud.client.errors import (
 from stratuslab_libcloud.client.machine import Machine, Nic
 from stratuslab_libcloud.compute_driver import StratusLabNode, StratusLabNodeDriver
 from stratuslab_libcloud.sandbox import Sandbox
+
+# Where nodes are gone as soon as they are ended; and where that takes a while, as on a real site.
+ENDS = pytest.mark.parametrize(
+    "site", [{}, {"ending_seconds": 0.3}], ids=["at once", "later"], indirect=True
+)
+
+
+def wait_for(probe: Callable[[], object], wanted: object) -> None:
+    """Until the probe finds what is wanted: the guard is far longer than it takes."""
+    end = time.monotonic() + 60
+    while (found := probe()) != wanted:
+        assert time.monotonic() < end, f"still {found}, not {wanted}"
+        time.sleep(0.05)
 
 
 class TestLibcloudsOwn(libcloud.test.compute.TestCaseMixin, unittest.TestCase):
@@ -234,17 +247,38 @@ class TestNodes:
         assert node.public_ips == []
         assert len(node.private_ips) == 1
 
+    @ENDS
     def test_destroy(self, site: Site) -> None:
         node = site.node()
         assert site.driver.destroy_node(node) is True
-        assert site.driver.list_nodes() == []
+        wait_for(site.driver.list_nodes, [])
         assert site.driver.ex_get_node(node.id).state == NodeState.TERMINATED
         assert site.driver.destroy_node(node) is True
 
+    @pytest.mark.parametrize("site", [{"ending_seconds": 3600}], ids=["much later"], indirect=True)
+    def test_nodes_that_are_ending(self, site: Site) -> None:
+        driver, nodes = site.driver, [site.node(), site.node()]
+        volume = driver.create_volume(1, "v")
+        driver.attach_volume(nodes[0], volume)
+        assert driver.destroy_node(nodes[0])
+        assert driver.ex_shutdown_node(nodes[1])
+        listed = driver.list_nodes()
+        assert [node.state for node in listed] == [NodeState.STOPPING] * 2
+        assert [node.extra["lcm_state"] for node in listed] == [15, 12]
+        assert driver.destroy_node(nodes[0])
+        for function, *arguments in (
+            (driver.ex_shutdown_node, nodes[0]),
+            (driver.attach_volume, nodes[0], driver.create_volume(1, "w")),
+            (driver.destroy_volume, volume),
+        ):
+            with pytest.raises(ConflictError):
+                function(*arguments)
+
+    @ENDS
     def test_shutdown(self, site: Site) -> None:
         node = site.node()
         assert site.driver.ex_shutdown_node(node) is True
-        assert site.driver.list_nodes() == []
+        wait_for(site.driver.list_nodes, [])
         with pytest.raises(ConflictError, match="Wrong state"):
             site.driver.ex_shutdown_node(node)
 
@@ -271,6 +305,7 @@ class TestNodes:
         assert "CLOUD_INIT_USER_DATA" in found
         assert "CLOUD_INIT_AUTHORIZED_KEYS" in found
 
+    @ENDS
     def test_volumes_and_images_from_the_start(self, site: Site) -> None:
         volumes = [site.driver.create_volume(1, name) for name in ("a", "b")]
         image = site.driver.list_images()[1]
@@ -283,7 +318,9 @@ class TestNodes:
         with pytest.raises(ConflictError, match="when node 0 started"):
             site.driver.detach_volume(volumes[0])
         site.driver.destroy_node(node)
-        assert {v.state for v in site.driver.list_volumes()} == {StorageVolumeState.AVAILABLE}
+        wait_for(
+            lambda: {v.state for v in site.driver.list_volumes()}, {StorageVolumeState.AVAILABLE}
+        )
 
     def test_when_info_fails_the_node_is_not_lost(self, site: Site) -> None:
         with pytest.MonkeyPatch.context() as patch:
@@ -306,7 +343,15 @@ class TestNodes:
         node = site.node()
         site.sandbox.fail(int(node.id), "no space left")
         (found,) = site.driver.list_nodes()
-        assert (found.state, found.extra["error"]) == (NodeState.ERROR, "no space left")
+        error = "Error deploying virtual machine: no space left"
+        assert (found.state, found.extra["error"]) == (NodeState.ERROR, error)
+
+    def test_a_volume_that_there_is_not_fails_the_node(self, site: Site) -> None:
+        volume = site.driver.create_volume(1, "v")
+        site.driver.destroy_volume(volume)
+        node = site.node(ex_volumes=[volume])
+        with pytest.raises(NodeFailedError, match=f"image transfer script.*{volume.id}"):
+            site.driver.wait_until_running([node])
 
     def test_reboot_stays_unimplemented(self, site: Site) -> None:
         with pytest.raises(NotImplementedError):
@@ -344,9 +389,11 @@ class TestVolumes:
             warnings.simplefilter("ignore")
             image = NodeImage(volume.id, "root", site.driver)
         site.requests()
-        with pytest.raises(ServiceError, match="disk image"):  # a data disk cannot be booted from
-            site.node(image=image)
-        assert site.requests() == ["POST one-proxy"]
+        node = site.node(image=image)
+        assert site.requests() == ["POST one-proxy"] * 2
+        # A data disk cannot be booted from.
+        assert node.state == NodeState.ERROR
+        assert f"disk ({volume.id}) has the type DATA_IMAGE" in node.extra["error"]
 
 
 class TestBadInput:
@@ -481,9 +528,12 @@ class TestBadInput:
         self.check(ConflictError, "in use", site.driver.destroy_volume, volume)
         assert len(site.driver.list_volumes()) == 1
 
+    @ENDS
     def test_attaching_to_a_node_that_does_not_run(self, site: Site) -> None:
         volume, node = site.driver.create_volume(1, "v"), site.node()
         site.driver.destroy_node(node)
+        self.check(ConflictError, "it is D(one|elete)", site.driver.attach_volume, node, volume)
+        wait_for(site.driver.list_nodes, [])
         self.check(ConflictError, "it is Done", site.driver.attach_volume, node, volume)
 
     def test_somebody_elses_things(self, tmp_path: Path) -> None:
@@ -1075,6 +1125,7 @@ class TestSecrets:
 
 
 class TestThreads:
+    @ENDS
     def test_one_driver_serves_several(self, site: Site) -> None:
         errors: list[Exception] = []
         size, image = site.driver.list_sizes()[0], site.driver.list_images()[0]
@@ -1096,6 +1147,6 @@ class TestThreads:
         for thread in threads:
             thread.join()
         assert errors == []
-        assert site.driver.list_nodes() == []
+        wait_for(site.driver.list_nodes, [])
         calls = [one for one in site.seen if one.path.startswith("/one-proxy")]
         assert len({one.peer for one in calls}) <= 6

@@ -50,7 +50,7 @@ DEFAULT_USER = "clouduser"
 MAX_USER = 64  # what fits in the common name of a certificate
 RESERVED = {"default", "sandbox", "certificate", "instance_types", "oneadmin", SUPER_USER}
 ALPHABET = string.ascii_letters + string.digits
-MAX_BOOT_SECONDS = 86_400
+MAX_SECONDS = 86_400
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,8 @@ class Sandbox:
     :param machines: what machines run on: ``qemu``, ``simulated``, or ``auto`` for the best there
         is; a property says then which of the two it was.
     :param boot_seconds: how long a simulated machine takes from PENDING to RUNNING.
+    :param ending_seconds: how long a simulated machine stays listed when it was killed or shut
+        down (which takes two thirds of ``boot_seconds`` at least); until then its disks are in use.
     :param host: the address to listen on.
     :param port: the port to listen on; 0 for any that is free.
     :param tls: speak HTTPS, with a CA of its own, and give the first user a certificate.
@@ -91,6 +93,7 @@ class Sandbox:
         *,
         machines: str = "simulated",
         boot_seconds: float = 0.0,
+        ending_seconds: float = 0.0,
         host: str = "127.0.0.1",
         port: int = 0,
         tls: bool = False,
@@ -102,13 +105,15 @@ class Sandbox:
     ) -> None:
         if machines not in hypervisor.KINDS:
             raise SandboxError(f"machines are {', '.join(hypervisor.KINDS)}, not {machines!r}")
-        if not 0 <= boot_seconds <= MAX_BOOT_SECONDS:
-            raise SandboxError(f"boot_seconds must be from 0 to {MAX_BOOT_SECONDS}, a day")
+        for name, seconds in (("boot_seconds", boot_seconds), ("ending_seconds", ending_seconds)):
+            if not 0 <= seconds <= MAX_SECONDS:
+                raise SandboxError(f"{name} must be from 0 to {MAX_SECONDS}, a day")
         for user, password in (users or {}).items():
             _check_account(user, password)
         self._given_dir = dir
         self._given_machines = machines
         self._boot_seconds = boot_seconds
+        self._ending_seconds = ending_seconds
         self._host = host
         self._shown_host = _shown_host(host, tls)
         self._tls = tls
@@ -192,7 +197,8 @@ class Sandbox:
         """
         Make a machine break, as if its host had.
 
-        :param message: what its document will say in ``TEMPLATE/ERROR/MESSAGE``.
+        :param message: what its document will say in ``TEMPLATE/ERROR/MESSAGE``, after what the
+            engine begins such texts with.
         :raises ValueError: there is no such machine, or its life is over.
         """
         if not self._compute.fail(vm_id, message):
@@ -246,7 +252,9 @@ class Sandbox:
 
     def _start_machinery(self, store: Store, disks: pathlib.Path, report: Report) -> Machines:
         if not self._qemu_host:
-            return Simulated(report, self._boot_seconds, partial(self._is_missing, store))
+            return Simulated(
+                report, self._boot_seconds, self._ending_seconds, partial(self._is_missing, store)
+            )
         ca = self.dir / "ca.pem" if self._tls else None
         origins = Origins(self.dir / "origins", self.url, ca)
         return Qemu(report, self._qemu_host, self.dir / "machines", disks, origins)
@@ -273,8 +281,9 @@ class Sandbox:
             "endpoint": f"{self.url}/one-proxy/xmlrpc",
             "pdisk_endpoint": f"{self.url}/pdisk",
             "marketplace_endpoint": f"{self.url}/marketplace",
+            # Clients find the private key by this name. A key of its own, user_private_key_file,
+            # would trip up the original commands.
             "user_public_key_file": str(_ssh_key(self.dir).with_suffix(".pub")),
-            "user_private_key_file": str(_ssh_key(self.dir)),
         }
         if self._qemu_host and self._qemu_host.ssh_port != addresses.SSH_PORTS[0]:
             shared["ssh_port"] = str(self._qemu_host.ssh_port)

@@ -16,9 +16,11 @@ from stratuslab_libcloud.sandbox.template import TemplateError, Vector
 __all__ = ["SSH_PORTS", "cannot_listen", "choose_ssh_port", "lease", "reserve"]
 
 NETWORKS = {"public": 0, "local": 1, "private": 2}  # which of a base's networks
+OWNER = "oneadmin"  # of the networks
 NETWORK_SIZE = 1 << 12
 BASES = [f"127.{second}.{third}.0" for second in range(1, 255) for third in (0, 64, 128, 192)]
 MAX_NICS = 16
+NO_LEASE = "Could not get virtual network for VM."
 LOCK_PORT = 28445
 SSH_PORTS = (22, *range(2222, 2232))
 
@@ -96,26 +98,41 @@ def lease(db: sqlite3.Connection, vm_id: int, nics: list[Vector]) -> None:
     """
     Take the addresses that a machine's NICs ask for, or the lowest free ones.
 
+    A NIC that names no network gets none, and stays as it is.
+
     :raises TemplateError: there is no such network or address, or there are too many NICs.
     """
     settings = dict(map(tuple, db.execute("SELECT name, value FROM settings")))
     base, ssh_port = settings["addresses"], int(settings.get("ssh_port", SSH_PORTS[0]))
     taken = {address for (address,) in db.execute("SELECT address FROM addresses")}
+    if len(nics) > MAX_NICS:
+        raise TemplateError(NO_LEASE)
     for nic in nics:
-        network = nic.get("NETWORK", "")
+        if not nic.keys() & {"NETWORK", "NETWORK_ID"}:
+            continue
+        network = _network(nic)
         address = None
-        if len(nics) <= MAX_NICS and network in NETWORKS and nic.get("NETWORK_UNAME") == "oneadmin":
+        if network in NETWORKS:
             hosts = _hosts(_first(base, NETWORKS[network]))
             address = _free_address(hosts, taken, nic.get("IP"), ssh_port)
         if address is None:
-            raise TemplateError("Could not get virtual network for VM.")
+            raise TemplateError(NO_LEASE)
         taken.add(address)
         db.execute("INSERT INTO addresses VALUES (?, ?, ?)", (address, network, vm_id))
+        nic["NETWORK"] = network
         nic["IP"] = address
         nic["MAC"] = "02:00:" + socket.inet_aton(address).hex(":")
         nic["BRIDGE"] = f"br{NETWORKS[network]}"
         nic["NETWORK_ID"] = str(NETWORKS[network])
         nic["VLAN"] = "NO"
+
+
+def _network(nic: Vector) -> str:
+    """Which network a NIC names, by its own and its owner's name or by its id; "" for none."""
+    if "NETWORK" in nic:
+        return nic["NETWORK"] if nic.get("NETWORK_UNAME") == OWNER else ""
+    numbers = {str(number): name for name, number in NETWORKS.items()}
+    return numbers.get(nic["NETWORK_ID"], "")
 
 
 def _hosts(first: ipaddress.IPv4Address) -> Iterator[str]:

@@ -13,15 +13,24 @@ from collections.abc import Callable
 from lxml import etree
 
 from stratuslab_libcloud.sandbox import addresses, storage
-from stratuslab_libcloud.sandbox.machines import HOST, Machine, Machines, Phase, Report
+from stratuslab_libcloud.sandbox.machines import (
+    DEPLOYING,
+    HOST,
+    TRANSFER,
+    Machine,
+    Machines,
+    Phase,
+    Report,
+)
 from stratuslab_libcloud.sandbox.store import Account, Store
-from stratuslab_libcloud.sandbox.template import Template, TemplateError, parse
+from stratuslab_libcloud.sandbox.template import NOT_XML, Template, TemplateError, parse
 
 __all__ = ["CallRefusedError", "Compute"]
 
 MAX_NAME_BYTES = 128
+POLL_SECONDS = 10  # between two looks at what a machine uses
 
-NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+NOT_XML_CHARACTER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 AUTHORIZATION, NO_EXISTS, ACTION, API, INTERNAL = 512, 1024, 2048, 4096, 8192
 
@@ -39,6 +48,21 @@ BEFORE = {
     Phase.FAILURE: ACTIVE - {Phase.CLEANUP, Phase.FAILURE},
     Phase.FAILED: {Phase.FAILURE},
     Phase.DONE: {Phase.PENDING, Phase.EPILOG, Phase.CLEANUP, Phase.FAILED},
+}
+
+# The engine's actions, and in which of our phases it takes them (compute-xmlrpc 2.6).
+ACTIONS = {
+    "finalize": set(Phase),
+    "shutdown": {Phase.RUNNING},
+    "cancel": {Phase.RUNNING},
+    "stop": {Phase.RUNNING},
+    "suspend": {Phase.RUNNING},
+    "reboot": {Phase.RUNNING},
+    "hold": {Phase.PENDING},
+    "restart": {Phase.BOOT, Phase.UNKNOWN},
+    "resubmit": set(Phase) - {Phase.DONE},
+    "release": set[Phase](),  # it needs HOLD
+    "resume": set[Phase](),  # it needs STOPPED or SUSPENDED
 }
 
 
@@ -74,10 +98,11 @@ class Compute:
             template = parse(text)
             with self._store.transaction() as db:
                 vm_id = _register(db, account, template)
+                obstacle = storage.claim(db, account, vm_id, template.vectors("DISK"))
         except TemplateError as error:
             reason = f"Error allocating a new virtual machine. {error}"
             raise CallRefusedError(reason, INTERNAL) from None
-        self.machinery.enter(Machine(vm_id, Phase.PENDING, template))
+        self.machinery.enter(Machine(vm_id, Phase.PENDING, template, obstacle))
         return vm_id
 
     def info(self, account: Account, vm_id: int) -> str:
@@ -107,18 +132,24 @@ class Compute:
         return f"<VM_POOL>{''.join(machines)}</VM_POOL>"
 
     def action(self, account: Account, action: str, vm_id: int) -> int:
-        """Do ``shutdown`` (RUNNING only) or ``finalize`` (always) to a machine (2.6)."""
+        """
+        Do ``shutdown`` (RUNNING only) or ``finalize`` (always) to a machine (2.6).
+
+        The engine's other actions are not supported here, and refused in its own words.
+        """
         with self._store.transaction() as db:
             row = _find(db, account, vm_id, "MANAGE")
             phase = _phase(row)
-            if action == "finalize":
-                phase = Phase.CLEANUP if phase in ACTIVE else Phase.DONE
-            elif action != "shutdown":
-                raise CallRefusedError("Virtual machine action not supported", ACTION)
-            elif phase is not Phase.RUNNING:
+            if action not in ACTIONS:
+                raise CallRefusedError("Internal error. Action result not defined", INTERNAL)
+            if phase not in ACTIONS[action]:
                 raise CallRefusedError("Wrong state to perform action", ACTION)
-            else:
+            if action == "shutdown":
                 phase = Phase.SHUTDOWN
+            elif action == "finalize":
+                phase = Phase.CLEANUP if phase in ACTIVE else Phase.DONE
+            else:
+                raise CallRefusedError("Virtual machine action not supported", ACTION)
             _move(db, row, phase)
         if phase in ACTIVE:
             self.machinery.enter(Machine(vm_id, phase, Template.loads(row["template"])))
@@ -134,18 +165,33 @@ class Compute:
 
     def fail(self, vm_id: int, message: str) -> bool:
         """Make a machine break, as if its host had; False if there is none that could."""
-        self.report(vm_id, Phase.PROLOG)  # nothing can fail before
-        if not self.report(vm_id, Phase.FAILURE, error=message):
-            return False
+        with self._store.transaction() as db:
+            row = db.execute("SELECT * FROM machines WHERE id = ?", (vm_id,)).fetchone()
+            phase = _phase(row) if row else Phase.DONE
+            phases = (Phase.PROLOG,) if phase is Phase.PENDING else ()  # nothing fails before
+            transferring = phase in (Phase.PENDING, Phase.PROLOG, Phase.EPILOG)
+            error = f"{TRANSFER if transferring else DEPLOYING}: {message}"
+            if not row or not _move(db, row, *phases, Phase.FAILURE, error=error):
+                return False
         self.machinery.enter(Machine(vm_id, Phase.FAILURE, Template([])))
         return True
 
     def adopt(self) -> None:
         """Take on the machines that an earlier process left."""
-        with self._store.reading() as db:
-            rows = db.execute("SELECT * FROM machines WHERE state NOT IN (6, 7)").fetchall()
-        for row in rows:
-            self.machinery.enter(Machine(row["id"], _phase(row), Template.loads(row["template"])))
+        machines = []
+        with self._store.transaction() as db:
+            query = (
+                "SELECT machines.*, uid FROM machines JOIN accounts ON owner = accounts.name "
+                "WHERE state NOT IN (6, 7)"
+            )
+            for row in db.execute(query).fetchall():
+                phase, template, obstacle = _phase(row), Template.loads(row["template"]), ""
+                if phase in (Phase.PENDING, Phase.PROLOG):
+                    account = Account(row["uid"], row["owner"])
+                    obstacle = storage.claim(db, account, row["id"], template.vectors("DISK"))
+                machines.append(Machine(row["id"], phase, template, obstacle))
+        for machine in machines:
+            self.machinery.enter(machine)
 
     def stop(self, keep: bool) -> None:
         """Let go of the machines, or end them."""
@@ -186,7 +232,7 @@ def _move(db: sqlite3.Connection, row: sqlite3.Row, *phases: Phase, error: str =
     if error:
         failed = Template.loads(template)
         stamp = time.strftime("%a %b %e %H:%M:%S %Y", time.gmtime())
-        message = NOT_XML.sub("\ufffd", error)
+        message = NOT_XML_CHARACTER.sub("\ufffd", error)
         failed.attributes.append(("ERROR", {"MESSAGE": message, "TIMESTAMP": stamp}))
         template = failed.dumps()
     db.execute(
@@ -208,7 +254,11 @@ def _register(db: sqlite3.Connection, account: Account, template: Template) -> i
         raise TemplateError("Only one CONTEXT attribute can be defined.")
     name = template.text("NAME") or f"one-{vm_id}"
     if len(name.encode()) > MAX_NAME_BYTES:
-        raise TemplateError(f"NAME is too long; max length is {MAX_NAME_BYTES} chars.")
+        # The id in front is a slip of the engine's (engines 4).
+        raise TemplateError(f"{vm_id}NAME is too long; max length is {MAX_NAME_BYTES} chars.")
+    if re.search("[<&]", name):
+        # The engine writes names as they are. (It does take markup that is balanced.)
+        raise TemplateError(NOT_XML)
     if not template.text("NAME"):
         template.set("NAME", name)
     template.set("VMID", str(vm_id))
@@ -218,8 +268,7 @@ def _register(db: sqlite3.Connection, account: Account, template: Template) -> i
     addresses.lease(db, vm_id, template.vectors("NIC"))
     for number, disk in enumerate(template.vectors("DISK")):
         disk["DISK_ID"] = str(number)
-        uuid = storage.referenced_disk(disk.get("SOURCE", ""))
-        if uuid is not None and not storage.claim(db, account, uuid, vm_id, bootable=number == 0):
+        if disk.keys() & {"IMAGE", "IMAGE_ID"}:  # of a repository that StratusLab does not use
             raise TemplateError("Could not get disk image for VM.")
     template.substitute()
     db.execute("UPDATE machines SET template = ? WHERE id = ?", (template.dumps(), vm_id))
@@ -232,6 +281,7 @@ def _document(row: sqlite3.Row, account: Account) -> etree._Element:
     template = Template.loads(row["template"])
     runs = phase in (Phase.RUNNING, Phase.SHUTDOWN)
     memory = template.text("MEMORY")
+    polled = _last_poll(times) if runs else 0
     machine = etree.Element("VM")
     _fill(
         machine,
@@ -249,13 +299,13 @@ def _document(row: sqlite3.Row, account: Account) -> etree._Element:
             _fill(permissions, **{f"{who}_{right}": int(allowed)})
     _fill(
         machine,
-        LAST_POLL=int(time.time()) if runs else 0,
+        LAST_POLL=polled,
         STATE=row["state"],
         LCM_STATE=row["lcm_state"],
         STIME=times[Phase.PENDING.name],
         ETIME=times.get("DONE", times.get("FAILED", 0)),
         DEPLOY_ID=f"one-{row['id']}" if "RUNNING" in times else "",
-        MEMORY=int(memory) * 1024 if runs and re.fullmatch("[0-9]{1,9}", memory) else 0,
+        MEMORY=int(memory) * 1024 if polled and re.fullmatch("[0-9]{1,9}", memory) else 0,
         CPU=0,
         NET_TX=0,
         NET_RX=0,
@@ -265,6 +315,13 @@ def _document(row: sqlite3.Row, account: Account) -> etree._Element:
     if "PROLOG" in times:
         history.append(_history(times))
     return machine
+
+
+def _last_poll(times: dict[str, int]) -> int:
+    """When it was last seen what a machine that runs uses; 0 before the first time."""
+    since = times["RUNNING"]
+    polls = (int(time.time()) - since) // POLL_SECONDS
+    return since + polls * POLL_SECONDS if polls > 0 else 0
 
 
 def _history(times: dict[str, int]) -> etree._Element:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 from stratuslab_libcloud.sandbox.machines import HOST, MachineError, Machines, Phase
 from stratuslab_libcloud.sandbox.store import Account, Store
-from stratuslab_libcloud.sandbox.template import Template
+from stratuslab_libcloud.sandbox.template import Template, Vector
 
 __all__ = ["Form", "RequestRefusedError", "Storage", "claim", "referenced_disk"]
 
@@ -61,22 +61,35 @@ def referenced_disk(source: str) -> str | None:
     return "" if source.startswith("pdisk:") else None
 
 
-def claim(
-    db: sqlite3.Connection, account: Account, disk: str, vm_id: int, *, bootable: bool
-) -> bool:
+def claim(db: sqlite3.Connection, account: Account, vm_id: int, disks: list[Vector]) -> str:
     """
-    Mount a disk for the life of a machine that begins (3.5).
+    Mount the persistent disks of a machine that begins, for its life (3.5).
 
-    :return: False if the caller may not see it, or another machine has it, or its type is wrong.
+    :param disks: the ``DISK`` vectors of its template.
+    :return: why one of them cannot be transferred to it; empty if nothing is in the way.
     """
-    row = db.execute(f"{_SELECT} WHERE uuid = ?", (disk,)).fetchone()
-    kind = "MACHINE_IMAGE_" if bootable else "DATA_IMAGE_"
-    if row is None or row["count"] or not _may_view(account, row):
-        return False
-    if not row["type"].startswith(kind):
-        return False
-    db.execute("INSERT INTO mounts VALUES (?, ?, ?)", (disk, vm_id, STATIC))
-    return True
+    query = "SELECT disk FROM mounts WHERE machine = ?"
+    claimed = {disk for (disk,) in db.execute(query, (vm_id,))}  # by an earlier process
+    for number, vector in enumerate(disks):
+        source = vector.get("SOURCE", "")
+        disk = referenced_disk(source)
+        if disk is None:
+            continue
+        if disk in claimed:
+            claimed.remove(disk)
+            continue
+        row = db.execute(f"{_SELECT} WHERE uuid = ?", (disk,)).fetchone()
+        kind = "DATA_IMAGE_" if number else "MACHINE_IMAGE_"
+        if row is None:
+            return f"{source} does not exist"
+        if not _may_view(account, row):
+            return f"insufficient access rights to view disk ({disk})"
+        if row["count"]:
+            return f"disk ({disk}) is already mounted"
+        if not row["type"].startswith(kind):
+            return f"disk ({disk}) has the type {row['type']}, not {kind}..."
+        db.execute("INSERT INTO mounts VALUES (?, ?, ?)", (disk, vm_id, STATIC))
+    return ""
 
 
 class RequestRefusedError(Exception):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from lxml import etree
 
-__all__ = ["Template", "TemplateError", "Vector", "parse"]
+__all__ = ["NOT_XML", "Template", "TemplateError", "Vector", "parse"]
 
 Vector = dict[str, str]
 
@@ -31,6 +31,7 @@ _REFERENCE = re.compile(
     re.VERBOSE | re.ASCII,
 )
 _ESCAPED = re.compile(r'(?<!\\)\\+"')
+NOT_XML = "Error transforming the VM to XML."
 MAX_REFERENCES = 256
 MAX_EXPANDED = 512 * 1024  # characters
 
@@ -200,8 +201,8 @@ def parse(text: str) -> Template:
     :raises TemplateError: with the engine's words for a syntax error.
     """
     if "]]>" in text:
-        # The engine accepts it and then returns XML that is not well-formed.
-        raise TemplateError("Parse error: ]]> cannot be part of a template")
+        # The engine writes it into a CDATA section. (It does take markup that is balanced.)
+        raise TemplateError(NOT_XML)
     reader = _Reader(text)
     attributes: list[tuple[str, str | Vector]] = []
     while (token := reader.next()).kind != "$end":

@@ -134,7 +134,7 @@ def test_a_machine_that_is_made_to_fail_is_gone(lab):
     vm_id = lab.run(lab.still)
     lab.site.fail(vm_id, "the host burned")
     lab.wait(vm_id, FAILED)
-    assert lab.error(vm_id) == "the host burned"
+    assert lab.error(vm_id) == "Error deploying virtual machine: the host burned"
 
 
 def test_a_process_that_is_killed_is_a_machine_that_failed(lab):
@@ -237,7 +237,7 @@ def test_an_image_that_is_not_right_fails_the_machine_with_the_reason(lab, answe
         vm_id = lab.start(publish(lab, server.url, b"0123456789abcdef", **fields))
         lab.wait(vm_id, FAILED)
     error = lab.error(vm_id)
-    assert error.startswith(f"Error executing image transfer script: {server.url}/image ")
+    assert error.startswith(f"Error excuting image transfer script: {server.url}/image ")
     assert reason in error
     assert not list((lab.site.dir / "origins").glob("*.part"))
 
@@ -253,7 +253,15 @@ def test_an_image_that_does_not_boot_fails_the_machine(lab, tmp_path):
 def test_an_image_that_the_marketplace_does_not_have_fails_the_machine(lab):
     vm_id = lab.start(identifier(b"x" * 20))
     lab.wait(vm_id, FAILED)
-    assert "Error executing image transfer script: there is no image" in lab.error(vm_id)
+    assert "Error excuting image transfer script: there is no image" in lab.error(vm_id)
+
+
+def test_a_disk_that_there_is_not_fails_the_machine(lab):
+    source = "pdisk:host/7a031320-9d3b-492f-9a97-3c5bd0ba786b"
+    vm_id = lab.start(lab.still, f'DISK = [ source = "{source}", target = vdb ]')
+    lab.wait(vm_id, FAILED)
+    reason = f"Error excuting image transfer script: {source} does not exist"
+    assert lab.error(vm_id) == reason
 
 
 def test_a_template_that_qemu_cannot_do_fails_the_machine(lab):
@@ -287,7 +295,7 @@ def test_a_full_disk_fails_the_machine(tmp_path):
                 vm_id = lab.start(publish(lab, server.url, image))
                 lab.wait(vm_id, FAILED)
             assert lab.error(vm_id) == (
-                "Error executing image transfer script: the image cannot be stored: "
+                "Error excuting image transfer script: the image cannot be stored: "
                 "No space left on device"
             )
             assert list((site.dir / "origins").iterdir()) == []

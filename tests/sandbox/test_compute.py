@@ -5,12 +5,16 @@ import xmlrpc.client
 
 import pytest
 
-from stratuslab_libcloud.sandbox import Sandbox
+from stratuslab_libcloud.sandbox import Sandbox, compute
 
 from .conftest import TEMPLATE, USERS, Caller, NotOkError
 
 PENDING, PROLOG, BOOT, RUNNING = (1, 0), (3, 1), (3, 2), (3, 3)
 SHUTDOWN, EPILOG, FAILURE, FAILED, DONE = (3, 12), (3, 11), (3, 14), (7, 0), (6, 0)
+CLEANUP = (3, 15)
+WRONG_STATE = "Wrong state to perform action"
+UNSUPPORTED = "Virtual machine action not supported"
+UNKNOWN = "7a031320-9d3b-492f-9a97-3c5bd0ba786b"
 ALLOCATE = "[VirtualMachineAllocate] Error allocating a new virtual machine. "
 NIC = "NIC=[network_uname=oneadmin, network=public{}]"
 
@@ -40,7 +44,17 @@ def test_a_machine_has_its_address_and_runs_when_it_is_first_asked_about(jane):
     assert octets == [2, 0, *map(int, nic.findtext("IP").split("."))]
     assert [disk.findtext("DISK_ID") for disk in machine.iterfind("TEMPLATE/DISK")] == ["0", "1"]
     assert machine.findtext("HISTORY_RECORDS/HISTORY/HOSTNAME")
-    assert int(machine.findtext("MEMORY")) == 1536 * 1024
+
+
+def test_what_a_machine_uses_is_known_once_it_was_polled(jane, monkeypatch):
+    monkeypatch.setattr(compute, "POLL_SECONDS", 3600)
+    vm_id = jane.start()
+    machine = jane.info(vm_id)
+    assert (machine.findtext("MEMORY"), machine.findtext("LAST_POLL")) == ("0", "0")
+    monkeypatch.setattr(compute, "POLL_SECONDS", 1)
+    wait_for(lambda: jane.info(vm_id).findtext("MEMORY"), str(1536 * 1024))
+    started = int(jane.info(vm_id).findtext("HISTORY_RECORDS/HISTORY/RSTIME"))
+    assert int(jane.info(vm_id).findtext("LAST_POLL")) > started
 
 
 def test_the_document_has_every_element_of_the_reference_in_its_order(jane):
@@ -67,18 +81,38 @@ def test_ids_ascend_from_zero_and_are_never_given_twice(jane):
     assert jane.start("A=1") == 2
 
 
-def test_a_name_is_data_and_never_markup(jane):
-    name = "x</NAME><STATE>6</STATE><NAME>y & ü"
-    machine = jane.info(jane.start(f'NAME="{name}"'))
-    assert machine.findtext("NAME") == name
+def test_a_value_is_data_and_never_markup(jane):
+    text = "x</A><STATE>6</STATE><A>y & ü"
+    machine = jane.info(jane.start(f'A="{text}"'))
+    assert machine.findtext("TEMPLATE/A") == text
     assert [child.text for child in machine.iterfind("STATE")] == ["3"]
     assert len(jane.pool()) == 1
 
 
+@pytest.mark.parametrize(
+    "template",
+    [
+        'NAME="a & b"',
+        'NAME="a <b> c"',
+        "NAME=x<",
+        'NAME="x</NAME><STATE>6</STATE><NAME>y"',
+        'CONTEXT=[a="b]]>c"]',
+    ],
+)
+def test_what_would_not_be_xml_is_refused_and_leaves_nothing(jane, template):
+    with pytest.raises(NotOkError) as refused:
+        jane.start(template)
+    assert refused.value.text == ALLOCATE + "Error transforming the VM to XML."
+    assert refused.value.code == 8192
+    assert jane.pool(state=-2) == []
+
+
 def test_a_name_may_have_128_bytes_and_no_more(jane):
     assert jane.info(jane.start('NAME="' + "ä" * 64 + '"')).findtext("NAME") == "ä" * 64
-    with pytest.raises(NotOkError, match="max length is 128") as error:
+    with pytest.raises(NotOkError) as error:
         jane.start('NAME="' + "ä" * 64 + 'x"')
+    # The id that it would have had is the engine's slip (opennebula-engines 4).
+    assert error.value.text == ALLOCATE + "1NAME is too long; max length is 128 chars."
     assert error.value.code == 8192
 
 
@@ -106,7 +140,13 @@ def test_an_empty_template_is_a_machine_without_anything(jane):
         ("NIC=[network=public]", "Could not get virtual network for VM."),
         (NIC.format(", ip=10.0.0.1"), "Could not get virtual network for VM."),
         (NIC.format(', ip="no address"'), "Could not get virtual network for VM."),
-        ('DISK=[source="pdisk:no uuid"]', "Could not get disk image for VM."),
+        ("NIC=[network_id=7]", "Could not get virtual network for VM."),
+        ("NIC=[network_id=public]", "Could not get virtual network for VM."),
+        ("NIC=[network_id=0, network=public]", "Could not get virtual network for VM."),
+        ("NIC=[network_id=0, ip=10.0.0.1]", "Could not get virtual network for VM."),
+        ("DISK=[image=alma]", "Could not get disk image for VM."),
+        ("DISK=[image_id=4]", "Could not get disk image for VM."),
+        ('DISK=[image=alma, source="/x"]', "Could not get disk image for VM."),
     ],
 )
 def test_what_the_engine_refuses_is_refused_in_its_words_and_leaves_nothing(jane, text, error):
@@ -116,6 +156,17 @@ def test_what_the_engine_refuses_is_refused_in_its_words_and_leaves_nothing(jane
     assert refused.value.code == 8192
     assert jane.pool(state=-2) == []
     assert jane.start("A=1") == 0
+
+
+@pytest.mark.parametrize("source", ["pdisk:no uuid", f"pdisk:https://h/pdisk/{UNKNOWN}"])
+def test_an_unknown_disk_is_accepted_and_its_transfer_fails(jane, source):
+    vm_id = jane.start(f'DISK=[source="{source}", target=vda]')
+    assert jane.states(vm_id) == FAILED
+    machine = jane.info(vm_id)
+    reason = f"Error excuting image transfer script: {source} does not exist"
+    assert machine.findtext("TEMPLATE/ERROR/MESSAGE") == reason
+    history = machine.find("HISTORY_RECORDS/HISTORY")
+    assert [history.findtext(tag) for tag in ("RSTIME", "REASON")] == ["0", "1"]
 
 
 # -- addresses
@@ -141,6 +192,25 @@ def test_networks_do_not_share_addresses(jane):
     }
     assert list(found) == ["public", "local", "private"]
     assert len({ip.rsplit(".", 1)[0] for ip in found.values()}) == 3
+
+
+@pytest.mark.parametrize("nic", ["model=virtio", "bridge=br7", "bridge=br7, ip=10.0.0.1, mac=x"])
+def test_a_nic_that_names_no_network_is_taken_as_it_is(jane, nic):
+    (found,) = jane.info(jane.start(f"NIC=[{nic}]")).iterfind("TEMPLATE/NIC")
+    given = dict(pair.split("=") for pair in nic.split(", "))
+    assert {child.tag.lower(): child.text for child in found} == given
+
+
+def test_a_network_may_be_named_by_its_id(jane):
+    (nic,) = jane.info(jane.start("NIC=[network_id=1]")).iterfind("TEMPLATE/NIC")
+    (same,) = jane.info(jane.start("NIC=[network_uname=oneadmin, network=local]")).iterfind(
+        "TEMPLATE/NIC"
+    )
+    for tag in ("NETWORK", "NETWORK_ID", "BRIDGE", "VLAN"):
+        assert nic.findtext(tag) == same.findtext(tag)
+    first, second = (found.findtext("IP").rsplit(".", 1) for found in (nic, same))
+    assert first[0] == second[0]
+    assert nic.findtext("MAC") != same.findtext("MAC")
 
 
 def test_an_address_may_be_asked_for_while_it_is_free(jane):
@@ -202,11 +272,64 @@ def test_finalize_ends_anything_and_once_more_does_no_harm(jane):
     assert int(jane.info(vm_id).findtext("ETIME")) > 0
 
 
-@pytest.mark.parametrize("action", ["terminate", "terminate-hard", "", "FINALIZE"])
-def test_other_actions_are_not_supported(jane, action):
-    with pytest.raises(NotOkError, match="Virtual machine action not supported") as refused:
-        jane.act(action, jane.start())
-    assert refused.value.code == 2048
+@pytest.mark.parametrize("action", ["terminate", "terminate-hard", "delete", "", "FINALIZE"])
+def test_an_action_that_the_engine_does_not_know_is_an_error_of_its_own(jane, action):
+    vm_id = jane.start()
+    with pytest.raises(NotOkError) as refused:
+        jane.act(action, vm_id)
+    text = "[VirtualMachineAction] Internal error. Action result not defined"
+    assert (refused.value.text, refused.value.code) == (text, 8192)
+    with pytest.raises(NotOkError, match="Error getting virtual machine"):
+        jane.act(action, 99)
+
+
+@pytest.mark.parametrize(
+    ("action", "text"),
+    [
+        *((name, UNSUPPORTED) for name in ("cancel", "stop", "suspend", "reboot", "resubmit")),
+        *((name, WRONG_STATE) for name in ("hold", "release", "resume", "restart")),
+    ],
+)
+def test_the_engines_other_actions_are_refused_in_its_words(jane, action, text):
+    vm_id = jane.start()
+    with pytest.raises(NotOkError) as refused:
+        jane.act(action, vm_id)
+    assert (refused.value.text, refused.value.code) == (f"[VirtualMachineAction] {text}", 2048)
+    jane.act("finalize", vm_id)
+    with pytest.raises(NotOkError, match=f"{WRONG_STATE}$"):
+        jane.act(action, vm_id)
+
+
+def test_a_killed_machine_is_listed_until_it_is_gone():
+    with Sandbox(users=USERS, ending_seconds=3600) as site:
+        jane = Caller(site, ("jane", USERS["jane"]))
+        killed, asked = jane.start(), jane.start()
+        jane.act("finalize", killed)
+        jane.act("shutdown", asked)
+        assert [jane.states(vm_id) for vm_id in (killed, asked)] == [CLEANUP, SHUTDOWN]
+        assert jane.pool() == jane.pool(state=3) == [killed, asked]
+        assert jane.act("finalize", killed) == killed
+        with pytest.raises(NotOkError, match=WRONG_STATE):
+            jane.act("shutdown", killed)
+        assert address(jane, jane.start()).endswith(".3")  # theirs are not free yet
+
+
+def test_a_killed_machine_is_gone_in_the_end():
+    with Sandbox(users=USERS, ending_seconds=0.3) as site:
+        jane = Caller(site, ("jane", USERS["jane"]))
+        killed, asked, begun = jane.start(), jane.start(), time.monotonic()
+        jane.act("finalize", killed)
+        jane.act("finalize", killed)
+        jane.act("shutdown", asked)
+        wait_for(lambda: [jane.states(vm_id) for vm_id in (killed, asked)], [DONE, DONE])
+        assert time.monotonic() - begun >= 0.3
+        assert jane.pool() == []
+        for vm_id, reason in ((killed, "3"), (asked, "0")):
+            history = jane.info(vm_id).find("HISTORY_RECORDS/HISTORY")
+            assert history.findtext("REASON") == reason
+            assert int(history.findtext("RETIME")) >= int(history.findtext("RSTIME")) > 0
+            assert int(history.findtext("ETIME")) > 0
+        assert address(jane, jane.start()).endswith(".1")
 
 
 def test_a_machine_boots_in_real_time_and_through_the_real_states():
@@ -256,7 +379,8 @@ def test_a_machine_can_be_made_to_fail(site, jane):
     site.fail(vm_id, "the host <caught> fire & burned")
     machine = jane.info(vm_id)
     assert jane.states(vm_id) == FAILED
-    assert machine.findtext("TEMPLATE/ERROR/MESSAGE") == "the host <caught> fire & burned"
+    reason = "Error deploying virtual machine: the host <caught> fire & burned"
+    assert machine.findtext("TEMPLATE/ERROR/MESSAGE") == reason
     assert machine.findtext("TEMPLATE/ERROR/TIMESTAMP")
     assert jane.act("finalize", vm_id) == vm_id
     assert jane.states(vm_id) == DONE
@@ -270,7 +394,8 @@ def test_a_machine_can_be_made_to_fail(site, jane):
 def test_a_failure_may_have_any_text(site, jane, character):
     vm_id = jane.start()
     site.fail(vm_id, f"a{character}b\nc")
-    assert jane.info(vm_id).findtext("TEMPLATE/ERROR/MESSAGE") == "a\ufffdb\nc"
+    message = jane.info(vm_id).findtext("TEMPLATE/ERROR/MESSAGE")
+    assert message == "Error deploying virtual machine: a\ufffdb\nc"
 
 
 def test_a_failure_is_seen_before_it_is_over():
@@ -279,6 +404,9 @@ def test_a_failure_is_seen_before_it_is_over():
         vm_id = jane.start()
         site.fail(vm_id, "no")
         assert jane.states(vm_id) == FAILURE
+        # It was not deployed yet.
+        message = jane.info(vm_id).findtext("TEMPLATE/ERROR/MESSAGE")
+        assert message == "Error excuting image transfer script: no"
         wait_for(lambda: jane.states(vm_id), FAILED)
 
 

@@ -79,8 +79,12 @@ CALLS = [
     *(("one.vmpool.info", (flag, -1, -1, -2), None) for flag in (-3, -2, -1, 0, 1, "{ursula}")),
     ("one.vmpool.info", (-2, "{machine}", "{machine}", -2), None),
     ("one.vm.info", (999_999,), 1024),
+]
+
+# Machines that would begin with a disk of hers.
+TEMPLATES = [
     *(
-        ("one.vm.allocate", (f'DISK=[SOURCE="/x"]DISK=[SOURCE="{source}"]',), 8192)
+        f'DISK=[SOURCE="/x"]DISK=[SOURCE="{source}"]'
         for source in (
             *(
                 "pdisk:h/{spare}",
@@ -90,7 +94,7 @@ CALLS = [
             *("https://h/pswd/disks/{spare}/", "pdisk:h/{disk}", f"pdisk:h/{UNKNOWN}"),
         )
     ),
-    ("one.vm.allocate", ('DISK=[SOURCE="pdisk:h/{boot}"]',), 8192),
+    'DISK=[SOURCE="pdisk:h/{boot}"]',
 ]
 
 
@@ -111,9 +115,10 @@ class Place:
     def filled(self, text: str) -> str:
         return text.format(**self.ids)
 
-    def everything(self) -> list[tuple[object, ...]]:
+    def everything(
+        self, tables: tuple[str, ...] = ("machines", "addresses", "disks", "mounts")
+    ) -> list[tuple[object, ...]]:
         """What the site remembers of machines and disks, and the disks' files."""
-        tables = ("machines", "addresses", "disks", "mounts")
         with sqlite3.connect(f"file:{self.site.dir}/sandbox.db?mode=ro", uri=True) as db:
             rows = [(name, *row) for name in tables for row in db.execute(f"SELECT * FROM {name}")]
         db.close()
@@ -199,9 +204,21 @@ def test_what_is_somebody_elses_is_neither_shown_nor_changed_by_a_call(
     assert place.everything() == before
     text = result if code is None else result[0]
     assert code is None or result[1] == code
-    assert method != "one.vm.allocate" or text.endswith("Could not get disk image for VM.")
     assert [secret for secret in SECRETS if secret in text] == []
     assert f"<ID>{place.ids['machine']}</ID>" not in text
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_disk_of_somebody_elses_gets_into_no_machine(place, stranger, template):
+    who, prefix = stranger
+    path = f"{prefix.replace('/pdisk', '/one-proxy')}/xmlrpc"
+    before = place.everything(tables=("disks", "mounts"))
+    vm_id = place.call(who, path, "one.vm.allocate", place.filled(template))
+    document = place.call(who, path, "one.vm.info", vm_id)
+    assert place.everything(tables=("disks", "mounts")) == before
+    assert "<STATE>7</STATE>" in document
+    assert "<MESSAGE>Error excuting image transfer script: " in document
+    assert [secret for secret in SECRETS if secret in document] == []
 
 
 @pytest.mark.parametrize(("method", "path", "form", "status"), ROUTES)
@@ -216,7 +233,7 @@ def test_nobody_is_shown_anything(place, method, path, form, status):
 
 
 def test_no_route_is_forgotten(place):
-    assert {method for method, _, _ in CALLS} == set(METHODS)
+    assert {method for method, _, _ in CALLS} | {"one.vm.allocate"} == set(METHODS)  # TEMPLATES
     caller, options = place.caller("stranger")
     patterns = {}
     for method, path, _, _ in ROUTES:

@@ -115,9 +115,10 @@ def test_an_address_that_is_not_localhosts_is_called_as_it_is():
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
-def test_machines_boot_in_a_time_that_there_is(seconds):
-    with pytest.raises(SandboxError, match="boot_seconds"):
-        Sandbox(boot_seconds=seconds)
+@pytest.mark.parametrize("name", ["boot_seconds", "ending_seconds"])
+def test_machines_boot_and_end_in_a_time_that_there_is(name, seconds):
+    with pytest.raises(SandboxError, match=name):
+        Sandbox(**{name: seconds})
 
 
 def test_a_directory_that_is_none_is_told(tmp_path):
@@ -184,6 +185,27 @@ def test_a_stop_ends_the_machines_unless_they_are_to_be_kept(tmp_path):
         assert jane.info(jane.start()).findtext("TEMPLATE/NIC/IP").endswith(".1")
 
 
+def test_a_machine_that_was_ending_ends_after_all(tmp_path):
+    with Sandbox(tmp_path, users=FIRST, ending_seconds=600, keep_machines=True) as site:
+        jane_at(site).act("finalize", jane_at(site).start())
+        assert jane_at(site).states(0) == (3, 15)
+    with Sandbox(tmp_path, users=FIRST) as site:
+        assert jane_at(site).states(0) == (6, 0)
+
+
+def test_what_is_in_a_machines_way_is_so_after_a_restart(tmp_path):
+    unknown = "7a031320-9d3b-492f-9a97-3c5bd0ba786b"
+    with Sandbox(tmp_path, users=FIRST, boot_seconds=600, keep_machines=True) as site:
+        jane = jane_at(site)
+        disk = jane.disk()
+        for wanted in (disk, unknown, disk):
+            jane.start(f'DISK=[source="/x"] DISK=[source="pdisk:h/{wanted}", target=vdb]')
+    with Sandbox(tmp_path, users=FIRST) as site:
+        jane = jane_at(site)
+        assert [jane.states(vm_id) for vm_id in range(3)] == [(3, 3), (7, 0), (7, 0)]
+        assert jane.disks("GET", f"/{disk}/mounts").json() == [{"vmId": "0", "device": "static"}]
+
+
 def test_a_machine_that_was_booting_goes_on_booting(tmp_path):
     with Sandbox(tmp_path, users=FIRST, boot_seconds=600, keep_machines=True) as site:
         jane_at(site).start()
@@ -214,10 +236,28 @@ def test_the_configuration_is_complete_for_the_site(tmp_path):
             assert Caller(site, (user, users[user])).pool() == []
 
 
+def test_no_key_trips_up_the_original_commands(tmp_path):
+    """
+    They let the file set any option of theirs, whatever its type, and ignore other keys
+    (config-and-cli 1.4, 1.8): ``user_private_key_file`` is one that they choke on.
+    """
+    theirs = {
+        *("selected_section", "name", "country", "username", "password"),
+        *("endpoint", "pdisk_endpoint", "marketplace_endpoint"),
+        *("pem_certificate", "pem_key", "user_public_key_file"),
+    }
+    unknown_to_them = {"ca_certificate", "ssh_port"}
+    with Sandbox(tmp_path, users=USERS, tls=True) as site:
+        sections = configuration(site)
+    assert list(sections) == ["default", "sandbox", "jörg", "certificate"]
+    assert {key for section in sections.values() for key in section} <= theirs | unknown_to_them
+
+
 def test_the_key_pair_is_one_and_its_owners_only(tmp_path):
     with Sandbox(tmp_path) as site:
         section = configuration(site)["sandbox"]
-        private, public = section["user_private_key_file"], section["user_public_key_file"]
+        public = section["user_public_key_file"]
+        private = public.removesuffix(".pub")
         assert {stat.S_IMODE(os.stat(path).st_mode) for path in (private, public)} == {0o600}
         with open(private, "rb") as file:
             key = serialization.load_ssh_private_key(file.read(), None)

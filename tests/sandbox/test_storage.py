@@ -7,7 +7,7 @@ import pytest
 from stratuslab_libcloud.sandbox import Sandbox
 from stratuslab_libcloud.sandbox.storage import referenced_disk
 
-from .conftest import TEMPLATE, USERS, Caller, NotOkError
+from .conftest import TEMPLATE, USERS, Caller
 
 GIB = 1 << 30
 UNKNOWN = "7a031320-9d3b-492f-9a97-3c5bd0ba786b"
@@ -34,6 +34,13 @@ def unmount(caller, disk, vm_id):
 
 def start_with(caller, disk, target="vdc"):
     return caller.start(f'{TEMPLATE}\nDISK=[source="pdisk:host/{disk}", target={target}]')
+
+
+def assert_transfer_fails(caller, vm_id, reason):
+    """As the engine, which looks at disks only then (opennebula-engines 6)."""
+    assert caller.states(vm_id) == (7, 0)
+    message = caller.info(vm_id).findtext("TEMPLATE/ERROR/MESSAGE")
+    assert message == f"Error excuting image transfer script: {reason}"
 
 
 # -- disks
@@ -265,8 +272,8 @@ def test_a_disk_is_in_one_machine_at_a_time(jane):
     for vm_id in (first, second):
         answer = mount(jane, disk, vm_id)
         assert (answer.status_code, message(answer)) == (409, f"disk ({disk}) is already mounted")
-    with pytest.raises(NotOkError, match="Could not get disk image for VM"):
-        start_with(jane, disk)
+    assert_transfer_fails(jane, start_with(jane, disk), f"disk ({disk}) is already mounted")
+    assert jane.disks("GET", f"/{disk}/mounts").json() == [{"vmId": "0", "device": "vdc"}]
 
 
 def test_of_many_who_want_a_disk_at_once_one_gets_it(jane):
@@ -361,6 +368,14 @@ def test_a_disk_may_be_there_from_the_start_and_is_free_at_the_end(site, jane):
     assert jane.disks("GET", f"/{disk}").json()["count"] == "0"
 
 
+def test_a_disk_is_used_until_the_end_of_its_machine(tmp_path):
+    with Sandbox(tmp_path, users=USERS, ending_seconds=3600) as site:
+        jane = Caller(site, ("jane", USERS["jane"]))
+        disk = jane.disk()
+        jane.act("finalize", start_with(jane, disk))
+        assert jane.disks("DELETE", f"/{disk}").status_code == 409
+
+
 def test_the_service_may_register_and_release(jane, service):
     disk, vm_id = jane.disk(), jane.start()
     assert mount(jane, disk, vm_id, register_only="true").status_code == 403
@@ -371,18 +386,36 @@ def test_the_service_may_register_and_release(jane, service):
 
 
 def test_a_machine_does_not_start_with_a_disk_it_may_not_have(jane, joerg):
-    for disk in (jane.disk(), UNKNOWN, joerg.disk(type="MACHINE_IMAGE_LIVE")):
-        with pytest.raises(NotOkError, match="Could not get disk image for VM"):
-            start_with(joerg, disk)
-    assert joerg.pool(state=-2) == []
+    private, image = jane.disk(), joerg.disk(type="MACHINE_IMAGE_LIVE")
+    for disk, reason in (
+        (private, f"insufficient access rights to view disk ({private})"),
+        (UNKNOWN, f"pdisk:host/{UNKNOWN} does not exist"),
+        (image, f"disk ({image}) has the type MACHINE_IMAGE_LIVE, not DATA_IMAGE_..."),
+    ):
+        assert_transfer_fails(joerg, start_with(joerg, disk), reason)
+    assert jane.disks("GET", f"/{private}").json()["count"] == "0"
+
+
+def test_a_machine_cannot_have_a_disk_twice(jane):
+    disk = jane.disk()
+    second = f'DISK=[source="pdisk:host/{disk}", target=vdd]'
+    vm_id = jane.start(f'{TEMPLATE}\nDISK=[source="pdisk:host/{disk}", target=vdc]\n{second}')
+    assert_transfer_fails(jane, vm_id, f"disk ({disk}) is already mounted")
+    assert jane.disks("GET", f"/{disk}/mounts").json() == []
+
+
+def test_a_transfer_fails_when_its_time_has_come():
+    with Sandbox(users=USERS, boot_seconds=60) as site:
+        jane = Caller(site, ("jane", USERS["jane"]))
+        assert jane.states(start_with(jane, UNKNOWN)) == (1, 0)
 
 
 def test_a_machine_boots_from_a_machine_image_only(jane):
     data, image = jane.disk(), jane.disk()
     jane.disks("PUT", f"/{image}", data={"type": "MACHINE_IMAGE_LIVE"})
     template = 'DISK=[source="pdisk:http://h/pdisk/{}", target=vda]'
-    with pytest.raises(NotOkError, match="Could not get disk image for VM"):
-        jane.start(template.format(data))
+    reason = f"disk ({data}) has the type DATA_IMAGE_RAW_READ_WRITE, not MACHINE_IMAGE_..."
+    assert_transfer_fails(jane, jane.start(template.format(data)), reason)
     vm_id = jane.start(template.format(image))
     assert jane.disks("GET", f"/{image}/mounts").json() == [
         {"vmId": str(vm_id), "device": "static"}

@@ -82,7 +82,7 @@ def test_a_syntax_error_is_told_in_the_engines_words(text, error):
 
 
 def test_what_would_make_the_document_malformed_is_refused():
-    with pytest.raises(TemplateError, match="]]>"):
+    with pytest.raises(TemplateError, match=r"^Error transforming the VM to XML\.$"):
         parse('CONTEXT = [ evil = "a]]></EVIL><UID>0</UID>" ]')
 
 

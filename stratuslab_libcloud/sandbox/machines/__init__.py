@@ -12,9 +12,21 @@ from typing import Protocol
 
 from stratuslab_libcloud.sandbox.template import Template
 
-__all__ = ["HOST", "Machine", "MachineError", "Machines", "Phase", "Report"]
+__all__ = [
+    "DEPLOYING",
+    "HOST",
+    "TRANSFER",
+    "Machine",
+    "MachineError",
+    "Machines",
+    "Phase",
+    "Report",
+]
 
 HOST = "sandbox"  # the one host: what HOSTNAME says, and what a hot-plug must name
+# What the engine begins the reason of a failure with (its own spelling).
+TRANSFER = "Error excuting image transfer script"
+DEPLOYING = "Error deploying virtual machine"
 
 
 class Phase(enum.Enum):
@@ -39,11 +51,16 @@ class MachineError(Exception):
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine as the machinery sees it."""
+    """
+    A machine as the machinery sees it.
+
+    :ivar obstacle: why the transfer of its disks will fail; empty if nothing is in its way.
+    """
 
     id: int
     phase: Phase
     template: Template
+    obstacle: str = ""
 
 
 class Report(Protocol):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from stratuslab_libcloud.sandbox import addresses
 from stratuslab_libcloud.sandbox.machines import MachineError
 from stratuslab_libcloud.sandbox.machines.drives import Drive
-from stratuslab_libcloud.sandbox.template import Template
+from stratuslab_libcloud.sandbox.template import Template, Vector
 
 __all__ = ["CONTEXT_CD", "KVM", "PROGRAM", "Host", "hot_plugged", "qemu"]
 
@@ -108,21 +108,25 @@ def _networks(host: Host, template: Template) -> Options:
             "id": name,
             "restrict": not host.outbound,
             "ipv6": False,
-            "hostfwd": [{"str": rule} for rule in _forwarded(host, template, nic["IP"])],
+            "hostfwd": [{"str": rule} for rule in _forwarded(host, template, nic)],
         }
         device: dict[str, object] = {
             "driver": NIC_MODELS.get(nic.get("MODEL", "").lower(), "virtio-net-pci"),
             "netdev": name,
-            "mac": nic["MAC"],
             "addr": slot,
             "romfile": "",  # no booting from the network
         }
+        if nic.get("NETWORK"):
+            device["mac"] = nic["MAC"]
         options += [("-netdev", network), ("-device", device)]
     return options
 
 
-def _forwarded(host: Host, template: Template, address: str) -> list[str]:
+def _forwarded(host: Host, template: Template, nic: Vector) -> list[str]:
     """Rules for SSH and for the inbound ports (compute-xmlrpc 4.5) that can be listened on."""
+    if not nic.get("NETWORK"):
+        return []  # its address, if it has one, is its owner's invention
+    address = nic["IP"]
     ports = {host.ssh_port: SSH}
     wanted = template.text("INBOUND_PORTS").replace(",", " ").split()
     if len(wanted) > MAX_PORTS:

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from stratuslab_libcloud.sandbox.machines import (
+    DEPLOYING,
+    TRANSFER,
     Machine,
     MachineError,
     Phase,
@@ -241,11 +243,11 @@ class Qemu:
         """Make the machine's files and start its process, which waits."""
         if machine.phase is Phase.PENDING:
             await self._move(life, Phase.PROLOG)
-        with _failing("Error executing image transfer script"):
+        with _failing(TRANSFER):
             laid_out = await self._in_thread(self._preparing, lambda: self._lay_out(life, machine))
         if machine.phase is not Phase.BOOT:
             await self._move(life, Phase.BOOT)
-        with _failing("Error deploying virtual machine"):
+        with _failing(DEPLOYING):
             try:
                 life.process = _launch(self._host, life.folder, machine, laid_out)
                 (life.folder / PID_FILE).write_text(str(life.process.pid))
@@ -258,6 +260,8 @@ class Qemu:
                 raise MachineError(reason) from error
 
     def _lay_out(self, life: _Life, machine: Machine) -> list[drives.Drive]:
+        if machine.obstacle:
+            raise MachineError(machine.obstacle)
         try:
             shutil.rmtree(life.folder, ignore_errors=True)
             life.folder.mkdir(mode=0o700)
@@ -274,7 +278,7 @@ class Qemu:
         monitor = life.connected()
         async with monitor.events("SHUTDOWN", "BLOCK_IO_ERROR") as events:
             if phase is Phase.BOOT:
-                with _failing("Error deploying virtual machine"):
+                with _failing(DEPLOYING):
                     await monitor.execute("cont")
                     if life.process:
                         await _await_boot(life)

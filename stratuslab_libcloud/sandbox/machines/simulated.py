@@ -7,8 +7,9 @@ import pathlib
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
-from stratuslab_libcloud.sandbox.machines import Machine, Phase, Report
+from stratuslab_libcloud.sandbox.machines import TRANSFER, Machine, Phase, Report
 
 __all__ = ["Simulated"]
 
@@ -22,7 +23,9 @@ NEXT = {
     Phase.CLEANUP: Phase.DONE,
     Phase.FAILURE: Phase.FAILED,
 }
-BOOT_STEPS = 3
+# How the life of a machine goes on whose disks cannot be transferred.
+THWARTED = {**NEXT, Phase.PROLOG: Phase.FAILURE}
+BOOT_STEPS, SHUTDOWN_STEPS = 3, 2
 
 log = logging.getLogger(__name__)
 
@@ -31,44 +34,45 @@ class Simulated:
     """
     Simulated machines.
 
-    :param boot_seconds: from PENDING to RUNNING; a step of a shutdown takes a third of it.
-        With 0 every step is taken at once, in the caller's thread.
+    :param boot_seconds: from PENDING to RUNNING.
+    :param ending_seconds: from a kill or a shutdown to DONE. A step of a shutdown takes as long as
+        one of booting at least.
     :param is_missing: whether a disk's source names an image that ought to be here and is not.
+
+    A step that takes no time is taken at once, in the caller's thread.
     """
 
     def __init__(
         self,
         report: Report,
         boot_seconds: float,
+        ending_seconds: float = 0.0,
         is_missing: Callable[[str], bool] = lambda source: False,
     ) -> None:
         self._report = report
         self._is_missing = is_missing
-        self._step_seconds = boot_seconds / BOOT_STEPS
-        self._due: list[tuple[float, int, int, Phase]] = []
+        step = boot_seconds / BOOT_STEPS
+        ending = max(step, ending_seconds / SHUTDOWN_STEPS)
+        self._seconds = dict.fromkeys(NEXT, step)
+        self._seconds |= {Phase.SHUTDOWN: ending, Phase.EPILOG: ending}
+        self._seconds[Phase.CLEANUP] = ending_seconds
+        self._due: list[tuple[float, int, Machine]] = []
         self._order = itertools.count()
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="sandbox machines", daemon=True)
-        if self._step_seconds:
+        if any(self._seconds.values()):
             self._thread.start()
 
     def enter(self, machine: Machine) -> None:
-        phase = machine.phase
-        missing = self._missing_image(machine) if phase is Phase.PENDING else None
-        if missing:
-            reason = f"Error executing image transfer script: there is no image {missing}"
-            if not self._report(machine.id, Phase.PROLOG, Phase.FAILURE, error=reason):
-                return
-            phase = Phase.FAILURE
-        if self._step_seconds and phase is not Phase.CLEANUP:
-            self._plan(machine.id, phase)
-        else:
-            self._rush(machine.id, phase)
+        if machine.phase in (Phase.PENDING, Phase.PROLOG) and not machine.obstacle:
+            machine = replace(machine, obstacle=self._missing_image(machine))
+        self._carry_on(machine)
 
-    def _missing_image(self, machine: Machine) -> str | None:
+    def _missing_image(self, machine: Machine) -> str:
         sources = [disk.get("SOURCE", "") for disk in machine.template.vectors("DISK")]
-        return next(filter(self._is_missing, sources), None)
+        missing = next(filter(self._is_missing, sources), None)
+        return f"there is no image {missing}" if missing else ""
 
     def plug(self, machine_id: int, device: str, disk: pathlib.Path) -> None:
         """Nobody looks."""
@@ -80,39 +84,38 @@ class Simulated:
         with self._changed:
             self._closed = True
             self._changed.notify()
-        if self._step_seconds:
+        if any(self._seconds.values()):
             self._thread.join()
 
-    def _rush(self, machine_id: int, phase: Phase) -> None:
-        phases = []
-        while phase in NEXT:
-            phase = NEXT[phase]
-            phases.append(phase)
-        if phases:
-            self._report(machine_id, *phases)
-
-    def _plan(self, machine_id: int, phase: Phase) -> None:
-        if phase in NEXT:
+    def _carry_on(self, machine: Machine, *phases: Phase) -> None:
+        """Take the given steps and all that need no time, and plan the one after them."""
+        life = THWARTED if machine.obstacle else NEXT
+        last = phases[-1] if phases else machine.phase
+        while last in life and not self._seconds[last]:
+            last = life[last]
+            phases = (*phases, last)
+        error = f"{TRANSFER}: {machine.obstacle}" if Phase.FAILURE in phases else ""
+        if phases and not self._report(machine.id, *phases, error=error):
+            return
+        if last in life:
             with self._changed:
-                due = time.monotonic() + self._step_seconds
-                step = (due, next(self._order), machine_id, NEXT[phase])
+                due = time.monotonic() + self._seconds[last]
+                step = (due, next(self._order), replace(machine, phase=life[last]))
                 heapq.heappush(self._due, step)
                 self._changed.notify()
 
     def _run(self) -> None:
-        while step := self._await_step():
-            machine_id, phase = step
+        while machine := self._await_step():
             try:
-                if self._report(machine_id, phase):
-                    self._plan(machine_id, phase)
+                self._carry_on(machine, machine.phase)
             except Exception:
-                log.exception("machine %d could not enter %s", machine_id, phase.name)
+                log.exception("machine %d could not enter %s", machine.id, machine.phase.name)
 
-    def _await_step(self) -> tuple[int, Phase] | None:
+    def _await_step(self) -> Machine | None:
         with self._changed:
             while not self._closed:
                 wait = self._due[0][0] - time.monotonic() if self._due else None
                 if wait is not None and wait <= 0:
-                    return heapq.heappop(self._due)[2:]
+                    return heapq.heappop(self._due)[2]
                 self._changed.wait(wait)
         return None

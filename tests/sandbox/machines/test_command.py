@@ -13,7 +13,7 @@ from stratuslab_libcloud.sandbox.template import parse
 
 HOST = Host("tcg", 22, outbound=False, throwaway=False)
 ROOT = Drive("vda", "vda", "qcow2")
-NIC = {"IP": "127.4.0.9", "MAC": "02:00:7f:04:00:09"}
+NIC = {"NETWORK": "public", "IP": "127.4.0.9", "MAC": "02:00:7f:04:00:09"}
 
 
 def options(text="MEMORY=512", drives=(ROOT,), host=HOST, nics=(NIC,)):
@@ -95,12 +95,22 @@ def test_more_ports_than_anybody_needs_are_refused():
 
 
 def test_each_nic_is_a_network_of_its_own():
-    second = {"IP": "127.4.16.9", "MAC": "02:00:7f:04:10:09", "MODEL": "e1000"}
+    second = {**NIC, "IP": "127.4.16.9", "MAC": "02:00:7f:04:10:09", "MODEL": "e1000"}
     found = options(nics=(NIC, second))
     assert [network["id"] for network in found["-netdev"]] == ["net0", "net1"]
     cards = [value for value in found["-device"] if "netdev" in value and "mac" in value]
     assert [card["driver"] for card in cards] == ["virtio-net-pci", "e1000"]
     assert [card["mac"] for card in cards] == [NIC["MAC"], second["MAC"]]
+
+
+def test_a_nic_without_a_network_is_plugged_in_and_leads_nowhere():
+    """Whatever address its owner gave it: nothing is to listen there."""
+    for nic in ({}, {"IP": "0.0.0.0", "MAC": "no mac", "BRIDGE": "br0"}):
+        found = options(nics=(nic,))
+        (network,) = found["-netdev"]
+        (card,) = [value for value in found["-device"] if "netdev" in value and "romfile" in value]
+        assert network["hostfwd"] == []
+        assert "mac" not in card
 
 
 def test_more_nics_than_there_is_place_for_are_refused():

@@ -88,8 +88,46 @@ def test_a_machine_whose_image_is_missing_fails_with_a_reason():
     disk = {"SOURCE": "https://example.org/metadata/x"}
     machines = Simulated(book, 0, is_missing=lambda source: source == disk["SOURCE"])
     machines.enter(Machine(1, Phase.PENDING, Template([("DISK", disk)])))
-    reason = f"Error executing image transfer script: there is no image {disk['SOURCE']}"
-    assert book.lines[-2:] == [(1, Phase.FAILURE, reason), (1, Phase.FAILED, "")]
+    reason = f"Error excuting image transfer script: there is no image {disk['SOURCE']}"
+    assert book.lines[-2:] == [(1, Phase.FAILURE, reason), (1, Phase.FAILED, reason)]
+
+
+@pytest.mark.parametrize("boot_seconds", [0, 0.15])
+@pytest.mark.parametrize("entered", [Phase.PENDING, Phase.PROLOG])
+def test_a_machine_whose_disks_cannot_be_transferred_fails_when_they_would_be(
+    boot_seconds, entered
+):
+    book = Book()
+    machines = Simulated(book, boot_seconds)
+    machines.enter(Machine(1, entered, EMPTY, "no disk"))
+    assert book.last.wait(30)
+    machines.close(keep=False)
+    followed = [Phase.PROLOG, Phase.FAILURE, Phase.FAILED]
+    assert book.phases() == (followed if entered is Phase.PENDING else followed[1:])
+    reason = "Error excuting image transfer script: no disk"
+    assert [error for _, phase, error in book.lines if phase is Phase.FAILURE] == [reason]
+
+
+@pytest.mark.parametrize("boot_seconds", [0, 0.15])
+@pytest.mark.parametrize(
+    ("entered", "followed"),
+    [(Phase.SHUTDOWN, [Phase.EPILOG, Phase.DONE]), (Phase.CLEANUP, [Phase.DONE])],
+)
+def test_an_end_takes_its_time(boot_seconds, entered, followed):
+    book, threads = Book(), []
+    begun = time.monotonic()
+
+    def report(machine_id, *phases, error=""):
+        threads.append(threading.current_thread())
+        return book(machine_id, *phases, error=error)
+
+    machines = Simulated(report, boot_seconds, ending_seconds=0.3)
+    machines.enter(Machine(1, entered, EMPTY))
+    assert book.last.wait(30)
+    assert time.monotonic() - begun >= 0.3
+    machines.close(keep=False)
+    assert book.phases() == followed
+    assert threading.current_thread() not in threads
 
 
 def test_a_report_that_breaks_does_not_stop_the_others(caplog):
