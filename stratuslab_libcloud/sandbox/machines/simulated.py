@@ -76,12 +76,13 @@ class Simulated:
     def unplug(self, machine_id: int, device: str) -> None:
         """Nobody looks."""
 
-    def close(self, keep: bool) -> None:
+    def close(self, keep: bool) -> set[int]:
         with self._changed:
             self._closed = True
             self._changed.notify()
         if self._step_seconds:
             self._thread.join()
+        return set()
 
     def _rush(self, machine_id: int, phase: Phase) -> None:
         phases = []
