@@ -278,13 +278,14 @@ class Qemu:
         """Follow a process until it ends."""
         monitor = life.connected()
         async with monitor.events("SHUTDOWN", "BLOCK_IO_ERROR", "STOP") as events:
+            now = Phase.RUNNING if phase is Phase.UNKNOWN else None
             if phase is Phase.BOOT:
                 with _failing("Error deploying virtual machine"):
                     await monitor.execute("cont")
-                    await _await_boot(life)
+                    now = await _await_boot(life)
             await _check_goes_on(life)
-            if phase in (Phase.BOOT, Phase.UNKNOWN) and running_process(life.folder):
-                await self._move(life, Phase.RUNNING)
+            if now and running_process(life.folder):
+                await self._move(life, now)
             elif phase is Phase.SHUTDOWN:
                 self._press(life)
             while event := await events.next():
@@ -426,24 +427,43 @@ async def _check_goes_on(life: _Life) -> None:
         raise MachineError(f"QEMU has stopped the machine: {status}")
 
 
-async def _await_boot(life: _Life) -> None:
-    """Wait until the BIOS has handed over to what is on the disk, or all has ended already."""
-    kept = life.folder / BIOS_LOG  # what was said to an earlier sandbox is not said again
-    said = kept.read_text() if kept.exists() else ""
+async def _await_boot(life: _Life) -> Phase | None:
+    """
+    Wait until the BIOS has handed over to what is on the disk.
+
+    :return: where the machine is then: UNKNOWN if an earlier sandbox may have heard the BIOS say
+        so; None if all has ended already.
+    :raises MachineError: it does not boot.
+    """
     for _ in range(int(BIOS_SECONDS / POLL_SECONDS)):
+        hearing = asyncio.ensure_future(_hear_bios(life))
         try:
-            heard = await life.connected().execute("ringbuf-read", device="bios", size=65536)
+            said = await asyncio.shield(hearing)
+        except asyncio.CancelledError:
+            await asyncio.gather(hearing, return_exceptions=True)  # or it would be lost
+            raise
         except MachineError:
             if running_process(life.folder):
                 raise
-            return
-        if heard:
-            said += heard
-            with contextlib.suppress(OSError):
-                kept.write_text(said)
+            return None
         if "Booting from 0000:7c00" in said:
-            return
+            return Phase.RUNNING
         if "No bootable device" in said:
             break
         await asyncio.sleep(POLL_SECONDS)
+    else:
+        if life.process is None:
+            return Phase.UNKNOWN
     raise MachineError("the disk image does not boot: the BIOS finds no boot sector on it")
+
+
+async def _hear_bios(life: _Life) -> str:
+    """All that the BIOS has said. It is kept, as QEMU tells it only once."""
+    kept = life.folder / BIOS_LOG
+    heard: str = await life.connected().execute("ringbuf-read", device="bios", size=65536)
+    try:
+        with kept.open("a") as file:
+            file.write(heard)
+        return kept.read_text()
+    except OSError as error:
+        raise MachineError(error.strerror or str(error)) from error
