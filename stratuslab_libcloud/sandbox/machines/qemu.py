@@ -59,7 +59,7 @@ END_SECONDS = 20.0
 POLL_SECONDS = 0.05
 # The power button is pressed again: a guest may not have been listening yet.
 PRESSES, PRESS_SECONDS = 36, 5.0
-GOES_ON = ("running", "suspended")
+STOPPED = ("guest-panicked", "internal-error", "io-error", "paused", "watchdog")
 ENDING = {Phase.CLEANUP: Phase.DONE, Phase.EPILOG: Phase.DONE, Phase.FAILURE: Phase.FAILED}
 
 # A Popen that is forgotten warns that its process still runs; these are meant to.
@@ -413,9 +413,9 @@ def _launch(
 
 async def _check_goes_on(life: _Life) -> None:
     """
-    See that the machine has not been stopped, or has ended: its events tell how.
+    See that QEMU has not stopped the machine. How one has ended, its events say.
 
-    :raises MachineError: QEMU stopped it, say because of an error of its own.
+    :raises MachineError: it has, say because of an error of its own.
     """
     try:
         status = (await life.connected().execute("query-status"))["status"]
@@ -423,7 +423,7 @@ async def _check_goes_on(life: _Life) -> None:
         if running_process(life.folder):
             raise
         return
-    if status not in GOES_ON:
+    if status in STOPPED:
         raise MachineError(f"QEMU has stopped the machine: {status}")
 
 
