@@ -13,10 +13,29 @@ from libcloud.compute.base import Node
 
 from stratuslab_libcloud.sandbox import Sandbox, SandboxError
 
-__all__ = ["BOOT_SECONDS", "children", "processes", "real_sandbox", "ssh", "still", "wait_for"]
+__all__ = [
+    "BOOT_SECONDS",
+    "children",
+    "obliging",
+    "processes",
+    "real_sandbox",
+    "ssh",
+    "still",
+    "wait_for",
+]
 
 BOOT_SECONDS = 240  # a hang guard: it takes 7 on an idle machine
 CONNECT_FAILED = 255  # ssh's own exit status
+
+# 16-bit code, in a loop: sleep until the timer ticks; write the slots that QEMU wants back (port
+# 0xae04) to the port that ejects them (0xae08); give the device in each slot from 4 on an I/O
+# address of 0xc000 + 0x100 * slot, by the ports of PCI's configuration (0xcf8, 0xcfc).
+_TICK = bytes.fromhex("fbf4fa")
+_LET_GO = bytes.fromhex("ba10ae6631c066efba04ae66edba08ae66ef")
+_TAKE_UP = bytes.fromhex(
+    "66bb002000806689d8b010baf80c66efbafc0c6689d866c1e8036625001f0000660500c0000066ef6689d8b004"
+    "baf80c66efbafc0c66b80100000066ef6681c3000800006681fb0000018072b9"
+)
 
 
 @contextlib.contextmanager
@@ -52,8 +71,17 @@ def ssh(sandbox: Sandbox, node: Node, command: str) -> str:
 
 def still(folder: Path) -> Path:
     """A disk image that boots, halts the processor, and obeys nobody: the quickest machine."""
-    image = folder / "still.raw"
-    code = b"\xfa\xf4\xeb\xfc"  # cli; hlt; and again
+    return _booting(folder / "still.raw", b"\xfa\xf4\xeb\xfc")  # cli; hlt; and again
+
+
+def obliging(folder: Path, lets_go: bool = True) -> Path:
+    """A disk image that boots, takes up disks that are plugged in, and lets go of them if asked."""
+    code = _TICK + (_LET_GO if lets_go else b"") + _TAKE_UP
+    again = b"\xeb" + (-len(code) - 2).to_bytes(1, "little", signed=True)
+    return _booting(folder / f"obliging-{lets_go}.raw", code + again)
+
+
+def _booting(image: Path, code: bytes) -> Path:
     image.write_bytes(code.ljust(510, b"\0") + b"\x55\xaa" + bytes((1 << 20) - 512))
     return image
 

@@ -27,6 +27,15 @@ _RESERVED_CONTEXT = {
     "CLOUD_INIT_USER_DATA",
 }
 
+# The guest's shell reads the context as assignments. One of these would end the reading, would not
+# keep its value, or would change how the shell goes on.
+_SHELL_VARIABLES = re.compile(
+    "_|BASH|BASH_.*|BASHOPTS|BASHPID|EUID|PPID|SHELLOPTS|UID"  # the first of them are read-only
+    "|DIRSTACK|EPOCHREALTIME|EPOCHSECONDS|FUNCNAME|GROUPS|HISTCMD|LINENO|OPTIND|PIPESTATUS|RANDOM"
+    "|SECONDS|SRANDOM"
+    "|CDPATH|ENV|EXECIGNORE|FUNCNEST|GLOBIGNORE|IFS|LD_.*|PATH|POSIXLY_CORRECT|TMOUT"
+)
+
 _Vector = list[tuple[str, object]]
 
 
@@ -166,6 +175,10 @@ def _context(machine: NewMachine) -> _Vector:
         if key.upper() in seen:
             raise InvalidValueError(f"the context key {key!r} is taken, or given twice")
         seen.add(key.upper())
+        if _SHELL_VARIABLES.fullmatch(key.upper()):  # as the engine will write it
+            raise InvalidValueError(
+                f"the context key {key!r} is a variable of the machine's shell; take another name"
+            )
         if not isinstance(value, (str, int, float)):
             raise InvalidValueError(f"the context value {key!r} is text, not {value!r}")
         pairs.append((key, _shell_safe(f"context value {key!r}", str(value))))

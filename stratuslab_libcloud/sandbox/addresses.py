@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from stratuslab_libcloud.sandbox.store import SandboxError, Store
 from stratuslab_libcloud.sandbox.template import TemplateError, Vector
@@ -96,7 +96,10 @@ def _first(base: str, network: int) -> ipaddress.IPv4Address:
 
 def lease(db: sqlite3.Connection, vm_id: int, nics: list[Vector]) -> None:
     """
-    Take the addresses that a machine's NICs ask for, or the lowest free ones.
+    Take the addresses that a machine's NICs ask for, or the free ones that come next.
+
+    An address is not used again soon, not even after a restart: SSH clients remember which host
+    key was there. (OpenNebula 7.4 does it so, 3.2 took the lowest free one.)
 
     A NIC that names no network gets none, and stays as it is.
 
@@ -113,10 +116,15 @@ def lease(db: sqlite3.Connection, vm_id: int, nics: list[Vector]) -> None:
         network = _network(nic)
         address = None
         if network in NETWORKS:
-            hosts = _hosts(_first(base, NETWORKS[network]))
+            last = settings.get(f"last {network} address", "")
+            hosts = _hosts(_first(base, NETWORKS[network]), last)
             address = _free_address(hosts, taken, nic.get("IP"), ssh_port)
         if address is None:
             raise TemplateError(NO_LEASE)
+        if "IP" not in nic or hosts.index(address) < len(hosts) // 2:  # not back to recent ones
+            name = f"last {network} address"
+            settings[name] = address
+            db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, address))
         taken.add(address)
         db.execute("INSERT INTO addresses VALUES (?, ?, ?)", (address, network, vm_id))
         nic["NETWORK"] = network
@@ -135,11 +143,18 @@ def _network(nic: Vector) -> str:
     return numbers.get(nic["NETWORK_ID"], "")
 
 
-def _hosts(first: ipaddress.IPv4Address) -> Iterator[str]:
-    """A network's addresses, without .0 and .255: like no host's, some programs think."""
+def _hosts(first: ipaddress.IPv4Address, last: str) -> list[str]:
+    """
+    A network's addresses, without .0 and .255: like no host's, some programs think.
+
+    :param last: which was given last: those after it come first.
+    """
+    hosts = []
     for block in range(0, NETWORK_SIZE, 256):
         prefix = str(first + block).removesuffix(".0")
-        yield from (f"{prefix}.{number}" for number in range(1, 255))
+        hosts += [f"{prefix}.{number}" for number in range(1, 255)]
+    begin = hosts.index(last) + 1 if last in hosts else 0
+    return hosts[begin:] + hosts[:begin]
 
 
 def _free_address(

@@ -194,11 +194,13 @@ class Compute:
             self.machinery.enter(machine)
 
     def stop(self, keep: bool) -> None:
-        """Let go of the machines, or end them."""
-        self.machinery.close(keep)
+        """Let go of the machines, or end them; one that cannot be ended stays what it was."""
+        alive = self.machinery.close(keep)
         if not keep:
             with self._store.transaction() as db:
                 for row in db.execute("SELECT * FROM machines WHERE state <> 6").fetchall():
+                    if row["id"] in alive:
+                        continue
                     ending = (Phase.CLEANUP,) if _phase(row) in ACTIVE else ()
                     _move(db, row, *ending, Phase.DONE)
 

@@ -13,6 +13,7 @@ import time
 
 from stratuslab_libcloud import metadata
 from stratuslab_libcloud.metadata import Entry
+from stratuslab_libcloud.sandbox import durable
 from stratuslab_libcloud.sandbox.checksums import copy_summed
 from stratuslab_libcloud.sandbox.guest import GuestImage
 from stratuslab_libcloud.sandbox.machines.origins import refusal
@@ -84,7 +85,7 @@ class Images:
                 entry = _entry(checksums, size, time.time(), format=disk_format, **described)
                 metadata.write_entry(entry)  # it can be published, or nothing is kept
                 image = self._directory / f"{entry.identifier}.{disk_format}"
-                half.replace(image)
+                durable.rename(half, image)
         except OSError as error:
             raise SandboxError(f"{file} cannot be taken in: {error.strerror}") from None
         except metadata.MetadataError as error:

@@ -17,7 +17,13 @@ import uuid
 import weakref
 from collections.abc import Iterator
 
-from stratuslab_libcloud.sandbox.machines import HOST, MachineError, Machines, Phase
+from stratuslab_libcloud.sandbox.machines import (
+    HOST,
+    MachineError,
+    Machines,
+    Phase,
+    UnsettledError,
+)
 from stratuslab_libcloud.sandbox.store import Account, Store
 from stratuslab_libcloud.sandbox.template import Template, Vector
 
@@ -272,6 +278,9 @@ class Storage:
     def _plug(self, disk: str, vm_id: int, device: str) -> None:
         try:
             self._machinery.plug(vm_id, device, self._directory / disk)
+        except UnsettledError as error:  # the mount stays, so that no other machine gets the disk
+            reason = f"disk ({disk}) may be attached to VM {vm_id} as {device}: {error}"
+            raise RequestRefusedError(504, reason) from None
         except MachineError as error:
             self._forget(disk, vm_id)
             raise RequestRefusedError(409, f"disk ({disk}) cannot be attached: {error}") from None
@@ -306,6 +315,9 @@ class Storage:
     def _unplug(self, disk: str, vm_id: int, device: str) -> None:
         try:
             self._machinery.unplug(vm_id, device)
+        except UnsettledError as error:
+            reason = f"disk ({disk}) may still be in use by VM {vm_id}: {error}"
+            raise RequestRefusedError(504, reason) from None
         except MachineError as error:
             reason = f"disk ({disk}) is still in use by VM {vm_id}: {error}"
             raise RequestRefusedError(409, reason) from None

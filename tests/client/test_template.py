@@ -2,6 +2,8 @@
 
 import base64
 import gzip
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,6 +90,59 @@ class TestContent:
         assert context(public_keys=keys)["PUBLIC_KEY"] == (
             "ssh-rsa AAAA\nssh-rsa BBBB jane@example.org on her laptop"
         )
+
+
+# What bash(1) and dash(1) know, and what their environment may hold.
+SHELL_VARIABLES = re.findall(
+    "[A-Z_0-9]+",
+    """
+    _ BASH BASHOPTS BASHPID BASH_ALIASES BASH_ARGC BASH_ARGV BASH_ARGV0 BASH_CMDS BASH_COMMAND
+    BASH_COMPAT BASH_ENV BASH_EXECUTION_STRING BASH_LINENO BASH_LOADABLES_PATH BASH_REMATCH
+    BASH_SOURCE BASH_SUBSHELL BASH_VERSINFO BASH_VERSION BASH_XTRACEFD CHILD_MAX COLUMNS COMPREPLY
+    COMP_WORDBREAKS COPROC DIRSTACK EMACS ENV EPOCHREALTIME EPOCHSECONDS EUID EXECIGNORE FCEDIT
+    FIGNORE FUNCNAME FUNCNEST GLOBIGNORE GROUPS HISTCMD HISTCONTROL HISTFILE HISTSIZE HOME HOSTFILE
+    HOSTNAME HOSTTYPE IFS IGNOREEOF INPUTRC INSIDE_EMACS LANG LC_ALL LC_COLLATE LC_CTYPE
+    LD_LIBRARY_PATH LD_PRELOAD LINENO LINES LOGNAME MACHTYPE MAIL MAILCHECK MAILPATH MAPFILE OLDPWD
+    OPTARG OPTERR OPTIND OSTYPE PATH PIPESTATUS POSIXLY_CORRECT PPID PROMPT_COMMAND PS0 PS1 PS2 PS3
+    PS4 PWD RANDOM READLINE_LINE REPLY SECONDS SHELL SHELLOPTS SHLVL SRANDOM TERM TIMEFORMAT TMOUT
+    TMPDIR TZ UID USER
+    """,
+)
+# What follows the context in a script of the guest's, and what it prints when all is well.
+FOLLOWS = "f() { /bin/true; }; f; cd /; set -- $(echo a b); echo $#; ls -d /; type ls >/dev/null"
+
+
+def survives(shell: list[str], key: str) -> bool:
+    """Whether a shell reads the value back, and goes on as if nothing had been."""
+    script = f"set -a; {key}='x1'; printf '%s\\n' \"${key}\"; {FOLLOWS}"
+    done = subprocess.run([*shell, "-c", script], capture_output=True, text=True, timeout=60)
+    return (done.returncode, done.stdout) == (0, "x1\n2\n/\n")
+
+
+@pytest.mark.parametrize("key", SHELL_VARIABLES)
+def test_a_context_key_that_a_guests_shell_would_trip_over_is_refused(key: str) -> None:
+    environment = ["env", "-i", "PATH=/usr/bin:/bin"]
+    shells = [["bash", "-e"], ["bash", "--posix", "-e"], ["sh", "-e"]]
+    try:
+        render(machine(context={key.lower(): "x1"}))
+    except InvalidValueError as error:
+        assert str(error).endswith("is a variable of the machine's shell; take another name")
+        return
+    for shell in shells:
+        assert survives([*environment, *shell], key), shell
+
+
+@pytest.mark.parametrize("key", ["UID", "euid", "PPID", "SHELLOPTS", "BASHOPTS", "BASH_VERSINFO"])
+def test_a_context_key_that_is_read_only_is_refused(key: str) -> None:
+    with pytest.raises(InvalidValueError, match=f"^the context key '{key}' is a variable of"):
+        render(machine(context={key: "1"}))
+
+
+@pytest.mark.parametrize(
+    "key", ["HOSTNAME", "HOME", "USER", "USERS", "GUID", "IFS_1", "PATHS", "BASHFUL", "OLD_PATH"]
+)
+def test_other_context_keys_are_not(key: str) -> None:
+    assert context(context={key: "1"})[key] == "1"
 
 
 NAMES = [

@@ -11,6 +11,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from email.message import EmailMessage
+from email.mime.application import MIMEApplication
+from email.mime.multipart import MIMEMultipart
 from pathlib import Path
 
 import paramiko
@@ -358,19 +361,93 @@ def test_starting_again_and_the_power_button(machine: Machine) -> None:
     machine.await_end()
 
 
+def script(text: str, subtype: str = "x-shellscript", **how: str) -> EmailMessage:
+    part = EmailMessage()
+    part.set_content(text, subtype=subtype, **how)
+    return part
+
+
+def packed(content: bytes) -> MIMEApplication:
+    return MIMEApplication(gzip.compress(content, mtime=0), "gzip")
+
+
+def archive() -> MIMEMultipart:
+    """User data in parts, as cloud-init's and StratusLab's own commands make it, and others."""
+    whole, inner = MIMEMultipart(), MIMEMultipart()
+    long = "x" * 200
+    inner.attach(script("#!/bin/sh\necho 4\nexit 3\n", "plain"))
+    inner.attach(script(f"#!/bin/sh\necho fünf =41 {long}\n", cte="quoted-printable"))
+    whole.attach(script("#!/bin/sh\necho 1 in $PWD; cat\n"))
+    whole.attach(script("#!/bin/sh\necho zwölf\n", cte="base64"))
+    whole.attach(script('#!/usr/bin/awk -f\nBEGIN { print "3" }\n', cte="7bit"))
+    whole.attach(inner)
+    whole.attach(script("#cloud-config\npackages: [nginx]\n", "cloud-config"))
+    whole.attach(script("only text\n", "plain"))
+    whole.attach(packed(b"#!/bin/sh\necho 8\n"))
+    whole.attach(packed(inner.as_bytes()))
+    whole.attach(script("#!/no/interpreter\n"))
+    whole.attach(script("#!/bin/sh\necho last\n"))
+    whole.get_payload()[4].add_header("Content-Disposition", "attachment", filename="web.cfg")
+    whole.get_payload()[2].replace_header("Content-Transfer-Encoding", "8BIT")
+    del whole.get_payload()[0]["Content-Transfer-Encoding"]
+    unknown = script("#!/bin/sh\necho never\n")
+    unknown.replace_header("Content-Transfer-Encoding", "x-uuencode")
+    whole.attach(unknown)
+    return whole
+
+
+NO_SCRIPT = "is not carried out: this machine runs scripts, not"
+FOUR_AND_FIVE = f"""4
+user-data: part {{}} has ended with status 3
+fünf =41 {"x" * 200}
+"""
+CARRIED_OUT = f"""1 in /root
+zwölf
+3
+{FOUR_AND_FIVE.format(4)}user-data: part 6 (web.cfg) {NO_SCRIPT} text/cloud-config
+user-data: part 7 {NO_SCRIPT} what begins with 'only text'
+8
+{FOUR_AND_FIVE.format(1)}user-data: part 10 has ended with status 127
+last
+user-data: part 12 is not carried out: its encoding, x-uuencode, is not known here
+"""
+
+
+def check_parts(machine: Machine) -> None:
+    """Parts are carried out in their order; what is not is in the log. Also otherwise packed."""
+    machine.await_("grep -q 'part 12' /var/log/user-data.log")
+
+    def said(data: bytes) -> str:
+        given = base64.b64encode(data).decode()
+        machine.run(f"echo {given} | base64 -d >/run/user-data")
+        return machine.run("/etc/init.d/user-data 2>/dev/null")
+
+    log = machine.run("grep -v 'exec: line' /var/log/user-data.log")
+    assert log == CARRIED_OUT
+    whole = archive().as_bytes()
+    assert said(gzip.compress(whole)) == CARRIED_OUT
+    assert said(whole.replace(b"\n", b"\r\n")) == CARRIED_OUT
+    text = "user-data: the user data"
+    assert said(b"touch ran") == f"{text} {NO_SCRIPT} what begins with 'touch ran'\n"
+    assert said(gzip.compress(whole)[:-20]) == f"{text} is not carried out: it is damaged\n"
+
+
 def test_without_sftp_and_on_the_disk_that_was_started(
     ttylinux: guest.GuestImage, standard: guest.GuestImage, tmp_path: Path
 ) -> None:
     unpack(standard, tmp_path / "copy")  # same labels and identifiers, on a bus that comes first
     copy = f"file={tmp_path / 'copy'},if=virtio,format=raw"
     machine = Machine(tmp_path, ttylinux, "ide", copy)
-    # The older key, and user data that is no script, neither encoded.
-    machine.write_context(PUBLIC_KEY=machine.key, USER_DATA="touch /root/ran")
+    # The older key, and user data in parts, neither encoded; and what would end all reading of it.
+    machine.write_context(
+        PATH="/nowhere", IFS="/", PUBLIC_KEY=machine.key, USER_DATA=archive().as_string()
+    )
     with machine.running():
         assert "/dev/sda2 on / type ext4 " in machine.run("mount")
         assert "sda" in machine.run("ls /sys/block")
         assert machine.run("ls") == ""
         with machine.ssh() as client, pytest.raises((paramiko.SSHException, EOFError)):
             client.open_sftp()
+        check_parts(machine)
         machine.run("poweroff")
         machine.await_end()

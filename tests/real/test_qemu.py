@@ -1,10 +1,12 @@
 """QEMU machines, through the site's own doors; most of them boot nothing but a halted processor."""
 
+import asyncio
 import contextlib
 import dataclasses
 import errno
 import gzip
 import hashlib
+import ipaddress
 import os
 import shutil
 import signal
@@ -18,7 +20,7 @@ from pathlib import Path
 import pytest
 import requests
 from canned import Canned
-from real import children, processes, real_sandbox, still, wait_for
+from real import children, obliging, processes, real_sandbox, still, wait_for
 
 from stratuslab_libcloud.metadata import Entry, identifier, write_entry
 from stratuslab_libcloud.sandbox import Sandbox, SandboxError, register_image
@@ -79,14 +81,11 @@ class Lab:
 def lab(tmp_path_factory):
     with real_sandbox(users=JANE) as site:
         lab = Lab(site)
-        lab.still = lab.register(still(tmp_path_factory.mktemp("image")), title="still")
+        folder = tmp_path_factory.mktemp("image")
+        lab.still = lab.register(still(folder), title="still")
+        lab.obliging = lab.register(obliging(folder), title="obliging")
+        lab.keeping = lab.register(obliging(folder, lets_go=False), title="keeping")
         yield lab
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    """A halted guest takes no disk: there is nothing to wait for."""
-    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.hotplug.PLUG_SECONDS", 0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -117,8 +116,11 @@ def test_an_ended_machine_has_given_back_its_address_and_disks(lab):
     address = lab.jane.info(first).findtext("TEMPLATE/NIC/IP")
     assert lab.attach(disk, first).status_code == 409
     lab.jane.act("finalize", first)
-    second = lab.run(lab.still, more)
-    assert lab.jane.info(second).findtext("TEMPLATE/NIC/IP") == address
+    nic = f'NIC = [ network_uname = oneadmin, network = "public", ip = "{address}" ]'
+    second = lab.run(lab.still, f"{more}\n{nic}")
+    addresses = [nic.text for nic in lab.jane.info(second).iterfind("TEMPLATE/NIC/IP")]
+    assert addresses[1] == address
+    assert addresses[0] != address  # not given at once to who does not ask for it
 
 
 def test_a_guest_that_ignores_the_power_button_runs_on(lab, monkeypatch):
@@ -151,6 +153,49 @@ def test_a_guest_that_switches_itself_off_at_once_is_unknown_not_failed(lab, tmp
     off.write_bytes(code.ljust(510, b"\0") + b"\x55\xaa" + bytes((1 << 20) - 512))
     vm_id = lab.start(lab.register(off, title="off"))
     lab.wait(vm_id, UNKNOWN)
+
+
+def test_a_machine_that_qemu_stops_has_failed(lab):
+    vm_id = lab.run(lab.still)
+    machinery = lab.site._compute.machinery
+    stopping = machinery._lives[vm_id].monitor.execute("stop")
+    asyncio.run_coroutine_threadsafe(stopping, machinery._loop).result(60)
+    lab.wait(vm_id, FAILED)
+    assert lab.error(vm_id) == "QEMU has stopped the machine: paused"
+
+
+def test_a_machine_that_cannot_be_ended_is_not_reported_as_ended(lab, tmp_path, monkeypatch):
+    with real_sandbox(tmp_path, users=JANE) as site:
+        first = Lab(site)
+        vm_id = first.run(first.register(still(tmp_path), title="still"))
+        (pid,) = processes(tmp_path)
+        os.kill(pid, signal.SIGSTOP)
+        monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.monitor.QUIT_SECONDS", 0.3)
+        monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.monitor.os.kill", lambda *_: None)
+    monkeypatch.undo()
+    assert processes(tmp_path) == [pid]
+    os.kill(pid, signal.SIGCONT)  # now it reads that it is to quit
+    wait_for(lambda: processes(tmp_path) == [], "it does not end")
+    with real_sandbox(tmp_path, users=JANE) as site:
+        again = Lab(site)
+        again.wait(vm_id, UNKNOWN)
+        again.jane.act("finalize", vm_id)
+        assert again.jane.states(vm_id) == DONE
+
+
+def test_a_machine_that_did_not_boot_before_the_sandbox_was_killed_is_not_running(lab, tmp_path):
+    """What its BIOS said, the earlier sandbox has heard."""
+    blank = tmp_path / "blank.raw"
+    blank.write_bytes(bytes(1 << 20))
+    with real_sandbox(tmp_path / "site", users=JANE, keep_machines=True) as site:
+        first = Lab(site)
+        vm_id = first.start(first.register(blank, title="blank"))
+        log = site.dir / "machines" / str(vm_id) / "bios.log"
+        wait_for(lambda: log.exists(), "the BIOS says nothing")
+    with real_sandbox(tmp_path / "site", users=JANE) as site:
+        again = Lab(site)
+        again.wait(vm_id, FAILED)
+        assert again.error(vm_id).startswith(BIOS_ONLY)
 
 
 def test_a_process_that_cannot_be_noted_is_not_left(lab, monkeypatch):
@@ -199,6 +244,21 @@ def test_a_machine_can_be_ended_while_its_image_is_being_fetched(lab):
         assert lab.jane.states(vm_id) == (3, 1)
         lab.jane.act("finalize", vm_id)
         assert lab.jane.states(vm_id) == DONE
+        drip.end.set()
+
+
+def test_a_machine_whose_image_waits_for_others_can_be_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.qemu.DOWNLOADS", 1)
+    drip = Dripping()
+    with Canned([drip]) as server, real_sandbox(tmp_path, users=JANE) as site:
+        lab = Lab(site)
+        name = publish(lab, server.url, b"x", size=1 << 30)
+        first, second = lab.start(name), lab.start(name)
+        assert drip.begun.wait(60)
+        for vm_id in (second, first):
+            lab.wait(vm_id, (3, 1))
+            lab.jane.act("finalize", vm_id)
+            assert lab.jane.states(vm_id) == DONE
         drip.end.set()
 
 
@@ -311,10 +371,16 @@ def test_an_address_that_is_not_free_is_refused(lab):
         lab.start(lab.still, nic)
 
 
-def test_a_port_that_somebody_took_meanwhile_fails_the_machine(lab, monkeypatch):
+def next_address(lab):
+    """Which the next machine gets, unless it is taken."""
     first = lab.run(lab.still)
-    address = lab.jane.info(first).findtext("TEMPLATE/NIC/IP")
+    last = ipaddress.ip_address(lab.jane.info(first).findtext("TEMPLATE/NIC/IP"))
     lab.jane.act("finalize", first)
+    return str(last + 1)
+
+
+def test_a_port_that_somebody_took_meanwhile_fails_the_machine(lab, monkeypatch):
+    address = next_address(lab)
     monkeypatch.setattr(
         "stratuslab_libcloud.sandbox.addresses._is_served", lambda address, port: False
     )
@@ -327,12 +393,11 @@ def test_a_port_that_somebody_took_meanwhile_fails_the_machine(lab, monkeypatch)
 
 
 def test_an_address_that_another_program_uses_is_skipped(lab):
-    first = lab.run(lab.still)
-    address = lab.jane.info(first).findtext("TEMPLATE/NIC/IP")
-    lab.jane.act("finalize", first)
+    address = next_address(lab)
     with socket.create_server((address, lab.site._qemu_host.ssh_port)):
         second = lab.run(lab.still)
-        assert lab.jane.info(second).findtext("TEMPLATE/NIC/IP") != address
+        found = lab.jane.info(second).findtext("TEMPLATE/NIC/IP")
+    assert found == str(ipaddress.ip_address(address) + 1)
 
 
 def test_inbound_ports_lead_into_the_machine(lab):
@@ -347,9 +412,33 @@ def test_inbound_ports_lead_into_the_machine(lab):
 # -- disks
 
 
+def test_a_disk_is_attached_once_the_guest_has_taken_it_up_and_detached_once_it_let_go(lab):
+    vm_id = lab.run(lab.obliging)
+    disks = [lab.jane.disk() for _ in range(2)]
+    assert [lab.attach(disk, vm_id).json().get("target") for disk in disks] == ["vdb", "vdc"]
+    assert [lab.detach(disk, vm_id).status_code for disk in disks] == [200, 200]
+    assert [lab.jane.disks("DELETE", f"/{disk}").status_code for disk in disks] == [200, 200]
+
+
+def test_a_disk_that_the_guest_does_not_take_up_is_not_reported_as_attached(lab, monkeypatch):
+    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.hotplug.PLUG_SECONDS", 0.3)
+    vm_id, other = lab.run(lab.still), lab.run(lab.obliging)
+    disk = lab.jane.disk()
+    answer = lab.attach(disk, vm_id)
+    assert answer.status_code == 504
+    message = f"disk ({disk}) may be attached to VM {vm_id} as vdb: the guest did not take it up"
+    assert answer.json()["message"] == f"{message} within 0 seconds"
+    # QEMU cannot take it back, so nobody else gets it while this machine lives.
+    mounts = lab.jane.disks("GET", f"/{disk}/mounts").json()
+    assert mounts == [{"vmId": str(vm_id), "device": "vdb"}]
+    assert lab.attach(disk, other).status_code == 409
+    lab.jane.act("finalize", vm_id)
+    assert lab.attach(disk, other).status_code == 200
+
+
 def test_a_guest_that_keeps_a_disk_is_told_and_the_disk_stays_attached(lab, monkeypatch):
     monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.hotplug.UNPLUG_SECONDS", 0.3)
-    vm_id = lab.run(lab.still)
+    vm_id = lab.run(lab.keeping)
     disk = lab.jane.disk()
     assert lab.attach(disk, vm_id).json()["target"] == "vdb"
     for _ in range(2):  # the second time QEMU says that it is at it already
@@ -365,7 +454,7 @@ def test_a_guest_that_keeps_a_disk_is_told_and_the_disk_stays_attached(lab, monk
 def test_a_disk_that_was_being_unplugged_when_the_sandbox_stopped_stays_attached(lab, tmp_path):
     with real_sandbox(tmp_path, users=JANE, keep_machines=True) as site:
         first = Lab(site)
-        vm_id = first.run(first.register(still(tmp_path), title="still"))
+        vm_id = first.run(first.register(obliging(tmp_path, lets_go=False), title="keeping"))
         disk = first.jane.disk()
         first.attach(disk, vm_id)
         unplugging = threading.Thread(target=swallow, args=(first.detach, disk, vm_id))
@@ -391,13 +480,20 @@ def test_a_qemu_that_does_not_answer_is_told(lab, monkeypatch):
     os.kill(pid, signal.SIGSTOP)
     disk = lab.jane.disk()
     answer = lab.attach(disk, vm_id)
-    assert answer.status_code == 409
-    assert answer.json()["message"] == f"disk ({disk}) cannot be attached: QEMU does not answer"
+    assert answer.status_code == 504
+    reason = f"disk ({disk}) may be attached to VM {vm_id} as vdb: QEMU does not answer"
+    assert answer.json()["message"] == reason
+    answer = lab.detach(disk, vm_id)
+    assert answer.status_code == 504
+    reason = f"disk ({disk}) may still be in use by VM {vm_id}: QEMU does not answer"
+    assert answer.json()["message"] == reason
     os.kill(pid, signal.SIGCONT)
+    wait_for(lambda: lab.detach(disk, vm_id).status_code == 200, "it cannot be detached")
+    assert lab.jane.disks("DELETE", f"/{disk}").status_code == 200
 
 
 def test_a_disk_whose_file_is_gone_cannot_be_attached_and_is_not(lab):
-    vm_id = lab.run(lab.still)
+    vm_id = lab.run(lab.obliging)
     disk = lab.jane.disk()
     path = lab.site.dir / "disks" / disk
     path.rename(path.with_name("aside"))
@@ -434,7 +530,7 @@ class Elsewhere:
 def test_machines_that_outlive_the_sandbox_are_taken_on_again(lab, tmp_path, ended_by):
     process, before = up(str(tmp_path), "--keep-machines")
     with process:
-        image = before.register(still(tmp_path), title="still")
+        image = before.register(obliging(tmp_path), title="obliging")
         vm_id = before.run(image)
         disk = before.jane.disk()
         device = before.attach(disk, vm_id).json()["target"]

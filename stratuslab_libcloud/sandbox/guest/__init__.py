@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from stratuslab_libcloud.sandbox import durable
 from stratuslab_libcloud.sandbox.checksums import copy_summed
 from stratuslab_libcloud.sandbox.guest import contents, disk, packages
 from stratuslab_libcloud.sandbox.guest.kernel import Kernel
@@ -125,5 +126,5 @@ def _keep(raw: pathlib.Path, description: pathlib.Path) -> None:
     image = description.with_suffix(".img.gz")
     known = {"file": image.name, "size": size, "checksums": checksums}
     described.write_text(json.dumps(known, indent=2) + "\n")
-    compressed.replace(image)
-    described.replace(description)
+    durable.rename(compressed, image)
+    durable.rename(described, description)

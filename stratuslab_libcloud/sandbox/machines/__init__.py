@@ -21,6 +21,7 @@ __all__ = [
     "Machines",
     "Phase",
     "Report",
+    "UnsettledError",
 ]
 
 HOST = "sandbox"  # the one host: what HOSTNAME says, and what a hot-plug must name
@@ -47,6 +48,10 @@ class Phase(enum.Enum):
 
 class MachineError(Exception):
     """A machine cannot do, or be, what is asked. One line, for its owner."""
+
+
+class UnsettledError(MachineError):
+    """What was asked for may have happened all the same, or may happen yet."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +94,11 @@ class Machines(Protocol):
 
     def plug(self, machine_id: int, device: str, disk: pathlib.Path) -> None:
         """
-        Give a running machine a disk, and wait until it has it.
+        Give a running machine a disk, and wait until its guest has taken it up.
 
         :param device: ``vdX``: what it is called in the guest.
         :param disk: its file, raw; the name, a UUID, is the drive's serial.
+        :raises UnsettledError: the machine may have it, but its guest was not seen to use it.
         :raises MachineError: it cannot be; nothing has changed.
         """
 
@@ -100,8 +106,13 @@ class Machines(Protocol):
         """
         Take a disk away from a running machine, and wait until the guest has let go of it.
 
+        :raises UnsettledError: it is not known whether the guest keeps it.
         :raises MachineError: the guest keeps it.
         """
 
-    def close(self, keep: bool) -> None:
-        """Let go of all machines, which live on (``keep``) or end. Waits for the threads."""
+    def close(self, keep: bool) -> set[int]:
+        """
+        Let go of all machines, which live on (``keep``) or end. Waits for the threads.
+
+        :return: the ids of those that could not be ended.
+        """

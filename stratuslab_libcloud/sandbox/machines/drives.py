@@ -20,6 +20,7 @@ MIB = 1 << 20
 MAX_MIB = 1 << 20
 SERIAL_LENGTH = 20  # of a virtio drive; enough of a disk's UUID to tell it
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # users' own may be without sbin
+POLL_SECONDS = 0.1
 FILE_SYSTEMS = ("ext2", "ext3", "ext4")
 
 Fetch = Callable[[str, threading.Event], Origin]
@@ -65,24 +66,27 @@ def lay_out(
         if uuid:
             drives.append(Drive(target, str(disks / uuid), serial=uuid[:SERIAL_LENGTH]))
         elif source:
-            drives.append(_layer(target, fetch(source, stop), folder))
-        elif volatile := _volatile(target, disk, folder):
+            drives.append(_layer(target, fetch(source, stop), folder, stop))
+        elif volatile := _volatile(target, disk, folder, stop):
             drives.append(volatile)
     return drives
 
 
-def _layer(target: str, origin: Origin, folder: pathlib.Path) -> Drive:
+def _layer(target: str, origin: Origin, folder: pathlib.Path, stop: threading.Event) -> Drive:
     """The machine's own layer over an image, which itself is never written to."""
     # Relative: QEMU would read what is before a colon as a protocol.
     backing = os.path.relpath(origin.path, folder)
     _run(
         folder,
         ["qemu-img", "create", "-q", "-f", "qcow2", "-b", backing, "-F", origin.format, target],
+        stop,
     )
     return Drive(target, target, "qcow2")
 
 
-def _volatile(target: str, disk: Vector, folder: pathlib.Path) -> Drive | None:
+def _volatile(
+    target: str, disk: Vector, folder: pathlib.Path, stop: threading.Event
+) -> Drive | None:
     """A disk that is gone with its machine; None if it is to have no size."""
     kind, size = disk.get("TYPE", "").lower(), disk.get("SIZE", "0")
     if not re.fullmatch("[0-9]{1,9}", size) or int(size) > MAX_MIB:
@@ -98,19 +102,29 @@ def _volatile(target: str, disk: Vector, folder: pathlib.Path) -> Drive | None:
     path = folder / target
     path.touch(mode=0o600)
     os.truncate(path, int(size) * MIB)
-    _run(folder, command)
+    _run(folder, command, stop)
     return Drive(target, target)
 
 
-def _run(folder: pathlib.Path, command: list[str]) -> None:
-    done = subprocess.run(
+def _run(folder: pathlib.Path, command: list[str], stop: threading.Event) -> None:
+    with subprocess.Popen(
         command,
         cwd=folder,
         env={**os.environ, "PATH": PATH},
-        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-    )
-    if done.returncode:
-        reason = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
+    ) as process:
+        while True:
+            try:
+                _, complaint = process.communicate(timeout=POLL_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                if stop.is_set():
+                    process.kill()
+                    raise MachineError(f"{command[0]} was stopped") from None
+    if process.returncode:
+        reason = " ".join(complaint.split()) or f"exit status {process.returncode}"
         raise MachineError(f"{command[0]} failed: {reason}")

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import pathlib
 
-from stratuslab_libcloud.sandbox.machines import MachineError
+from stratuslab_libcloud.sandbox.machines import MachineError, UnsettledError
 from stratuslab_libcloud.sandbox.machines.command import hot_plugged
 from stratuslab_libcloud.sandbox.machines.drives import SERIAL_LENGTH
 from stratuslab_libcloud.sandbox.machines.monitor import Events, Monitor
@@ -12,22 +12,28 @@ from stratuslab_libcloud.sandbox.machines.monitor import Events, Monitor
 __all__ = ["plug", "unplug"]
 
 POLL_SECONDS = 0.05
-PLUG_SECONDS = 5.0
+PLUG_SECONDS = 20.0
 UNPLUG_SECONDS = 15.0
 
 
 async def plug(monitor: Monitor, device: str, disk: pathlib.Path) -> None:
     """
-    Give a machine a disk, and the guest a moment to find it.
+    Give a machine a disk, and wait until the guest has taken it up.
+
+    One that the guest does not take up stays in the machine: QEMU cannot take it back without the
+    guest, which may still be booting and find it later.
 
     :param device: ``vdX``.
     :param disk: its file, raw.
+    :raises UnsettledError: the guest has not taken it up, or QEMU does not answer.
     :raises MachineError: QEMU refuses; nothing has changed.
     """
     file = {"driver": "file", "filename": str(disk)}
     await monitor.execute("blockdev-add", driver="raw", node_name=device, file=file)
     try:
         await monitor.execute("device_add", **hot_plugged(device, disk.name[:SERIAL_LENGTH]))
+    except UnsettledError:
+        raise
     except MachineError:
         await monitor.execute("blockdev-del", node_name=device)
         raise
@@ -50,12 +56,17 @@ async def unplug(monitor: Monitor, device: str) -> None:
                 raise MachineError(
                     f"the guest did not let go of {device} within {UNPLUG_SECONDS:.0f} seconds"
                 ) from None
-    with contextlib.suppress(MachineError):  # an earlier attempt may have come this far
+    nodes = await monitor.execute("query-named-block-nodes", flat=True)
+    if any(node["node-name"] == device for node in nodes):  # an earlier attempt came this far
         await monitor.execute("blockdev-del", node_name=device)
 
 
 async def _await_guest(monitor: Monitor, device: str) -> None:
-    """Wait until the guest has given a new PCI device its address; not for ever."""
+    """
+    Wait until the guest has given a new PCI device its address.
+
+    :raises UnsettledError: it has not, in time.
+    """
     for _ in range(int(PLUG_SECONDS / POLL_SECONDS)):
         for bus in await monitor.execute("query-pci"):
             for found in bus["devices"]:
@@ -63,6 +74,7 @@ async def _await_guest(monitor: Monitor, device: str) -> None:
                 if found["qdev_id"] == device and any(address > 0 for address in addresses):
                     return
         await asyncio.sleep(POLL_SECONDS)
+    raise UnsettledError(f"the guest did not take it up within {PLUG_SECONDS:.0f} seconds")
 
 
 async def _has_device(monitor: Monitor, device: str) -> bool:
@@ -74,11 +86,12 @@ async def _await_release(events: Events, device: str) -> None:
     """
     Wait for the guest's answer about a device.
 
-    :raises MachineError: it refuses, or nobody will tell.
+    :raises UnsettledError: QEMU hung up first.
+    :raises MachineError: it refuses.
     """
     while event := await events.next():
         if event["data"].get("device") == device:
             if event["event"] == "DEVICE_DELETED":
                 return
             raise MachineError(f"the guest refuses to let go of {device}")
-    raise MachineError(f"it is not known whether the guest let go of {device}")
+    raise UnsettledError(f"it is not known whether the guest let go of {device}")

@@ -9,14 +9,15 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from qemu.qmp import EventListener, QMPClient, QMPError, Runstate
+from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError, Runstate
 
-from stratuslab_libcloud.sandbox.machines import MachineError
+from stratuslab_libcloud.sandbox.machines import MachineError, UnsettledError
 
-__all__ = ["PID_FILE", "Events", "Monitor", "end_process", "listening", "running_process"]
+__all__ = ["LOG", "PID_FILE", "Events", "Monitor", "end_process", "listening", "running_process"]
 
 SOCKET = "monitor"
 PID_FILE = "pid"
+LOG = "qemu.log"
 CONNECT_SECONDS = 30
 COMMAND_SECONDS = 30
 QUIT_SECONDS = 5
@@ -26,7 +27,8 @@ POLL_SECONDS = 0.02
 class Monitor:
     """A connection; made by :meth:`connect`."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = folder
         self._qmp = QMPClient()
 
     @classmethod
@@ -34,9 +36,9 @@ class Monitor:
         """
         Connect to the QEMU that runs in this directory.
 
-        :raises MachineError: none answers.
+        :raises MachineError: none answers; why, if it has ended.
         """
-        monitor = cls()
+        monitor = cls(folder)
         try:
             with _short_path(folder) as path:
                 sock = socket.socket(socket.AF_UNIX)
@@ -47,16 +49,17 @@ class Monitor:
                     raise
             await asyncio.wait_for(monitor._qmp.connect(sock), CONNECT_SECONDS)
         except asyncio.TimeoutError:
-            raise MachineError("QEMU does not answer") from None
+            raise UnsettledError("QEMU does not answer") from None
         except (OSError, QMPError) as error:
-            raise MachineError(f"QEMU does not answer: {error}") from error
+            raise await monitor.lost() from error
         return monitor
 
     async def execute(self, command: str, **arguments: object) -> Any:
         """
         What QEMU answers to a command.
 
-        :raises MachineError: with QEMU's words.
+        :raises UnsettledError: QEMU does not answer, and may carry it out all the same.
+        :raises MachineError: QEMU refuses, in its words; or it has ended.
         """
         named = {name.replace("_", "-"): value for name, value in arguments.items()}
         try:
@@ -64,9 +67,25 @@ class Monitor:
                 self._qmp.execute(command, named or None), COMMAND_SECONDS
             )
         except asyncio.TimeoutError:
-            raise MachineError("QEMU does not answer") from None
-        except QMPError as error:
+            raise UnsettledError("QEMU does not answer") from None
+        except ExecuteError as error:
             raise MachineError(str(error)) from error
+        except (OSError, EOFError, QMPError) as error:
+            raise await self.lost() from error
+
+    async def lost(self) -> MachineError:
+        """
+        What has become of a QEMU whose connection broke.
+
+        A process that ends closes its connections first, and is gone a moment later.
+        """
+        if not await _has_gone(self._folder):
+            return UnsettledError("QEMU has hung up, but its process still runs")
+        with contextlib.suppress(OSError):
+            lines = (self._folder / LOG).read_text(errors="replace").splitlines()
+            if lines:
+                return MachineError(f"the QEMU process has ended: {lines[-1].strip()}")
+        return MachineError("the QEMU process has ended")
 
     @contextlib.asynccontextmanager
     async def events(self, *names: str) -> AsyncIterator["Events"]:

@@ -10,7 +10,6 @@ import contextlib
 import gzip
 import hashlib
 import json
-import os
 import pathlib
 import subprocess
 import tempfile
@@ -21,18 +20,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
-import requests
-from urllib3.exceptions import HTTPError
+from requests.utils import get_environ_proxies
 
 from stratuslab_libcloud import metadata, safe_xml
 from stratuslab_libcloud.metadata import Entry
+from stratuslab_libcloud.sandbox import durable
 from stratuslab_libcloud.sandbox.machines import MachineError
+from stratuslab_libcloud.sandbox.machines.downloads import Download, Way
 
 __all__ = ["Origin", "Origins", "refusal"]
 
 FORMATS = ("raw", "qcow2")
-SILENCE_SECONDS = 15
 POLL_SECONDS = 0.1
+QEMU_IMG_SECONDS = 60
 CHUNK_BYTES = 1 << 20
 MAX_ENTRY_BYTES = 1 << 20
 NOT_AS_SAID = "is not what its Marketplace entry says:"
@@ -80,8 +80,7 @@ class Origins:
         :param stop: set when nobody wants it any more.
         :raises MachineError: it cannot be had, or is not what its entry says.
         """
-        with self._asking(source) as session:
-            entry = self._read_entry(session, source)
+        entry = self._read_entry(source, stop)
         disk_format = (entry.format or "").lower() or "raw"
         if disk_format not in FORMATS:
             raise MachineError(f"the image is in the format {disk_format}, not raw or qcow2")
@@ -91,30 +90,25 @@ class Origins:
                 self._download(entry, disk_format, path, stop)
         return Origin(path, disk_format)
 
-    @contextlib.contextmanager
-    def _asking(self, url: str) -> Iterator[requests.Session]:
-        """A session for this URL; what fails on the wire is told in one line."""
-        ours = url.startswith(f"{self._own_url}/")
-        with requests.Session() as session:
-            session.trust_env = not ours
-            if ours and self._ca:
-                session.verify = str(self._ca)
-            try:
-                yield session
-            except requests.RequestException as error:
-                raise MachineError(f"{url} cannot be fetched: {_reason(error)}") from error
+    def _way(self, url: str) -> dict[str, Any]:
+        """By a proxy or not, and whose certificate is trusted."""
+        if url.startswith(f"{self._own_url}/"):
+            return {"verify": str(self._ca) if self._ca else True}
+        return {"verify": True, "proxies": get_environ_proxies(url)}
 
-    def _read_entry(self, session: requests.Session, url: str) -> Entry:
+    def _read_entry(self, url: str, stop: threading.Event) -> Entry:
         wanted = url.rstrip("/").rpartition("/")[2]
         if not url.startswith(("http://", "https://")) or not metadata.is_identifier(wanted):
             raise MachineError(f"{url} is neither a Marketplace entry nor a persistent disk")
-        headers = {"Accept": "application/xml"}
-        with session.get(url, headers=headers, timeout=SILENCE_SECONDS, stream=True) as answer:
+        document = b""
+        with Download(stop) as download:
+            answer = download.get(url, self._way, "application/xml")
             if answer.status_code == 404:
                 raise MachineError(f"there is no image {url}, or it has expired or is deprecated")
             if answer.status_code != 200:
                 raise MachineError(f"{url} answered {answer.status_code} {answer.reason}")
-            document = answer.raw.read(MAX_ENTRY_BYTES, decode_content=True)
+            while (data := download.read(CHUNK_BYTES)) and len(document) <= MAX_ENTRY_BYTES:
+                document += data
         try:
             entry = metadata.latest(metadata.read_entries(document))
         except (metadata.MetadataError, safe_xml.UnsafeXMLError):
@@ -132,22 +126,17 @@ class Origins:
             if not location.startswith(("http://", "https://")):
                 continue
             try:
-                with _new_file(path) as file, self._asking(location) as session:
-                    _copy(session, location, entry, file, stop)
+                with _new_file(path) as file, Download(stop) as download:
+                    _copy(download, self._way, location, entry, file)
                     file.flush()
                     if reason := refusal(pathlib.Path(file.name), disk_format):
                         raise MachineError(f"{location} cannot be used: {reason}")
                 return
             except MachineError as error:
+                if stop.is_set():
+                    raise
                 reasons.append(str(error))
         raise MachineError("; ".join(reasons) or "the image has no http or https location")
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause, which says what happened; the outer ones are libraries' names."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__ or error
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 @contextlib.contextmanager
@@ -157,35 +146,30 @@ def _new_file(path: pathlib.Path) -> Iterator[IO[bytes]]:
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
             try:
                 yield file
+                durable.rename(pathlib.Path(file.name), path)
             except BaseException:
-                os.unlink(file.name)
+                pathlib.Path(file.name).unlink(missing_ok=True)
                 raise
-            os.replace(file.name, path)
     except OSError as error:
         raise MachineError(f"the image cannot be stored: {error.strerror or error}") from error
 
 
-def _copy(
-    session: requests.Session,
-    location: str,
-    entry: Entry,
-    file: IO[bytes],
-    stop: threading.Event,
-) -> None:
+def _copy(download: Download, way: Way, location: str, entry: Entry, file: IO[bytes]) -> None:
     """Download, unpack and check. What is longer than it should be is not read to its end."""
     if entry.size is None:
         raise MachineError("the image's Marketplace entry does not tell its size")
     sha1, size = hashlib.sha1(usedforsecurity=False), 0
-    headers = {"Accept-Encoding": "identity"}  # an image is packed as its entry says, and only so
-    with session.get(location, headers=headers, timeout=SILENCE_SECONDS, stream=True) as answer:
-        if answer.status_code != 200:
-            raise MachineError(f"{location} answered {answer.status_code} {answer.reason}")
-        for data in _unpacked(answer, (entry.compression or "").lower(), stop):
-            size += len(data)
-            if size > entry.size:
-                raise MachineError(f"{location} {NOT_AS_SAID} {entry.size} bytes, but it has more")
-            sha1.update(data)
-            file.write(data)
+    answer = download.get(location, way)
+    if answer.status_code != 200:
+        raise MachineError(f"{location} answered {answer.status_code} {answer.reason}")
+    has_more = f"{location} {NOT_AS_SAID} {entry.size} bytes, but it has more"
+    packed = _Packed(download, entry.size + entry.size // 8 + CHUNK_BYTES, has_more)
+    for data in _unpacked(packed, location, (entry.compression or "").lower()):
+        size += len(data)
+        if size > entry.size:
+            raise MachineError(has_more)
+        sha1.update(data)
+        file.write(data)
     if size != entry.size:
         raise MachineError(f"{location} {NOT_AS_SAID} {entry.size} bytes, but it has {size}")
     found, wanted = sha1.hexdigest(), metadata.sha1_of(entry.identifier)
@@ -193,47 +177,41 @@ def _copy(
         raise MachineError(f"{location} {NOT_AS_SAID} SHA-1 {wanted}, but it has {found}")
 
 
-def _check(stop: threading.Event) -> None:
-    if stop.is_set():
-        raise MachineError("the download was stopped")
-
-
 @contextlib.contextmanager
 def _held(lock: threading.Lock, stop: threading.Event) -> Iterator[None]:
     """Wait while another machine fetches the same image."""
     while not lock.acquire(timeout=POLL_SECONDS):
-        _check(stop)
+        if stop.is_set():
+            raise MachineError("the download was stopped")
     try:
         yield
     finally:
         lock.release()
 
 
-class _Download:
-    """What comes, as it comes: who does not want it any more need not wait for a slow server."""
+class _Packed:
+    """What comes, to be unpacked. It is bounded, too, as it may unpack to nothing."""
 
-    def __init__(self, answer: requests.Response, stop: threading.Event) -> None:
-        self._answer = answer
-        self._stop = stop
+    def __init__(self, download: Download, longest: int, complaint: str) -> None:
+        self._download = download
+        self._longest = longest
+        self._complaint = complaint
 
     def read(self, size: int) -> bytes:
-        _check(self._stop)
-        return bytes(self._answer.raw.read1(size))
+        if self._download.received > self._longest:
+            raise MachineError(self._complaint)
+        return self._download.read(size)
 
 
-def _unpacked(
-    answer: requests.Response, compression: str, stop: threading.Event
-) -> Iterator[bytes]:
+def _unpacked(packed: _Packed, location: str, compression: str) -> Iterator[bytes]:
     if compression not in UNPACKING:
         raise MachineError(f"the image is compressed with {compression}, not with gz or bz2")
-    with UNPACKING[compression](_Download(answer, stop)) as stream:
+    with UNPACKING[compression](packed) as stream:
         while True:
             try:
                 data = stream.read(CHUNK_BYTES)
-            except HTTPError as error:
-                raise MachineError(f"{answer.url} broke off: {error}") from error
             except (OSError, EOFError, zlib.error) as error:
-                raise MachineError(f"{answer.url} is corrupt: {error}") from error
+                raise MachineError(f"{location} is corrupt: {error}") from error
             if not data:
                 return
             yield data
@@ -247,9 +225,11 @@ def refusal(path: pathlib.Path, disk_format: str) -> str | None:
     """
     command = ["qemu-img", "info", "--output=json", "-f", disk_format, str(path)]
     try:
-        told = subprocess.run(command, capture_output=True, text=True)
+        told = subprocess.run(command, capture_output=True, text=True, timeout=QEMU_IMG_SECONDS)
     except FileNotFoundError:
         return "qemu-img is missing; Debian's package qemu-utils has it"
+    except subprocess.TimeoutExpired:
+        return f"qemu-img did not come to an end with it within {QEMU_IMG_SECONDS} seconds"
     if told.returncode:
         return f"it is not in the format {disk_format}"
     info = json.loads(told.stdout)

@@ -33,6 +33,7 @@ from stratuslab_libcloud.sandbox.machines import (
 )
 from stratuslab_libcloud.sandbox.machines.command import Host
 from stratuslab_libcloud.sandbox.machines.monitor import (
+    LOG,
     PID_FILE,
     Monitor,
     end_process,
@@ -53,13 +54,14 @@ PROGRAMS = {
     "mke2fs": "e2fsprogs",
     "setpriv": "util-linux",
 }
-LOG = "qemu.log"
+BIOS_LOG = "bios.log"
 THREADS, DOWNLOADS = 8, 64
 BIOS_SECONDS = 120.0
 END_SECONDS = 20.0
 POLL_SECONDS = 0.05
 # The power button is pressed again: a guest may not have been listening yet.
 PRESSES, PRESS_SECONDS = 36, 5.0
+STOPPED = ("guest-panicked", "internal-error", "io-error", "paused", "watchdog")
 ENDING = {Phase.CLEANUP: Phase.DONE, Phase.EPILOG: Phase.DONE, Phase.FAILURE: Phase.FAILED}
 
 # A Popen that is forgotten warns that its process still runs; these are meant to.
@@ -88,7 +90,7 @@ class _Life:
         :raises MachineError: it does not.
         """
         if self.monitor is None:
-            raise MachineError("the machine does not run")
+            raise MachineError("the machine does not run, or its QEMU does not answer")
         return self.monitor
 
 
@@ -138,10 +140,11 @@ class Qemu:
     def unplug(self, machine_id: int, device: str) -> None:
         self._wait_for(self._unplug(machine_id, device))
 
-    def close(self, keep: bool) -> None:
-        self._wait_for(self._close(keep))
+    def close(self, keep: bool) -> set[int]:
+        alive = self._wait_for(self._close(keep))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        return alive
 
     # The thread.
 
@@ -158,12 +161,13 @@ class Qemu:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     async def _in_thread(self, pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
-        """Call what may block. Who is cancelled waits for it all the same: it uses files."""
-        future = self._loop.run_in_executor(pool, function)
+        """Call what may block. A cancelled task still waits for what has begun: it uses files."""
+        job = pool.submit(function)
         try:
-            return await asyncio.shield(future)
+            return await asyncio.shield(asyncio.wrap_future(job))
         except asyncio.CancelledError:
-            await asyncio.gather(future, return_exceptions=True)
+            if not job.cancel():
+                await asyncio.gather(asyncio.wrap_future(job), return_exceptions=True)
             raise
 
     async def _report(self, life: _Life, *phases: Phase, error: str = "") -> bool:
@@ -184,14 +188,19 @@ class Qemu:
         elif machine.phase is Phase.SHUTDOWN:
             self._press(life)
 
-    async def _close(self, keep: bool) -> None:
+    async def _close(self, keep: bool) -> set[int]:
         lives = list(self._lives.values())
         ended = await asyncio.gather(
             *(self._let_go(life, keep) for life in lives), return_exceptions=True
         )
+        alive = set()
         for life, error in zip(lives, ended, strict=True):
             if error:
                 log.error("machine %d is not gone", life.id, exc_info=error)
+                alive.add(life.id)
+                if life.process:
+                    OUTLIVING.append(life.process)
+        return alive
 
     async def _let_go(self, life: _Life, keep: bool) -> None:
         await self._stop_leading(life)
@@ -253,11 +262,7 @@ class Qemu:
                 (life.folder / PID_FILE).write_text(str(life.process.pid))
             except OSError as error:
                 raise MachineError(error.strerror or str(error)) from error
-            try:
-                life.monitor = await Monitor.connect(life.folder)
-            except MachineError as error:
-                reason = str(error) if running_process(life.folder) else _last_words(life.folder)
-                raise MachineError(reason) from error
+            life.monitor = await Monitor.connect(life.folder)
 
     def _lay_out(self, life: _Life, machine: Machine) -> list[drives.Drive]:
         if machine.obstacle:
@@ -276,24 +281,27 @@ class Qemu:
     async def _watch(self, life: _Life, phase: Phase) -> None:
         """Follow a process until it ends."""
         monitor = life.connected()
-        async with monitor.events("SHUTDOWN", "BLOCK_IO_ERROR") as events:
+        async with monitor.events("SHUTDOWN", "BLOCK_IO_ERROR", "STOP") as events:
+            now = Phase.RUNNING if phase is Phase.UNKNOWN else None
             if phase is Phase.BOOT:
                 with _failing(DEPLOYING):
                     await monitor.execute("cont")
-                    if life.process:
-                        await _await_boot(life)
-            if phase in (Phase.BOOT, Phase.UNKNOWN) and running_process(life.folder):
-                await self._move(life, Phase.RUNNING)
+                    now = await _await_boot(life)
+            await _check_goes_on(life)
+            if now and running_process(life.folder):
+                await self._move(life, now)
             elif phase is Phase.SHUTDOWN:
                 self._press(life)
             while event := await events.next():
-                details = event["data"]
+                details = event.get("data", {})
                 if event["event"] == "SHUTDOWN" and details["guest"]:
                     await self._halted(life)
                     return
                 if details.get("nospace"):
                     raise MachineError("no space is left for what the machine writes")
-        raise MachineError(_last_words(life.folder))
+                if event["event"] == "STOP":
+                    await _check_goes_on(life)
+        raise await monitor.lost()
 
     async def _halted(self, life: _Life) -> None:
         """The guest switched itself off, or was asked to."""
@@ -407,28 +415,59 @@ def _launch(
         )
 
 
-def _last_words(folder: pathlib.Path) -> str:
-    """That the process has ended, and what it complained of last."""
-    with contextlib.suppress(OSError):
-        lines = (folder / LOG).read_text(errors="replace").splitlines()
-        if lines:
-            return f"the QEMU process has ended: {lines[-1].strip()}"
-    return "the QEMU process has ended"
+async def _check_goes_on(life: _Life) -> None:
+    """
+    See that QEMU has not stopped the machine. How one has ended, its events say.
+
+    :raises MachineError: it has, say because of an error of its own.
+    """
+    try:
+        status = (await life.connected().execute("query-status"))["status"]
+    except MachineError:
+        if running_process(life.folder):
+            raise
+        return
+    if status in STOPPED:
+        raise MachineError(f"QEMU has stopped the machine: {status}")
 
 
-async def _await_boot(life: _Life) -> None:
-    """Wait until the BIOS has handed over to what is on the disk, or all has ended already."""
-    said = ""
+async def _await_boot(life: _Life) -> Phase | None:
+    """
+    Wait until the BIOS has handed over to what is on the disk.
+
+    :return: where the machine is then: UNKNOWN if an earlier sandbox may have heard the BIOS say
+        so; None if all has ended already.
+    :raises MachineError: it does not boot.
+    """
     for _ in range(int(BIOS_SECONDS / POLL_SECONDS)):
+        hearing = asyncio.ensure_future(_hear_bios(life))
         try:
-            said += await life.connected().execute("ringbuf-read", device="bios", size=65536)
+            said = await asyncio.shield(hearing)
+        except asyncio.CancelledError:
+            await asyncio.gather(hearing, return_exceptions=True)  # or it would be lost
+            raise
         except MachineError:
             if running_process(life.folder):
                 raise
-            return
+            return None
         if "Booting from 0000:7c00" in said:
-            return
+            return Phase.RUNNING
         if "No bootable device" in said:
             break
         await asyncio.sleep(POLL_SECONDS)
+    else:
+        if life.process is None:
+            return Phase.UNKNOWN
     raise MachineError("the disk image does not boot: the BIOS finds no boot sector on it")
+
+
+async def _hear_bios(life: _Life) -> str:
+    """All that the BIOS has said. It is kept, as QEMU tells it only once."""
+    kept = life.folder / BIOS_LOG
+    heard: str = await life.connected().execute("ringbuf-read", device="bios", size=65536)
+    try:
+        with kept.open("a") as file:
+            file.write(heard)
+        return kept.read_text()
+    except OSError as error:
+        raise MachineError(error.strerror or str(error)) from error

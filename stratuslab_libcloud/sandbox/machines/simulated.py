@@ -80,12 +80,13 @@ class Simulated:
     def unplug(self, machine_id: int, device: str) -> None:
         """Nobody looks."""
 
-    def close(self, keep: bool) -> None:
+    def close(self, keep: bool) -> set[int]:
         with self._changed:
             self._closed = True
             self._changed.notify()
         if any(self._seconds.values()):
             self._thread.join()
+        return set()
 
     def _carry_on(self, machine: Machine, *phases: Phase) -> None:
         """Take the given steps and all that need no time, and plan the one after them."""

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from stratuslab_libcloud.sandbox.machines import MachineError
+from stratuslab_libcloud.sandbox.machines import MachineError, drives
 from stratuslab_libcloud.sandbox.machines.drives import PATH, Drive, lay_out
 from stratuslab_libcloud.sandbox.machines.origins import Origin
 from stratuslab_libcloud.sandbox.template import parse
@@ -110,3 +110,10 @@ def test_what_cannot_be_made_is_told(lay, disk, reason):
     with pytest.raises(MachineError, match=reason):
         lay(disk)
     assert list(lay.folder.iterdir()) == []
+
+
+def test_a_program_that_takes_long_is_ended_when_the_machine_is_not_wanted_any_more(tmp_path):
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(MachineError, match=r"^sleep was stopped$"):
+        drives._run(tmp_path, ["sleep", "600"], stop)

@@ -1,6 +1,7 @@
 """How images come here: over real HTTP, checked against their entries."""
 
 import bz2
+import contextlib
 import gzip
 import hashlib
 import random
@@ -11,6 +12,7 @@ import pytest
 from canned import Canned
 
 from stratuslab_libcloud.metadata import Entry, identifier, write_entry
+from stratuslab_libcloud.sandbox import durable
 from stratuslab_libcloud.sandbox.machines import MachineError
 from stratuslab_libcloud.sandbox.machines.origins import Origins
 
@@ -175,6 +177,92 @@ def test_a_download_that_nobody_wants_any_more_is_stopped(folder):
     with pytest.raises(MachineError, match=r"^the download was stopped$"):
         shop.fetch()
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("what", ["entry", "image"])
+def test_who_does_not_want_it_any_more_does_not_wait_for_a_server_that_drips(folder, what):
+    begun, end, raised = threading.Event(), threading.Event(), []
+
+    def drip(handler, request):
+        handler.close_connection = True
+        with contextlib.suppress(OSError):
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Header: ")
+            while not end.wait(0.02):
+                handler.wfile.write(b"x")
+                begun.set()
+
+    def fetch():
+        try:
+            shop.origins.fetch(f"{server.url}/metadata/{NAME}", shop.stop)
+        except MachineError as error:
+            raised.append(str(error))
+
+    shop = Shop(folder)
+    with Canned([b"", drip]) as server:
+        document = write_entry(Entry(NAME, locations=(f"{server.url}/image",), **shop.fields))
+        server.answers[0] = drip if what == "entry" else (200, "application/xml", document)
+        fetching = threading.Thread(target=fetch, daemon=True)
+        fetching.start()
+        assert begun.wait(60)
+        shop.stop.set()
+        fetching.join(60)
+        end.set()
+    assert raised == ["the download was stopped"]
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("compression", ["gz", "bz2"])
+def test_what_unpacks_to_nothing_is_not_read_for_ever(folder, compression):
+    nothing = {"gz": gzip.compress(b""), "bz2": bz2.compress(b"")}[compression]
+
+    def endless(handler, request):
+        handler.send_response(200)
+        handler.end_headers()
+        handler.close_connection = True
+        with contextlib.suppress(OSError):
+            while True:
+                handler.wfile.write(nothing * 1000)
+
+    with pytest.raises(MachineError, match=f"entry says: {len(IMAGE)} bytes, but it has more$"):
+        Shop(folder, endless, compression=compression).fetch()
+    assert list(folder.iterdir()) == []
+
+
+def test_the_login_of_this_hosts_owner_is_not_sent_to_who_has_the_image(
+    folder, tmp_path, monkeypatch
+):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login operator password s3cret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    seen = []
+
+    def respond(handler, request):
+        seen.append(request.headers)
+        handler.send(*good())
+
+    Shop(folder, respond).fetch()
+    assert ["Authorization" in headers for headers in seen] == [False]
+
+
+def test_the_proxy_of_the_environment_is_asked_but_not_for_this_site(folder, monkeypatch):
+    name = f"http://images.example.org/metadata/{NAME}"
+    with Canned([(404, CHUNK, b"")]) as proxy, Canned([(503, CHUNK, b"")]) as own:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        origins = Origins(folder, own.url, None)
+        for url in (name, f"{own.url}/metadata/{NAME}"):
+            with pytest.raises(MachineError):
+                origins.fetch(url, threading.Event())
+    assert [request.path for request in proxy.requests] == [name]
+    assert [request.path for request in own.requests] == [f"/metadata/{NAME}"]
+
+
+def test_an_image_is_on_the_disk_before_it_counts_as_here(folder, monkeypatch):
+    done = []
+    monkeypatch.setattr(durable, "_sync", done.append)
+    origin = Shop(folder, good()).fetch()
+    assert [path.suffix for path in done] == [".part", ""]
+    assert done[1] == folder == origin.path.parent
 
 
 def test_what_an_earlier_process_left_half_done_is_removed(folder):

@@ -1,0 +1,256 @@
+"""
+Downloads that come to an end, whatever a server does, and at once when nobody wants them any more.
+
+A socket's time-out is for each read, and http.client reads the head of an answer to its end: one
+that drips would be read for ever. So a thread watches, and cuts the connection under who reads.
+"""
+
+import contextlib
+import socket
+import threading
+import types
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+from urllib.parse import urljoin
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
+
+from stratuslab_libcloud.sandbox.machines import MachineError
+
+__all__ = ["Download", "Way"]
+
+SILENCE_SECONDS = 15.0
+SLOWEST = 1024  # bytes a second
+POLL_SECONDS = 0.1
+REDIRECTS = 5
+
+# How a URL is asked: ``verify`` and ``proxies``, as requests takes them.
+Way = Callable[[str], Mapping[str, Any]]
+
+
+class Download:
+    """
+    One download, watched within a ``with`` block.
+
+    The head of the answer must come within ``SILENCE_SECONDS``, connecting included, and from then
+    on in each such time ``SLOWEST`` times as many bytes.
+
+    :param stop: set when nobody wants it any more.
+    :ivar received: bytes of the body, as they came.
+    """
+
+    def __init__(self, stop: threading.Event) -> None:
+        self.received = 0
+        self._stop = stop
+        self._why = ""  # it was cut off
+        self._url = ""
+        self._reading = False
+        self._waited, self._before = 0.0, 0
+        self._done = threading.Event()
+        self._socket: socket.socket | None = None
+        self._answer: requests.Response | None = None
+        self._session = _Session(self._connect)
+        self._thread = threading.Thread(target=self._watch, name="sandbox download", daemon=True)
+
+    def __enter__(self) -> "Download":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+        if self._answer is not None:
+            self._answer.close()
+        self._session.close()
+        self._hold(None)
+
+    def get(self, url: str, way: Way, accept: str = "*/*") -> requests.Response:
+        """
+        The head of the answer; redirects are followed.
+
+        :param way: asked for each URL.
+        :raises MachineError: there is none.
+        """
+        headers = {"Accept": accept, "Accept-Encoding": "identity"}
+        for _ in range(REDIRECTS + 1):
+            self._begin()
+            self._url = url
+            try:
+                self._answer = self._session.get(
+                    url,
+                    headers=headers,
+                    timeout=2 * SILENCE_SECONDS,  # the watch comes first
+                    stream=True,
+                    allow_redirects=False,
+                    **way(url),
+                )
+                target = self._redirect_target()
+            except (OSError, ValueError, HTTPError) as error:  # those of requests are OSErrors
+                self._check()
+                raise MachineError(f"{url} cannot be fetched: {_reason(error)}") from error
+            finally:
+                self._reading = False
+            if not target:
+                self._waited = 0.0
+                return self._answer
+            self._answer.close()
+            url = target
+        raise MachineError(f"{url} cannot be fetched: there are more than {REDIRECTS} redirects")
+
+    def _redirect_target(self) -> str | None:
+        answer = self._answer
+        if answer is None or answer.status_code not in (301, 302, 303, 307, 308):
+            return None
+        location = answer.headers.get("Location")
+        return urljoin(self._url, location) if location else None
+
+    def read(self, size: int) -> bytes:
+        """
+        What comes next of the body, as it comes: ``size`` bytes at most; none at its end.
+
+        :raises MachineError: the rest does not come.
+        """
+        if self._answer is None:
+            return b""
+        self._begin(anew=False)
+        try:
+            data = bytes(self._answer.raw.read1(size))
+        except (OSError, HTTPError) as error:
+            self._check()
+            raise MachineError(f"{self._url} broke off: {_reason(error)}") from error
+        finally:
+            self._reading = False
+        self._check()  # a connection that was cut looks like the end
+        self.received += len(data)
+        return data
+
+    def _begin(self, anew: bool = True) -> None:
+        self._check()
+        if anew:
+            self._waited, self._before = 0.0, self.received
+        self._reading = True
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise MachineError("the download was stopped")
+        if self._why:
+            raise MachineError(f"{self._url} {self._why}")
+
+    # The watch.
+
+    def _watch(self) -> None:
+        while not self._done.wait(POLL_SECONDS):
+            if self._reading:  # what is done with the data may take its time
+                self._waited += POLL_SECONDS
+            if self._waited >= SILENCE_SECONDS:
+                if self.received - self._before < SLOWEST * SILENCE_SECONDS:
+                    self._why = f"is too slow: it brings less than {SLOWEST} bytes a second"
+                self._waited, self._before = 0.0, self.received
+            if self._why or self._stop.is_set():
+                self._cut()
+
+    def _cut(self) -> None:
+        held = self._socket
+        if held:
+            with contextlib.suppress(OSError):
+                held.shutdown(socket.SHUT_RDWR)
+
+    def _hold(self, connection: socket.socket | None) -> None:
+        held, self._socket = self._socket, connection and connection.dup()
+        if held:
+            held.close()
+
+    # Connecting.
+
+    def _connect(self, host: str, port: int) -> socket.socket:
+        """As ``socket.create_connection()``, but under the watch."""
+        failure: OSError = OSError(f"{host} has no address")
+        for family, kind, protocol, _, address in self._resolve(host, port):
+            self._check()
+            connection = socket.socket(family, kind, protocol)
+            self._hold(connection)
+            connection.settimeout(2 * SILENCE_SECONDS)
+            try:
+                connection.connect(address)
+                return connection
+            except OSError as error:
+                connection.close()
+                failure = error
+        self._check()
+        raise failure
+
+    def _resolve(self, host: str, port: int) -> list[Any]:
+        """The addresses of a name. That cannot be cut off: a thread of its own is left waiting."""
+        found: list[Any] = []
+        failures: list[Exception] = []
+
+        def ask() -> None:
+            try:
+                found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            except (OSError, UnicodeError) as error:
+                failures.append(error)
+
+        asking = threading.Thread(target=ask, name="sandbox resolver", daemon=True)
+        asking.start()
+        while asking.is_alive():
+            asking.join(POLL_SECONDS)
+            self._check()
+        for failure in failures:
+            raise failure
+        return found
+
+
+class _Session(requests.Session):
+    """A session that nothing in the environment influences, and that follows no redirect."""
+
+    def __init__(self, connect: Callable[[str, int], socket.socket]) -> None:
+        super().__init__()
+        self.trust_env = False  # a .netrc has the logins of this host's owner
+        adapter = _Adapter(connect)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Nowhere: to find out, requests would read the whole answer."""
+        return None
+
+
+class _Adapter(HTTPAdapter):
+    def __init__(self, connect: Callable[[str, int], socket.socket]) -> None:
+        self._connect = connect
+        super().__init__(pool_connections=1, pool_maxsize=1)
+
+    def get_connection_with_tls_context(
+        self,
+        request: requests.PreparedRequest,
+        verify: bool | str | None,
+        proxies: Mapping[str, str] | None = None,
+        cert: Any = None,
+    ) -> Any:
+        """As requests has it; its connections are made by us."""
+        pool: Any = super().get_connection_with_tls_context(request, verify, proxies, cert)
+        pool.ConnectionCls = partial(_connection, type(pool).ConnectionCls, self._connect)
+        return pool
+
+
+def _connection(
+    kind: Callable[..., Any], connect: Callable[[str, int], socket.socket], **options: Any
+) -> Any:
+    connection = kind(**options)
+    connection._new_conn = lambda: connect(connection.host, connection.port)
+    return connection
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause, which says what happened; the outer ones are libraries' names."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
