@@ -12,7 +12,7 @@ from typing import Any
 
 import paramiko
 import pytest
-from libcloud.compute.ssh import ParamikoSSHClient
+from libcloud.compute.ssh import BaseSSHClient, ParamikoSSHClient
 from sshd import FLAVOURS, Sshd, free_port, make_key, needed
 
 from stratuslab_libcloud.client.errors import InvalidValueError
@@ -187,12 +187,12 @@ def test_a_directory_is_not_deleted(machine: Machine) -> None:
 def test_what_is_not_permitted_is_a_permission_error() -> None:
     """A client that answers what root, whom these tests may run as, never hears."""
 
-    class Refused:
+    class Refused(ChannelClient):
         def run(self, cmd: str, timeout: float | None = None) -> tuple[str, str, int]:
             return "", "rm: can't remove '/x': Permission denied\n", 1
 
     with pytest.raises(PermissionError, match="/x cannot be removed: rm"):
-        ChannelClient(Refused()).delete("/x")  # type: ignore[arg-type]
+        Refused(BaseSSHClient("nowhere")).delete("/x")
 
 
 def test_no_other_way_of_opening_is_known(machine: Machine) -> None:
