@@ -138,7 +138,11 @@ class ChannelClient(BaseSSHClient):
         self._end, self.trouble = end, None
 
     def connect(self) -> bool:
-        """As Libcloud's."""
+        """
+        As Libcloud's.
+
+        :raises OSError: among others; Libcloud tries again then.
+        """
         left = min(self._limit, max(0.01, self._end - time.monotonic()))
         self._client.timeout = min(self.timeout or left, left)  # for TCP and for the key exchange
         watch = _Watch(self._client, left)
@@ -146,11 +150,14 @@ class ChannelClient(BaseSSHClient):
             with watch:
                 return bool(self._client.connect())
         except Exception as error:
-            if not watch.expired:
-                self.trouble = error
-            elif self.trouble is None:
-                self.trouble = TimeoutError("it does not answer")
-            raise
+            trouble: Exception = error
+            if watch.expired:
+                trouble = TimeoutError("it does not answer")
+            elif isinstance(error, EOFError):  # for which Libcloud would not try again
+                trouble = ConnectionError("it closed the connection")
+            if self.trouble is None or not watch.expired:
+                self.trouble = trouble
+            raise trouble from error.__cause__
         except BaseException:
             self._client.close()
             raise
@@ -272,15 +279,16 @@ class ChannelClient(BaseSSHClient):
     @contextmanager
     def _opened(self, command: str) -> Iterator[Any]:
         """The channel of a command that was begun."""
-        files = self.client.exec_command(command)  # to let go of the first would end the input
-        channel = files[0].channel
+        transport = self.client.get_transport()
         try:
+            files = self.client.exec_command(command)  # to let go of the first would end the input
+            channel = files[0].channel
             yield channel
         except BaseException:
-            channel.get_transport().close()  # to close the channel could mean to wait
+            if transport:
+                transport.close()  # a channel that is closed, or let go of, might wait for its turn
             raise
-        finally:
-            channel.close()
+        channel.close()
 
 
 class _Watch:
