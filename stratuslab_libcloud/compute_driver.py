@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import IO, Any, TypeVar
 
+from libcloud.common.types import LibcloudError
 from libcloud.compute.base import (
     Node,
     NodeAuthPassword,
@@ -26,6 +27,7 @@ from libcloud.compute.base import (
     VolumeSnapshot,
 )
 from libcloud.compute.deployment import Deployment
+from libcloud.compute.ssh import BaseSSHClient
 from libcloud.compute.types import NodeState, StorageVolumeState
 from libcloud.utils.networking import is_valid_ip_address
 
@@ -34,8 +36,10 @@ from stratuslab_libcloud.client import Site
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
     ConflictError,
+    ConnectionFailedError,
     InvalidValueError,
     NodeFailedError,
+    NodeNotReadyError,
     NotFoundError,
     PartialListError,
     StratusLabError,
@@ -43,6 +47,7 @@ from stratuslab_libcloud.client.errors import (
 from stratuslab_libcloud.client.machine import Machine
 from stratuslab_libcloud.client.storage import Disk, is_uuid
 from stratuslab_libcloud.client.template import BootDisk, NewMachine, render
+from stratuslab_libcloud.creation import creating
 from stratuslab_libcloud.entities import (
     NODE_STATES,
     StratusLabNode,
@@ -63,6 +68,9 @@ T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 
+_FIRST_PAUSE = 0.25  # seconds between two looks at a node that is waited for
+_LAST_LOOK = 1.0  # seconds that the looks may take once the time is over
+
 
 class StratusLabNodeDriver(NodeDriver):
     """
@@ -75,6 +83,10 @@ class StratusLabNodeDriver(NodeDriver):
     the tree is in ``stratuslab_libcloud.client.errors``. Whatever asks a cloud may raise
     :class:`.CredentialsError`, :class:`.ConnectionFailedError`, :class:`.MalformedAnswerError` and
     :class:`.UnavailableError`, besides what the methods name.
+
+    An interrupt (Ctrl-C) of a call that creates something goes on as it is, with two attributes:
+    ``created``, the list of the nodes and volumes that exist, and ``may_exist``, a list of
+    sentences about what was asked for and not yet answered. One line in the log says the same.
 
     One driver may be shared by threads: each service has as many connections as there were calls
     of it at the same time.
@@ -311,7 +323,7 @@ class StratusLabNodeDriver(NodeDriver):
         :raises LostAnswerError: the node may exist.
         :rtype: :class:`.Node`
         """
-        with self._asking(location) as site:
+        with creating() as created, self._asking(location) as site:
             keys = self._public_keys(site.settings, auth)
             machine = NewMachine(
                 boot=self._boot_disk(site, arguments.expected(image, NodeImage, "image")),
@@ -331,13 +343,20 @@ class StratusLabNodeDriver(NodeDriver):
                 context_method=ex_context_method
                 or ("cloud-init" if ex_user_data else site.settings.context_method),
             )
-            node_id = site.compute.allocate(render(machine), machine.name)
+            template = render(machine)
+            with created.asking(
+                f"a node named {machine.name!r} may have been created: look for it with "
+                "list_nodes()"
+            ):
+                node_id = site.compute.allocate(template, machine.name)
+                node = new_node(node_id, machine.name or f"one-{node_id}", site.settings, self)
+                created.things.append(node)
             try:
                 node = self._to_node(site.compute.info(node_id), site)
+                created.things[-1] = node
             except StratusLabError as error:
                 # It runs, or will: an exception would lose it.
                 _LOG.warning("node %s was created, but cannot be looked at: %s", node_id, error)
-                node = new_node(node_id, machine.name or f"one-{node_id}", site.settings, self)
             node.size, node.image = size, image
             return node
 
@@ -387,13 +406,22 @@ class StratusLabNodeDriver(NodeDriver):
 
         The other parameters are as there. Keys are checked before anything is created. Images need
         no SFTP server, only a shell. A script that ends with a status other than 0 is no error: its
-        step in ``deploy`` has ``exit_status``, ``stdout`` and ``stderr``.
+        step in ``deploy`` has ``exit_status``, ``stdout`` and ``stderr``. Its standard input is
+        empty.
 
         :param ssh_port: default: the location's ``ssh_port``.
         :param ssh_key: path or paths of private keys. Without ``auth`` the first one's public
             half is installed; with neither, the configured pair is used.
+        :param timeout: seconds; each of these may take as long: waiting until the node runs;
+            logging in, with each user name; each try of a script that has no time-out of its own
+            (``ScriptDeployment(timeout=...)``); of a file, each 256 KiB.
+        :param ssh_timeout: seconds that the connection for one attempt to log in may take.
+        :param wait_period: seconds between two looks at the node at most, see
+            :meth:`wait_until_running`.
         :raises DeploymentError: the node was created, and is in ``error.node``, but did not run or
-            could not be deployed to.
+            could not be deployed to; ``error.original_error`` is why: :class:`.NodeFailedError`,
+            :class:`.NodeNotReadyError` (it does not run yet, or lets nobody in), or Libcloud's
+            ``SSHCommandTimeoutError``, among others.
         :rtype: :class:`.Node`
         """
         with self._asking(create_node_kwargs.get("location")) as site:
@@ -409,7 +437,7 @@ class StratusLabNodeDriver(NodeDriver):
                 auth = auth or NodeAuthSSHKey(halves[0])
                 ssh_key = paths[0] if len(paths) == 1 else paths
             port = ssh_port or site.settings.ssh_port
-        with ssh_files.without_sftp(deploy) as deployment:
+        with creating(), ssh_files.without_sftp(deploy) as deployment:
             return super().deploy_node(
                 deployment,
                 ssh_username=ssh_username,
@@ -439,40 +467,81 @@ class StratusLabNodeDriver(NodeDriver):
         """
         Wait until nodes run and have an address; each is asked for at its own location.
 
+        They are looked at now, a quarter of a second later, and then ever less often. A fault that
+        may pass, such as a service that is overloaded, does not end the waiting.
+
+        :param wait_period: seconds between two looks at most.
+        :param timeout: seconds to wait.
         :param ex_list_nodes_kwargs: ignored.
         :return: each node as it is now, with its addresses.
         :raises NodeFailedError: at once when a node failed or was ended.
+        :raises NodeNotReadyError: time ran out; with the trouble that was met, if there was any.
         :rtype: ``list`` of ``tuple``
         """
         arguments.check_interface(ssh_interface)
         end = time.monotonic() + timeout
         found: dict[int, tuple[Node, list[str]]] = {}
+        trouble: dict[int, StratusLabError] = {}
+        pause = _FIRST_PAUSE
         while True:
-            trouble: StratusLabError | None = None
             for number, node in enumerate(nodes):
-                if number not in found:
-                    left = max(end - time.monotonic(), 1.0)
-                    try:
-                        current, addresses = self._look_at(node, ssh_interface, force_ipv4, left)
-                    except StratusLabError as error:
-                        if not error.passing:
-                            raise
-                        _LOG.warning("still waiting for node %s: %s", node.id, error)
-                        trouble = error
-                        continue
-                    if addresses:
-                        found[number] = (current, addresses)
+                left = end + _LAST_LOOK - time.monotonic()
+                if number in found or left <= 0:
+                    continue
+                try:
+                    current, addresses = self._look_at(node, ssh_interface, force_ipv4, left)
+                except StratusLabError as error:
+                    if not error.passing:
+                        raise
+                    _LOG.warning("still waiting for node %s: %s", node.id, error)
+                    # That nothing came in the little time that was left says less than what did.
+                    cut_short = isinstance(error, ConnectionFailedError) and left < self._timeout
+                    if number not in trouble or not cut_short:
+                        trouble[number] = error
+                    continue
+                trouble.pop(number, None)
+                if addresses:
+                    found[number] = (current, addresses)
             if len(found) == len(nodes):
                 return [found[number] for number in sorted(found)]
             if time.monotonic() >= end:
-                missing = ", ".join(str(n.id) for i, n in enumerate(nodes) if i not in found)
-                raise self._tagged(
-                    NodeFailedError(
-                        f"after {timeout} seconds these nodes do not run yet, or have no address "
-                        f"in {ssh_interface}: {missing}" + (f" ({trouble})" if trouble else "")
-                    )
-                ) from trouble
-            time.sleep(min(wait_period, max(0.0, end - time.monotonic())))
+                raise self._not_running(
+                    [node for number, node in enumerate(nodes) if number not in found],
+                    list(trouble.values()),
+                    f"after {timeout} seconds these nodes do not run yet, or have no address in "
+                    f"{ssh_interface}",
+                )
+            time.sleep(min(pause, wait_period, max(0.0, end - time.monotonic())))
+            pause *= 1.5
+
+    def _not_running(
+        self, nodes: list[Node], trouble: list[StratusLabError], what: str
+    ) -> NodeNotReadyError:
+        met = "; ".join(dict.fromkeys(map(str, trouble)))
+        names = ", ".join(str(node.id) for node in nodes)
+        error = NodeNotReadyError(f"{what}: {names}" + (f" ({met})" if met else ""))
+        error.__cause__ = trouble[-1] if trouble else None
+        self._tagged(error)
+        return error
+
+    def _ssh_client_connect(
+        self, ssh_client: BaseSSHClient, wait_period: float = 1.5, timeout: int = 300
+    ) -> BaseSSHClient:
+        """As Libcloud's, which ``deploy_node`` calls; but it ends in time, and says why."""
+        if not isinstance(ssh_client, ssh_files.ChannelClient):  # or it is to log in once more
+            ssh_client = ssh_files.ChannelClient(ssh_client, timeout)
+        ssh_client.log_in_by(time.monotonic() + timeout)
+        try:
+            return super()._ssh_client_connect(ssh_client, wait_period, timeout)
+        except LibcloudError:
+            reason = ssh_client.trouble
+            raise self._tagged(
+                NodeNotReadyError(
+                    "Could not connect to the remote SSH server "
+                    f"{ssh_client.hostname}:{ssh_client.port} as {ssh_client.username} within "
+                    f"{timeout:g} seconds" + (f": {reason}" if reason else "")
+                )
+            ) from reason
 
     # -- volumes -------------------------------------------------------------------------------
 
@@ -514,10 +583,16 @@ class StratusLabNodeDriver(NodeDriver):
         """
         if snapshot is not None:
             raise InvalidValueError("a volume cannot be made from a snapshot on a StratusLab cloud")
-        with self._asking(location) as site:
-            uuid = site.storage.create(size, name or "", ex_visibility)
-            disk = Disk(uuid, name or "", size, users=0, visibility=ex_visibility)
-            return to_volume(disk, site.settings, self)
+        with creating() as created, self._asking(location) as site:
+            with created.asking(
+                f"a volume named {name or ''!r} may have been created: look for it with "
+                "list_volumes()"
+            ):
+                uuid = site.storage.create(size, name or "", ex_visibility)
+                disk = Disk(uuid, name or "", size, users=0, visibility=ex_visibility)
+                volume = to_volume(disk, site.settings, self)
+                created.things.append(volume)
+            return volume
 
     def attach_volume(self, node: Node, volume: StorageVolume, device: str | None = None) -> bool:
         """
@@ -531,7 +606,11 @@ class StratusLabNodeDriver(NodeDriver):
         :raises LostAnswerError: it may be attached.
         :rtype: ``bool``
         """
-        with self._asking_for(node) as site, self._asking_for(volume) as storing:
+        with (
+            creating() as created,
+            self._asking_for(node) as site,
+            self._asking_for(volume) as storing,
+        ):
             self._check_same_storage(node, storing)
             machine = site.compute.info(str(node.id))
             if not machine.running or not machine.host:
@@ -539,9 +618,12 @@ class StratusLabNodeDriver(NodeDriver):
                     f"node {node.id} does not run (it is {machine.summary}), so nothing can be "
                     "attached to it"
                 )
-            mount = storing.storage.mount(volume.id, machine.id, machine.host)
-        _count_users(volume, +1, device=f"/dev/{mount.device}")
-        return True
+            with created.asking(
+                f"volume {volume.id} may have been attached to node {node.id} all the same"
+            ):
+                mount = storing.storage.mount(volume.id, machine.id, machine.host)
+                _count_users(volume, +1, device=f"/dev/{mount.device}")
+            return True
 
     def detach_volume(self, volume: StorageVolume, ex_node: Node | None = None) -> bool:
         """

@@ -6,13 +6,26 @@ import pwd
 import shutil
 import socket
 import subprocess
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
+import paramiko
 import pytest
 
-__all__ = ["FLAVOURS", "Sshd", "free_port", "make_key", "needed"]
+__all__ = [
+    "AT_COMMAND",
+    "AT_LOGIN",
+    "FLAVOURS",
+    "FaultySshd",
+    "Sshd",
+    "free_port",
+    "make_key",
+    "needed",
+]
 
 FLAVOURS = ["with SFTP", "without SFTP", "Dropbear"]
 """OpenSSH with and without SFTP, and what small images have."""
@@ -130,3 +143,122 @@ class Sshd:
         assert self._process
         self._process.terminate()
         self._process.wait()
+
+
+AT_LOGIN = [
+    "mute before its banner",
+    "greeting for ever",
+    "mute before the key exchange",
+    "mute while logging in",
+]
+AT_COMMAND = [
+    "mute before a channel is open",
+    "mute before a command begins",
+    "mute while a command runs",
+    "mute in a new key exchange",
+    "flooding output",
+    "flooding standard error",
+]
+"""Where an SSH server may stop, or not stop."""
+
+
+class FaultySshd:
+    """
+    Lets everybody in, and goes wrong at one point.
+
+    Its threads end when the client hangs up, or with the ``with`` block.
+
+    :ivar on_connection: called when somebody comes.
+    """
+
+    def __init__(self, address: str, port: int, point: str) -> None:
+        self._point = point
+        self._key = paramiko.ECDSAKey.generate()
+        self._listener = socket.create_server((address, port))
+        self.port = self._listener.getsockname()[1]
+        self._over = threading.Event()
+        self._held: list[Any] = []
+        self.on_connection: Callable[[], object] = lambda: None
+        self._thread = threading.Thread(target=self._accept)
+
+    def __enter__(self) -> "FaultySshd":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._listener.shutdown(socket.SHUT_RDWR)  # wakes up who accepts
+        self._thread.join()
+        self._listener.close()
+        for each in self._held:
+            each.close()
+
+    def _accept(self) -> None:
+        while not self._over.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self._held.append(connection)
+            self.on_connection()
+            if self._point == "mute before its banner":
+                continue
+            if self._point == "greeting for ever":
+                threading.Thread(target=self._greet, args=(connection,)).start()
+            elif self._point == "mute before the key exchange":
+                connection.sendall(b"SSH-2.0-mute\r\n")
+            else:
+                transport = paramiko.Transport(connection)
+                transport.add_server_key(self._key)
+                self._held.append(transport)
+                transport.start_server(threading.Event(), _Session(self._point, self._over))
+
+    def _greet(self, connection: socket.socket) -> None:
+        while not self._over.wait(0.1):
+            try:
+                connection.sendall(b"welcome\r\n")
+            except OSError:
+                return
+
+
+class _Session(paramiko.ServerInterface):
+    """Called by a transport's thread: while that waits here, nothing else is answered."""
+
+    def __init__(self, point: str, over: threading.Event) -> None:
+        self._point = point
+        self._over = over
+
+    def _stop_at(self, point: str) -> None:
+        if self._point == point:
+            self._over.wait()
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey"
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        self._stop_at("mute while logging in")
+        return paramiko.AUTH_SUCCESSFUL
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        self._stop_at("mute before a channel is open")
+        return paramiko.OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        self._stop_at("mute before a command begins")
+        transport: Any = channel.get_transport()
+        if self._point == "mute in a new key exchange":
+            message = paramiko.common.MSG_KEXINIT
+            stop = {message: lambda *_: self._over.wait()}
+            transport._handler_table = {**transport._handler_table, **stop}
+            transport._send_kex_init()
+        if self._point.startswith("flooding"):
+            send = channel.sendall if "output" in self._point else channel.sendall_stderr
+            threading.Thread(target=self._flood, args=(send,)).start()
+        return True
+
+    def _flood(self, send: Any) -> None:
+        while not self._over.is_set():
+            try:
+                send(b"x" * 100_000)
+            except (OSError, EOFError):
+                return

@@ -30,6 +30,7 @@ FORBIDDEN = {
     "metadata": ("client", "config", "compute_driver", "cli", "sandbox"),
     "ini": ("client.transport", "config", "compute_driver", "cli", "sandbox", "metadata"),
     "arguments": ("config", "compute_driver", "cli", "sandbox", "metadata", "client.transport"),
+    "creation": ("config", "compute_driver", "cli", "sandbox", "metadata", "client.transport"),
     "settings": ("client", "config", "compute_driver", "cli", "sandbox", "metadata"),
     "printable": ("client", "config", "compute_driver", "cli", "sandbox", "metadata"),
     "parallel": ("client", "config", "compute_driver", "cli", "sandbox", "metadata"),

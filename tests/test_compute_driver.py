@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+import types
 import unittest
 import warnings
 from collections import Counter
@@ -24,6 +25,7 @@ from libcloud.common.types import InvalidCredsError, LibcloudError
 from libcloud.compute.base import Node, NodeAuthPassword, NodeAuthSSHKey, NodeImage, NodeSize
 from libcloud.compute.types import NodeState, StorageVolumeState
 
+from stratuslab_libcloud import compute_driver
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
     ConflictError,
@@ -34,11 +36,13 @@ from stratuslab_libcloud.client.errors import (
     MalformedAnswerError,
     MissingCredentialsError,
     NodeFailedError,
+    NodeNotReadyError,
     NotFoundError,
     NotPermittedError,
     PartialListError,
     ServiceError,
     StratusLabError,
+    UnavailableError,
 )
 from stratuslab_libcloud.client.machine import Machine, Nic
 from stratuslab_libcloud.compute_driver import StratusLabNode, StratusLabNodeDriver
@@ -1078,8 +1082,71 @@ class TestWaiting:
     def test_it_ends_in_time(self) -> None:
         with Canned([self.vm(1, 0)]) as server:
             driver = StratusLabNodeDriver("u", "p", host=f"{server.url}/xmlrpc")
-            with pytest.raises(NodeFailedError, match=r"after 0.2 seconds.*do not run yet.*: 0$"):
+            with pytest.raises(NodeNotReadyError, match=r"after 0.2 seconds.*do not run yet.*: 0$"):
                 driver.wait_until_running([self.node(driver)], wait_period=0.05, timeout=0.2)
+
+    def test_slow_is_not_failed(self) -> None:
+        assert issubclass(NodeNotReadyError, LibcloudError)
+        assert not issubclass(NodeNotReadyError, NodeFailedError)
+        assert not issubclass(NodeFailedError, NodeNotReadyError)
+
+    def test_the_trouble_that_was_met_is_reported_not_the_last_hopeless_look(self) -> None:
+        over = threading.Event()
+        answers: list[object] = [*[(500, "text/html", b"")] * 3, lambda *_: over.wait()]
+        with Canned(answers) as server:
+            driver = StratusLabNodeDriver("u", "p", host=f"{server.url}/xmlrpc")
+            with pytest.raises(NodeNotReadyError, match=r": 0 \(.*HTTP 500") as caught:
+                driver.wait_until_running([self.node(driver)], timeout=2)
+            over.set()
+        assert len(server.requests) > 3
+        assert "did not answer" not in str(caught.value)
+        assert isinstance(caught.value.__cause__, UnavailableError)
+
+    def test_a_look_that_hangs_is_trouble_too(self) -> None:
+        over = threading.Event()
+        with Canned([lambda *_: over.wait()]) as server:
+            driver = StratusLabNodeDriver("u", "p", host=f"{server.url}/xmlrpc")
+            with pytest.raises(NodeNotReadyError, match=r": 0 \(.*did not answer for"):
+                driver.wait_until_running([self.node(driver)], timeout=1)
+            over.set()
+
+    def test_trouble_that_has_passed_is_not_reported(self) -> None:
+        with Canned([*[(500, "text/html", b"")] * 3, self.vm(1, 0)]) as server:
+            driver = StratusLabNodeDriver("u", "p", host=f"{server.url}/xmlrpc")
+            with pytest.raises(NodeNotReadyError, match=r"do not run yet.*: 0$"):
+                driver.wait_until_running([self.node(driver)], timeout=2)
+
+    def test_many_nodes_at_a_silent_service_do_not_prolong_it(self) -> None:
+        over = threading.Event()
+        with Canned([lambda *_: over.wait()]) as server:
+            driver = StratusLabNodeDriver("u", "p", host=f"{server.url}/xmlrpc")
+            before = time.monotonic()
+            with pytest.raises(NodeNotReadyError):
+                driver.wait_until_running([self.node(driver) for _ in range(60)], timeout=0.1)
+            assert time.monotonic() - before < 20
+            over.set()
+
+    def test_it_looks_soon_and_then_ever_less_often(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pauses: list[float] = []
+        clock = types.SimpleNamespace(monotonic=lambda: sum(pauses), sleep=pauses.append)
+        nic = "<TEMPLATE><NIC><IP>127.0.0.9</IP></NIC></TEMPLATE>"
+        with Canned([*[self.vm(1, 0)] * 12, self.vm(3, 3, nic)]) as server:
+            driver = StratusLabNodeDriver("u", "p", host=f"{server.url}/xmlrpc")
+            monkeypatch.setattr(compute_driver, "time", clock)
+            driver.wait_until_running([self.node(driver)], wait_period=5, timeout=600)
+        assert pauses[0] == 0.25
+        assert len(pauses) == 12
+        assert pauses == sorted(pauses)
+        assert max(pauses) == pauses[-1] == 5
+
+    def test_a_node_that_runs_soon_is_noticed_soon(self, tmp_path: Path) -> None:
+        with Sandbox(tmp_path / "site", boot_seconds=1) as sandbox:
+            site = Site(sandbox, [])
+            node = site.node()
+            before = time.monotonic()
+            site.driver.wait_until_running([node], wait_period=120, timeout=240)
+            assert time.monotonic() - before < 60
+            site.driver.ex_close()
 
 
 class TestSecrets:

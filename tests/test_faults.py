@@ -26,7 +26,7 @@ from stratuslab_libcloud.client.errors import (
     CredentialsError,
     LostAnswerError,
     MalformedAnswerError,
-    NodeFailedError,
+    NodeNotReadyError,
     NotFoundError,
     NotPermittedError,
     ServiceError,
@@ -323,7 +323,7 @@ def expected(cell: "Cell") -> type[StratusLabError] | object | None:
     if rule.error is ConnectionFailedError and rule.heard and step.nature == ONCE:
         return LostAnswerError
     if step.nature == WAITS and (rule.passing or rule.error is UnavailableError):
-        return NodeFailedError
+        return NodeNotReadyError
     return rule.error
 
 

@@ -3,7 +3,10 @@
 import errno
 import io
 import os
+import pickle
 import random
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,11 +15,12 @@ from typing import Any
 
 import paramiko
 import pytest
-from libcloud.compute.ssh import ParamikoSSHClient
-from sshd import FLAVOURS, Sshd, free_port, make_key, needed
+from libcloud.compute.ssh import BaseSSHClient, ParamikoSSHClient
+from sshd import AT_COMMAND, AT_LOGIN, FLAVOURS, FaultySshd, Sshd, free_port, make_key, needed
 
+from stratuslab_libcloud import ssh_files
 from stratuslab_libcloud.client.errors import InvalidValueError
-from stratuslab_libcloud.ssh_files import ChannelClient
+from stratuslab_libcloud.ssh_files import ChannelClient, CommandTimeoutError
 
 pytestmark = needed
 
@@ -187,12 +191,12 @@ def test_a_directory_is_not_deleted(machine: Machine) -> None:
 def test_what_is_not_permitted_is_a_permission_error() -> None:
     """A client that answers what root, whom these tests may run as, never hears."""
 
-    class Refused:
+    class Refused(ChannelClient):
         def run(self, cmd: str, timeout: float | None = None) -> tuple[str, str, int]:
             return "", "rm: can't remove '/x': Permission denied\n", 1
 
     with pytest.raises(PermissionError, match="/x cannot be removed: rm"):
-        ChannelClient(Refused()).delete("/x")  # type: ignore[arg-type]
+        Refused(BaseSSHClient("nowhere")).delete("/x")
 
 
 def test_no_other_way_of_opening_is_known(machine: Machine) -> None:
@@ -299,3 +303,108 @@ def test_all_else_is_libclouds_client(machine: Machine) -> None:
     assert machine.client.username == machine.sshd.username
     machine.client.close()
     assert machine.client.connect() is True
+
+
+class TestCommands:
+    def test_their_standard_input_is_empty(self, machine: Machine) -> None:
+        assert machine.client.run("cat; read x; echo done", timeout=60) == ("done\n", "", 0)
+
+    def test_all_that_they_say_is_there(self, machine: Machine) -> None:
+        command = "head -c 5000000 /dev/zero >&2; head -c 5000000 /dev/zero; echo end"
+        output, errors, status = machine.client.run(command, timeout=60)
+        assert (output[5_000_000:], len(errors), status) == ("end\n", 5_000_000, 0)
+
+    def test_but_not_without_limit(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ssh_files, "_MOST_KEPT", 1000)
+        output, errors, status = machine.client.run("head -c 300000 /dev/zero; echo e >&2")
+        assert (len(output), errors, status) == (1000, "e\n", 0)
+
+    def test_what_goes_on_in_the_background_is_not_waited_for(self, machine: Machine) -> None:
+        stays = machine.home / "stays"
+        stays.write_text("")
+        command = f"(while [ -e {stays} ]; do sleep 0.1; done) & echo started"
+        try:
+            assert machine.client.run(command, timeout=60) == ("started\n", "", 0)
+        finally:
+            stays.unlink()
+
+    def test_one_that_takes_too_long_is_ended(self, machine: Machine) -> None:
+        with pytest.raises(CommandTimeoutError, match=r"^echo x; .* did not finish in 1 sec") as it:
+            machine.client.run("echo x; echo y >&2; cat /dev/zero > /dev/null", timeout=1)
+        assert (it.value.stdout, it.value.stderr) == ("x\n", "y\n")
+        machine.client.connect()
+        assert machine.client.run("echo again") == ("again\n", "", 0)
+
+    @pytest.mark.parametrize("flood", ["cat /dev/zero", "cat /dev/zero >&2"])
+    def test_one_that_floods_is_ended(self, machine: Machine, flood: str) -> None:
+        with pytest.raises(CommandTimeoutError):
+            machine.client.run(flood, timeout=1)
+        machine.client.connect()
+
+    def test_a_profile_that_says_much_does_not_stop_a_file(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = machine.client.client.exec_command
+        noise = "head -c 5000000 /dev/zero >&2"
+        monkeypatch.setattr(machine.client.client, "exec_command", lambda c: run(f"{noise}; {c}"))
+        ChannelClient(machine.libclouds, limit=60).put("file", "x" * 5_000_000)
+        assert len(machine.files()["file"]) == 5_000_000
+
+
+def faulty_client(server: FaultySshd, folder: Path) -> ParamikoSSHClient:
+    make_key(folder / "key", "ed25519")
+    return ParamikoSSHClient("127.0.0.1", server.port, key_files=str(folder / "key"), timeout=60)
+
+
+@pytest.mark.parametrize("point", AT_LOGIN)
+def test_logging_in_ends_in_time(point: str, tmp_path: Path) -> None:
+    with FaultySshd("127.0.0.1", 0, point) as server:
+        client = ChannelClient(faulty_client(server, tmp_path), limit=60)
+        before = time.monotonic()
+        client.log_in_by(before + 1)
+        with pytest.raises(TimeoutError):
+            client.connect()
+        assert time.monotonic() - before < 15
+        assert str(client.trouble) == "it does not answer"
+        client.close()
+
+
+@pytest.mark.parametrize("point", AT_COMMAND)
+def test_whatever_is_done_ends_in_time(point: str, tmp_path: Path) -> None:
+    things: list[Callable[[ChannelClient], object]] = [
+        lambda client: client.run("true"),
+        lambda client: client.put("file", "x" * 10_000_000),
+        lambda client: client.putfo("file", io.BytesIO(b"x")),
+        lambda client: client.delete("file"),
+    ]
+    for do in things:
+        with FaultySshd("127.0.0.1", 0, point) as server:
+            libclouds = faulty_client(server, tmp_path)
+            libclouds.connect()
+            (tmp_path / "key").unlink()
+            before = time.monotonic()
+            with pytest.raises(CommandTimeoutError, match=r"did not finish in 1 seconds$"):
+                do(ChannelClient(libclouds, limit=1))
+            assert time.monotonic() - before < 15
+            assert not libclouds.client.get_transport().is_active()
+            libclouds.close()
+
+
+def test_an_interrupt_does_not_wait_for_the_machine(tmp_path: Path) -> None:
+    with FaultySshd("127.0.0.1", 0, "mute in a new key exchange") as server:
+        libclouds = faulty_client(server, tmp_path)
+        libclouds.connect()
+        timer = threading.Timer(1, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
+        timer.start()
+        before = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            ChannelClient(libclouds, limit=120).run("true")
+        assert time.monotonic() - before < 20
+        timer.join()
+        libclouds.close()
+
+
+def test_a_command_that_took_too_long_crosses_process_borders() -> None:
+    error = pickle.loads(pickle.dumps(CommandTimeoutError("ls", 2, "out", "err")))
+    assert (error.cmd, error.timeout, error.stdout, error.stderr) == ("ls", 2, "out", "err")
+    assert str(error) == "ls did not finish in 2 seconds"

@@ -16,7 +16,8 @@ What can go wrong, in one tree.
          |   +- ConflictError           wrong state, in use, already there
          |   +- NotSupportedError       this service has no such operation
          |   +- UnavailableError        (ServiceUnavailableError) its own fault, perhaps passing
-         +- NodeFailedError             a node that was waited for does not run
+         +- NodeFailedError             a node that was waited for will not run
+         +- NodeNotReadyError           a node that was waited for is not ready yet: time ran out
          +- PartialListError            some locations answered, others did not
 """
 
@@ -43,6 +44,7 @@ __all__ = [
     "MalformedAnswerError",
     "MissingCredentialsError",
     "NodeFailedError",
+    "NodeNotReadyError",
     "NotFoundError",
     "NotPermittedError",
     "NotSupportedError",
@@ -162,7 +164,17 @@ class UnavailableError(ServiceError, ServiceUnavailableError):  # type: ignore[m
 
 
 class NodeFailedError(StratusLabError):
-    """A node that was waited for failed (with the cloud's text), was ended, or took too long."""
+    """A node that was waited for failed (with the cloud's text), or was ended."""
+
+
+class NodeNotReadyError(StratusLabError):
+    """
+    A node that was waited for does not run yet, or lets nobody log in yet, and time ran out.
+
+    Its text has the trouble that was met, if there was any, and ``__cause__`` that error.
+    """
+
+    passing = True
 
 
 class PartialListError(StratusLabError):
