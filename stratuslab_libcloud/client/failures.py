@@ -37,7 +37,7 @@ from stratuslab_libcloud.client.errors import (
 )
 from stratuslab_libcloud.client.sessions import Patience
 
-__all__ = ["explanation", "misdirected", "refusal", "translated", "with_doubt"]
+__all__ = ["explanation", "in_doubt", "misdirected", "refusal", "translated", "with_doubt"]
 
 _LARGEST_ERROR = 64 * 1024
 _UNMET = (
@@ -245,12 +245,14 @@ def misdirected(error: StratusLabError, absent: str) -> ServiceError:
     return wrong
 
 
+def in_doubt(error: StratusLabError) -> bool:
+    """Whether a request may have had its effect all the same: it was sent, and not refused."""
+    return error.sent and not (isinstance(error, ServiceError) and error.refused)
+
+
 def with_doubt(error: StratusLabError, lost: str) -> StratusLabError:
-    """
-    For a request that is sent once: say so where it may have had its effect all the same. That is
-    so once it was sent, unless the service refused it.
-    """
-    if not error.sent or (isinstance(error, ServiceError) and error.refused):
+    """For a request that is sent once: say so where it may have had its effect."""
+    if not in_doubt(error):
         return error
     if isinstance(error, ConnectionFailedError):
         doubtful = LostAnswerError(error.value, advice=lost)

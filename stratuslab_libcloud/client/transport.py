@@ -22,6 +22,7 @@ from stratuslab_libcloud import endpoints, metadata, safe_xml
 from stratuslab_libcloud.client import debug_log
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
+    ConnectionFailedError,
     CredentialsError,
     MalformedAnswerError,
     StratusLabError,
@@ -29,6 +30,7 @@ from stratuslab_libcloud.client.errors import (
 )
 from stratuslab_libcloud.client.failures import (
     explanation,
+    in_doubt,
     misdirected,
     refusal,
     translated,
@@ -87,7 +89,7 @@ class HTTPOptions:
             )
             trusted = trusted[0]
         try:
-            return os.fsdecode(trusted) if trusted is not None else True
+            return os.fsdecode("" if trusted is None else trusted) or True
         except TypeError:
             raise ConfigurationError(
                 f"libcloud.security.CA_CERTS_PATH is not the path of a file: {trusted!r}"
@@ -209,7 +211,7 @@ class Service:
                 error.value = one_line(self._masked(error.value))
                 error.args = (error.value,)
                 error.retried = retried
-                retried = retried or error.sent
+                retried = retried or in_doubt(error)
                 if absent and error.http_code == 404:
                     raise misdirected(error, absent) from error
                 if lost:
@@ -243,6 +245,12 @@ class Service:
         try:
             with translated(session.patience):
                 return self._exchange(session, request, read, silence, deadline)
+        except ConnectionFailedError as error:
+            trusted = self._options.verify()
+            unmet = not error.sent and isinstance(error.__cause__, requests.exceptions.SSLError)
+            if unmet and isinstance(trusted, str) and not os.path.isdir(trusted):
+                _check_authority(trusted)  # Libcloud's may be anything
+            raise
         finally:
             self._idle.append(session)  # a connection that broke was dropped from it
 
