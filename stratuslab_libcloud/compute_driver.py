@@ -6,7 +6,6 @@ Libcloud's words to the client's and back; how services are talked to is in ``cl
 
 import logging
 import os
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,6 +46,7 @@ from stratuslab_libcloud.client.errors import (
 from stratuslab_libcloud.client.machine import Machine
 from stratuslab_libcloud.client.storage import Disk, is_uuid
 from stratuslab_libcloud.client.template import BootDisk, NewMachine, render
+from stratuslab_libcloud.connection import Connection
 from stratuslab_libcloud.creation import creating
 from stratuslab_libcloud.entities import (
     NODE_STATES,
@@ -148,9 +148,8 @@ class StratusLabNodeDriver(NodeDriver):
         self.api_version = None
         self.region = None
         self._timeout = arguments.checked_timeout(timeout)
-        self._proxy_url = arguments.checked_proxy(proxy_url)
+        self.connection = Connection(proxy_url, self._set_proxy)  # type: ignore[assignment]
         self._sites: dict[str, Site] = {}
-        self._lock = threading.Lock()
         self._overrides = {
             name: text
             for name, text in (
@@ -676,9 +675,7 @@ class StratusLabNodeDriver(NodeDriver):
 
     def ex_close(self) -> None:
         """Close the connections; a later call opens new ones. Garbage collection does it too."""
-        with self._lock:
-            sites = list(self._sites.values())
-        for site in sites:
+        for site in list(self._sites.values()):
             site.close()
 
     # -- sites ---------------------------------------------------------------------------------
@@ -697,21 +694,27 @@ class StratusLabNodeDriver(NodeDriver):
         return self._config.default_location if self._config else next(iter(self._sites))
 
     def _site(self, location_id: str) -> Site:
-        with self._lock:
-            site = self._sites.get(location_id)
-            if site is None:
-                if self._config is None or (
-                    location_id not in self._config.locations()
-                    and location_id != self._config.default_location
-                ):
-                    known = ", ".join(self._location_ids())
-                    raise InvalidValueError(f"there is no location {location_id!r}; known: {known}")
-                site = self._new_site(self._config.settings(location_id, self._overrides))
-                self._sites[location_id] = site
-            return site
+        site = self._sites.get(location_id)
+        if site is None:
+            if self._config is None or (
+                location_id not in self._config.locations()
+                and location_id != self._config.default_location
+            ):
+                known = ", ".join(self._location_ids())
+                raise InvalidValueError(f"there is no location {location_id!r}; known: {known}")
+            settings = self._config.settings(location_id, self._overrides)
+            # Not with a lock, which a fork could copy: threads that meet here take the same one.
+            site = self._sites.setdefault(location_id, self._new_site(settings))
+        return site
 
     def _new_site(self, settings: config.Settings) -> Site:
-        return Site(settings, timeout=self._timeout, proxy_url=self._proxy_url)
+        return Site(settings, timeout=self._timeout, proxy_url=self.connection.proxy_url)
+
+    def _set_proxy(self, proxy_url: str | None) -> None:
+        sites = list(self._sites.items())
+        self._sites = {name: self._new_site(site.settings) for name, site in sites}
+        for _, site in sites:
+            site.close()
 
     @contextmanager
     def _asking(self, location: NodeLocation | str | None) -> Iterator[Site]:

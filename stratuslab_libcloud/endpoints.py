@@ -5,17 +5,22 @@ The rules of compute-xmlrpc 1.2, pdisk-rest 1.1 and marketplace-rest 1.1, withou
 they list: ports are honoured, ``http`` at the start of a host name means nothing.
 """
 
+import ipaddress
 import re
+import socket
 from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
 __all__ = [
     "PUBLIC_MARKETPLACE",
     "CloudEndpoint",
+    "address",
     "cloud",
     "is_engine",
+    "is_loopback",
     "marketplace",
     "marketplace_beside",
+    "origin",
     "proxy",
     "storage",
     "storage_beside",
@@ -29,6 +34,7 @@ _STORAGE_PORT = 8445
 _PROXY_PATH = "/one-proxy/xmlrpc"
 _HOST = re.compile(r"[\w.-]+|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(%[\w.-]+)?")  # or IPv6
 _LOCAL_ENGINE = "http://localhost:2633/RPC2"
+_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ def cloud(text: str, *, scheme: str = "https", local_engine: bool = True) -> Clo
         (compute-xmlrpc 1.5).
     :raises ValueError: in one line that does not repeat the text, which may hold a password.
     """
-    if local_engine and text.strip() in ("localhost", "127.0.0.1"):
+    if local_engine and text.strip() in ("localhost", "127.0.0.1"):  # these words, no other
         return CloudEndpoint(_LOCAL_ENGINE)
     bare = "://" not in text
     parts = _split(text, scheme)
@@ -152,6 +158,41 @@ def proxy(text: str) -> str:
     url = text if "://" in text else f"http://{text}"
     _checked(url)
     return url
+
+
+def address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """
+    The address that a host is given by, however it is written; ``None`` for a name.
+
+    An IPv4 address in an IPv6 one is the former.
+    """
+    try:
+        found = ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        try:
+            return ipaddress.IPv4Address(socket.inet_aton(host))  # such as 127.1
+        except (OSError, ValueError):
+            return None
+    return getattr(found, "ipv4_mapped", None) or found
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself: by its address, or by its name (RFC 6761, 6.3)."""
+    found = address(host)
+    return found.is_loopback if found else f".{host.lower()}".rstrip(".").endswith(".localhost")
+
+
+def origin(url: str) -> tuple[str, object, int | None]:
+    """
+    What tells whether two URLs are of the same server: scheme, host and port.
+
+    :raises ValueError: it is no URL, or has a login in it.
+    """
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        raise ValueError("has a login in it")
+    host = parts.hostname or ""
+    return parts.scheme, address(host) or host, parts.port or _PORTS.get(parts.scheme)
 
 
 def _is_proxy(path: str) -> bool:

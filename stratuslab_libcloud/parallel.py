@@ -1,13 +1,24 @@
-"""Asking several at the same time."""
+"""
+Asking several at the same time, or one for a limited time.
 
+No thread is left when a call returns, not even one that is about to end: a thread that spoke TLS
+cleans up after itself at its very end, holding a lock of OpenSSL's, and an ``os.fork()`` in that
+moment would hand the lock to a child that waits for it for ever.
+"""
+
+import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-__all__ = ["ask_all"]
+__all__ = ["ask_all", "ask_within"]
 
 T = TypeVar("T")
+
+_LONGEST_END = 1.0  # seconds; a thread that has nothing left to do takes far less
+_LOOK = 0.0001
 
 
 def ask_all(
@@ -16,29 +27,75 @@ def ask_all(
     """
     Ask all at the same time; one alone is asked by the caller's own thread.
 
-    The threads are daemons, so that Ctrl-C returns at once.
+    The threads are daemons, so that Ctrl-C returns at once; only then do they outlive the call.
 
     :return: by name, the answers, and the errors of those that failed.
     """
-    answers: queue.SimpleQueue[tuple[str, T | None, Exception | None]] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[tuple[str, T | None, BaseException | None]] = queue.SimpleQueue()
 
     def ask(name: str, question: Callable[[], T]) -> None:
         try:
             answers.put((name, question(), None))
-        except Exception as error:  # whatever it is, somebody waits for an answer
+        except BaseException as error:  # whatever it is, somebody waits for an answer
             answers.put((name, None, error))
 
-    if len(questions) == 1:
-        ask(*next(iter(questions.items())))
-    else:
-        for item in questions.items():
-            threading.Thread(target=ask, args=item, daemon=True).start()
+    threads = []
+    for item in questions.items():
+        thread = threading.Thread(target=ask, args=item, daemon=True)
+        try:
+            if len(questions) > 1:
+                thread.start()
+                threads.append(thread)
+        except RuntimeError:  # the system gives us no more of them
+            pass
+        if thread.ident is None:
+            ask(*item)
+    outcomes = [answers.get() for _ in questions]
+    for thread in threads:
+        _see_off(thread)
     found: dict[str, T] = {}
     failures: dict[str, Exception] = {}
-    for _ in questions:
-        name, answer, error = answers.get()
-        if error is not None:
+    for name, answer, error in outcomes:
+        if error is None:
+            found[name] = answer  # type: ignore[assignment] # None is an answer like any other
+        elif isinstance(error, Exception):
             failures[name] = error
         else:
-            found[name] = answer  # type: ignore[assignment] # None is an answer like any other
+            raise error
     return found, failures
+
+
+def ask_within(seconds: float, question: Callable[[], T]) -> T:
+    """
+    Ask something that knows no time-out and cannot be interrupted.
+
+    Where there is no answer in time the thread that waits for it is left behind, a daemon.
+
+    :raises TimeoutError: there is no answer in time.
+    """
+    answers: queue.SimpleQueue[tuple[T | None, Exception | None]] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put((question(), None))
+        except Exception as error:
+            answers.put((None, error))
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    try:
+        answer, error = answers.get(timeout=max(0.0, seconds))
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {seconds:.3g} s") from None
+    _see_off(thread)
+    if error is not None:
+        raise error
+    return answer  # type: ignore[return-value] # None is an answer like any other
+
+
+def _see_off(thread: threading.Thread) -> None:
+    """Wait until a thread has ended. Up to Python 3.12 join() returns a moment before that."""
+    thread.join()
+    end = time.monotonic() + _LONGEST_END
+    while os.path.exists(f"/proc/self/task/{thread.native_id}") and time.monotonic() < end:
+        time.sleep(_LOOK)

@@ -39,6 +39,7 @@ FORBIDDEN = {
     "ssh_files": ("config", "compute_driver", "cli", "sandbox", "metadata", "client.transport"),
     "ssh_keys": ("config", "compute_driver", "cli", "sandbox", "metadata", "client.transport"),
     "compute_driver": ("cli", "sandbox"),
+    "connection": ("config", "compute_driver", "cli", "sandbox", "metadata", "client.transport"),
     "entities": ("compute_driver", "cli", "sandbox", "endpoints", "ssh_files", "ssh_keys"),
     "__init__": ("cli", "sandbox", "client", "config", "metadata"),
     "stratuslab_alias": ("cli", "sandbox", "client", "config", "metadata"),

@@ -4,9 +4,10 @@ One StratusLab site as Python calls: plain data in and out, no Libcloud entities
 Internal: scripts use the driver. Only the exceptions, in ``client.errors``, are for everybody.
 """
 
+import os
 import threading
-from functools import cached_property
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from stratuslab_libcloud.client.compute import Compute
 from stratuslab_libcloud.client.errors import ConfigurationError, MissingCredentialsError
@@ -20,18 +21,43 @@ __all__ = ["Site"]
 T = TypeVar("T")
 
 
-class _made_once(cached_property[T]):  # noqa: N801 - like the one that it is made of
-    """One for all the threads that meet at the first use, as cached_property is up to 3.11 only."""
+class _Process:
+    """
+    What one process has made of a site. After a fork the child makes its own: a connection that
+    two of them used would bring one the other's answers, and a lock that a thread of the parent
+    holds would never be released.
+    """
 
-    def __get__(self, site: Any, owner: type[Any] | None = None) -> T:  # type: ignore[override]
-        with site.lock:
-            service: T = super().__get__(site, owner)
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.services: dict[str, Any] = {}
+
+    def close(self) -> None:
+        for service in list(self.services.values()):
+            service.close()
+
+
+class _made_once(Generic[T]):  # noqa: N801 - used like property
+    """One service for all the threads of a process, also for those that meet at the first use."""
+
+    def __init__(self, make: Callable[["Site"], T]) -> None:
+        self._make = make
+        self.__doc__ = make.__doc__
+
+    def __get__(self, site: "Site", owner: type["Site"]) -> T:
+        process = site.process()
+        name = self._make.__name__
+        with process.lock:
+            if name not in process.services:
+                process.services[name] = self._make(site)
+            service: T = process.services[name]
             return service
 
 
 class Site:
     """
-    The three services of one location, each made on first use, to be shared by threads.
+    The three services of one location, each made on first use, to be shared by threads. Processes
+    share nothing but the settings.
 
     What is missing in the configuration is an error of the service that needs it.
     """
@@ -44,17 +70,29 @@ class Site:
         :param proxy_url: an HTTP proxy to go through.
         """
         self.settings = settings
-        self.lock = threading.Lock()
         self._timeout = timeout
         self._proxy_url = proxy_url
+        self._processes: dict[int, _Process] = {}
+
+    def process(self) -> _Process:
+        """What this process has; whatever its parent had is closed, which the parent's is not."""
+        mine = self._processes.get(os.getpid())
+        if mine is None:
+            inherited = list(self._processes)
+            mine = self._processes.setdefault(os.getpid(), _Process())
+            for number in inherited:
+                other = self._processes.pop(number, mine)
+                if other is not mine:
+                    other.close()
+        return mine
 
     @_made_once
     def compute(self) -> Compute:
         """Machines."""
         if not self.settings.endpoint:
             raise ConfigurationError(
-                f"{self.settings.where} has no endpoint; set it there, or use another location "
-                "(selected_section names the one to use by default)"
+                f"there is no endpoint in {self.settings.where}; set it there, or use another "
+                "location (selected_section names the one to use by default)"
             )
         credentials = self._required(self.settings.credentials)
         return Compute(self.settings.endpoint, credentials, self._options())
@@ -64,8 +102,8 @@ class Site:
         """Persistent disks."""
         if not self.settings.pdisk_endpoint:
             raise ConfigurationError(
-                f"{self.settings.where} has no pdisk_endpoint, and none can be derived from its "
-                "endpoint"
+                f"there is no pdisk_endpoint in {self.settings.where}, and none can be derived "
+                "from the endpoint"
             )
         credentials = self._required(self.settings.storage_credentials)
         return Storage(self.settings.pdisk_endpoint, credentials, self._options())
@@ -77,15 +115,13 @@ class Site:
 
     def close(self) -> None:
         """Close idle connections."""
-        for name in ("compute", "storage", "marketplace"):
-            if name in self.__dict__:  # made, not merely makeable
-                self.__dict__[name].close()
+        self.process().close()
 
     def _required(self, credentials: Credentials | None) -> Credentials:
         if credentials is None:
             raise MissingCredentialsError(
-                f"{self.settings.where} has no complete credentials; set username and password, "
-                "or pem_certificate and pem_key"
+                f"there are no complete credentials in {self.settings.where}; set username and "
+                "password, or pem_certificate and pem_key"
             )
         return credentials
 

@@ -9,13 +9,14 @@ from stratuslab_libcloud import endpoints, safe_xml
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
     ConflictError,
+    CredentialsError,
     MalformedAnswerError,
     NotFoundError,
     NotSupportedError,
     ServiceError,
 )
 from stratuslab_libcloud.client.machine import Machine, checked_id, is_id, to_machine
-from stratuslab_libcloud.client.reply import document
+from stratuslab_libcloud.client.reply import document, starting
 from stratuslab_libcloud.client.transport import Answer, HTTPOptions, Service
 from stratuslab_libcloud.settings import Certificate, Credentials, Password
 
@@ -33,8 +34,8 @@ class Compute:
         self.endpoint = endpoint
         # The password travels once. A proxy knows the user by HTTP or TLS and ignores the session;
         # an engine knows the session only.
-        engine = endpoints.is_engine(endpoint)
-        if not engine:
+        self._engine = endpoints.is_engine(endpoint)
+        if not self._engine:
             self._session = "dummy:pass"
             url = _spliced(endpoint, "cert" if isinstance(credentials, Certificate) else "pswd")
         elif isinstance(credentials, Password):
@@ -42,7 +43,7 @@ class Compute:
             url = endpoint
         else:
             raise ConfigurationError(f"the engine {endpoint} takes a password, not a certificate")
-        self._service = Service(endpoint, credentials, options, url=url, basic=not engine)
+        self._service = Service(endpoint, credentials, options, url=url, basic=not self._engine)
 
     def close(self) -> None:
         """Close idle connections."""
@@ -118,10 +119,19 @@ class Compute:
         streamed: bool = False,
         timeout: float | None = None,
     ) -> T:
+        def read_from_here(answer: Answer) -> T:
+            try:
+                return read(answer)
+            except CredentialsError as error:
+                if self._engine:
+                    raise
+                # The proxy has let the user in: a wrong password is HTTP 401 (compute-xmlrpc 1.8).
+                raise starting(error.value) from error
+
         return self._service.send(
             "POST",
             "",
-            read,
+            read_from_here,
             accept="text/xml",
             body=dumps((self._session, *arguments), method).encode(),
             content_type="text/xml",

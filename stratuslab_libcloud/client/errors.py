@@ -66,9 +66,11 @@ class StratusLabError(LibcloudError):
     :ivar http_code: status of the answer, where there was one.
     :ivar retried: whether an earlier attempt at the same request may have had its effect.
     :ivar passing: whether the same request may succeed later.
+    :ivar sent: whether the request, or a part of it, may have reached the service.
     """
 
     passing = False
+    sent = False
 
     def __init__(self, value: str, *, advice: str = "", http_code: int | None = None) -> None:
         # Not super(): the Libcloud classes mixed in below take other arguments, and none is needed.
@@ -104,11 +106,7 @@ class InvalidValueError(StratusLabError, ValueError):
 
 
 class ConnectionFailedError(StratusLabError):
-    """
-    No connection, or no whole answer in time.
-
-    :ivar sent: whether the request may have reached the service.
-    """
+    """No connection, or no whole answer in time."""
 
     sent = True
     passing = True
@@ -125,7 +123,13 @@ class MalformedAnswerError(StratusLabError, MalformedResponseError):
 
 
 class ServiceError(StratusLabError, ProviderError):  # type: ignore[misc]
-    """The service answered, and said no."""
+    """
+    The service answered, and said no.
+
+    :ivar refused: whether it is sure not to have done what it was asked to do.
+    """
+
+    refused = True
 
 
 class CredentialsError(ServiceError, InvalidCredsError):  # type: ignore[misc]
@@ -161,6 +165,7 @@ class UnavailableError(ServiceError, ServiceUnavailableError):  # type: ignore[m
 
     retry_after = 0.0
     passing = True
+    refused = False
 
 
 class NodeFailedError(StratusLabError):

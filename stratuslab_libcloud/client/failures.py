@@ -11,6 +11,7 @@ import socket
 import ssl
 import time
 import traceback
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
@@ -34,21 +35,24 @@ from stratuslab_libcloud.client.errors import (
     StratusLabError,
     UnavailableError,
 )
+from stratuslab_libcloud.client.sessions import Patience
 
-__all__ = ["explanation", "misdirected", "refusal", "translated", "with_doubt"]
+__all__ = ["explanation", "in_doubt", "misdirected", "refusal", "translated", "with_doubt"]
 
 _LARGEST_ERROR = 64 * 1024
-_UNSENDABLE = (
-    requests.exceptions.InvalidURL,
-    requests.exceptions.InvalidHeader,
-    requests.exceptions.InvalidProxyURL,
-    requests.exceptions.InvalidSchema,
-    urllib3.exceptions.LocationValueError,
-)
 _UNMET = (
     urllib3.exceptions.NewConnectionError,
     urllib3.exceptions.ConnectTimeoutError,
     ssl.SSLCertVerificationError,
+)
+
+_NETWORK = (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException)
+_WRONG = (  # not with the network, but with what was sent or came
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidHeader,
+    requests.exceptions.InvalidSchema,
+    urllib3.exceptions.LocationValueError,
+    urllib3.exceptions.InvalidHeader,
 )
 
 _BY_STATUS: dict[int, type[ServiceError]] = {
@@ -64,77 +68,86 @@ _ADVICE = {401: "check user name and password", 429: "try again later"}
 
 
 @contextmanager
-def translated(silence: float) -> Iterator[None]:
+def translated(patience: Patience) -> Iterator[None]:
     """
-    Foreign exceptions become ours, here and nowhere else.
+    Foreign exceptions become ours, here and nowhere else, whatever they are.
 
-    :param silence: seconds that the service may say nothing.
+    :param patience: that of the attempt, which knows whether the request went out.
     """
     try:
         yield
-    except StratusLabError:
+    except StratusLabError as error:
+        error.sent = patience.sent
         raise
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        failure = _failure(error, silence)
+    except Exception as error:
+        failure = _failure(error, patience)
+        failure.sent = patience.sent
         for cause in _causes(error):
             # Python 3.10 leaves a proxy's answer open; its frames would keep it so.
             traceback.clear_frames(cause.__traceback__)
         raise failure from error
 
 
-def _failure(error: BaseException, silence: float) -> StratusLabError:
+def _failure(error: Exception, patience: Patience) -> StratusLabError:
     causes = list(_causes(error))
-
-    def among(*kinds: type[BaseException]) -> bool:
-        return any(isinstance(cause, kinds) for cause in causes)
-
-    if among(*_UNSENDABLE):
-        return ConfigurationError(f"the request cannot be sent: {error}")
-    if among(urllib3.exceptions.DecodeError):
-        return MalformedAnswerError("the answer is not compressed as it says it is")
-    if isinstance(error, ValueError) and not isinstance(error, requests.RequestException):
-        return MalformedAnswerError(f"the answer cannot be understood: {error}")
-    if type(error) is OSError:  # requests': a file that it was to use is not there
-        return ConfigurationError(f"the request cannot be sent: {error}")
     if isinstance(error, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)):
-        return _tls_failure(_reason(causes))
+        return _tls_failure(_reason(causes), patience.sent)
+    if patience.sent:
+        return _broken(error, causes, patience.silence)
+    return _unmet(error, causes, patience.silence)
+
+
+def _unmet(error: Exception, causes: list[BaseException], silence: float) -> StratusLabError:
+    """Before anything of the request was sent."""
     # A ProxyError alone says little: urllib3 makes one of whatever breaks behind a proxy, too.
-    unmet = isinstance(error, requests.exceptions.ProxyError) and among(*_UNMET)
-    if unmet or any(map(_is_from_tunnel, causes)):
-        return _unsent(f"the proxy cannot be used: {_reason(causes)}")
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return _unsent(f"does not accept a connection within {silence:.3g} s")
-    if among(socket.gaierror):
-        return _unsent("there is no host of that name; is the endpoint right?")
-    if among(ConnectionRefusedError):
-        return _unsent("the connection was refused; is the service up, the port right?")
-    if among(urllib3.exceptions.NewConnectionError):
-        return _unsent(f"cannot be connected to: {_reason(causes)}")
-    if among(TimeoutError, urllib3.exceptions.TimeoutError):
+    proxy = isinstance(error, requests.exceptions.ProxyError) and _among(causes, *_UNMET)
+    if proxy or any(map(_is_from_tunnel, causes)):
+        return ConnectionFailedError(f"the proxy cannot be used: {_reason(causes)}")
+    if _among(causes, socket.gaierror):
+        return ConnectionFailedError("there is no host of that name; is the endpoint right?")
+    if _among(causes, TimeoutError, urllib3.exceptions.ReadTimeoutError):
+        return ConnectionFailedError(f"does not accept a connection within {silence:.3g} s")
+    if _among(causes, ConnectionRefusedError):
+        return ConnectionFailedError(
+            "the connection was refused; is the service up, the port right?"
+        )
+    if isinstance(error, _NETWORK) and type(error) is not OSError and not _among(causes, *_WRONG):
+        return ConnectionFailedError(f"cannot be connected to: {_reason(causes)}")
+    # An OSError of requests': a file that it was to use is not there.
+    return ConfigurationError(f"the request cannot be sent: {error}")
+
+
+def _broken(error: Exception, causes: list[BaseException], silence: float) -> StratusLabError:
+    """When the request, or a part of it, had been sent."""
+    if _among(causes, urllib3.exceptions.DecodeError, zlib.error):
+        return MalformedAnswerError("the answer is not compressed as it says it is")
+    if not isinstance(error, _NETWORK) or _among(causes, *_WRONG):
+        return MalformedAnswerError(f"the answer cannot be understood: {error}")
+    if _among(causes, TimeoutError, urllib3.exceptions.TimeoutError):
         return ConnectionFailedError(f"did not answer for {silence:.3g} s")
-    if among(http.client.RemoteDisconnected):
+    if _among(causes, http.client.RemoteDisconnected):
         return ConnectionFailedError("closed the connection without an answer")
-    if among(http.client.HTTPException) and not among(http.client.IncompleteRead):
+    if _among(causes, http.client.HTTPException) and not _among(causes, http.client.IncompleteRead):
         return ConnectionFailedError("does not speak HTTP; is the endpoint right?")
     return ConnectionFailedError(f"the connection broke before the whole answer: {_reason(causes)}")
 
 
-def _unsent(text: str, passing: bool = True) -> ConnectionFailedError:
-    error = ConnectionFailedError(text)
-    error.sent, error.passing = False, passing
-    return error
+def _among(causes: list[BaseException], *kinds: type[BaseException]) -> bool:
+    return any(isinstance(cause, kinds) for cause in causes)
 
 
-def _tls_failure(reason: str) -> ConnectionFailedError:
+def _tls_failure(reason: str, sent: bool) -> ConnectionFailedError:
+    failure = ConnectionFailedError(f"TLS failed: {reason}")
     if "certificate verify failed" in reason or "doesn't match" in reason:
-        return _unsent(
-            f"its TLS certificate is not trusted ({reason}); {_tls_advice(reason)}", passing=False
-        )
-    if "wrong version number" in reason.lower():
-        return _unsent("does not speak TLS; is it http, not https?", passing=False)
-    if "alert" in reason:
-        return _unsent(f"refused the TLS connection, or its certificate ({reason})", passing=False)
-    return ConnectionFailedError(f"TLS failed: {reason}")
+        failure.value = f"its TLS certificate is not trusted ({reason}); {_tls_advice(reason)}"
+    elif "wrong version number" in reason.lower() and not sent:
+        failure.value = "does not speak TLS; is it http, not https?"
+    elif "alert" in reason:
+        failure.value = f"refused the TLS connection, or its certificate ({reason})"
+    else:
+        return failure
+    failure.passing = False
+    return failure
 
 
 def _tls_advice(reason: str) -> str:
@@ -184,6 +197,7 @@ def refusal(status: int, reason: str, text: str, retry_after: str | None) -> Ser
     error = kind(said, advice=_ADVICE.get(status, ""), http_code=status)
     if isinstance(error, UnavailableError):
         error.retry_after = _seconds(retry_after or "")
+        error.refused = status == 429
     return error
 
 
@@ -231,12 +245,18 @@ def misdirected(error: StratusLabError, absent: str) -> ServiceError:
     return wrong
 
 
+def in_doubt(error: StratusLabError) -> bool:
+    """Whether a request may have had its effect all the same: it was sent, and not refused."""
+    return error.sent and not (isinstance(error, ServiceError) and error.refused)
+
+
 def with_doubt(error: StratusLabError, lost: str) -> StratusLabError:
-    """For a request that is sent once: say so where it may have had its effect all the same."""
-    if isinstance(error, ConnectionFailedError) and error.sent:
+    """For a request that is sent once: say so where it may have had its effect."""
+    if not in_doubt(error):
+        return error
+    if isinstance(error, ConnectionFailedError):
         doubtful = LostAnswerError(error.value, advice=lost)
         doubtful.endpoint = error.endpoint
         return doubtful
-    if isinstance(error, (MalformedAnswerError, UnavailableError)) and error.http_code != 429:
-        error.advice = lost
+    error.advice = lost
     return error

@@ -11,15 +11,19 @@ from stratuslab_libcloud.client.errors import (
     NotPermittedError,
     NotSupportedError,
     ServiceError,
+    UnavailableError,
 )
 from stratuslab_libcloud.client.transport import Answer
 
-__all__ = ["document"]
+__all__ = ["document", "starting"]
 
 # Of what is held until it is complete: everything but a document.
 _MOST_VALUES = 100
 _LARGEST_VALUE = 2**20
 _PIECE = 2**18
+
+# How the texts of a proxy begin that has no answer of the engine's to hand on.
+_PROXY_FAILURES = ("Failed to ", "internal server error")
 
 
 class _Reply:
@@ -66,8 +70,7 @@ class _Reply:
     def _raise_failure(self) -> None:
         if self._fault:
             fault = dict(zip(self._kinds, self.values, strict=True))
-            code, text = fault.get("int", fault.get("i4", "?")), fault.get("string", "")
-            raise ServiceError(f"XML-RPC fault {code}: {text}")
+            raise _fault(fault.get("int", fault.get("i4", "?")), fault.get("string", ""))
         if not self.values or self._kinds[0] != "boolean":
             raise MalformedAnswerError(
                 "the answer is XML, but not OpenNebula's; is this the cloud?"
@@ -122,9 +125,31 @@ def document(answer: Answer) -> Iterator[bytes]:
     return _Reply().document(answer.pieces)
 
 
+def starting(text: str) -> UnavailableError:
+    """For about two seconds after its start an engine refuses every user."""
+    error = UnavailableError(
+        f"the engine authenticates nobody ({text})",
+        advice="it may just have been started: try again in a few seconds",
+    )
+    error.refused = True
+    return error
+
+
+def _fault(code: str, text: str) -> ServiceError:
+    """A proxy has one of its own for when the engine behind it fails (compute-xmlrpc 7.3)."""
+    said = f"XML-RPC fault {code}: {text}"
+    if code.strip() == "0" and text.strip().startswith(_PROXY_FAILURES):
+        return UnavailableError(
+            f"the engine behind the proxy gave no answer ({said})", advice="try again later"
+        )
+    return ServiceError(said)
+
+
 def _refusal(text: str, code: str) -> ServiceError:
     """By code where there is one; OpenNebula 2.2 sends none (compute-xmlrpc 2.2, 7.5)."""
     kind = ServiceError
+    if "Could not find Authorization driver" in text:
+        return starting(text)
     if "not supported" in text or "Unknown action" in text:
         kind = NotSupportedError
     elif code == "256" or "User couldn't be authenticated" in text:

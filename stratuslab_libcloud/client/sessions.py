@@ -1,27 +1,31 @@
 """
-Sessions of requests whose answers end in time, however they come.
+Sessions of requests that end in time, however connections are made and answers come.
 
-http.client reads the head of an answer to its end, and so the sizes of chunks, and skips every
-"100 Continue". Its time-out is for each read: what drips would never end. So the reads themselves
-know when to stop.
+urllib3 tries every address of a host for as long as the time-out is. http.client reads the head of
+an answer to its end, and so the sizes of chunks, and skips every "100 Continue". Its time-out is
+for each read: what drips would never end. So connections are made, and the reads themselves
+know when to stop, by one clock. They also note when a request goes out.
 """
 
 import http.client
 import io
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 
+from stratuslab_libcloud.client.connecting import connected
 from stratuslab_libcloud.client.errors import ConnectionFailedError, MalformedAnswerError
 
-__all__ = ["Session"]
+__all__ = ["Patience", "Session"]
 
+_PIECE = 16 * 1024  # sent at a time
 _SLOWEST = 1024  # bytes a second
 _MOST = 256 * 1024 * 1024  # bytes that may come, whatever they unpack to: nothing, for instance
 
@@ -29,17 +33,43 @@ _MOST = 256 * 1024 * 1024  # bytes that may come, whatever they unpack to: nothi
 @dataclass
 class Patience:
     """
-    How long an answer is waited for.
+    How long an attempt at a request may take, and how far it has come.
 
-    :ivar silence: seconds that may pass before anything comes. The head may take as long in all,
-        and the body once more.
+    :ivar silence: seconds until the request must have gone out, which includes finding the host,
+        connecting, a proxy and TLS. The head of the answer may take as long once more, and so may
+        the body.
     :ivar deadline: when all must be there, by the monotonic clock.
     :ivar streamed: the body may take longer than that while it brings a KiB a second.
+    :ivar sent: whether the first byte of the request may have gone out.
     """
 
     silence: float = 0.0
     deadline: float = 0.0
     streamed: bool = False
+    sent: bool = False
+    begun: float = 0.0
+
+    def begin(self, silence: float, deadline: float, *, streamed: bool) -> None:
+        """Start the clock for a request."""
+        self.begun = time.monotonic()
+        self.silence = max(0.01, min(silence, deadline - self.begun))
+        self.deadline, self.streamed = deadline, streamed
+
+    @property
+    def end(self) -> float:
+        """When the request must have gone out."""
+        return min(self.begun + self.silence, self.deadline)
+
+    def left(self) -> float:
+        """
+        Seconds until then.
+
+        :raises TimeoutError: none.
+        """
+        left = self.end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        return left
 
 
 class Session(requests.Session):
@@ -78,17 +108,49 @@ class _Adapter(HTTPAdapter):
     ) -> Any:
         """As requests has it; with a proxy, too, all connections come from here."""
         pool: Any = super().get_connection_with_tls_context(request, verify, proxies, cert)
-        pool.ConnectionCls = partial(_connection, type(pool).ConnectionCls, self._patience)
+        pool.ConnectionCls = partial(_punctual(type(pool).ConnectionCls), self._patience)
         return pool
 
 
-def _connection(
-    kind: Callable[..., Any], patience: Patience, **options: Any
-) -> http.client.HTTPConnection:
-    connection: http.client.HTTPConnection = kind(**options)
-    # For a proxy's answer to CONNECT, too.
-    connection.response_class = partial(_Response, patience)  # type: ignore[assignment]
-    return connection
+@cache
+def _punctual(kind: type) -> type:
+    return type(kind.__name__, (_Punctual, kind), {})
+
+
+class _Punctual:
+    """What is different about each of urllib3's kinds of connection."""
+
+    def __init__(self, patience: Patience, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._patience = patience
+        # For a proxy's answer to CONNECT, too.
+        self.response_class = partial(_Response, patience)
+
+    def _new_conn(self: Any) -> Any:
+        """The place where urllib3 connects, for its subclasses to change."""
+        if hasattr(self, "_socks_options"):  # as that for SOCKS does, by a library that it needs
+            return super()._new_conn()  # type: ignore[misc]
+        try:
+            return connected(self._dns_host, self.port, self._patience.end, self.socket_options)
+        except OSError as error:
+            raise urllib3.exceptions.NewConnectionError(self, str(error)) from error
+
+    def _tunnel(self: Any) -> None:
+        super()._tunnel()  # type: ignore[misc]
+        self.sock.settimeout(self._patience.left())  # for the TLS that follows
+
+    def endheaders(self: Any, *arguments: Any, **options: Any) -> None:
+        """The place where http.client has a request together, and begins to send it."""
+        if self.sock is None:
+            self.connect()
+        self._patience.sent = True
+        super().endheaders(*arguments, **options)  # type: ignore[misc]
+
+    def send(self: Any, data: bytes) -> None:
+        """In pieces: over TLS a time-out is for each record."""
+        for start in range(0, len(data), _PIECE):
+            self.sock.settimeout(self._patience.left())
+            super().send(data[start : start + _PIECE])  # type: ignore[misc]
 
 
 class _Response(http.client.HTTPResponse):
@@ -100,6 +162,14 @@ class _Response(http.client.HTTPResponse):
     def begin(self) -> None:
         super().begin()
         self._incoming.begin_body()
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """The final one: http.client skips 100 only, not 103 Early Hints (RFC 9110, 15.2)."""
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 <= status < 200:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
 
 
 class _Incoming(io.RawIOBase):

@@ -6,20 +6,20 @@ This is the one border to requests and urllib3; failures.py puts what they raise
 
 import base64
 import contextlib
-import json
+import os
 import ssl
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
-from urllib.parse import quote, quote_plus, urljoin, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
-from xml.sax.saxutils import escape
+from urllib.parse import unquote, urljoin, urlsplit
 
 import libcloud.security
 import requests
 
 from stratuslab_libcloud import endpoints, metadata, safe_xml
+from stratuslab_libcloud.client import debug_log
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
     ConnectionFailedError,
@@ -30,11 +30,14 @@ from stratuslab_libcloud.client.errors import (
 )
 from stratuslab_libcloud.client.failures import (
     explanation,
+    in_doubt,
     misdirected,
     refusal,
     translated,
     with_doubt,
 )
+from stratuslab_libcloud.client.proxies import proxies
+from stratuslab_libcloud.client.secrets import mask
 from stratuslab_libcloud.client.sessions import Session
 from stratuslab_libcloud.printable import one_line
 from stratuslab_libcloud.settings import Certificate, Credentials, Password
@@ -48,7 +51,6 @@ _FIRST_PAUSE = 0.25  # seconds; doubled for each further attempt
 _LARGEST_ANSWER = 256 * 1024 * 1024
 _LARGEST_HELD = 64 * 1024 * 1024  # of what is not streamed
 _PIECE = 256 * 1024
-_SHORTEST_SECRET = 4
 _ENCODINGS = "gzip, deflate"  # which urllib3 unpacks piece by piece, whatever is installed
 
 
@@ -69,11 +71,29 @@ class HTTPOptions:
     ca_certificate: str | None = None
 
     def verify(self) -> bool | str:
-        """For requests; Libcloud's own two settings are honoured at every request."""
+        """
+        For requests; Libcloud's own two settings are honoured at every request.
+
+        :raises ConfigurationError: Libcloud's is no path.
+        """
         if not (self.verify_tls and libcloud.security.VERIFY_SSL_CERT):
             return False
-        trusted: str | None = self.ca_certificate or libcloud.security.CA_CERTS_PATH
-        return trusted or True
+        if self.ca_certificate:
+            return self.ca_certificate
+        trusted = libcloud.security.CA_CERTS_PATH
+        if isinstance(trusted, list) and trusted:  # of Libcloud 0.x, which 3.9 takes so, too
+            warnings.warn(
+                "libcloud.security.CA_CERTS_PATH is a list, of which only the first path is used",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            trusted = trusted[0]
+        try:
+            return os.fsdecode("" if trusted is None else trusted) or True
+        except TypeError:
+            raise ConfigurationError(
+                f"libcloud.security.CA_CERTS_PATH is not the path of a file: {trusted!r}"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -129,7 +149,7 @@ class Service:
             "Accept-Encoding": _ENCODINGS,
         }
         self._certificate: tuple[str, str] | None = None
-        self._secrets = _spellings(urlsplit(options.proxy_url or "").password or "")
+        secrets = _secrets_of(options.proxy_url or "")
         if isinstance(credentials, Password):
             try:
                 login = f"{credentials.username}:{credentials.password}".encode()
@@ -137,13 +157,12 @@ class Service:
                 raise ConfigurationError(
                     "the user name or the password is not Unicode text"
                 ) from None
-            token = base64.b64encode(login).decode("ascii")
             if basic:
-                self._headers["Authorization"] = f"Basic {token}"
-            self._secrets |= _spellings(credentials.password) | {token}
-            self._secrets |= _spellings(f"{credentials.username}:{credentials.password}")
+                self._headers["Authorization"] = f"Basic {_base64(login)}"
+            secrets += [credentials.password, login.decode(), _base64(login)]
         elif isinstance(credentials, Certificate):
             self._certificate = _checked(credentials)
+        self._masked = mask(secrets)
         if options.ca_certificate and options.verify_tls:
             _check_authority(options.ca_certificate)
 
@@ -181,24 +200,28 @@ class Service:
         )
         if content_type:
             request.headers["Content-Type"] = content_type
-        deadline = time.monotonic() + limit
+        begun = time.monotonic()
         attempts = 1 if lost else _ATTEMPTS
         retried = False
         for attempt in range(attempts):
             try:
-                return self._attempt(request, read, silence, deadline)
+                return self._attempt(request, read, silence, begun + limit)
             except StratusLabError as error:
                 error.endpoint = self.endpoint
                 error.value = one_line(self._masked(error.value))
                 error.args = (error.value,)
                 error.retried = retried
-                retried = retried or not isinstance(error, ConnectionFailedError) or error.sent
+                retried = retried or in_doubt(error)
                 if absent and error.http_code == 404:
                     raise misdirected(error, absent) from error
                 if lost:
                     raise with_doubt(error, lost) from error.__cause__
                 pause = _pause(error, attempt)
-                if attempt + 1 == attempts or pause is None or time.monotonic() + pause > deadline:
+                waited = time.monotonic() - begun
+                if attempt + 1 == attempts or pause is None or waited + pause > limit:
+                    if attempt and error.passing:
+                        error.value += f" (attempt {attempt + 1}; {waited:.3g} s in all)"
+                        error.args = (error.value,)
                     raise
                 time.sleep(pause)
         raise AssertionError("unreachable")
@@ -218,8 +241,16 @@ class Service:
             session = self._idle.pop()
         except IndexError:
             session = Session()
+        session.patience.sent = False
         try:
-            return self._exchange(session, request, read, silence, deadline)
+            with translated(session.patience):
+                return self._exchange(session, request, read, silence, deadline)
+        except ConnectionFailedError as error:
+            trusted = self._options.verify()
+            unmet = not error.sent and isinstance(error.__cause__, requests.exceptions.SSLError)
+            if unmet and isinstance(trusted, str) and not os.path.isdir(trusted):
+                _check_authority(trusted)  # Libcloud's may be anything
+            raise
         finally:
             self._idle.append(session)  # a connection that broke was dropped from it
 
@@ -233,32 +264,30 @@ class Service:
         redirected: bool = False,
     ) -> T:
         patience = session.patience
-        patience.silence = silence = max(0.01, min(silence, deadline - time.monotonic()))
-        patience.deadline, patience.streamed = deadline, request.streamed
+        patience.begin(silence, deadline, streamed=request.streamed)
         self._log(f"> {request.method} {request.url}", request.body)
-        with translated(silence):
-            response = session.request(
-                request.method,
-                request.url,
-                headers=request.headers,
-                data=request.body,
-                stream=True,
-                timeout=silence,
-                allow_redirects=False,
-                verify=self._options.verify(),
-                cert=self._certificate,
-                proxies=self._proxies(request.url),
-            )
-            try:
-                _check_encoding(response)
-                pieces = _pieces(response, _LARGEST_ANSWER if request.streamed else _LARGEST_HELD)
-                target = _same_origin_target(request, response)
-                if not target or redirected:
-                    return self._read(request, response, pieces, read)
-                for _ in pieces:
-                    pass
-            finally:
-                response.close()
+        response = session.request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            data=request.body,
+            stream=True,
+            timeout=patience.silence,
+            allow_redirects=False,
+            verify=self._options.verify(),
+            cert=self._certificate,
+            proxies=proxies(request.url, self._options.proxy_url),
+        )
+        try:
+            _check_encoding(response)
+            pieces = _pieces(response, _LARGEST_ANSWER if request.streamed else _LARGEST_HELD)
+            target = _same_origin_target(request, response)
+            if not target or redirected:
+                return self._read(request, response, pieces, read)
+            for _ in pieces:
+                pass
+        finally:
+            response.close()
         request = replace(request, url=target)
         return self._exchange(session, request, read, silence, deadline, redirected=True)
 
@@ -294,37 +323,8 @@ class Service:
             pass  # what was not read, so that the connection can be used again
         return result
 
-    def _proxies(self, url: str) -> dict[str, str]:
-        if self._options.proxy_url:
-            return dict.fromkeys(("http", "https"), self._options.proxy_url)
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        if _is_loopback(host) or proxy_bypass(parts.netloc):
-            return {}
-        proxy = getproxies_environment().get(parts.scheme)
-        try:
-            return {parts.scheme: endpoints.proxy(proxy)} if proxy else {}
-        except ValueError as error:
-            raise ConfigurationError(
-                f"the proxy that {parts.scheme}_proxy names in the environment {error}"
-            ) from None
-
-    # -- secrets -------------------------------------------------------------------------------
-
-    def _masked(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
-
     def _log(self, line: str, body: bytes | None = None) -> None:
-        """Write to ``LIBCLOUD_DEBUG``'s file, as Libcloud's own connections do."""
-        from libcloud.utils.loggingconnection import LoggingConnection  # brings minidom
-
-        log = LoggingConnection.log
-        if log is not None:
-            text = body.decode("utf-8", "replace") if body else ""
-            log.write(self._masked(f"# {line}\n{text}\n"))
-            log.flush()
+        debug_log.write(line, body, self._masked)
 
 
 @dataclass(frozen=True)
@@ -387,10 +387,10 @@ def _same_origin_target(request: _Request, response: requests.Response) -> str |
         return None
     try:
         target = urljoin(request.url, location)
-        here, there = urlsplit(request.url), urlsplit(target)
+        same = endpoints.origin(request.url) == endpoints.origin(target)
     except ValueError:
         return None
-    return target if (here.scheme, here.netloc) == (there.scheme, there.netloc) else None
+    return target if same else None
 
 
 def _checked(credentials: Certificate) -> tuple[str, str]:
@@ -432,24 +432,15 @@ def _check_authority(path: str) -> None:
         ) from error
 
 
-def _spellings(secret: str) -> set[str]:
-    """How a secret may come back in somebody's text; a short one could not be told from it."""
-    if len(secret) < _SHORTEST_SECRET:
-        return set()
-    return {
-        secret,
-        escape(secret),
-        escape(secret, {'"': "&quot;"}),
-        quote(secret, safe=""),
-        quote(secret),
-        quote_plus(secret),
-        json.dumps(secret)[1:-1],
-        repr(secret)[1:-1],
-    }
+def _secrets_of(proxy_url: str) -> list[str]:
+    """The password in a proxy's URL, and how it is sent."""
+    parts = urlsplit(proxy_url)
+    username, password = unquote(parts.username or ""), unquote(parts.password or "")
+    return [password, _base64(f"{username}:{password}".encode())] if password else []
 
 
-def _is_loopback(host: str) -> bool:
-    return host == "localhost" or host.startswith("127.") or host == "::1"
+def _base64(login: bytes) -> str:
+    return base64.b64encode(login).decode("ascii")
 
 
 def _shown(url: str) -> str:

@@ -1,5 +1,6 @@
 """XML-RPC answers and VM documents of all generations (compute-xmlrpc 2, 5, opennebula-engines)."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +24,7 @@ from stratuslab_libcloud.client.errors import (
     NotSupportedError,
     ServiceError,
     StratusLabError,
+    UnavailableError,
 )
 from stratuslab_libcloud.client.transport import Answer, HTTPOptions, _understood
 from stratuslab_libcloud.config import Certificate, Password
@@ -57,10 +59,23 @@ NO = "<value><boolean>0</boolean></value>"
 OKAY = "<value><boolean>1</boolean></value>"
 
 
+NOBODY = "[VirtualMachineInfo] User couldn't be authenticated, aborting call."
+VM = "<VM><ID>1</ID></VM>"
+
+
+def fault(code: int, text: str) -> tuple[int, str, bytes]:
+    body = (
+        "<?xml version='1.0'?><methodResponse><fault><value><struct><member><name>faultCode</name>"
+        f"<value><i4>{code}</i4></value></member><member><name>faultString</name><value>{text}"
+        "</value></member></struct></value></fault></methodResponse>"
+    )
+    return 200, "text/xml", body.encode()
+
+
 @contextmanager
-def compute(*answers: object) -> Iterator[tuple[Compute, Canned]]:
+def compute(*answers: object, path: str = "/one-proxy/xmlrpc") -> Iterator[tuple[Compute, Canned]]:
     with Canned(list(answers)) as server:
-        url = f"{server.url}/one-proxy/xmlrpc"
+        url = f"{server.url}{path}"
         yield Compute(url, Password("jane", "s3cret"), HTTPOptions(timeout=5)), server
 
 
@@ -151,7 +166,6 @@ class TestAnswers:
     @pytest.mark.parametrize(
         ("text", "code", "kind"),
         [
-            ("User couldn't be authenticated, aborting call.", 256, CredentialsError),
             ("User [5] : Not authorized to perform USE VM [9].", 512, NotPermittedError),
             ("Error getting virtual machine [9].", 1024, NotFoundError),
             ("Wrong state to perform action", 2048, ConflictError),
@@ -167,13 +181,69 @@ class TestAnswers:
             asked.info("9")
         assert text.rstrip(".") in str(caught.value)
 
+    @pytest.mark.parametrize(
+        ("path", "text", "code", "kind"),
+        [
+            ("/RPC2", NOBODY, 256, CredentialsError),
+            ("/RPC2", "Could not find Authorization driver.", 512, UnavailableError),
+            ("/one-proxy/xmlrpc", "Could not find Authorization driver.", 512, UnavailableError),
+            ("/one-proxy/xmlrpc", NOBODY, 256, UnavailableError),
+            ("/one-proxy/xmlrpc", NOBODY, None, UnavailableError),
+        ],
+    )
+    def test_an_engine_that_has_just_started_knows_nobody(
+        self, path: str, text: str, code: int | None, kind: type[StratusLabError]
+    ) -> None:
+        refusal = rpc(False, text) if code is None else rpc(False, text, code)
+        with compute(refusal, path=path) as (asked, server):
+            with pytest.raises(kind, match=re.escape(text.rstrip("."))) as caught:
+                asked.info("9")
+            assert caught.value.passing == (kind is UnavailableError)
+            assert ("password" in str(caught.value)) == (kind is CredentialsError)
+            assert len(server.requests) == (3 if caught.value.passing else 1)
+            with pytest.raises(kind) as caught:
+                asked.allocate("NAME = n", "n")
+            assert "may have been created" not in str(caught.value)
+
+    def test_it_is_asked_again(self) -> None:
+        with compute(rpc(False, NOBODY, 256), rpc(True, VM, 0)) as (asked, _):
+            assert asked.info("1").id == "1"
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "Failed to read server's response: Connection refused",
+            "Failed to read server's response: Connection reset by peer",
+            "Failed to create input stream: Read timed out",
+            "internal server error",
+        ],
+    )
+    def test_what_a_proxy_says_of_its_engine_passes(self, text: str) -> None:
+        with compute(fault(0, text), rpc(True, VM, 0)) as (asked, server):
+            assert asked.info("1").id == "1"
+            assert len(server.requests) == 2
+        with compute(fault(0, text)) as (asked, server):
+            with pytest.raises(UnavailableError, match=text):
+                asked.machines()
+            server.requests.clear()
+            with pytest.raises(UnavailableError, match="named 'n' may have been created"):
+                asked.allocate("NAME = n", "n")
+            assert len(server.requests) == 1
+
+    @pytest.mark.parametrize(
+        ("code", "text"),
+        [(0, "certificate DN or username not provided"), (-503, "Failed to parse XML")],
+    )
+    def test_other_faults_are_final(self, code: int, text: str) -> None:
+        with compute(fault(code, text)) as (asked, server):
+            with pytest.raises(ServiceError, match=f"fault {code}: {text}") as caught:
+                asked.allocate("NAME = n", "n")
+            assert not isinstance(caught.value, UnavailableError)
+            assert "may have been created" not in str(caught.value)
+            assert len(server.requests) == 1
+
     def test_a_fault(self) -> None:
-        body = (
-            b"<?xml version='1.0'?><methodResponse><fault><value><struct><member><name>faultCode"
-            b"</name><value><i4>-506</i4></value></member><member><name>faultString</name><value>"
-            b"Method 'x' not defined</value></member></struct></value></fault></methodResponse>"
-        )
-        with compute((200, "text/xml", body)) as (asked, _):
+        with compute(fault(-506, "Method 'x' not defined")) as (asked, _):
             with pytest.raises(ServiceError, match="fault -506: Method 'x' not defined"):
                 asked.info("9")
 

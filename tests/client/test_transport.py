@@ -4,16 +4,25 @@ import contextlib
 import email.utils
 import gc
 import gzip
+import html
 import io
+import json
+import logging
+import os
+import re
+import socket
+import ssl
 import threading
 import time
 import traceback
 import tracemalloc
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
+from xml.sax.saxutils import escape
 
 import faults
 import libcloud
@@ -37,6 +46,7 @@ from stratuslab_libcloud.client.errors import (
     StratusLabError,
     UnavailableError,
 )
+from stratuslab_libcloud.client.proxies import proxies
 from stratuslab_libcloud.client.transport import Answer, HTTPOptions, Service
 from stratuslab_libcloud.config import Certificate, Password, direct
 
@@ -196,6 +206,231 @@ class TestRetries:
             assert caught.value.retried
 
 
+@pytest.fixture
+def authority(tmp_path: Path) -> trustme.CA:
+    """One that ``ca.pem`` in the test's folder is of."""
+    found = trustme.CA()
+    found.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    return found
+
+
+def tls(authority: trustme.CA, host: str = "127.0.0.1") -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(host).configure_cert(context)
+    return context
+
+
+def plain_bytes(handler: Any, request: Request) -> None:
+    os.write(handler.connection.fileno(), b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    handler.close_connection = True
+    handler.connection.recv(1)
+
+
+class TestDoubt:
+    """What was sent once and may have had its effect is in doubt, whatever went wrong then."""
+
+    @pytest.mark.parametrize("kind", ["two lengths", "too many heads", "status line", "no number"])
+    def test_after_an_answer_that_is_none(self, kind: str) -> None:
+        answers: dict[str, bytes] = {
+            "two lengths": b"200 OK\r\nContent-Length: 5\r\nContent-Length: 4\r\n\r\nhello",
+            "too many heads": b"200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+            "status line": b"20000 OK\r\n\r\n",
+            "no number": b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        }
+
+        def answer(handler: Any, request: Request) -> None:
+            handler.wfile.write(b"HTTP/1.1 " + answers[kind])
+            handler.close_connection = True
+
+        with Canned([answer]) as server:
+            with pytest.raises(StratusLabError, match="it may exist: look for it") as caught:
+                post_once(service(server.url))
+            assert len(server.requests) == 1
+        assert not isinstance(caught.value, ConfigurationError)
+
+    def test_after_plain_bytes_within_tls(self, tmp_path: Path, authority: trustme.CA) -> None:
+        with Canned([plain_bytes], tls=tls(authority)) as server:
+            asked = service(server.url, ca_certificate=str(tmp_path / "ca.pem"))
+            with pytest.raises(LostAnswerError, match=r"TLS failed.*it may exist"):
+                post_once(asked)
+            assert len(server.requests) == 1
+
+    def test_after_an_alert_that_follows_the_request(
+        self, tmp_path: Path, authority: trustme.CA
+    ) -> None:
+        context = tls(authority)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3  # the client has shaken hands already
+        context.verify_mode = ssl.CERT_REQUIRED
+        with Canned([OK], tls=context) as server:
+            asked = service(server.url, ca_certificate=str(tmp_path / "ca.pem"))
+            with pytest.raises(LostAnswerError, match="it may exist"):
+                post_once(asked)
+
+    def test_after_whatever_reading_the_answer_ends_in(self) -> None:
+        def read(answer: Answer) -> bytes:
+            raise TypeError("nobody has thought of that")
+
+        with Canned([OK]) as server:
+            with pytest.raises(MalformedAnswerError, match=r"of that; it may exist") as caught:
+                service(server.url).send(
+                    "POST", "/x", read, accept="*/*", body=b"b", lost="it may exist"
+                )
+        assert isinstance(caught.value.__cause__, TypeError)
+
+    def test_not_after_a_handshake_that_failed(self, authority: trustme.CA) -> None:
+        with Canned([OK], tls=tls(authority)) as server:
+            with pytest.raises(ConnectionFailedError, match="not trusted") as caught:
+                post_once(service(server.url))
+        assert not isinstance(caught.value, LostAnswerError)
+        assert not caught.value.sent
+
+    def test_not_after_a_refusal(self) -> None:
+        with Canned([(429, "text/plain", b"")]) as server:
+            with pytest.raises(UnavailableError) as caught:
+                post_once(service(server.url))
+        assert "may exist" not in str(caught.value)
+        assert caught.value.sent
+
+
+class TestDebugLog:
+    def test_a_full_disk_makes_no_call_fail(self, caplog: pytest.LogCaptureFixture) -> None:
+        # Without a buffer of its own, which would complain when it is closed.
+        with open("/dev/full", "wb", buffering=0) as full:
+            with io.TextIOWrapper(full, write_through=True) as log, Canned([OK]) as server:
+                libcloud.enable_debug(log)
+                try:
+                    assert post_once(service(server.url)) == b"hello"
+                    assert get(server.url, streamed=True) == b"hello"
+                finally:
+                    libcloud.reset_debug()
+        assert [record.levelno for record in caplog.records] == [logging.WARNING]
+        assert "No space left" in caplog.text
+
+    @pytest.mark.parametrize("log", [io.BytesIO(), 5], ids=["bytes", "number"])
+    def test_nor_does_one_that_is_none(self, log: Any, caplog: pytest.LogCaptureFixture) -> None:
+        libcloud.enable_debug(log)
+        try:
+            with Canned([OK]) as server:
+                assert post_once(service(server.url)) == b"hello"
+        finally:
+            libcloud.reset_debug()
+        assert len(caplog.records) == 1
+
+
+class TestAttempts:
+    def test_an_error_says_what_was_waited_for_in_all(self) -> None:
+        with Canned([say_nothing]) as server:
+            with pytest.raises(ConnectionFailedError) as caught:
+                get(service(server.url, timeout=1.5))
+            asked = len(server.requests)
+        assert asked > 1
+        assert re.search(rf"\(attempt {asked}; [0-9.]+ s in all\)$", str(caught.value))
+        assert caught.value.args == (caught.value.value,)
+
+    @pytest.mark.parametrize("answers", [[hang_up, (404, "text/plain", b"")], [(404, "a/b", b"")]])
+    def test_a_refusal_is_not_a_matter_of_waiting(self, answers: list[object]) -> None:
+        with Canned(answers) as server, pytest.raises(NotFoundError) as caught:
+            get(server.url)
+        assert "attempt" not in str(caught.value)
+
+
+@pytest.fixture
+def dead() -> Iterator[Callable[[int, int], list[str]]]:
+    """Addresses that do not even refuse a connection, at the port of somebody else."""
+    with contextlib.ExitStack() as stack:
+
+        def make(count: int, port: int) -> list[str]:
+            found = [f"127.0.0.{number}" for number in range(2, 2 + count)]
+            for address in found:
+                mute = stack.enter_context(socket.socket())
+                mute.bind((address, port))
+                mute.listen(0)
+                for _ in range(4):  # so that there is no place left for anybody else
+                    one = stack.enter_context(socket.socket())
+                    one.setblocking(False)
+                    one.connect_ex((address, port))
+            return found
+
+        yield make
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], str]:
+    """Give a host name to addresses."""
+    usual = socket.getaddrinfo
+
+    def make(addresses: list[str]) -> str:
+        def answer(host: str, port: int, *arguments: Any, **options: Any) -> list[Any]:
+            if host != "many.example.org":
+                return usual(host, port, *arguments, **options)
+            if options.get("flags") == socket.AI_NUMERICHOST:
+                raise socket.gaierror(socket.EAI_NONAME, "it is a name")
+            return [
+                (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+                for address in addresses
+            ]
+
+        monkeypatch.setattr(socket, "getaddrinfo", answer)
+        return "many.example.org"
+
+    return make
+
+
+class TestHostsOfManyAddresses:
+    """The bound is 1 s, and there are twelve addresses; the guards allow five times that."""
+
+    def test_dead_ones_share_the_time(
+        self, dead: Callable[..., list[str]], called: Callable[..., str]
+    ) -> None:
+        with Canned([OK]) as server:
+            host = called(dead(12, server.port))
+            before = time.monotonic()
+            with pytest.raises(ConnectionFailedError, match="not accept a connection") as caught:
+                post_once(service(f"http://{host}:{server.port}", timeout=1.0))
+            assert time.monotonic() - before < 6
+        assert not isinstance(caught.value, LostAnswerError)
+
+    def test_one_that_lives_is_found_behind_dead_ones(
+        self, dead: Callable[..., list[str]], called: Callable[..., str]
+    ) -> None:
+        with Canned([OK]) as server:
+            host = called([*dead(2, server.port), "127.0.0.1"])
+            asked = service(f"http://{host}:{server.port}", timeout=6.0)
+            assert post_once(asked) == b"hello"
+
+    def test_one_that_refuses_costs_nothing(self, called: Callable[..., str]) -> None:
+        with Canned([OK]) as server:
+            host = called(["127.0.0.2", "127.0.0.1"])
+            assert get(f"http://{host}:{server.port}") == b"hello"
+
+    def test_so_it_is_with_a_proxy(
+        self, dead: Callable[..., list[str]], called: Callable[..., str]
+    ) -> None:
+        with Canned([OK]) as server:
+            proxy = f"http://{called(dead(12, server.port))}:{server.port}"
+            before = time.monotonic()
+            with pytest.raises(ConnectionFailedError, match="the proxy cannot be used"):
+                post_once(service("https://far.example.org", timeout=1.0, proxy_url=proxy))
+            assert time.monotonic() - before < 6
+
+    def test_name_servers_that_do_not_answer_are_not_waited_for(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        over = threading.Event()
+
+        def mute(host: str, port: int, *arguments: Any, **options: Any) -> list[Any]:
+            if options.get("flags") != socket.AI_NUMERICHOST:
+                over.wait(60)
+            raise socket.gaierror(socket.EAI_NONAME, "there is no such name")
+
+        monkeypatch.setattr(socket, "getaddrinfo", mute)
+        before = time.monotonic()
+        with pytest.raises(ConnectionFailedError, match="not accept a connection"):
+            get(service("http://slow.example.org", timeout=1.0))
+        assert time.monotonic() - before < 6
+        over.set()
+
+
 class TestTimeOuts:
     """The bound is 1 s; the guards allow five times that and more."""
 
@@ -245,6 +480,31 @@ class TestTimeOuts:
             with pytest.raises(ConnectionFailedError):
                 get(asked)
             assert get(asked) == b"hello"
+
+
+class TestInterimAnswers:
+    @pytest.mark.parametrize(
+        "status", ["100 Continue", "102 Processing", "103 Early Hints", "199 -"]
+    )
+    def test_they_are_not_the_answer(self, status: str) -> None:
+        def answer(handler: Any, request: Request) -> None:
+            begin = f"HTTP/1.1 {status}\r\nLink: </a>; rel=preload\r\n\r\n"
+            handler.wfile.write(2 * begin.encode())
+            handler.send(*OK)
+
+        with Canned([answer]) as server:
+            asked = service(server.url)
+            assert [get(asked), get(asked)] == [b"hello", b"hello"]
+            assert server.connections == 1
+
+    def test_nor_are_they_a_proxys(self) -> None:
+        def answer(handler: Any, request: Request) -> None:
+            handler.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+            handler.send(502, "text/html", b"")
+
+        with Canned([answer]) as proxy:
+            with pytest.raises(ConnectionFailedError, match="502 Bad Gateway"):
+                get(service("https://far.example.org", timeout=2, proxy_url=proxy.url))
 
 
 class TestErrors:
@@ -352,6 +612,23 @@ class TestRedirects:
             assert get(server.url) == b"hello"
             assert [request.path for request in server.requests] == ["/x", "/y"]
 
+    def test_the_origin_may_be_written_otherwise(self) -> None:
+        def answer(handler: Any, request: Request) -> None:
+            target = f"http://LOCALHOST:{server.port}/y"
+            handler.send(301, "text/html", b"", {"Location": target})
+
+        with Canned([answer, OK]) as server:
+            assert get(f"http://localhost:{server.port}") == b"hello"
+
+    @pytest.mark.parametrize("other", ["http://somebody@127.0.0.1:{}/y", "https://127.0.0.1:{}/y"])
+    def test_but_has_to_be_the_same(self, other: str) -> None:
+        def answer(handler: Any, request: Request) -> None:
+            handler.send(301, "text/html", b"", {"Location": other.format(server.port)})
+
+        with Canned([answer, OK]) as server:
+            with pytest.raises(MalformedAnswerError, match="redirects to"):
+                get(server.url)
+
     def test_but_only_one(self) -> None:
         with Canned([(302, "text/html", b"", {"Location": "/x"})]) as server:
             with pytest.raises(MalformedAnswerError, match="redirects to"):
@@ -386,6 +663,30 @@ class TestSurroundings:
         with Canned([OK]) as server:
             assert get(server.url) == b"hello"
 
+    @pytest.mark.parametrize(
+        "host", ["127.0.0.1", "127.1", "0x7f000001", "localhost", "LocalHost", "site.localhost"]
+    )
+    def test_however_loopback_is_written(self, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+        with Canned([OK]) as server, Canned([(502, "text/plain", b"")]) as proxy:
+            monkeypatch.setenv("http_proxy", proxy.url)
+            usual = socket.getaddrinfo
+
+            def here(name: str, port: int, *arguments: Any, **options: Any) -> list[Any]:
+                return usual("127.0.0.1", port, *arguments, **options)
+
+            monkeypatch.setattr(socket, "getaddrinfo", here)
+            assert get(f"http://{host}:{server.port}") == b"hello"
+            assert proxy.requests == []
+
+    @pytest.mark.parametrize("host", ["127.example.org", "localhost.example.org", "mylocalhost"])
+    def test_a_name_that_only_looks_like_it_is_none(
+        self, monkeypatch: pytest.MonkeyPatch, host: str
+    ) -> None:
+        with Canned([OK]) as proxy:
+            monkeypatch.setenv("http_proxy", proxy.url)
+            assert get(f"http://{host}") == b"hello"
+            assert proxy.requests[0].path == f"http://{host}/x"
+
     def test_the_environments_proxy_is_for_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with Canned([OK]) as proxy:
             monkeypatch.setenv("http_proxy", proxy.url)
@@ -395,6 +696,20 @@ class TestSurroundings:
             with pytest.raises(ConnectionFailedError):
                 get(service("http://far.example.org", timeout=2))
             assert len(proxy.requests) == 1
+
+    @pytest.mark.parametrize(
+        "without", ["10.1.2.0/24", "a, 10.1.2.3", "2001:db8::/32", "[::ffff:1]"]
+    )
+    def test_no_proxy_may_name_addresses_and_networks(
+        self, monkeypatch: pytest.MonkeyPatch, without: str
+    ) -> None:
+        monkeypatch.setenv("http_proxy", "http://proxy.example.org:3128")
+        monkeypatch.setenv("no_proxy", without)
+        near = "http://[2001:0DB8::7]/x" if "db8" in without else "http://10.1.2.3/x"
+        near = "http://[0::ffff:1]:8080/x" if without.startswith("[") else near
+        assert proxies(near, None) == {}
+        for far in ("http://10.1.9.3/x", "http://[2001:db9::7]/x", "http://10.1.2.3.example/x"):
+            assert proxies(far, None) == {"http": "http://proxy.example.org:3128"}
 
     def test_a_given_proxy_is_used(self) -> None:
         with Canned([OK]) as proxy:
@@ -451,6 +766,59 @@ class TestTLS:
         assert HTTPOptions().verify() == str(authority)
         monkeypatch.setattr(libcloud.security, "VERIFY_SSL_CERT", False)
         assert HTTPOptions().verify() is False
+
+    def test_libclouds_list_of_authorities_is_its_first(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, authority: trustme.CA
+    ) -> None:
+        paths = [str(tmp_path / "ca.pem"), "/no/ca.pem"]
+        monkeypatch.setattr(libcloud.security, "CA_CERTS_PATH", paths)
+        with Canned([OK], tls=tls(authority)) as server:
+            with pytest.warns(DeprecationWarning, match="only the first path"):
+                assert get(server.url) == b"hello"
+
+    def test_libclouds_authority_may_be_a_path_object(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, authority: trustme.CA
+    ) -> None:
+        monkeypatch.setattr(libcloud.security, "CA_CERTS_PATH", tmp_path / "ca.pem")
+        with Canned([OK], tls=tls(authority)) as server:
+            assert get(server.url) == b"hello"
+
+    @pytest.mark.parametrize(
+        ("trusted", "complaint"),
+        [
+            ([], "is not the path of a file"),
+            (("ca.pem",), "is not the path of a file"),
+            (5, "is not the path of a file"),
+            ("/no/ca.pem", "/no/ca.pem"),
+            ("nul\0", "cannot be sent"),
+            (__file__, "holds no CA certificate"),
+        ],
+        ids=["empty list", "tuple", "number", "absent", "nul", "no certificate"],
+    )
+    def test_libclouds_authority_that_is_none_is_a_matter_of_configuration(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        authority: trustme.CA,
+        trusted: Any,
+        complaint: str,
+    ) -> None:
+        monkeypatch.setattr(libcloud.security, "CA_CERTS_PATH", trusted)
+        with Canned([OK], tls=tls(authority)) as server:
+            with pytest.raises(ConfigurationError, match=complaint):
+                post_once(service(server.url))
+            assert server.requests == []
+
+    @pytest.mark.parametrize("trusted", [None, "", [""]])
+    def test_without_one_certificates_are_checked_all_the_same(
+        self, monkeypatch: pytest.MonkeyPatch, authority: trustme.CA, trusted: Any
+    ) -> None:
+        monkeypatch.setattr(libcloud.security, "CA_CERTS_PATH", trusted)
+        expected = (
+            pytest.warns(DeprecationWarning, match="list") if trusted else contextlib.nullcontext()
+        )
+        with Canned([OK], tls=tls(authority)) as server, expected:
+            with pytest.raises(ConnectionFailedError, match="not trusted"):
+                get(server.url)
 
     def test_a_missing_authority_file_is_named(self) -> None:
         with pytest.raises(ConfigurationError, match=r"/no/ca\.pem does not exist"):
@@ -589,6 +957,41 @@ class TestSecrets:
                 get(Service(server.url, Password("jane", secret), HTTPOptions(timeout=5)))
             error = caught.value
             assert "MARKER" not in str(error) + repr(error) + repr(error.args)
+
+    @pytest.mark.parametrize(
+        "write",
+        [
+            lambda secret: escape(escape(secret)),
+            lambda secret: escape(escape(escape(secret))),
+            lambda secret: html.escape(html.escape(secret)),
+            lambda secret: "".join(f"&#{ord(letter)};" for letter in secret),
+            lambda secret: "".join(f"&#x{ord(letter):04X};" for letter in secret),
+            lambda secret: quote(quote(secret, safe=""), safe="").lower(),
+            lambda secret: quote_plus(escape(secret)),
+            lambda secret: escape(escape(secret)).replace("&", "\\u0026"),
+            lambda secret: json.dumps(json.dumps({"a": secret})),
+            lambda secret: json.dumps(escape(escape(secret))),
+            lambda secret: repr(repr(secret)),
+            ascii,
+        ],
+    )
+    def test_none_however_often_the_text_was_escaped(self, write: Callable[[str], str]) -> None:
+        secret = "p&q<r\"s'%t \\u+é€😀"
+        with Canned([(400, "text/plain", f"{write(secret)} is wrong".encode())]) as server:
+            with pytest.raises(StratusLabError) as caught:
+                get(Service(server.url, Password("jane", secret), HTTPOptions(timeout=5)))
+        assert re.fullmatch(r"\W*(a\W+)?\*\*\*\W* is wrong \(HTTP 400\)", caught.value.value)
+
+    def test_the_password_of_a_proxy_is_one_however_it_is_sent(self) -> None:
+        def echo(handler: Any, request: Request) -> None:
+            login = request.headers["Proxy-Authorization"]
+            handler.send(400, "text/plain", f"you sent {login}, p&ss/word".encode())
+
+        with Canned([echo]) as proxy:
+            url = proxy.url.replace("//", "//jane:p%26ss%2Fword@")
+            with pytest.raises(StratusLabError) as caught:
+                get(service("http://far.example.org", proxy_url=url))
+        assert caught.value.value == "you sent Basic ***, *** (HTTP 400)"
 
     def test_none_in_the_debug_log(self) -> None:
         log = io.StringIO()

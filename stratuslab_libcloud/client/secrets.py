@@ -1,0 +1,55 @@
+"""What must not be shown, however it is written in somebody's text."""
+
+import re
+from collections.abc import Callable, Iterable
+
+__all__ = ["mask"]
+
+_SHORTEST = 4  # characters; a shorter secret could not be told from other text
+
+# What begins an escape, and what escaping it again, and again, makes of that.
+_BACKSLASHES = r"\\{1,15}"
+_PERCENT = "%(?:25){0,9}"
+_SEMICOLON = f"(?:;|{_PERCENT}3b)"
+_NUMBER = f"(?:#|{_PERCENT}23)"
+_AMPERSAND = (
+    f"(?:&|{_PERCENT}26|{_BACKSLASHES}u0026)(?:(?:amp|{_NUMBER}38|{_NUMBER}x26){_SEMICOLON}){{0,9}}"
+)
+
+_ENTITIES = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
+_ESCAPES = {"\b": "b", "\t": "t", "\n": "n", "\f": "f", "\r": "r"}
+
+
+def mask(secrets: Iterable[str]) -> Callable[[str], str]:
+    """
+    What replaces secrets of four characters and more by asterisks.
+
+    They are found as they are, and as XML, URLs, JSON and ``repr()`` write them, mixed and several
+    times over.
+    """
+    long = sorted((s for s in set(secrets) if len(s) >= _SHORTEST), key=len, reverse=True)
+    begins = re.escape("".join(secret[0] for secret in long) + "&%+\\")
+    ways = "|".join("".join(map(_written, secret)) for secret in long)
+    pattern = re.compile(f"(?=[{begins}])(?:{ways})")  # the former for speed
+    return lambda text: pattern.sub("***", text) if long else text
+
+
+def _written(letter: str) -> str:
+    """A pattern for the ways to write a letter."""
+    code = ord(letter)
+    name = _ENTITIES.get(letter, "(?!)")
+    entity = f"{_AMPERSAND}(?:{_NUMBER}0*{code}|{_NUMBER}x0*{code:x}|{name}){_SEMICOLON}"
+    octets = "".join(f"{_PERCENT}{octet:02x}" for octet in letter.encode())
+    utf16 = letter.encode("utf-16-be").hex()
+    units = "".join(f"{_BACKSLASHES}u{utf16[i : i + 4]}" for i in range(0, len(utf16), 4))
+    ways = [
+        re.escape(letter),
+        _BACKSLASHES + re.escape(_ESCAPES.get(letter, letter)),
+        f"(?i:{entity})",
+        f"(?i:{octets})",
+        f"(?i:{units})",
+        f"(?i:{_BACKSLASHES}(?:x{code:02x}|U{code:08x}))",
+    ]
+    if letter == " ":
+        ways += [r"\+", f"(?i:{_PERCENT}2b)"]
+    return f"(?:{'|'.join(ways)})"

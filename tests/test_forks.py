@@ -1,0 +1,137 @@
+"""A driver that was used before its process forked (multiprocessing, prefork servers)."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stratuslab_libcloud.sandbox import Sandbox
+
+CHILDREN, EACH = 4, 5
+
+# Programs of their own, as these tests have threads, with which nobody should fork.
+BEGIN = """
+import json, os, signal, sys, threading, time
+from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
+
+driver = StratusLabNodeDriver(stratuslab_user_config=sys.argv[1])
+
+def in_child(work):
+    "What work() returns in a child; None where it hangs."
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)  # ends it, whatever it waits for
+        try:
+            os.write(theirs, json.dumps(work()).encode())
+        except BaseException as error:
+            os.write(theirs, json.dumps(repr(error)).encode())
+        os._exit(0)
+    os.close(theirs)
+    return child, ours
+
+def result(child, ours):
+    with os.fdopen(ours) as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return json.loads(text) if text else None
+"""
+
+SHARED = """
+size, image = driver.list_sizes()[0], driver.list_images()[0]
+
+def nodes(name):
+    def work():
+        made = [driver.create_node(f"{name}-{n}", size, image) for n in range(int(sys.argv[3]))]
+        return [(node.name, driver.ex_get_node(node.id).name) for node in made]
+    return work
+
+before = nodes("parent")()
+children = [in_child(nodes(f"child{number}")) for number in range(int(sys.argv[2]))]
+told = [result(*child) for child in children]
+print(json.dumps([before, *told, nodes("after")()]))
+"""
+
+LOCKED = """
+from stratuslab_libcloud import client
+
+making, usual = threading.Event(), client.Compute.__init__
+
+def slow(*arguments):
+    making.set()
+    time.sleep(2)
+    usual(*arguments)
+
+client.Compute.__init__ = slow
+thread = threading.Thread(target=driver.list_nodes)
+thread.start()
+making.wait()
+child = in_child(lambda: len(driver.list_nodes()))
+thread.join()
+print(json.dumps(result(*child)))
+"""
+
+LOGGED = """
+import libcloud
+
+class Log:
+    "A file, with a lock as files have them."
+    lock, writing, text = threading.Lock(), threading.Event(), ""
+
+    def write(self, text):
+        with self.lock:
+            self.writing.set()
+            time.sleep(0.5)
+            self.text += text
+
+    def flush(self):
+        pass
+
+log = Log()
+libcloud.enable_debug(log)
+thread = threading.Thread(target=driver.list_nodes)
+thread.start()
+log.writing.wait()
+child = in_child(lambda: [len(driver.list_nodes()), log.text.count("# >")])
+thread.join()
+print(json.dumps(result(*child)))
+"""
+
+
+def run(program: str, sandbox: Sandbox, *arguments: object) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-c", BEGIN + program, str(sandbox.config_path), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_each_process_has_connections_of_its_own(tmp_path: Path, tls: bool) -> None:
+    seen: list[Any] = []
+    with Sandbox(tmp_path / "site", on_request=seen.append, tls=tls) as sandbox:
+        told = run(SHARED, sandbox, CHILDREN, EACH)
+    names = ["parent", *(f"child{number}" for number in range(CHILDREN)), "after"]
+    assert told == [[[f"{name}-{n}"] * 2 for n in range(EACH)] for name in names]
+    peers = [one.peer for one in seen if "/xmlrpc" in one.path]
+    asked = 3 * EACH  # allocate, info, info
+    assert len(peers) == asked * len(names)
+    assert len(set(peers)) == 1 + CHILDREN
+    # The parent goes on with the connection that its children had copies of.
+    assert len({*peers[:asked], *peers[-asked:]}) == 1
+
+
+def test_a_child_waits_for_no_lock_of_a_thread_that_it_does_not_have(tmp_path: Path) -> None:
+    with Sandbox(tmp_path / "site") as sandbox:
+        assert run(LOCKED, sandbox) == 0
+
+
+def test_nor_for_the_debug_logs(tmp_path: Path) -> None:
+    with Sandbox(tmp_path / "site") as sandbox:
+        assert run(LOGGED, sandbox) == [0, 2]
