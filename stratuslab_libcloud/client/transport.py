@@ -220,6 +220,9 @@ class Service:
             session = Session()
         try:
             return self._exchange(session, request, read, silence, deadline)
+        except MalformedAnswerError:
+            session.close()  # what comes by that connection may be the answers to other requests
+            raise
         finally:
             self._idle.append(session)  # a connection that broke was dropped from it
 

@@ -138,6 +138,47 @@ class TestCalls:
         assert server.requests == []
 
 
+def vm(number: int) -> str:
+    return f"<VM><ID>{number}</ID><NAME>n</NAME><STATE>3</STATE><LCM_STATE>3</LCM_STATE></VM>"
+
+
+class TestAboutAnother:
+    """What is about another machine than was asked for is not believed."""
+
+    SAYS = "was asked about node 5, and answered about node 7"
+
+    def test_a_document(self) -> None:
+        with compute(rpc(True, vm(7), 0)) as (asked, server):
+            with pytest.raises(MalformedAnswerError, match=self.SAYS):
+                asked.info("5")
+            assert server.connections == len(server.requests) == 3  # none is used again
+
+    def test_a_look_is_repeated(self) -> None:
+        with compute(rpc(True, vm(7), 0), rpc(True, vm(5), 0)) as (asked, _):
+            assert asked.info("5").id == "5"
+
+    def test_leading_zeros_are_no_other_machine(self) -> None:
+        with compute(rpc(True, vm(5), 0)) as (asked, _):
+            assert asked.info("05").id == "5"
+
+    def test_an_action_which_is_not_repeated(self) -> None:
+        for call, doubt in ((Compute.kill, ""), (Compute.shutdown, "may be shutting down")):
+            with compute(rpc(True, 7, 0)) as (asked, server):
+                with pytest.raises(MalformedAnswerError, match=f"{self.SAYS}.*{doubt}"):
+                    call(asked, "5")
+                assert len(server.requests) == 1
+
+    def test_a_refusal(self) -> None:
+        def hang_up(handler: Any, request: object) -> None:
+            handler.hang_up()
+
+        other = rpc(False, "[VirtualMachineAction] Error getting virtual machine [7].", 1024)
+        with compute(hang_up, other) as (asked, server):
+            with pytest.raises(MalformedAnswerError, match=self.SAYS):
+                asked.kill("5")  # "gone" would be the other one
+            assert len(server.requests) == 2
+
+
 class TestAnswers:
     @pytest.mark.parametrize("further", [(), (0,), (0, -1), (0, -1, -1)])
     def test_success_of_any_length(self, further: tuple[int, ...]) -> None:
@@ -197,6 +238,12 @@ class TestAnswers:
 
 
 class TestDocuments:
+    def test_values_are_trimmed_but_not_names(self) -> None:
+        indented = OLD.replace(">", ">\n  ").replace("</", "\n</")
+        (machine,), (plain,) = (_read_pool(answer(pool(text)[2])) for text in (indented, OLD))
+        assert machine.name.strip() == plain.name.strip() == "web"
+        assert machine._replace(name="") == plain._replace(name="")
+
     def test_the_stratuslab_generation(self) -> None:
         with compute(rpc(True, OLD, 0)) as (asked, _):
             machine = asked.info("7")
