@@ -20,6 +20,7 @@ __all__ = [
     "storage",
     "storage_beside",
     "with_port",
+    "without_login",
 ]
 
 PUBLIC_MARKETPLACE = "https://marketplace.stratuslab.eu"
@@ -152,6 +153,11 @@ def proxy(text: str) -> str:
     url = text if "://" in text else f"http://{text}"
     _checked(url)
     return url
+
+
+def without_login(text: str) -> str:
+    """An endpoint, or a proxy's URL, without the user name and password that may be in it."""
+    return re.sub(r"^([^/@]*://)?[^/]*@", r"\1", text.strip())
 
 
 def _is_proxy(path: str) -> bool:

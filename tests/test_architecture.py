@@ -31,6 +31,7 @@ FORBIDDEN = {
     "ini": ("client.transport", "config", "compute_driver", "cli", "sandbox", "metadata"),
     "arguments": ("config", "compute_driver", "cli", "sandbox", "metadata", "client.transport"),
     "settings": ("client", "config", "compute_driver", "cli", "sandbox", "metadata"),
+    "portable": ("client", "config", "compute_driver", "cli", "sandbox", "metadata"),
     "printable": ("client", "config", "compute_driver", "cli", "sandbox", "metadata"),
     "parallel": ("client", "config", "compute_driver", "cli", "sandbox", "metadata"),
     "safe_xml": ("client", "config", "compute_driver", "cli", "sandbox", "metadata"),
