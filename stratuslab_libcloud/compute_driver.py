@@ -83,8 +83,9 @@ class StratusLabNodeDriver(NodeDriver):
     A driver can be pickled and copied, as can everything that it hands out and every error. It
     arrives with all that it was made of, so that a pickled driver has the passwords in it, and
     without connections. What it hands out leaves the secrets behind: a node finds its driver again
-    in a process that has it or a copy of it; otherwise its driver reads the configuration file
-    again, or, where there is none, says so in one line when it is used.
+    in a process that has it or a copy of it. Elsewhere its driver reads the configuration file
+    again, or, where there is none, says so in one line when it is used. Libcloud's own ``Node`` and
+    the like, which callers make around a driver, are pickled with all of it.
 
     Errors and the names of images can be printed as they are: they have no control characters.
     Names of nodes and volumes, and ``extra``, are as the cloud tells them.
@@ -232,9 +233,9 @@ class StratusLabNodeDriver(NodeDriver):
             place, location = self._again
             if place is None:
                 raise ConfigurationError(
-                    "the driver of what comes from another process could not come with it, as its "
-                    "password or configuration is in no file: make or unpickle a driver here, and "
-                    "pass it to that one's methods"
+                    "this came from another process without its driver, whose password or "
+                    "configuration is in no file: make or unpickle a driver here, and call its "
+                    "methods"
                 )
             self._loaded = config.read(place or None, location=location)
         return self._loaded

@@ -227,6 +227,22 @@ class TestNodes:
         }
         assert (node.extra["location"], node.extra["vm_state"]) == ("sandbox", 3)
 
+    def test_a_document_that_was_indented(self) -> None:
+        image = "KzQ7vYw0Lr-bT2mNcE_x4hUaS9d"
+        vm = f"""<VM><ID>7</ID><STATE>3</STATE><LCM_STATE>3</LCM_STATE><TEMPLATE><DISK><DISK_ID>0
+            </DISK_ID><SOURCE>
+              <![CDATA[https://m.example.org/metadata/{image}/ann@example.org]]>
+            </SOURCE></DISK><NIC><IP>
+              10.0.0.5
+            </IP><NETWORK>
+              local
+            </NETWORK></NIC></TEMPLATE></VM>"""
+        with Canned([pool(vm)]) as server:
+            driver = StratusLabNodeDriver("u", "p", host=f"{server.url}/one-proxy/xmlrpc")
+            (node,) = driver.list_nodes()
+        assert (node.private_ips, node.public_ips) == (["10.0.0.5"], [])
+        assert node.image.id == image
+
     def test_state_is_a_value(self, site: Site) -> None:
         node = site.node()
         site.requests()
@@ -1180,7 +1196,8 @@ class TestWaiting:
         assert addresses == ["127.0.0.9"]
 
     def test_a_failure_ends_it_while_others_are_waited_for(self) -> None:
-        waiting, failed = self.vm(1, 0), self.vm(7, 0)
+        waiting = self.vm(1, 0)
+        failed = rpc(True, "<VM><ID>1</ID><STATE>7</STATE></VM>", 0)
 
         def answer(handler: Any, request: Any) -> None:
             handler.send(*(failed if b"<int>1</int>" in request.body else waiting))

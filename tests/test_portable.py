@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from canned import Canned
 from clouds import KEY, Site, config, section
-from libcloud.compute.base import Node, NodeImage, NodeSize
+from libcloud.compute.base import NodeImage, NodeSize
 from libcloud.compute.deployment import ScriptDeployment
 from libcloud.compute.types import DeploymentError
 
@@ -265,19 +265,15 @@ def test_a_partial_list_arrives_with_what_was_found(site: Site, other: Copy) -> 
     assert password.encode() not in pickle.dumps(caught.value)
 
 
-def create(driver: StratusLabNodeDriver) -> Node:
-    image = NodeImage(DISK, "disk", driver)
-    return driver.create_node("web", driver.list_sizes()[0], image, auth=KEY)
-
-
 def test_doubt_comes_out_of_a_pool_of_processes() -> None:
     def hang_up(handler: Any, request: object) -> None:
         handler.hang_up()
 
     with Canned([hang_up]) as server:
         driver = StratusLabNodeDriver("u", PASSWORD, host=f"{server.url}/one-proxy/xmlrpc")
+        size, image = driver.list_sizes()[0], NodeImage(DISK, "disk", driver)
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as workers:
-            asked = workers.submit(create, driver)
+            asked = workers.submit(driver.create_node, "web", size, image, auth=KEY)
             with pytest.raises(LostAnswerError, match="a node named 'web' may have been created"):
                 asked.result(120)
 

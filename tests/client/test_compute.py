@@ -24,6 +24,7 @@ from stratuslab_libcloud.client.errors import (
     ServiceError,
     StratusLabError,
 )
+from stratuslab_libcloud.client.machine import image_id
 from stratuslab_libcloud.client.transport import Answer, HTTPOptions, _understood
 from stratuslab_libcloud.config import Certificate, Password
 
@@ -52,6 +53,9 @@ SMUGGLED = """<ID>9</ID><UNAME>root</UNAME><STATE>6</STATE><LCM_STATE>3</LCM_STA
 <MEMORY>8</MEMORY><CPU>8</CPU><HISTORY_RECORDS><HISTORY><SEQ>9</SEQ><HOSTNAME>evil</HOSTNAME>
 </HISTORY></HISTORY_RECORDS><HISTORY><SEQ>9</SEQ><HOSTNAME>evil</HOSTNAME></HISTORY>"""
 
+
+IMAGE = "KzQ7vYw0Lr-bT2mNcE_x4hUaS9d"
+DISK = "0b5f9c2e-6d1a-4e37-8a90-1c2d3e4f5a6b"
 
 NO = "<value><boolean>0</boolean></value>"
 OKAY = "<value><boolean>1</boolean></value>"
@@ -238,6 +242,30 @@ class TestAnswers:
 
 
 class TestDocuments:
+    @pytest.mark.parametrize(
+        ("source", "meant"),
+        [
+            (f"https://m.example.org/metadata/{IMAGE}", IMAGE),
+            (f"https://m.example.org/marketplace/metadata/{IMAGE}/", IMAGE),
+            (f"https://m.example.org/metadata/{IMAGE}/ann@example.org", IMAGE),
+            (f"https://m.example.org/metadata/{IMAGE}/ann@example.org/2014-03-02T10:11:12Z", IMAGE),
+            (f"https://m.example.org/metadata/ann@example.org/{IMAGE}?media=xml", IMAGE),
+            (f"https://m.example.org/metadata/{IMAGE}/{'e' * 27}", IMAGE),
+            (f"pdisk:https://h.example.org/pdisk/{DISK}", DISK),
+            (f"pdisk:h.example.org:8445:{DISK}", DISK),
+            (f"pdisk:h.example.org:{DISK}", DISK),
+            (f"pdisk:10.4.5.6:8445/{DISK}", DISK),
+            (f"pdisk://h.example.org/pdisk/{DISK}", DISK),
+            (f"https://h.example.org/pdisk/pswd/disks/{DISK}/", DISK),
+            ("http://h.example.org/images/ubuntu.img", "ubuntu.img"),
+            ("/var/lib/one/images/42", "42"),
+            ("https://m.example.org/metadata/X", "X"),
+            ("/", ""),
+        ],
+    )
+    def test_what_a_disk_is_made_of(self, source: str, meant: str) -> None:
+        assert image_id(source) == meant
+
     def test_values_are_trimmed_but_not_names(self) -> None:
         indented = OLD.replace(">", ">\n  ").replace("</", "\n</")
         (machine,), (plain,) = (_read_pool(answer(pool(text)[2])) for text in (indented, OLD))
