@@ -2,6 +2,7 @@
 What callers of the driver hand over, checked; all raise :class:`.InvalidValueError`.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -9,6 +10,7 @@ from libcloud.compute.base import NodeSize
 
 from stratuslab_libcloud import endpoints
 from stratuslab_libcloud.client.errors import InvalidValueError
+from stratuslab_libcloud.settings import expanded
 
 __all__ = [
     "all_of",
@@ -17,6 +19,7 @@ __all__ = [
     "checked_proxy",
     "checked_timeout",
     "expected",
+    "key_path",
     "numbers_of",
 ]
 
@@ -25,7 +28,7 @@ T = TypeVar("T")
 _LONGEST_TIMEOUT = 1e6  # seconds; far larger ones do not fit into a socket
 
 
-def expected(value: T, kind: type[Any], name: str) -> T:
+def expected(value: object, kind: type[T], name: str) -> T:
     """The value, if it is of that kind."""
     if not isinstance(value, kind):
         raise InvalidValueError(f"{name} is to be a {kind.__name__}, not {value!r}")
@@ -50,6 +53,14 @@ def as_bytes(user_data: str | bytes | None) -> bytes:
     if user_data is None or isinstance(user_data, bytes):
         return user_data or b""
     return expected(user_data, str, "ex_user_data").encode("utf-8", "surrogateescape")
+
+
+def key_path(path: str | os.PathLike[str]) -> str:
+    """The path of a private key; ``~`` is the home directory."""
+    try:
+        return str(expanded(os.fspath(path)))
+    except ValueError as error:
+        raise InvalidValueError(f"ssh_key {error}") from None
 
 
 def check_interface(name: str) -> None:

@@ -7,6 +7,7 @@ Libcloud's words to the client's and back; how services are talked to is in ``cl
 import logging
 import os
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ from libcloud.compute.ssh import BaseSSHClient
 from libcloud.compute.types import NodeState, StorageVolumeState
 from libcloud.utils.networking import is_valid_ip_address
 
-from stratuslab_libcloud import arguments, config, ssh_files, ssh_keys
+from stratuslab_libcloud import arguments, config, endpoints, portable, ssh_files, ssh_keys
 from stratuslab_libcloud.client import Site
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
@@ -58,9 +59,9 @@ from stratuslab_libcloud.entities import (
     to_size,
     to_volume,
     to_whole_image,
+    whole_size,
 )
 from stratuslab_libcloud.parallel import ask_all
-from stratuslab_libcloud.settings import expanded
 
 __all__ = ["StratusLabNode", "StratusLabNodeDriver"]
 
@@ -90,6 +91,13 @@ class StratusLabNodeDriver(NodeDriver):
 
     One driver may be shared by threads: each service has as many connections as there were calls
     of it at the same time.
+
+    A driver can be pickled and copied, as can everything that it hands out and every error. It
+    arrives with all that it was made of, so that a pickled driver has the passwords in it, and
+    without connections. What it hands out leaves the secrets behind: a node finds its driver again
+    in a process that has it or a copy of it. Elsewhere its driver reads the configuration file
+    again, or, where there is none, says so in one line when it is used. Libcloud's own ``Node`` and
+    the like, which callers make around a driver, are pickled with all of it.
 
     Errors and the names of images can be printed as they are: they have no control characters.
     Names of nodes and volumes, and ``extra``, are as the cloud tells them.
@@ -123,7 +131,8 @@ class StratusLabNodeDriver(NodeDriver):
         Nothing is sent and no key is read here.
 
         :param key: without ``secret``: the default location's id, where ``"default"`` leaves the
-            choice to the file (guide 9.1.3). With ``secret``: a user name.
+            choice to the file (guide 9.1.3), and so does the ``"unused-key"`` of scripts of 2013.
+            With ``secret``: a user name.
         :param secret: a password. Then the configuration file is not read, and there is one
             location, ``default``, at ``host``.
         :param secure: ``False``: http for a ``host`` that is no URL.
@@ -158,7 +167,10 @@ class StratusLabNodeDriver(NodeDriver):
             )
             if text
         }
-        self._config: config.UserConfig | None = None
+        self._identity = uuid.uuid4().hex
+        self._reference: portable.Reference | None = None
+        self._loaded: config.UserConfig | None = None
+        self._again: tuple[str | None, str | None] = (None, None)
         if secret is not None:
             if stratuslab_user_config or stratuslab_default_location:
                 raise InvalidValueError(
@@ -169,9 +181,11 @@ class StratusLabNodeDriver(NodeDriver):
         elif host is not None or port is not None:
             raise InvalidValueError("host and port need key and secret: user name and password")
         else:
-            self._config = config.read(
+            self._loaded = config.read(
                 stratuslab_user_config, location=stratuslab_default_location, preferred=key
             )
+            self._again = self._loaded.place, self._loaded.default_location
+        portable.enlist(self, self._identity)
 
     def _make_direct(
         self, key: str | None, secret: str, secure: bool, host: str | None, port: int | None
@@ -190,6 +204,56 @@ class StratusLabNodeDriver(NodeDriver):
             marketplace_endpoint=self._overrides.get("marketplace_endpoint"),
         )
         self._sites[settings.location] = self._new_site(settings)
+
+    # -- across processes ----------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = ("_sites", "connection", "_reference")  # connections are a process's own
+        state = {name: value for name, value in self.__dict__.items() if name not in own}
+        return {**state, "_proxy_url": self.connection.proxy_url}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        proxy_url = self.__dict__.pop("_proxy_url")
+        self.connection = Connection(proxy_url, self._set_proxy)  # type: ignore[assignment]
+        self._sites, self._reference = {}, None
+        if self.secret is not None:
+            self._make_direct(self.key, self.secret, self.secure, self.host, self.port)
+        if "_loaded" in state:
+            portable.enlist(self, self._identity)
+
+    def _refer(self) -> portable.Reference:
+        """What stands for this driver in the pickles of what it handed out; without secrets."""
+        if "_loaded" in self.__dict__:
+            portable.enlist(self, self._identity)
+        if self._reference is None:
+            state = self.__getstate__()
+            state.pop("_loaded", None)
+            state |= {
+                "secret": None,
+                "host": self.host and endpoints.without_login(self.host),
+                "_proxy_url": self.connection.proxy_url
+                and endpoints.without_login(self.connection.proxy_url),
+                "_overrides": {
+                    name: endpoints.without_login(text) for name, text in self._overrides.items()
+                },
+            }
+            self._reference = portable.Reference(type(self), self._identity, state)
+        return self._reference
+
+    @property
+    def _config(self) -> config.UserConfig | None:
+        """The configuration; a driver that a reference made reads it when it is first needed."""
+        if "_loaded" not in self.__dict__:
+            place, location = self._again
+            if place is None:
+                raise ConfigurationError(
+                    "this came from another process without its driver, whose password or "
+                    "configuration is in no file: make or unpickle a driver here, and call its "
+                    "methods"
+                )
+            self._loaded = config.read(place or None, location=location)
+        return self._loaded
 
     # -- what there is -------------------------------------------------------------------------
 
@@ -287,9 +351,9 @@ class StratusLabNodeDriver(NodeDriver):
 
     def create_node(
         self,
-        name: str | None,
-        size: NodeSize,
-        image: NodeImage,
+        name: str | None = None,
+        size: NodeSize | None = None,
+        image: NodeImage | None = None,
         location: NodeLocation | None = None,
         auth: NodeAuthSSHKey | NodeAuthPassword | None = None,
         *,
@@ -298,14 +362,16 @@ class StratusLabNodeDriver(NodeDriver):
         ex_context: Mapping[str, str] | None = None,
         ex_user_data: str | bytes | None = None,
         ex_context_method: str | None = None,
-        ex_network: str = "public",
+        ex_network: str | None = None,
     ) -> Node:
         """
         Start a node (guide 6.1.1, 7.3.1), without waiting for it; at most three requests.
 
         :param name: 128 bytes at most; empty or ``None``: the cloud chooses one.
-        :param size: its ``ram`` in MiB, ``extra["cpus"]`` (default 1), ``extra["swap"]`` in MiB.
-        :param image: from the Marketplace, or with the UUID of a bootable volume as its id.
+        :param size: its ``ram`` in MiB, ``extra["cpus"]`` (default 1), ``extra["swap"]`` in MiB;
+            what is missing in one that was rebuilt from its id is as :meth:`list_sizes` has it.
+        :param image: from the Marketplace, or with the UUID of a bootable volume as its id; no more
+            than its id is needed.
         :param location: default: the default location.
         :param auth: public key to let in; default: the configured one, or the first of
             ``~/.ssh/id_{rsa,ed25519,ecdsa}.pub`` that is there.
@@ -315,7 +381,7 @@ class StratusLabNodeDriver(NodeDriver):
         :param ex_user_data: for cloud-init, 16 KiB at most once compressed.
         :param ex_context_method: ``one`` or ``cloud-init``; default: the location's, or
             ``cloud-init`` when there is user data.
-        :param ex_network: ``public``, ``local`` or ``private``.
+        :param ex_network: ``public``, the default, ``local`` or ``private``.
         :return: the node, PENDING as a rule; without addresses if they could not be asked for.
         :raises InvalidValueError: the cloud would not take it, or not give it back as it is.
         :raises NotFoundError: there is no such image.
@@ -323,12 +389,14 @@ class StratusLabNodeDriver(NodeDriver):
         :rtype: :class:`.Node`
         """
         with creating() as created, self._asking(location) as site:
+            image = arguments.expected(image, NodeImage, "image")
+            size = whole_size(arguments.expected(size, NodeSize, "size"), self._types, self)
             keys = self._public_keys(site.settings, auth)
             machine = NewMachine(
-                boot=self._boot_disk(site, arguments.expected(image, NodeImage, "image")),
-                **arguments.numbers_of(arguments.expected(size, NodeSize, "size")),
+                boot=self._boot_disk(site, image),
+                **arguments.numbers_of(size),
                 name="" if name is None else name,
-                network=ex_network,
+                network="public" if ex_network is None else ex_network,
                 volumes=[
                     self._volume_uri(site, v) for v in arguments.all_of(ex_volumes, StorageVolume)
                 ],
@@ -337,7 +405,7 @@ class StratusLabNodeDriver(NodeDriver):
                     for i in arguments.all_of(ex_readonly_images, NodeImage)
                 ],
                 public_keys=keys,
-                context=arguments.expected(ex_context or {}, Mapping, "ex_context"),
+                context=arguments.expected(ex_context or {}, Mapping, "ex_context"),  # type: ignore[type-abstract]
                 user_data=arguments.as_bytes(ex_user_data),
                 context_method=ex_context_method
                 or ("cloud-init" if ex_user_data else site.settings.context_method),
@@ -429,7 +497,7 @@ class StratusLabNodeDriver(NodeDriver):
                 ssh_key, auth = self._configured_pair(site.settings, ssh_key_password)
             elif ssh_key is not None:
                 given = [ssh_key] if isinstance(ssh_key, (str, os.PathLike)) else ssh_key
-                paths = [str(expanded(os.fspath(path))) for path in given if path]
+                paths = [arguments.key_path(path) for path in given if path]
                 if not paths:
                     raise InvalidValueError("ssh_key names no private key")
                 halves = [ssh_keys.public_half(path, ssh_key_password) for path in paths]
@@ -548,9 +616,9 @@ class StratusLabNodeDriver(NodeDriver):
         """
         The volumes of all locations, or of one (guide 7.2); one request each.
 
-        ``extra`` has ``location`` (id), ``endpoint``, ``device`` (``None`` unless just attached),
-        ``owner``, ``visibility``, ``users`` (number of nodes that have it), ``type``,
-        ``identifier``, ``created``; what the service does not tell is ``None``.
+        ``extra`` has ``location`` (id), ``endpoint``, ``device`` and ``node`` (id), both ``None``
+        unless just attached, ``owner``, ``visibility``, ``users`` (number of nodes that have it),
+        ``type``, ``identifier``, ``created``; what the service does not tell is ``None``.
 
         :raises PartialListError: some locations failed; has what the others answered.
         :rtype: ``list`` of :class:`.StorageVolume`
@@ -587,8 +655,8 @@ class StratusLabNodeDriver(NodeDriver):
                 f"a volume named {name or ''!r} may have been created: look for it with "
                 "list_volumes()"
             ):
-                uuid = site.storage.create(size, name or "", ex_visibility)
-                disk = Disk(uuid, name or "", size, users=0, visibility=ex_visibility)
+                disk_id = site.storage.create(size, name or "", ex_visibility)
+                disk = Disk(disk_id, name or "", size, users=0, visibility=ex_visibility)
                 volume = to_volume(disk, site.settings, self)
                 created.things.append(volume)
             return volume
@@ -597,7 +665,8 @@ class StratusLabNodeDriver(NodeDriver):
         """
         Plug a volume into a running node (guide 7.4); two requests.
 
-        The cloud chooses the device: it is in ``volume.extra["device"]`` then.
+        The cloud chooses the device: it is in ``volume.extra["device"]`` then, and the node's id in
+        ``volume.extra["node"]``.
 
         :param node: of the volume's location.
         :param device: ignored.
@@ -621,15 +690,16 @@ class StratusLabNodeDriver(NodeDriver):
                 f"volume {volume.id} may have been attached to node {node.id} all the same"
             ):
                 mount = storing.storage.mount(volume.id, machine.id, machine.host)
-                _count_users(volume, +1, device=f"/dev/{mount.device}")
+                _count_users(volume, +1, device=f"/dev/{mount.device}", node=machine.id)
             return True
 
     def detach_volume(self, volume: StorageVolume, ex_node: Node | None = None) -> bool:
         """
-        Unplug a volume (guide 7.4); unmount it in the node first. One or two requests.
+        Unplug a volume (guide 7.4); unmount it in the node first. One request; two if neither the
+        caller nor ``volume.extra["node"]`` says which node has it, and the service has to be asked.
 
-        :param ex_node: the node that has it; otherwise the service is asked.
-        :raises NotFoundError: it is not attached.
+        :param ex_node: the node that has it.
+        :raises NotFoundError: it is not attached, or not to that node: no other one loses it.
         :raises ConflictError: it was attached when the node started, or several nodes have it.
         :rtype: ``bool``
         """
@@ -638,9 +708,17 @@ class StratusLabNodeDriver(NodeDriver):
                 self._check_same_storage(ex_node, site)
                 node_id = str(ex_node.id)
             else:
-                node_id = self._only_mount(site, volume)
-            site.storage.unmount(volume.id, node_id)
-        _count_users(volume, -1, device=None)
+                node_id = (volume.extra or {}).get("node") or self._only_mount(site, volume)
+            try:
+                site.storage.unmount(volume.id, node_id)
+            except NotFoundError as error:
+                # It may have come into another node since: nobody asked to unplug it there.
+                error.advice = (
+                    f"it is not attached to node {node_id}; one from list_volumes() is detached "
+                    "from whichever node has it"
+                )
+                raise
+        _count_users(volume, -1, device=None, node=None)
         return True
 
     def destroy_volume(self, volume: StorageVolume) -> bool:
@@ -700,8 +778,11 @@ class StratusLabNodeDriver(NodeDriver):
                 location_id not in self._config.locations()
                 and location_id != self._config.default_location
             ):
-                known = ", ".join(self._location_ids())
-                raise InvalidValueError(f"there is no location {location_id!r}; known: {known}")
+                known = self._location_ids()
+                raise InvalidValueError(
+                    f"there is no location {location_id!r}; known: {', '.join(known)}"
+                    f"{config.suggestion(location_id, known)}"
+                )
             settings = self._config.settings(location_id, self._overrides)
             # Not with a lock, which a fork could copy: threads that meet here take the same one.
             site = self._sites.setdefault(location_id, self._new_site(settings))
@@ -711,6 +792,7 @@ class StratusLabNodeDriver(NodeDriver):
         return Site(settings, timeout=self._timeout, proxy_url=self.connection.proxy_url)
 
     def _set_proxy(self, proxy_url: str | None) -> None:
+        self._reference = None
         sites = list(self._sites.items())
         self._sites = {name: self._new_site(site.settings) for name, site in sites}
         for _, site in sites:
@@ -734,20 +816,34 @@ class StratusLabNodeDriver(NodeDriver):
 
     @contextmanager
     def _asking_for(self, thing: Node | StorageVolume) -> Iterator[Site]:
-        """The site that a node or volume is of."""
+        """The site that a node or volume is of; no doubt is possible where there is only one."""
         extra = thing.extra or {}
         what = f"{type(thing).__name__} {thing.id}"
         location_id = extra.get("location")
         if location_id is None:
-            raise self._tagged(
-                InvalidValueError(f"{what} is not of this driver: it has no location")
-            )
+            location_id = self._only_location(thing, what)
         with self._asking(location_id) as site:
             settings = site.settings
             if extra.get("endpoint") not in (None, settings.endpoint, settings.pdisk_endpoint):
                 # Ids are small numbers of each cloud: it could be somebody else's there.
                 raise InvalidValueError(f"{what} is of {extra['endpoint']}, not of this location")
             yield site
+
+    def _only_location(self, thing: Node | StorageVolume, what: str) -> str:
+        """Where something is that was rebuilt from its id."""
+        if thing.driver is not None and getattr(thing.driver, "_identity", None) != self._identity:
+            raise self._tagged(
+                InvalidValueError(f"{what} is not of this driver: it has no location")
+            )
+        known = self._location_ids()
+        if len(known) > 1:
+            raise self._tagged(
+                InvalidValueError(
+                    f"{what} does not say which location it is in: set its extra['location'] to "
+                    f"one of: {', '.join(known)}"
+                )
+            )
+        return known[0] if known else self._default_location()
 
     def _check_same_storage(self, thing: Node | StorageVolume, other: Site) -> None:
         """Disks and machines come together within one storage service's account only."""
@@ -816,8 +912,8 @@ class StratusLabNodeDriver(NodeDriver):
             raise ConflictError(f"image {image.id} has no location that it could be fetched from")
         return BootDisk(
             site.marketplace.url(image.id),
-            driver=entry.format or "",
-            bus=entry.disks_bus or "ide",
+            driver=(entry.format or "").strip(),
+            bus=(entry.disks_bus or "").strip() or "ide",
             inbound_ports=entry.inbound_ports,
         )
 
@@ -905,9 +1001,13 @@ def _storage_account(site: Site) -> object:
     return settings.pdisk_endpoint or settings.location, settings.storage_credentials
 
 
-def _count_users(volume: StorageVolume, change: int, device: str | None) -> None:
-    """Keep a volume's description up to date when it was attached or detached."""
+def _count_users(volume: StorageVolume, change: int, device: str | None, node: str | None) -> None:
+    """
+    Keep a volume's description up to date when it was attached or detached.
+
+    The node is remembered only where it is the only one: otherwise callers have to name it.
+    """
     extra = volume.extra or {}
     users = max(0, (extra.get("users") or 0) + change)
-    volume.extra = {**extra, "users": users, "device": device}
+    volume.extra = {**extra, "users": users, "device": device, "node": node if users == 1 else None}
     volume.state = StorageVolumeState.INUSE if users else StorageVolumeState.AVAILABLE

@@ -11,7 +11,7 @@ import re
 import shlex
 import stat
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
@@ -24,6 +24,7 @@ from stratuslab_libcloud.settings import (
     Password,
     Settings,
     expanded,
+    in_home,
     private_of,
 )
 
@@ -38,10 +39,13 @@ __all__ = [
     "default_path",
     "direct",
     "read",
+    "suggestion",
 ]
 
 _BASE = "default"
 _TYPES = "instance_types"
+# In 2014 the driver ignored its first argument, and StratusLab's own examples gave this one.
+_MEANINGLESS = ("unused-key", "")
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ class UserConfig:
     :ivar sections: section name to its own, interpolated options, in file order; neither
         ``[default]`` nor ``[instance_types]`` is among them.
     :ivar default_location: id of the location to use when none is named.
+    :ivar place: the path to read it from again; ``""`` for the default place, or the environment,
+        and ``None`` where there is none, as it was no file on a disk.
     """
 
     source: str
@@ -87,6 +93,7 @@ class UserConfig:
     environment: Mapping[str, str] = field(repr=False)
     instance_types: tuple[InstanceType, ...]
     default_location: str
+    place: str | None = None
 
     def locations(self) -> list[str]:
         """Ids of the locations, the default one first, the others in file order."""
@@ -124,8 +131,18 @@ class UserConfig:
 
 
 def default_path() -> Path:
-    """Where the configuration file is expected (guide 4.4.2)."""
-    home = Path(os.path.expanduser("~"))
+    """
+    Where the configuration file is expected (guide 4.4.2).
+
+    :raises ConfigurationError: there is no home directory.
+    """
+    try:
+        home = expanded("~")
+    except ValueError:
+        raise ConfigurationError(
+            "there is no home directory for the configuration file to be in: set HOME, or name the "
+            "file"
+        ) from None
     dotted = home / ".stratuslab" / "stratuslab-user.cfg"
     if os.name != "nt":
         return dotted
@@ -146,7 +163,8 @@ def read(
         ``STRATUSLAB_ENDPOINT`` is set.
     :param location: the default location by explicit choice; ``"default"`` is ``[default]``.
     :param preferred: likewise, but ``"default"`` leaves the choice to the environment and to
-        ``selected_section``.
+        ``selected_section``. So do, with a warning, ``"unused-key"`` and ``""``, unless a section
+        has that name.
     :raises ConfigurationError: naming the file.
     """
     source, content, exposed = _load(file)
@@ -154,6 +172,13 @@ def read(
     if _BASE not in sections:
         raise ConfigurationError(f"{source}: there is no [default] section, which is mandatory")
     base, types = sections.pop(_BASE), sections.pop(_TYPES, {})
+    if preferred in _MEANINGLESS and preferred not in sections:
+        warnings.warn(
+            f"{preferred!r} names no section of {source}: the default location is used; leave the "
+            "argument out, or name the section to use",
+            stacklevel=3,
+        )
+        preferred = None
     selected = _selected(source, base, sections, location, preferred)
     _warn_of_slips(source, {_BASE: base, **sections})
     if exposed and any(map(_has_password, (base, *sections.values()))):
@@ -163,7 +188,13 @@ def read(
             stacklevel=2,
         )
     config = UserConfig(
-        source, base, sections, _environment(), _instance_types(source, types), selected or _BASE
+        source,
+        base,
+        sections,
+        _environment(),
+        _instance_types(source, types),
+        selected or _BASE,
+        _place(file),
     )
     only = config.locations()
     if not selected and len(only) == 1:
@@ -238,7 +269,14 @@ def _load(
         return str(getattr(file, "name", "configuration file")), file.read(), False
     if file is not None and not os.fspath(file):
         raise ConfigurationError("the path of the configuration file is empty")
-    path = default_path() if file is None else expanded(os.fspath(file))
+    try:
+        path = default_path() if file is None else expanded(os.fspath(file))
+    except ValueError as error:
+        if file is None and os.environ.get("STRATUSLAB_ENDPOINT"):
+            return "the environment", f"[{_BASE}]\n", False
+        if file is None:
+            raise
+        raise ConfigurationError(f"the path {file} of the configuration {error}") from None
     try:
         with path.open("rb") as opened:
             mode = os.fstat(opened.fileno()).st_mode
@@ -256,6 +294,15 @@ def _load(
         raise ConfigurationError(f"{path}: cannot be read: {reason}") from error
 
 
+def _place(file: str | os.PathLike[str] | IO[str] | IO[bytes] | None) -> str | None:
+    if file is None:
+        return ""
+    if isinstance(file, (str, os.PathLike)):
+        return os.path.abspath(expanded(os.fspath(file)))
+    name = getattr(file, "name", None)
+    return os.path.abspath(name) if isinstance(name, str) and os.path.isfile(name) else None
+
+
 def _selected(
     source: str,
     base: Mapping[str, str],
@@ -271,13 +318,20 @@ def _selected(
     }
     for origin, name in choices.items():
         if name and name != _BASE and name not in sections:
-            known = ", ".join([_BASE, *sections])
+            known = [_BASE, *sections]
             raise ConfigurationError(
-                f"{source}: there is no section [{name}], which {origin} names; known are: {known}"
+                f"{source}: there is no section [{name}], which {origin} names; known are: "
+                f"{', '.join(known)}{suggestion(name, known)}"
             )
         if name:
             return name
     return None
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: which one may be meant, if one is close."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; is {close[0]} meant?" if close else ""
 
 
 def _warn_of_slips(source: str, sections: Mapping[str, Mapping[str, str]]) -> None:
@@ -355,7 +409,10 @@ def _environment() -> dict[str, str]:
 
 def _environment_key() -> Path | None:
     text = os.environ.get("STRATUSLAB_KEY")
-    return expanded(text) if text else None
+    try:
+        return expanded(text) if text else None
+    except ValueError as error:
+        raise ConfigurationError(f"STRATUSLAB_KEY {error}") from None
 
 
 # -- one location ------------------------------------------------------------------------------
@@ -386,7 +443,7 @@ class _Resolver:
             private_key=private,
             context_method=self._choice("default_context_method", ("one", "cloud-init")),
             ssh_port=self._number("ssh_port", 22, 65535),
-            ca_certificate=self._file("ca_certificate"),
+            ca_certificate=self._file("ca_certificate") or None,
             verify_tls=self._verify_tls(),
             listing_timeout=self._number("endpoint_timeout", 0, 86400) or None,
         )
@@ -437,8 +494,8 @@ class _Resolver:
                     stacklevel=2,
                 )
             return Certificate(
-                self._file("pem_certificate") or str(expanded("~/.globus/usercert.pem")),
-                self._file("pem_key") or str(expanded("~/.globus/userkey.pem")),
+                self._file("pem_certificate", "~/.globus/usercert.pem"),
+                self._file("pem_key", "~/.globus/userkey.pem"),
             )
         if username and password:
             return Password(username, password)
@@ -446,12 +503,11 @@ class _Resolver:
 
     def _globus(self) -> Certificate | None:
         """The default pair, unless a present but empty key says not to look for it."""
-        pair = {"pem_certificate": "usercert.pem", "pem_key": "userkey.pem"}
-        if any(key in self.options for key in pair):
+        if any(key in self.options for key in ("pem_certificate", "pem_key")):
             return None
-        certificate, key = (expanded(f"~/.globus/{name}") for name in pair.values())
-        if os.path.isfile(certificate) and os.path.isfile(key):
-            return Certificate(str(certificate), str(key))
+        pair = in_home(".globus/usercert.pem", ".globus/userkey.pem")
+        if pair and all(map(os.path.isfile, pair)):
+            return Certificate(*map(str, pair))
         return None
 
     def _storage_login(self, login: Credentials | None) -> Credentials | None:
@@ -469,16 +525,20 @@ class _Resolver:
             return chosen, private_of(chosen)
         public, private = self._file("user_public_key_file"), self._file("user_private_key_file")
         if "user_public_key_file" in self.own and "user_private_key_file" not in self.own:
-            private = None  # [default]'s would not fit this section's public key
+            private = ""  # [default]'s would not fit this section's public key
         if public:
             return Path(public), Path(private) if private else private_of(Path(public))
         if private:
             return Path(f"{private}.pub"), Path(private)
         return None, None
 
-    def _file(self, key: str) -> str | None:
-        text = self._get(key)
-        return str(expanded(text)) if text else None
+    def _file(self, key: str, default: str = "") -> str:
+        """A path, or ``""``."""
+        text = self._get(key) or default
+        try:
+            return str(expanded(text)) if text else ""
+        except ValueError as error:
+            raise self._error(key, error) from None
 
     def _choice(self, key: str, choices: tuple[str, ...]) -> str:
         text = self._get(key).lower() or choices[0]

@@ -25,6 +25,7 @@ __all__ = [
     "storage",
     "storage_beside",
     "with_port",
+    "without_login",
 ]
 
 PUBLIC_MARKETPLACE = "https://marketplace.stratuslab.eu"
@@ -193,6 +194,11 @@ def origin(url: str) -> tuple[str, object, int | None]:
         raise ValueError("has a login in it")
     host = parts.hostname or ""
     return parts.scheme, address(host) or host, parts.port or _PORTS.get(parts.scheme)
+
+
+def without_login(text: str) -> str:
+    """An endpoint, or a proxy's URL, without the user name and password that may be in it."""
+    return re.sub(r"^([^/@]*://)?[^/]*@", r"\1", text.strip())
 
 
 def _is_proxy(path: str) -> bool:

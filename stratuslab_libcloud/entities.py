@@ -16,10 +16,12 @@ from libcloud.compute.base import (
 )
 from libcloud.compute.types import NodeState, StorageVolumeState
 
-from stratuslab_libcloud.client.machine import Machine
+from stratuslab_libcloud.client.errors import InvalidValueError
+from stratuslab_libcloud.client.machine import Machine, image_id
 from stratuslab_libcloud.client.storage import Disk
-from stratuslab_libcloud.config import InstanceType, Settings
+from stratuslab_libcloud.config import InstanceType, Settings, suggestion
 from stratuslab_libcloud.metadata import Entry, name_of
+from stratuslab_libcloud.portable import Portable
 
 __all__ = [
     "NODE_STATES",
@@ -31,6 +33,7 @@ __all__ = [
     "to_size",
     "to_volume",
     "to_whole_image",
+    "whole_size",
 ]
 
 # State and, while it is 3, "3/" and the LCM state (compute-xmlrpc 3.5).
@@ -50,7 +53,7 @@ _BY_STATE = {
 }
 
 
-class StratusLabNode(Node):
+class StratusLabNode(Portable, Node):
     """
     A node whose ``uuid`` tells locations apart: VM ids are small numbers of each cloud.
 
@@ -64,18 +67,34 @@ class StratusLabNode(Node):
         return hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
 
 
+class StratusLabImage(Portable, NodeImage):
+    """An image."""
+
+
+class StratusLabSize(Portable, NodeSize):
+    """A size, of which ``extra`` has ``cpus`` and ``swap`` (MiB)."""
+
+
+class StratusLabLocation(Portable, NodeLocation):
+    """A location."""
+
+
+class StratusLabVolume(Portable, StorageVolume):
+    """A volume."""
+
+
 NODE_STATES = {number: state for state, numbers in _BY_STATE.items() for number in numbers.split()}
 """OpenNebula's number, or ``3/`` and the number of an active machine, to Libcloud's state."""
 
 
 def to_location(location_id: str, name: str, country: str, driver: NodeDriver) -> NodeLocation:
     """A section of the configuration file."""
-    return NodeLocation(id=location_id, name=name, country=country, driver=driver)
+    return StratusLabLocation(id=location_id, name=name, country=country, driver=driver)
 
 
 def to_size(kind: InstanceType, driver: NodeDriver) -> NodeSize:
     """An instance type; images bring their own disk, so that it has none."""
-    return NodeSize(
+    return StratusLabSize(
         id=kind.name,
         name=kind.name,
         ram=kind.ram,
@@ -95,7 +114,7 @@ def to_image(values: dict[str, Any], driver: NodeDriver) -> NodeImage:
     """
     identifier = values.pop("identifier")
     name = name_of(identifier, values["title"], values["description"])
-    return NodeImage(id=identifier, name=name, driver=driver, extra=values)
+    return StratusLabImage(id=identifier, name=name, driver=driver, extra=values)
 
 
 def to_whole_image(endorsements: Sequence[Entry], driver: NodeDriver) -> NodeImage:
@@ -105,6 +124,30 @@ def to_whole_image(endorsements: Sequence[Entry], driver: NodeDriver) -> NodeIma
     values["inbound_ports"] = list(values["inbound_ports"])
     values["endorsers"] = [entry.endorser for entry in endorsements if entry.endorser]
     return to_image(values, driver)
+
+
+def whole_size(size: NodeSize, types: Sequence[InstanceType], driver: NodeDriver) -> NodeSize:
+    """
+    A size; if it has a known id, what it does not say is filled in.
+
+    :raises InvalidValueError: it says nothing of RAM, and there is no size with that id.
+    """
+    kind = next((kind for kind in types if kind.name == size.id), None)
+    if kind is None:
+        if size.ram is None:
+            known = [kind.name for kind in types]
+            raise InvalidValueError(
+                f"there is no size {size.id!r}; known: {', '.join(known)}"
+                f"{suggestion(str(size.id), known)}"
+            )
+        return size
+    extra = size.extra or {}
+    if size.ram is not None and {"cpus", "swap"} <= extra.keys():
+        return size
+    whole = to_size(kind, driver)
+    whole.ram = kind.ram if size.ram is None else size.ram
+    whole.extra |= extra
+    return whole
 
 
 def to_node(
@@ -169,7 +212,7 @@ def to_volume(disk: Disk, settings: Settings, driver: NodeDriver) -> StorageVolu
     state = StorageVolumeState.UNKNOWN
     if disk.users is not None:
         state = StorageVolumeState.INUSE if disk.users else StorageVolumeState.AVAILABLE
-    return StorageVolume(
+    return StratusLabVolume(
         id=disk.uuid,
         name=disk.tag,
         size=disk.size,  # type: ignore[arg-type] # None: the service does not tell
@@ -179,6 +222,7 @@ def to_volume(disk: Disk, settings: Settings, driver: NodeDriver) -> StorageVolu
             "location": settings.location,
             "endpoint": settings.pdisk_endpoint,
             "device": None,
+            "node": None,
             "owner": disk.owner,
             "visibility": disk.visibility,
             "users": disk.users,
@@ -207,11 +251,11 @@ def _size_of(
 
 
 def _image_of(machine: Machine, driver: NodeDriver) -> NodeImage | None:
-    """The image of the first disk, by the last part of its source."""
+    """The image of the first disk."""
     for disk in machine.disks:
         if disk["id"] == "0" and disk["source"]:
-            image_id = disk["source"].rstrip("/").rpartition("/")[2]
-            return NodeImage(id=image_id, name=image_id, driver=driver) if image_id else None
+            identifier = image_id(disk["source"])
+            return StratusLabImage(identifier, identifier, driver) if identifier else None
     return None
 
 

@@ -5,9 +5,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-__all__ = ["Certificate", "Credentials", "Password", "Settings", "expanded", "private_of"]
+__all__ = [
+    "Certificate",
+    "Credentials",
+    "Password",
+    "Settings",
+    "expanded",
+    "in_home",
+    "private_of",
+]
 
-_DEFAULT_KEYS = ("~/.ssh/id_rsa", "~/.ssh/id_ed25519", "~/.ssh/id_ecdsa")
+_DEFAULT_KEYS = (".ssh/id_rsa", ".ssh/id_ed25519", ".ssh/id_ecdsa")
 
 
 @dataclass(frozen=True)
@@ -63,19 +71,38 @@ class Settings:
         """The SSH key pair to use when a caller names none: public and private file."""
         if self.public_key:
             return self.public_key, self.private_key or private_of(self.public_key)
-        for private in map(expanded, _DEFAULT_KEYS):
+        for private in in_home(*_DEFAULT_KEYS):
             public = private.with_name(private.name + ".pub")
             if os.path.isfile(public):  # unlike is_file(), False where one may not look
                 return public, private
         return None
 
 
-def expanded(text: str) -> Path:
-    """A path as it stands in the file; ``~`` is the home directory."""
+def in_home(*names: str) -> list[Path]:
+    """Files in the home directory; none where there is no home directory."""
     try:
-        return Path(os.path.expanduser(text))  # Path.expanduser() raises for an unknown ~user
+        home = expanded("~")
+    except ValueError:
+        return []
+    return [home / name for name in names]
+
+
+def expanded(text: str) -> Path:
+    """
+    A path as somebody wrote it; ``~`` is the home directory, ``~user`` somebody's.
+
+    :raises ValueError: there is no such directory. One line.
+    """
+    try:
+        path = os.path.expanduser(text)
     except ValueError:  # no file has such a name, as whoever wants to read it will tell
         return Path(text)
+    if path.startswith("~"):
+        # As in a container whose user id has no entry in /etc/passwd. It is no name of a folder.
+        start = text.partition("/")[0]
+        remedy = "set HOME, or write the path in full" if start == "~" else "write the path in full"
+        raise ValueError(f"begins with {start}, but there is no such home directory: {remedy}")
+    return Path(path)
 
 
 def private_of(public: Path) -> Path:

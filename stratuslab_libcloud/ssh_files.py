@@ -10,6 +10,7 @@ import errno
 import io
 import logging
 import os
+import pickle
 import posixpath
 import secrets
 import shlex
@@ -26,7 +27,8 @@ from libcloud.compute.deployment import Deployment
 from libcloud.compute.ssh import BaseSSHClient, SSHCommandTimeoutError
 from libcloud.compute.types import DeploymentError
 
-from stratuslab_libcloud.client.errors import InvalidValueError
+from stratuslab_libcloud.client.errors import InvalidValueError, StratusLabError
+from stratuslab_libcloud.portable import Portable, reference
 from stratuslab_libcloud.printable import one_line
 
 __all__ = ["ChannelClient", "CommandTimeoutError", "without_sftp"]
@@ -65,7 +67,7 @@ def without_sftp(deployment: Deployment) -> Iterator[Deployment]:
     What steps record stays with them. Connections are closed at the end, which Libcloud does not do
     when a step fails or is interrupted.
 
-    :raises DeploymentError: Libcloud's, without the traceback in its text.
+    :raises DeploymentError: as Libcloud has it, without the traceback in its text.
     """
     wrapped = _ClosedDeployment(deployment)
     try:
@@ -75,10 +77,24 @@ def without_sftp(deployment: Deployment) -> Iterator[Deployment]:
         text, traceback, _ = str(getattr(reason, "value", "")).partition("\nTraceback")
         if traceback:
             reason.value = one_line(text)
-        raise
+        failure = _NotDeployedError(error.node, reason, error.driver)  # type: ignore[no-untyped-call]
+        raise failure.with_traceback(error.__traceback__) from error.__context__
     finally:
         for client in wrapped.clients:
             client.close()
+
+
+class _NotDeployedError(Portable, DeploymentError):  # type: ignore[misc]
+    """Libcloud's own cannot be pickled: the node would be lost between processes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        reason = self.original_error
+        try:
+            pickle.loads(pickle.dumps(reason))  # noqa: S301 - our own
+        except Exception:  # whatever it is, its text is what counts
+            reason = StratusLabError(str(reason))
+        known = {**self.__dict__, "value": reason, "original_error": reason}
+        return type(self), (self.node, reason), {**known, "driver": reference(self.driver)}
 
 
 class _ClosedDeployment(Deployment):

@@ -32,6 +32,7 @@ FORBIDDEN = {
     "arguments": ("config", "compute_driver", "cli", "sandbox", "metadata", "client.transport"),
     "creation": ("config", "compute_driver", "cli", "sandbox", "metadata", "client.transport"),
     "settings": ("client", "config", "compute_driver", "cli", "sandbox", "metadata"),
+    "portable": ("client", "config", "compute_driver", "cli", "sandbox", "metadata"),
     "printable": ("client", "config", "compute_driver", "cli", "sandbox", "metadata"),
     "parallel": ("client", "config", "compute_driver", "cli", "sandbox", "metadata"),
     "safe_xml": ("client", "config", "compute_driver", "cli", "sandbox", "metadata"),

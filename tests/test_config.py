@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from libcloud.compute.deployment import ScriptDeployment
 from permissions import unreadable
 
 from stratuslab_libcloud import config
-from stratuslab_libcloud.client.errors import ConfigurationError
+from stratuslab_libcloud.client.errors import ConfigurationError, InvalidValueError
+from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.config import Certificate, Password, UserConfig
 
 TWO_CLOUDS = """
@@ -122,6 +124,100 @@ class TestSelection:
         monkeypatch.setenv("STRATUSLAB_USER_CONFIG_SECTION", "zz")
         with pytest.raises(ConfigurationError, match="which STRATUSLAB_USER_CONFIG_SECTION names"):
             read(TWO_CLOUDS)
+
+    def test_the_argument_of_2013_leaves_the_choice_to_the_file(self) -> None:
+        for key in ("unused-key", ""):
+            with pytest.warns(UserWarning, match=f"^{key!r} names no section of .*; leave") as seen:
+                assert read(TWO_CLOUDS, preferred=key).default_location == "a"
+            assert len(seen) == 1
+            with pytest.warns(UserWarning, match="names no section"):
+                assert read(TWO_CLOUDS, preferred=key, location="b").default_location == "b"
+
+    def test_unless_a_section_has_that_name(self) -> None:
+        text = TWO_CLOUDS.replace("[b]", "[unused-key]")
+        assert read(text, preferred="unused-key").default_location == "unused-key"
+
+    def test_the_warning_points_at_the_script(self) -> None:
+        with pytest.warns(UserWarning, match="names no section") as seen:
+            StratusLabNodeDriver("unused-key", stratuslab_user_config=io.StringIO("[default]\n"))
+        assert [warning.filename for warning in seen] == [__file__]
+
+    def test_a_slip_in_a_name_gets_a_suggestion(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        text = TWO_CLOUDS.replace("[b]", "[fav-cloud]")
+        close = r"known are: default, fav-cloud, a; is fav-cloud meant\?$"
+        for key in ("fav_cloud", "favcloud", "Fav-Cloud"):
+            with pytest.raises(ConfigurationError, match=close):
+                read(text, preferred=key)
+        for key in ("unused_key", "unusedkey"):
+            with pytest.raises(ConfigurationError, match=r"fav-cloud, a$"):
+                read(text, preferred=key)
+        monkeypatch.setenv("STRATUSLAB_USER_CONFIG_SECTION", "unused-key")
+        with pytest.raises(ConfigurationError, match=r"\[unused-key\], which STRATUSLAB_USER"):
+            read(text)
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container: HOME is not set, and the user id has no entry."""
+
+    def nobody(number: int) -> None:
+        raise KeyError(number)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+
+
+@pytest.mark.usefixtures("homeless")
+class TestWithoutHome:
+    def test_the_default_place_says_what_to_set(self) -> None:
+        for call in (config.read, config.default_path):
+            with pytest.raises(ConfigurationError, match=r"no home directory .* set HOME, or name"):
+                call()
+
+    def test_the_environment_is_enough(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("STRATUSLAB_ENDPOINT", "h")
+        assert config.read().settings("default").endpoint == "https://h:2634/xmlrpc"
+
+    @pytest.mark.parametrize(
+        "key", ["pem_key", "pem_certificate", "ca_certificate", "user_public_key_file"]
+    )
+    def test_a_path_is_named(self, key: str) -> None:
+        full = {"pem_key": "/k", "pem_certificate": "/c", key: "~/x"}
+        lines = "".join(f"{name} = {path}\n" for name, path in full.items())
+        text = f"[default]\nendpoint = h\n{lines}"
+        wanted = rf"\[default\] {key} begins with ~, .*: set HOME, or write the path in full$"
+        with pytest.raises(ConfigurationError, match=wanted):
+            read(text).settings("default")
+
+    def test_the_other_half_of_a_pair_would_be_there(self) -> None:
+        text = "[default]\nendpoint = h\npem_certificate = /c\n"
+        with pytest.raises(ConfigurationError, match=r"\[default\] pem_key begins with ~"):
+            read(text).settings("default")
+
+    def test_so_is_the_file_and_the_key_variable(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with pytest.raises(ConfigurationError, match=r"the path ~/x\.cfg .* begins with ~"):
+            config.read("~/x.cfg")
+        monkeypatch.setenv("STRATUSLAB_KEY", "~/k.pub")
+        with pytest.raises(ConfigurationError, match="STRATUSLAB_KEY begins with ~"):
+            read(TWO_CLOUDS).settings("a")
+
+    def test_nothing_is_found_where_nothing_can_be(self) -> None:
+        settings = read("[default]\nendpoint = h\n").settings("default")
+        assert settings.credentials is None
+        assert settings.default_key_pair() is None
+
+    def test_a_private_key_is_named(self) -> None:
+        driver = StratusLabNodeDriver("u", "p", host="h")
+        with pytest.raises(InvalidValueError, match="ssh_key begins with ~"):
+            driver.deploy_node(
+                ScriptDeployment("true"), ssh_key="~/k", name="n", size=None, image=None
+            )
+
+
+def test_the_home_directory_of_nobody_is_no_folder() -> None:
+    text = "[default]\nendpoint = h\nca_certificate = ~no-such-user/ca\n"
+    with pytest.raises(ConfigurationError, match=r"begins with ~no-such-user, .* path in full$"):
+        read(text).settings("default")
 
 
 class TestEnvironment:

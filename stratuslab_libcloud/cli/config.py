@@ -5,10 +5,12 @@ import os
 import tempfile
 from importlib.resources import files
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from stratuslab_libcloud import __version__
+from stratuslab_libcloud.settings import expanded
 
 __all__ = ["copy_config"]
 
@@ -24,7 +26,10 @@ def copy_config(config: str | None, force: bool, quiet: bool) -> None:
 
     if config == "":
         _fail("the FILE of -c is empty")
-    path = Path(os.path.expanduser(config)) if config else default_path()
+    try:
+        path = expanded(config) if config else default_path()
+    except ValueError as error:  # there is no home directory
+        _fail(f"the FILE of -c {error}" if config else f"{error} with -c")
     if path.is_dir():
         _fail(f"{path} is a directory")
     reference = files("stratuslab_libcloud").joinpath("conf/stratuslab-user.cfg.ref").read_bytes()
@@ -57,6 +62,6 @@ def _write(path: Path, content: bytes, force: bool) -> None:
             os.unlink(name)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     click.echo(f"  [ERROR] {message}", err=True)
     raise SystemExit(1)

@@ -8,7 +8,8 @@ What can go wrong, in one tree.
          +- InvalidValueError           (ValueError) refused before anything was sent
          +- ConnectionFailedError       no connection, or no whole answer in time
          |   +- LostAnswerError         sent once, no answer: it may have been carried out
-         +- MalformedAnswerError        (MalformedResponseError) an answer that cannot be read
+         +- MalformedAnswerError        (MalformedResponseError) an answer that cannot be read, or
+         |                              that is about something else than was asked for
          +- ServiceError                (ProviderError) the service said no
          |   +- CredentialsError        (InvalidCredsError)
          |   +- NotPermittedError
@@ -93,6 +94,10 @@ class StratusLabError(LibcloudError):
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The driver has passwords; and what an error is about is in its text.
+        return type(self), self.args, {**self.__dict__, "driver": None}
+
 
 class ConfigurationError(StratusLabError, ValueError):
     """The configuration cannot be used; names the file, the section and the key."""
@@ -117,7 +122,10 @@ class LostAnswerError(ConnectionFailedError):
 
 
 class MalformedAnswerError(StratusLabError, MalformedResponseError):
-    """An answer that cannot be read: HTML, a truncated document, something too large."""
+    """
+    An answer that cannot be read, or believed: HTML, a truncated document, something too large, or
+    about something else than was asked for.
+    """
 
     passing = True
 

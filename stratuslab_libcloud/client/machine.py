@@ -6,12 +6,17 @@ from typing import NamedTuple, TypedDict
 
 from stratuslab_libcloud.client.errors import InvalidValueError
 
-__all__ = ["Disk", "Machine", "Nic", "checked_id", "is_id", "to_machine"]
+__all__ = ["Disk", "Machine", "Nic", "checked_id", "image_id", "is_id", "to_machine"]
 
 _ID = re.compile("[0-9]{1,9}")
 _INTEGER = re.compile("-?[0-9]{1,18}")
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 _NONE = ET.Element("none")
+# A Marketplace entry's URL, which may go on with /ENDORSER/DATE, or a disk in any of its forms.
+_SOURCES = (
+    re.compile(r"/metadata/(?:[^/?#]*/)*?([A-Za-z0-9_-]{27})(?=$|[/?#])"),
+    re.compile(r"[/:]([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/?$"),
+)
 # What a document of OpenNebula 3.2 has between the name and HISTORY_RECORDS, and once only.
 _ONCE = ("STATE", "LCM_STATE", "STIME", "MEMORY", "CPU", "TEMPLATE")
 
@@ -123,33 +128,50 @@ def checked_id(machine_id: object) -> str:
     return str(machine_id)
 
 
+def image_id(source: str) -> str:
+    """
+    The image or disk that a disk's source means (compute-xmlrpc 4.4, pdisk-rest 6).
+
+    :return: an identifier or a UUID; of other sources, the last part.
+    """
+    for form in _SOURCES:
+        if found := form.search(source):
+            return found[1]
+    return source.rstrip("/").rpartition("/")[2]
+
+
 def to_machine(vm: ET.Element) -> Machine | None:
     """A machine; ``None`` where there is no ID to name it by."""
-    # Only plain names are looked for: paths take ten times as long, and pools are large.
-    text = vm.findtext
-    identifier = (text("ID") or "").strip()
+    identifier = _text(vm, "ID") or ""
     if not is_id(identifier):
         return None
     if len({child.tag for child in vm}) < len(vm):
         _disbelieve(vm)
     template = _part(vm, "TEMPLATE")
-    monitoring = _part(vm, "MONITORING").findtext
+    monitoring = _part(vm, "MONITORING")
     return Machine(
         id=identifier,
-        name=text("NAME") or "",
-        owner=text("UNAME"),
-        state=_state(text("STATE")),
-        lcm_state=_state(text("LCM_STATE")),
+        name=vm.findtext("NAME") or "",  # as it was given, blanks and all
+        owner=_text(vm, "UNAME"),
+        state=_state(_text(vm, "STATE")),
+        lcm_state=_state(_text(vm, "LCM_STATE")),
         nics=list(map(_to_nic, template.findall("NIC"))),
         disks=list(map(_to_disk, template.findall("DISK"))),
         host=_host(vm),
-        cpus=_integer(template.findtext("VCPU")) or _integer(template.findtext("CPU")),
-        memory=_integer(template.findtext("MEMORY")),
-        memory_kib=_integer(monitoring("MEMORY") or text("MEMORY")),
-        cpu_percent=_decimal(monitoring("CPU") or text("CPU")),
-        started=_integer(text("STIME")) or None,
+        cpus=_integer(_text(template, "VCPU")) or _integer(_text(template, "CPU")),
+        memory=_integer(_text(template, "MEMORY")),
+        memory_kib=_integer(_text(monitoring, "MEMORY") or _text(vm, "MEMORY")),
+        cpu_percent=_decimal(_text(monitoring, "CPU") or _text(vm, "CPU")),
+        started=_integer(_text(vm, "STIME")) or None,
         error=_error(template, _part(vm, "USER_TEMPLATE")),
     )
+
+
+def _text(element: ET.Element, tag: str) -> str | None:
+    """A value, without the line breaks and blanks around it where a document was indented."""
+    # Only plain names are looked for: paths take ten times as long, and pools are large.
+    text = element.findtext(tag)
+    return text.strip() or None if text else None
 
 
 def _part(vm: ET.Element, tag: str) -> ET.Element:
@@ -178,19 +200,17 @@ def _state(text: str | None) -> int:
 
 
 def _to_nic(nic: ET.Element) -> Nic:
-    text = nic.findtext
-    ip = text("IP") or text("IP6_GLOBAL") or text("IP6")
-    return {"ip": ip.strip() if ip else None, "network": text("NETWORK")}
+    ip = _text(nic, "IP") or _text(nic, "IP6_GLOBAL") or _text(nic, "IP6")
+    return {"ip": ip, "network": _text(nic, "NETWORK")}
 
 
 def _to_disk(disk: ET.Element) -> Disk:
-    text = disk.findtext
     return {
-        "id": text("DISK_ID"),
-        "target": text("TARGET"),
-        "source": text("SOURCE"),
-        "size": _integer(text("SIZE")),
-        "type": text("TYPE"),
+        "id": _text(disk, "DISK_ID"),
+        "target": _text(disk, "TARGET"),
+        "source": _text(disk, "SOURCE"),
+        "size": _integer(_text(disk, "SIZE")),
+        "type": _text(disk, "TYPE"),
     }
 
 
@@ -199,8 +219,8 @@ def _host(vm: ET.Element) -> str | None:
     records = (vm.findall("HISTORY_RECORDS") or [vm])[-1].findall("HISTORY")
     if not records:
         return None
-    latest = max(records, key=lambda record: _integer(record.findtext("SEQ")) or 0)
-    return latest.findtext("HOSTNAME") or None
+    latest = max(records, key=lambda record: _integer(_text(record, "SEQ")) or 0)
+    return _text(latest, "HOSTNAME")
 
 
 def _error(template: ET.Element, user_template: ET.Element) -> str | None:
@@ -217,14 +237,8 @@ def _error(template: ET.Element, user_template: ET.Element) -> str | None:
 
 
 def _integer(text: str | None) -> int | None:
-    if not text:
-        return None
-    digits = text.strip()
-    return int(digits) if _INTEGER.fullmatch(digits) else None
+    return int(text) if text and _INTEGER.fullmatch(text) else None
 
 
 def _decimal(text: str | None) -> float | None:
-    if not text:
-        return None
-    digits = text.strip()
-    return float(digits) if _DECIMAL.fullmatch(digits) else None
+    return float(text) if text and _DECIMAL.fullmatch(text) else None

@@ -6,6 +6,7 @@ import threading
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -92,12 +93,11 @@ class Marketplace:
             entries = self._service.send(
                 "GET",
                 f"/metadata/{_checked(identifier)}",
-                lambda answer: list(_read_xml(answer, metadata.read_entry)),
+                partial(_read_entries, identifier),
                 accept="application/xml",
             )
         except NotFoundError as error:
             raise self._unknown(identifier) from error
-        entries = [entry for entry in entries if entry.identifier == identifier]
         if not entries:
             raise self._unknown(identifier)
         entries.sort(key=lambda entry: _endorsed(entry.endorsed, entry.endorser), reverse=True)
@@ -139,6 +139,17 @@ def _read_listing(answer: Answer) -> list[dict[str, Any]]:
     if answer.content_type == "application/json":
         return _read_json(answer)
     return list(_read_xml(answer, _read_image))
+
+
+def _read_entries(identifier: str, answer: Answer) -> list[Entry]:
+    """The entries of one image; others are not believed, if there are any."""
+    found = list(_read_xml(answer, metadata.read_entry))
+    entries = [entry for entry in found if entry.identifier == identifier]
+    if found and not entries:
+        raise MalformedAnswerError(
+            f"was asked about image {identifier}, and answered about {found[0].identifier}"
+        )
+    return entries
 
 
 def _read_image(rdf: ET.Element) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -94,7 +95,10 @@ class Storage:
     def get(self, uuid: str) -> Disk:
         """One disk, with everything that is told of it."""
         return self._service.send(
-            "GET", f"/disks/{_checked(uuid)}/", lambda a: _to_disk(_object(a)), accept=_JSON
+            "GET",
+            f"/disks/{_checked(uuid)}/",
+            lambda a: _to_disk(_about(_object(a), uuid=uuid)),
+            accept=_JSON,
         )
 
     def create(self, size: int, tag: str, visibility: str = "private") -> str:
@@ -106,7 +110,7 @@ class Storage:
         return self._service.send(
             "POST",
             "/disks/",
-            lambda a: _text(_object(a), "uuid"),
+            _read_created,
             accept=_JSON,
             body=urlencode(fields).encode("ascii"),
             content_type=_FORM,
@@ -122,7 +126,7 @@ class Storage:
         self._service.send(
             "PUT",
             f"/disks/{_checked(uuid)}",
-            _read_update,
+            partial(_read_update, uuid),
             accept=_JSON,
             body=urlencode(fields).encode("ascii"),
             content_type=_FORM,
@@ -130,7 +134,7 @@ class Storage:
 
     def delete(self, uuid: str) -> None:
         """Delete a disk and its contents."""
-        self._delete(f"/disks/{_checked(uuid)}/")
+        self._delete(f"/disks/{_checked(uuid)}/", uuid=uuid)
 
     def mounts(self, uuid: str) -> list[Mount]:
         """The machines that have the disk."""
@@ -148,7 +152,7 @@ class Storage:
         device = self._service.send(
             "POST",
             f"/disks/{_checked(uuid)}/mounts/",
-            lambda a: _text(_object(a), "target"),
+            lambda a: _text(_about(_object(a), uuid=uuid, vm_id=machine_id), "target"),
             accept=_JSON,
             body=urlencode(fields).encode("ascii"),
             content_type=_FORM,
@@ -163,7 +167,9 @@ class Storage:
         :raises ConflictError: it was there when the machine started, and still is.
         """
         mount_id = f"{_checked(uuid)}_{checked_id(machine_id)}"
-        answer = self._delete(f"/disks/{uuid}/mounts/{mount_id}")
+        answer = self._delete(
+            f"/disks/{uuid}/mounts/{mount_id}", mountId=mount_id, diskId=uuid, vmId=machine_id
+        )
         if answer.get("target") == "static":
             # Old servers forget the mount with a 200; the disk stays in the machine.
             raise ConflictError(
@@ -171,9 +177,11 @@ class Storage:
                 "node is stopped"
             )
 
-    def _delete(self, path: str) -> dict[str, Any]:
+    def _delete(self, path: str, **asked: str) -> dict[str, Any]:
         try:
-            return self._service.send("DELETE", path, _object, accept=_JSON)
+            return self._service.send(
+                "DELETE", path, lambda a: _about(_object(a), **asked), accept=_JSON
+            )
         except NotFoundError as error:
             if error.retried:
                 return {}  # an earlier attempt did it
@@ -257,14 +265,39 @@ def _objects(answer: Answer) -> list[dict[str, Any]]:
     return document
 
 
+def _about(document: dict[str, Any], **asked: str) -> dict[str, Any]:
+    """
+    What was answered, if it is about what was asked for, as far as it says.
+
+    :raises MalformedAnswerError: it is not. It is not asked again: nobody knows what was done.
+    """
+    for key, wanted in asked.items():
+        if key in document and _text(document, key) != wanted:
+            error = MalformedAnswerError(
+                f"was asked about {key} {wanted}, and answered about {_text(document, key)}"
+            )
+            error.passing = False
+            raise error
+    return document
+
+
+def _read_created(answer: Answer) -> str:
+    uuid = _text(_object(answer), "uuid")
+    if not is_uuid(uuid):
+        raise MalformedAnswerError("answered no UUID")
+    return uuid
+
+
 def _read_disks(answer: Answer) -> list[Disk]:
     return [_to_disk(item) for item in _objects(answer)]
 
 
-def _read_update(answer: Answer) -> None:
+def _read_update(uuid: str, answer: Answer) -> None:
     """See Other, as a rule; otherwise the disk, or nothing (pdisk-rest 2.2.4)."""
     if answer.status == 200:
-        _object(answer)
+        _about(_object(answer), uuid=uuid)
+    elif is_uuid(seen := answer.headers.get("Location", "").rstrip("/").rpartition("/")[2]):
+        _about({"uuid": seen}, uuid=uuid)
 
 
 def _read_mounts(answer: Answer) -> list[Mount]:
@@ -279,14 +312,14 @@ def _to_disk(item: Mapping[str, Any]) -> Disk:
     if size is not None and size > _LARGEST:
         size = -(-size // _GIB)  # bytes, from a server that stores what it was told
     users = item.get("count", item.get("users"))
-    visibility = item.get("visibility")
+    visibility = _optional(item, "visibility")
     return Disk(
         uuid=_text(item, "uuid"),
         tag=str(item.get("tag") or ""),
         size=size,
         owner=_optional(item, "owner"),
         users=_number(users),
-        visibility=str(visibility).lower() if visibility else None,
+        visibility=visibility and visibility.lower(),
         type=_optional(item, "type"),
         identifier=_optional(item, "identifier"),
         created=_optional(item, "created"),
@@ -297,14 +330,15 @@ def _text(item: Mapping[str, Any], key: str) -> str:
     value = item.get(key)
     if isinstance(value, list) and value:
         value = value[0]
-    if not isinstance(value, (str, int)) or value == "":
+    text = str(value).strip() if isinstance(value, (str, int)) else ""
+    if not text:
         raise MalformedAnswerError(f"answered JSON without {key!r}")
-    return str(value)
+    return text
 
 
 def _optional(item: Mapping[str, Any], key: str) -> str | None:
     value = item.get(key)
-    return str(value) if value else None
+    return str(value).strip() or None if value else None
 
 
 def _number(value: object) -> int | None:

@@ -110,6 +110,8 @@ def render(machine: NewMachine) -> str:
         raise InvalidValueError(f"the name of a node is text, not {machine.name!r}")
     if machine.name:
         lines.append(_single("NAME", _checked_name(machine.name)))
+    if not isinstance(machine.network, str) or not machine.network.strip():
+        raise InvalidValueError(f"{machine.network!r} is not the name of a network")
     lines += _disks(machine)
     lines += [
         _vector("NIC", [("NETWORK_UNAME", "oneadmin"), ("NETWORK", machine.network)]),

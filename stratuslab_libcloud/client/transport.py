@@ -245,6 +245,9 @@ class Service:
         try:
             with translated(session.patience):
                 return self._exchange(session, request, read, silence, deadline)
+        except MalformedAnswerError:
+            session.close()  # what comes by that connection may be the answers to other requests
+            raise
         except ConnectionFailedError as error:
             trusted = self._options.verify()
             unmet = not error.sent and isinstance(error.__cause__, requests.exceptions.SSLError)

@@ -43,6 +43,7 @@ from stratuslab_libcloud.sandbox.routes import Application, Seen
 from stratuslab_libcloud.sandbox.server import Server
 from stratuslab_libcloud.sandbox.storage import Storage
 from stratuslab_libcloud.sandbox.store import SUPER_USER, SandboxError, Store, write_private
+from stratuslab_libcloud.settings import expanded
 
 __all__ = ["Sandbox", "SandboxError", "Seen", "register_image"]
 
@@ -352,7 +353,10 @@ def _shown_host(host: str, tls: bool) -> str:
 
 
 def _directory(given: str | os.PathLike[str] | None, stack: contextlib.ExitStack) -> pathlib.Path:
-    path = pathlib.Path(tempfile.gettempdir() if given is None else given).expanduser().absolute()
+    try:
+        path = expanded(tempfile.gettempdir() if given is None else os.fspath(given)).absolute()
+    except ValueError as error:
+        raise SandboxError(f"the directory {given} {error}") from None
     _check_text(f"{path}/", f"path of the directory {str(path)!r}")
     if given is None:
         temporary = pathlib.Path(tempfile.mkdtemp(prefix="stratuslab-sandbox-"))

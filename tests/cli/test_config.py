@@ -73,6 +73,23 @@ def test_a_path_that_is_none_is_refused(home: Path) -> None:
     assert os.listdir(home) == []
 
 
+@pytest.mark.parametrize("options", [(), ("-c", "~/my.cfg"), ("-c", "~no-such-user/my.cfg")])
+def test_without_a_home_directory_it_is_one_line(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    def nobody(number: int) -> None:
+        raise KeyError(number)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    monkeypatch.chdir(home)
+    result = run(*options)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.count("\n") == 1
+    assert "home directory" in result.stderr
+    assert os.listdir(home) == []
+
+
 def test_every_key_that_is_read_is_documented() -> None:
     reference = Path(config.__file__).with_name("conf") / "stratuslab-user.cfg.ref"
     text = reference.read_text()

@@ -118,6 +118,38 @@ def test_the_default_directory_is_in_the_home_directory(home):
     assert os.listdir(home / ".stratuslab") == ["sandbox"]
 
 
+NOBODY = """
+import os, pwd
+del os.environ["HOME"]
+def nobody(number):
+    raise KeyError(number)
+pwd.getpwuid = nobody
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [("up", "--port", "0"), ("up", "--dir", "~/x"), ("add-image", "disk")]
+)
+def test_without_a_home_directory_it_is_one_line(home, monkeypatch, arguments):
+    monkeypatch.chdir(home)
+    result = run(*arguments, before=NOBODY)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert re.fullmatch(r"Error: the directory ~/.* begins with ~, .*: set HOME.*\n", result.stderr)
+    assert os.listdir(home) == []
+
+
+def test_without_one_the_folder_for_images_has_to_be_named(home, tmp_path, monkeypatch):
+    monkeypatch.delenv("STRATUSLAB_SANDBOX_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    code = f"{NOBODY}\nfrom stratuslab_libcloud.sandbox import hypervisor\n"
+    code += "hypervisor._check_programs = lambda: None"
+    result = run("up", "--dir", str(tmp_path / "d"), "--machines", "qemu", before=code)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert re.fullmatch(
+        r"Error: .*: set HOME.*; STRATUSLAB_SANDBOX_CACHE names .*\n", result.stderr
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [

@@ -26,6 +26,7 @@ from stratuslab_libcloud.client.errors import (
     StratusLabError,
     UnavailableError,
 )
+from stratuslab_libcloud.client.machine import image_id
 from stratuslab_libcloud.client.transport import Answer, HTTPOptions, _understood
 from stratuslab_libcloud.config import Certificate, Password
 
@@ -54,6 +55,9 @@ SMUGGLED = """<ID>9</ID><UNAME>root</UNAME><STATE>6</STATE><LCM_STATE>3</LCM_STA
 <MEMORY>8</MEMORY><CPU>8</CPU><HISTORY_RECORDS><HISTORY><SEQ>9</SEQ><HOSTNAME>evil</HOSTNAME>
 </HISTORY></HISTORY_RECORDS><HISTORY><SEQ>9</SEQ><HOSTNAME>evil</HOSTNAME></HISTORY>"""
 
+
+IMAGE = "KzQ7vYw0Lr-bT2mNcE_x4hUaS9d"
+DISK = "0b5f9c2e-6d1a-4e37-8a90-1c2d3e4f5a6b"
 
 NO = "<value><boolean>0</boolean></value>"
 OKAY = "<value><boolean>1</boolean></value>"
@@ -151,6 +155,47 @@ class TestCalls:
                 with pytest.raises(InvalidValueError, match="not the id"):
                     call(bad)
         assert server.requests == []
+
+
+def vm(number: int) -> str:
+    return f"<VM><ID>{number}</ID><NAME>n</NAME><STATE>3</STATE><LCM_STATE>3</LCM_STATE></VM>"
+
+
+class TestAboutAnother:
+    """What is about another machine than was asked for is not believed."""
+
+    SAYS = "was asked about node 5, and answered about node 7"
+
+    def test_a_document(self) -> None:
+        with compute(rpc(True, vm(7), 0)) as (asked, server):
+            with pytest.raises(MalformedAnswerError, match=self.SAYS):
+                asked.info("5")
+            assert server.connections == len(server.requests) == 3  # none is used again
+
+    def test_a_look_is_repeated(self) -> None:
+        with compute(rpc(True, vm(7), 0), rpc(True, vm(5), 0)) as (asked, _):
+            assert asked.info("5").id == "5"
+
+    def test_leading_zeros_are_no_other_machine(self) -> None:
+        with compute(rpc(True, vm(5), 0)) as (asked, _):
+            assert asked.info("05").id == "5"
+
+    def test_an_action_which_is_not_repeated(self) -> None:
+        for call, doubt in ((Compute.kill, ""), (Compute.shutdown, "may be shutting down")):
+            with compute(rpc(True, 7, 0)) as (asked, server):
+                with pytest.raises(MalformedAnswerError, match=f"{self.SAYS}.*{doubt}"):
+                    call(asked, "5")
+                assert len(server.requests) == 1
+
+    def test_a_refusal(self) -> None:
+        def hang_up(handler: Any, request: object) -> None:
+            handler.hang_up()
+
+        other = rpc(False, "[VirtualMachineAction] Error getting virtual machine [7].", 1024)
+        with compute(hang_up, other) as (asked, server):
+            with pytest.raises(MalformedAnswerError, match=self.SAYS):
+                asked.kill("5")  # "gone" would be the other one
+            assert len(server.requests) == 2
 
 
 class TestAnswers:
@@ -267,6 +312,36 @@ class TestAnswers:
 
 
 class TestDocuments:
+    @pytest.mark.parametrize(
+        ("source", "meant"),
+        [
+            (f"https://m.example.org/metadata/{IMAGE}", IMAGE),
+            (f"https://m.example.org/marketplace/metadata/{IMAGE}/", IMAGE),
+            (f"https://m.example.org/metadata/{IMAGE}/ann@example.org", IMAGE),
+            (f"https://m.example.org/metadata/{IMAGE}/ann@example.org/2014-03-02T10:11:12Z", IMAGE),
+            (f"https://m.example.org/metadata/ann@example.org/{IMAGE}?media=xml", IMAGE),
+            (f"https://m.example.org/metadata/{IMAGE}/{'e' * 27}", IMAGE),
+            (f"pdisk:https://h.example.org/pdisk/{DISK}", DISK),
+            (f"pdisk:h.example.org:8445:{DISK}", DISK),
+            (f"pdisk:h.example.org:{DISK}", DISK),
+            (f"pdisk:10.4.5.6:8445/{DISK}", DISK),
+            (f"pdisk://h.example.org/pdisk/{DISK}", DISK),
+            (f"https://h.example.org/pdisk/pswd/disks/{DISK}/", DISK),
+            ("http://h.example.org/images/ubuntu.img", "ubuntu.img"),
+            ("/var/lib/one/images/42", "42"),
+            ("https://m.example.org/metadata/X", "X"),
+            ("/", ""),
+        ],
+    )
+    def test_what_a_disk_is_made_of(self, source: str, meant: str) -> None:
+        assert image_id(source) == meant
+
+    def test_values_are_trimmed_but_not_names(self) -> None:
+        indented = OLD.replace(">", ">\n  ").replace("</", "\n</")
+        (machine,), (plain,) = (_read_pool(answer(pool(text)[2])) for text in (indented, OLD))
+        assert machine.name.strip() == plain.name.strip() == "web"
+        assert machine._replace(name="") == plain._replace(name="")
+
     def test_the_stratuslab_generation(self) -> None:
         with compute(rpc(True, OLD, 0)) as (asked, _):
             machine = asked.info("7")

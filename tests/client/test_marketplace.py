@@ -172,10 +172,19 @@ class TestEntry:
             assert asked.newest(ONE).identifier == ONE
 
     def test_unknown_is_not_found(self) -> None:
-        for answer in ((404, "application/xml", b"<error>n</error>"), xml(entry(TWO))):
+        for answer in ((404, "application/xml", b"<error>n</error>"), xml()):
             with market(answer) as (asked, _):
                 with pytest.raises(NotFoundError, match=f"no current image {ONE}"):
                     asked.get(ONE)
+
+    def test_an_entry_of_another_image_is_not_believed(self) -> None:
+        with market(xml(entry(TWO))) as (asked, server):
+            for call in (asked.get, asked.newest):
+                with pytest.raises(MalformedAnswerError, match=f"image {ONE}, .* about {TWO}$"):
+                    call(ONE)
+            assert server.connections == len(server.requests)  # none is used again
+        with market(xml(entry(TWO), entry(ONE))) as (asked, _):
+            assert [found.identifier for found in asked.get(ONE)] == [ONE]
 
     @pytest.mark.parametrize("bad", ["", "short", "../" + "x" * 24, "x" * 27 + "/y", None])
     def test_an_identifier_that_is_none_is_not_sent(self, bad: str) -> None:

@@ -54,6 +54,10 @@ class TestReading:
         assert (disk.users, disk.visibility, disk.size) == (0, "private", 5)
         assert disk.created == "2011/07/20 16:37:10"
 
+    def test_values_are_trimmed(self) -> None:
+        disk = listed(uuid=f"\n {UUID}\n", owner=" maria ", type="\n", visibility=" PUBLIC\n")
+        assert disk == Disk(UUID, "", None, owner="maria", visibility="public")
+
     def test_visibility_is_lower_case(self) -> None:
         assert listed(visibility="PUBLIC").visibility == "public"
 
@@ -83,6 +87,54 @@ class TestReading:
     def test_what_cannot_be_read_is_malformed(self, answer: object) -> None:
         with disks(answer) as (asked, _), pytest.raises(MalformedAnswerError):
             asked.disks()
+
+
+OTHER = "0b5f9c2e-6d1a-4e37-8a90-1c2d3e4f5a6b"
+
+
+class TestAboutAnother:
+    """What is about another disk than was asked for is not believed, nor is anything repeated."""
+
+    @pytest.mark.parametrize(
+        ("call", "answer"),
+        [
+            (lambda asked: asked.get(UUID), {"uuid": OTHER}),
+            (lambda asked: asked.update(UUID, tag="t"), {"uuid": OTHER}),
+            (lambda asked: asked.delete(UUID), {"uuid": OTHER}),
+            (lambda asked: asked.mount(UUID, "5", "h"), {"uuid": [OTHER], "target": "vdc"}),
+            (lambda asked: asked.mount(UUID, "5", "h"), {"vm_id": "7", "target": "vdc"}),
+            (lambda asked: asked.unmount(UUID, "5"), {"diskId": OTHER}),
+            (lambda asked: asked.unmount(UUID, "5"), {"vmId": 7}),
+            (lambda asked: asked.unmount(UUID, "5"), {"mountId": f"{UUID}_7"}),
+        ],
+        ids=range(8),
+    )
+    def test_an_answer(self, call: Any, answer: dict[str, Any]) -> None:
+        with disks(js(answer)) as (asked, server):
+            with pytest.raises(MalformedAnswerError, match=r"was asked about .*, and answered"):
+                call(asked)
+            assert len(server.requests) == 1
+
+    def test_where_an_update_leads_to(self) -> None:
+        for uuid, path in ((OTHER, f"/{OTHER}"), (OTHER, f"/{OTHER}/"), (UUID, f"/{UUID}/")):
+            headers = {"Location": f"https://h/pdisk/pswd/disks{path}"}
+            with disks((303, "text/plain", b"", headers)) as (asked, _):
+                if uuid == UUID:
+                    asked.update(UUID, tag="t")
+                else:
+                    with pytest.raises(MalformedAnswerError, match=OTHER):
+                        asked.update(UUID, tag="t")
+
+    def test_a_mount_says_that_it_may_be_there(self) -> None:
+        with disks(js({"uuid": [OTHER], "target": "vdc"})) as (asked, _):
+            with pytest.raises(MalformedAnswerError, match="may have been attached to node 5"):
+                asked.mount(UUID, "5", "h")
+
+    def test_a_new_disk_without_uuid(self) -> None:
+        with disks(js({"uuid": "done"}, 201)) as (asked, server):
+            with pytest.raises(MalformedAnswerError, match="tagged 't' may have been created"):
+                asked.create(1, "t")
+            assert len(server.requests) == 1
 
 
 class TestRequests:

@@ -21,6 +21,7 @@ from stratuslab_libcloud.sandbox.checksums import copy_summed
 from stratuslab_libcloud.sandbox.guest import contents, disk, packages
 from stratuslab_libcloud.sandbox.guest.kernel import Kernel
 from stratuslab_libcloud.sandbox.store import SandboxError
+from stratuslab_libcloud.settings import expanded
 
 __all__ = ["FLAVOURS", "GuestImage", "build", "default_cache"]
 
@@ -44,11 +45,19 @@ class GuestImage:
 
 
 def default_cache() -> pathlib.Path:
-    """Where images are kept unless one says otherwise."""
-    if chosen := os.environ.get("STRATUSLAB_SANDBOX_CACHE"):
-        return pathlib.Path(chosen)
-    caches = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(caches) / "stratuslab-sandbox"
+    """
+    Where images are kept unless one says otherwise.
+
+    :raises SandboxError: there is no home directory.
+    """
+    try:
+        if chosen := os.environ.get("STRATUSLAB_SANDBOX_CACHE"):
+            return expanded(chosen)
+        return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "stratuslab-sandbox"
+    except ValueError as error:
+        raise SandboxError(
+            f"the folder for images {error}; STRATUSLAB_SANDBOX_CACHE names another one"
+        ) from None
 
 
 def build(

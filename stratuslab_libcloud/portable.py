@@ -1,0 +1,90 @@
+"""
+How what a driver hands out is pickled and copied: without the driver's secrets.
+
+A pickled node, volume, image, size or location has a reference to its driver. Where that driver
+lives, or a copy of it, the reference finds it; elsewhere it makes a driver that reads the
+configuration file again.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakValueDictionary
+
+__all__ = ["Portable", "Reference", "enlist", "reference"]
+
+# The drivers of this process by identity: those that somebody made, and those made below.
+_LIVING: WeakValueDictionary[str, Any] = WeakValueDictionary()
+_MADE: WeakValueDictionary[str, Any] = WeakValueDictionary()
+
+
+@dataclass(frozen=True)
+class Reference:
+    """
+    Stands for a driver in the pickles of what it handed out.
+
+    :ivar identity: the same for a driver and its copies, in whatever process.
+    :ivar state: to make one with, where there is none; it has no secret in it.
+    """
+
+    kind: type[Any]
+    identity: str
+    state: dict[str, Any] = field(repr=False)
+
+    def restored(self) -> Any:
+        """The driver, or one like it."""
+        for drivers in (_LIVING, _MADE):
+            driver = drivers.get(self.identity)
+            if driver is not None:
+                return driver
+        made: Any = object.__new__(self.kind)
+        made.__setstate__(self.state)
+        return _MADE.setdefault(self.identity, made)
+
+
+class Portable:
+    """Something that a driver hands out, mixed into Libcloud's own class of it."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return _packed(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        _unpack(self, state)
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """Stands for a size or an image that a caller made, within a node that was made of it."""
+
+    kind: type[Any]
+    state: dict[str, Any]
+
+    def restored(self) -> Any:
+        thing: Any = object.__new__(self.kind)
+        _unpack(thing, self.state)
+        return thing
+
+
+def _packed(thing: Any) -> dict[str, Any]:
+    """The state of something, with references for drivers."""
+    state = dict(thing.__dict__)
+    for name, value in state.items():
+        state[name] = reference(value)
+        if hasattr(getattr(value, "driver", None), "_refer") and not isinstance(value, Portable):
+            state[name] = _Plain(type(value), _packed(value))
+    return state
+
+
+def _unpack(thing: Any, state: dict[str, Any]) -> None:
+    for name, value in state.items():
+        restored = value.restored() if isinstance(value, (Reference, _Plain)) else value
+        setattr(thing, name, restored)
+
+
+def reference(driver: Any) -> Any:
+    """What to pickle in place of a driver; anything else as it is."""
+    return driver._refer() if hasattr(driver, "_refer") else driver
+
+
+def enlist(driver: Any, identity: str) -> None:
+    """Let references find a driver, as long as it lives."""
+    _LIVING.setdefault(identity, driver)
