@@ -77,7 +77,7 @@ class StratusLabNodeDriver(NodeDriver):
     :class:`.UnavailableError`, besides what the methods name.
 
     One driver may be shared by threads: each service has as many connections as there were calls
-    of it at the same time.
+    of it at the same time. After a fork each process opens connections of its own.
 
     Errors and the names of images can be printed as they are: they have no control characters.
     Names of nodes and volumes, and ``extra``, are as the cloud tells them.
@@ -124,7 +124,8 @@ class StratusLabNodeDriver(NodeDriver):
         :param ex_marketplace_endpoint: the default location's Marketplace.
         :param timeout: seconds that each request of a call may take, its repetitions included;
             large listings may take longer while they bring a KiB a second.
-        :param proxy_url: an HTTP proxy for all requests.
+        :param proxy_url: an HTTP proxy for all requests; ``connection.set_http_proxy()`` sets
+            another one.
         :raises ConfigurationError: naming the file, the section and the key.
         """
         # Not super(): it would build a connection that is never used.
@@ -753,7 +754,7 @@ class StratusLabNodeDriver(NodeDriver):
         pair = settings.default_key_pair()
         if pair is None:
             warnings.warn(
-                f"{settings.where} has no user_public_key_file and there is no key in ~/.ssh: "
+                f"there is no user_public_key_file in {settings.where}, and no key in ~/.ssh: "
                 "nobody will be able to log in to the node",
                 stacklevel=4,
             )
@@ -767,8 +768,8 @@ class StratusLabNodeDriver(NodeDriver):
         pair = settings.default_key_pair()
         if pair is None:
             raise ConfigurationError(
-                f"{settings.where} has no user_public_key_file and there is none in ~/.ssh; make "
-                "a pair with ssh-keygen, or give ssh_key"
+                f"there is no user_public_key_file in {settings.where}, and no key in ~/.ssh; "
+                "make a pair with ssh-keygen, or give ssh_key"
             )
         public, private = pair
         lines = ssh_keys.read_public(public)
