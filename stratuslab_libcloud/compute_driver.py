@@ -90,7 +90,7 @@ class StratusLabNodeDriver(NodeDriver):
     sentences about what was asked for and not yet answered. One line in the log says the same.
 
     One driver may be shared by threads: each service has as many connections as there were calls
-    of it at the same time.
+    of it at the same time. After a fork each process opens connections of its own.
 
     A driver can be pickled and copied, as can everything that it hands out and every error. It
     arrives with all that it was made of, so that a pickled driver has the passwords in it, and
@@ -145,7 +145,8 @@ class StratusLabNodeDriver(NodeDriver):
         :param ex_marketplace_endpoint: the default location's Marketplace.
         :param timeout: seconds that each request of a call may take, its repetitions included;
             large listings may take longer while they bring a KiB a second.
-        :param proxy_url: an HTTP proxy for all requests.
+        :param proxy_url: an HTTP proxy for all requests; ``connection.set_http_proxy()`` sets
+            another one.
         :raises ConfigurationError: naming the file, the section and the key.
         """
         # Not super(): it would build a connection that is never used.
@@ -931,7 +932,7 @@ class StratusLabNodeDriver(NodeDriver):
         pair = settings.default_key_pair()
         if pair is None:
             warnings.warn(
-                f"{settings.where} has no user_public_key_file and there is no key in ~/.ssh: "
+                f"there is no user_public_key_file in {settings.where}, and no key in ~/.ssh: "
                 "nobody will be able to log in to the node",
                 stacklevel=4,
             )
@@ -945,8 +946,8 @@ class StratusLabNodeDriver(NodeDriver):
         pair = settings.default_key_pair()
         if pair is None:
             raise ConfigurationError(
-                f"{settings.where} has no user_public_key_file and there is none in ~/.ssh; make "
-                "a pair with ssh-keygen, or give ssh_key"
+                f"there is no user_public_key_file in {settings.where}, and no key in ~/.ssh; "
+                "make a pair with ssh-keygen, or give ssh_key"
             )
         public, private = pair
         lines = ssh_keys.read_public(public)

@@ -91,6 +91,52 @@ def test_a_port_apart() -> None:
             endpoints.with_port(text, port)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1", "127.1.2.3", "127.1", "0x7f.1", "2130706433", "017700000001"),
+        *("::1", "0:0:0:0:0:0:0:1", "[::1]", "::1%lo", "::ffff:127.0.0.1", "::FFFF:7F00:1"),
+        *("localhost", "LOCALHOST", "localhost.", "a.localhost"),
+    ],
+)
+def test_loopback(host: str) -> None:
+    assert endpoints.is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.example.org", "127.0.0.1.example.org", "localhost.example.org", "notlocalhost", ""),
+        *("126.255.255.255", "128.0.0.1", "::2", "::127.0.0.1", "::ffff:128.0.0.1", "1.127"),
+        *("127.0.0.256", "127.0.0.0.1", "127.", "::1.example"),
+    ],
+)
+def test_not_loopback(host: str) -> None:
+    assert not endpoints.is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("https://h/a", "https://H:443/b", True),
+        ("http://h:80", "http://h", True),
+        ("http://[::1]:8080/", "http://[0:0::1]:8080/x", True),
+        ("http://127.0.0.1/", "http://127.1/", True),
+        ("https://h", "http://h", False),
+        ("https://h:443", "http://h:443", False),
+        ("http://h:80", "http://h:8080", False),
+        ("http://h", "http://h.example.org", False),
+    ],
+)
+def test_origin(one: str, other: str, same: bool) -> None:
+    assert (endpoints.origin(one) == endpoints.origin(other)) == same
+
+
+def test_a_url_with_a_login_has_no_origin() -> None:
+    with pytest.raises(ValueError, match="login"):
+        endpoints.origin("https://somebody@h/")
+
+
 def test_a_proxy() -> None:
     assert endpoints.proxy("http://u:pw@proxy:3128") == "http://u:pw@proxy:3128"
     assert endpoints.proxy("proxy:3128") == "http://proxy:3128"
