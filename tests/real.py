@@ -28,13 +28,18 @@ BOOT_SECONDS = 240  # a hang guard: it takes 7 on an idle machine
 CONNECT_FAILED = 255  # ssh's own exit status
 
 # 16-bit code, in a loop: sleep until the timer ticks; write the slots that QEMU wants back (port
-# 0xae04) to the port that ejects them (0xae08); give the device in each slot from 4 on an I/O
-# address of 0xc000 + 0x100 * slot, by the ports of PCI's configuration (0xcf8, 0xcfc).
+# 0xae04) to the port that ejects them (0xae08); and for each slot from 4 on give its device an I/O
+# address, 0xc000 + 0x100 * slot, and if it is a virtio disk that nobody has set up, do so and read
+# its first sector (virtio 1.1, 2.6 and 5.2, the legacy interface).
 _TICK = bytes.fromhex("fbf4fa")
 _LET_GO = bytes.fromhex("ba10ae6631c066efba04ae66edba08ae66ef")
 _TAKE_UP = bytes.fromhex(
-    "66bb002000806689d8b010baf80c66efbafc0c6689d866c1e8036625001f0000660500c0000066ef6689d8b004"
-    "baf80c66efbafc0c66b80100000066ef6681c3000800006681fb0000018072b9"
+    "66bb002000806689d8b010baf80c66ef6689d966c1e9036681e1001f00006681c100c000006689c8bafc0c66ef"
+    "6689d8b004baf80c66efbafc0c66b80500000066ef678d5112ec84c00f85a700b003ee678d510e31c0ef6689d8"
+    "66c1e8096683e07c6683c010678d510866ef6689c666c1e0088ec066c1e60c67668d86000100002666a3000026"
+    "66c7060800100000002666c7060c000100010067668d86003000002666a310002666c7061800000200002666c7"
+    "061c000300020067668d86000200002666a320002666c7062800010000002666c7062c00020000002666c70600"
+    "1001000100678d5112b007ee678d511031c0ef6681c3000800006681fb000001800f8200ff"
 )
 
 
@@ -75,9 +80,9 @@ def still(folder: Path) -> Path:
 
 
 def obliging(folder: Path, lets_go: bool = True) -> Path:
-    """A disk image that boots, takes up disks that are plugged in, and lets go of them if asked."""
+    """A disk image that boots, uses disks that are plugged in, and lets go of them if asked."""
     code = _TICK + (_LET_GO if lets_go else b"") + _TAKE_UP
-    again = b"\xeb" + (-len(code) - 2).to_bytes(1, "little", signed=True)
+    again = b"\xe9" + (-len(code) - 3).to_bytes(2, "little", signed=True)
     return _booting(folder / f"obliging-{lets_go}.raw", code + again)
 
 

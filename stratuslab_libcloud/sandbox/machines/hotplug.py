@@ -63,16 +63,17 @@ async def unplug(monitor: Monitor, device: str) -> None:
 
 async def _await_guest(monitor: Monitor, device: str) -> None:
     """
-    Wait until the guest has given a new PCI device its address.
+    Wait until the guest has read from a new disk, as it does to find partitions.
+
+    That it has given the device an address is too soon: its driver may still be on the way.
 
     :raises UnsettledError: it has not, in time.
     """
+    path = f"/machine/peripheral/{device}/"
     for _ in range(int(PLUG_SECONDS / POLL_SECONDS)):
-        for bus in await monitor.execute("query-pci"):
-            for found in bus["devices"]:
-                addresses = [region["address"] for region in found["regions"]]
-                if found["qdev_id"] == device and any(address > 0 for address in addresses):
-                    return
+        for found in await monitor.execute("query-blockstats"):
+            if found.get("qdev", "").startswith(path) and found["stats"]["rd_operations"]:
+                return
         await asyncio.sleep(POLL_SECONDS)
     raise UnsettledError(f"the guest did not take it up within {PLUG_SECONDS:.0f} seconds")
 
