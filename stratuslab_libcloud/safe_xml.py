@@ -4,12 +4,17 @@ XML from strangers: bytes in, elements out.
 A document with a DOCTYPE is refused before its root is read, so that there is no entity to expand
 and nothing to fetch. Sizes are the caller's to bound.
 
+Nothing here rests on when expat reports what it was fed: from 2.6 on, and in older builds that
+distributions have patched, it looks at an incomplete tag again only when there is twice as much of
+it, or at the end.
+
 The standard library's elements, not lxml's: finding something in them takes a fifth of the time.
 """
 
 import contextlib
 import xml.etree.ElementTree as ET
 from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
 from xml.parsers import expat
 
 __all__ = ["Scanner", "UnsafeXMLError", "parse", "stream"]
@@ -18,7 +23,10 @@ __all__ = ["Scanner", "UnsafeXMLError", "parse", "stream"]
 # Bytes. The elements of a small piece are gone before the garbage collector, which looks whenever
 # there are 700 more objects, has come to know them: with 64 KiB all takes a third longer.
 _PIECE = 8192
-_LARGEST_TAG = 2**20
+# Some builds of expat read an incomplete tag again from its beginning whenever they are fed: that
+# is not done before there is an eighth more.
+_PATIENCE = 8
+_LARGEST_TAG = 2**20  # a larger one may be refused, depending on the build
 _LARGEST = 4 * 2**20  # elements take up to fifty times as much memory as what they are made of
 
 
@@ -32,9 +40,7 @@ class _RootReached(Exception):  # noqa: N818 - no error
 
 class Scanner:
     """
-    expat, which refuses a DOCTYPE, and whatever between two angle brackets is longer than a MiB.
-
-    The latter it reads again from its beginning whenever a piece more of it comes (before 2.6).
+    expat, which refuses a DOCTYPE, and a tag that has no end within two MiB.
 
     :param namespace_separator: between namespace and name, where names are to have both.
     :ivar parser: to set handlers on.
@@ -42,11 +48,10 @@ class Scanner:
 
     def __init__(self, namespace_separator: str | None = None) -> None:
         self.parser = expat.ParserCreate(namespace_separator=namespace_separator)
-        if hasattr(self.parser, "SetReparseDeferralEnabled"):
-            # From 2.6 on it waits for more instead: a short listing would seem to have no root.
-            self.parser.SetReparseDeferralEnabled(False)
         self.parser.StartDoctypeDeclHandler = self._doctype
+        self._waiting = bytearray()
         self._fed = 0
+        self._seen = 0
 
     def feed(self, piece: bytes, last: bool = False) -> None:
         """
@@ -54,6 +59,11 @@ class Scanner:
 
         :raises UnsafeXMLError: it is not well-formed, or refused.
         """
+        self._waiting += piece
+        if len(self._waiting) * _PATIENCE < self._fed - self._seen and not last:
+            return
+        piece = bytes(self._waiting)
+        self._waiting.clear()
         try:
             self.parser.Parse(piece, last)
         except UnsafeXMLError:
@@ -61,7 +71,8 @@ class Scanner:
         except (expat.ExpatError, LookupError, ValueError) as error:  # an encoding expat lacks
             raise UnsafeXMLError(f"not well-formed XML ({error})") from None
         self._fed += len(piece)
-        if self._fed - self.parser.CurrentByteIndex > _LARGEST_TAG:
+        self._seen = max(self._seen, self.parser.CurrentByteIndex)  # -1 where it did not look
+        if self._fed - self._seen > 2 * _LARGEST_TAG:
             raise UnsafeXMLError(f"it has a tag of more than {_LARGEST_TAG >> 20} MiB")
 
     def _doctype(self, *_: object) -> None:
@@ -91,7 +102,7 @@ def parse(document: bytes) -> ET.Element:
 
     :raises UnsafeXMLError: it is not well-formed, or has a DOCTYPE.
     """
-    _Prologue().feed(document)
+    _Prologue().feed(document, last=True)
     try:
         return ET.fromstring(document)  # noqa: S314 - it has no DOCTYPE
     except (ET.ParseError, LookupError, ValueError) as error:
@@ -108,19 +119,23 @@ def stream(
     whole.
 
     :param roots: names that the root may have.
-    :param largest: bytes that one such element may have, or what comes before the root.
+    :param largest: bytes that one such element may have, or what comes before the root; another
+        MiB may be read before that is noticed.
     :raises UnsafeXMLError: not well-formed, has a DOCTYPE, another root, or too large an element.
     """
     builder = ET.TreeBuilder()
     above = builder.start("above the root", {})
     parser = ET.XMLParser(target=builder)  # noqa: S314 - what it is fed has no DOCTYPE
+    waiting = bytearray()
     size = 0
     try:
         for piece in _after_prologue(chunks, roots, largest):
-            if size > largest:
-                raise UnsafeXMLError(f"it has an element of more than {largest >> 20} MiB")
+            waiting += piece
             size += len(piece)
-            parser.feed(piece)
+            if len(waiting) * _PATIENCE < size <= largest:
+                continue
+            parser.feed(bytes(waiting))
+            waiting.clear()
             if len(above) and above[0].tag != tag:
                 root = above[0]
                 complete = root[:-1]
@@ -129,6 +144,9 @@ def stream(
                     if child.tag == tag:
                         size = 0
                         yield child
+            if size > largest + _LARGEST_TAG:
+                raise UnsafeXMLError(f"it has an element of more than {largest >> 20} MiB")
+        parser.feed(bytes(waiting))
         parser.close()
     except ET.ParseError as error:
         raise UnsafeXMLError(f"not well-formed XML ({error})") from None
@@ -141,19 +159,19 @@ def _after_prologue(
 ) -> Iterator[bytes]:
     """The same in small pieces, none of them before the prologue is known to be harmless."""
     prologue = _Prologue()
-    waiting = b""
+    chunks = iter(chunks)
+    waiting = bytearray()
     for chunk in chunks:
-        if not prologue.root:
-            waiting += chunk
-            prologue.feed(chunk)
-            if not prologue.root and len(waiting) <= largest:
-                continue
-            if not prologue.root:
-                raise UnsafeXMLError(f"it has no element in more than {largest >> 20} MiB")
-            if prologue.root not in roots:
-                raise UnsafeXMLError(f"the root element is {prologue.root!r}")
-            chunk = waiting
+        waiting += chunk
+        prologue.feed(chunk)
+        if prologue.root:
+            break
+        if len(waiting) > largest + _LARGEST_TAG:
+            raise UnsafeXMLError(f"it has no element in more than {largest >> 20} MiB")
+    else:
+        prologue.feed(b"", last=True)
+    if prologue.root not in roots:
+        raise UnsafeXMLError(f"the root element is {prologue.root!r}")
+    for chunk in chain((bytes(waiting),), chunks):
         for start in range(0, len(chunk), _PIECE):
             yield chunk[start : start + _PIECE]
-    if not prologue.root:
-        raise UnsafeXMLError("not well-formed XML (no element found)")

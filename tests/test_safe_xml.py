@@ -1,6 +1,7 @@
 """XML from strangers: entities, size, depth, encodings."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from canned import Canned
 from hypothesis import example, given
 from hypothesis import strategies as st
+from late_expat import BUILDS
 
 from stratuslab_libcloud import safe_xml
 from stratuslab_libcloud.safe_xml import UnsafeXMLError
@@ -42,6 +44,13 @@ def streamed(document: bytes, size: int = PIECE, root: str = "a") -> list[Any]:
     return [e.text for e in safe_xml.stream(pieces(document, size), "b", (root,))]
 
 
+@pytest.fixture(params=BUILDS)
+def _builds(request: pytest.FixtureRequest) -> Iterator[None]:
+    with BUILDS[request.param]():
+        yield
+
+
+@pytest.mark.usefixtures("_builds")
 class TestDoctype:
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
     @pytest.mark.parametrize("text", SUBSETS.values(), ids=SUBSETS.keys())
@@ -75,6 +84,7 @@ class TestDoctype:
         assert streamed(document) == [safe_xml.parse(document)[0].text] == ["<>&'\"é"]
 
 
+@pytest.mark.usefixtures("_builds")
 class TestSize:
     @pytest.mark.parametrize(
         "begin",
@@ -131,6 +141,7 @@ class TestSize:
             assert depth > 1000, error
 
 
+@pytest.mark.usefixtures("_builds")
 class TestEncodings:
     @pytest.mark.parametrize(
         "document",
@@ -226,8 +237,36 @@ def test_whatever_comes_is_read_or_refused_in_one_line(document: bytes, size: in
             assert str(error).isprintable()
 
 
+@pytest.mark.parametrize("build", BUILDS)
 @given(st.lists(st.text("x<&é\n", max_size=5), max_size=5), st.integers(1, 9))
-def test_a_listing_is_the_same_however_it_is_cut(texts: list[str], size: int) -> None:
+def test_a_listing_is_the_same_however_it_is_cut(build: str, texts: list[str], size: int) -> None:
     escaped = (text.replace("&", "&amp;").replace("<", "&lt;") for text in texts)
     document = f"<a>{''.join(f'<b>{text}</b><c>x</c>' for text in escaped)}</a>".encode()
-    assert [text or "" for text in streamed(document, size)] == texts
+    with BUILDS[build]():
+        assert [text or "" for text in streamed(document, size)] == texts
+
+
+@pytest.mark.parametrize("build", BUILDS)
+@given(st.integers(0, 200), st.integers(0, 60), st.lists(st.integers(1, 250), max_size=5))
+@example(120, 0, [2, 3])
+def test_a_tag_is_read_wherever_it_is_cut(
+    build: str, root: int, child: int, cuts: list[int]
+) -> None:
+    document = f"<a long='{'z' * root}'><b x='{'y' * child}'>t</b></a>".encode()
+    edges = [0, *sorted(cuts), len(document)]
+    chunks = [document[start:end] for start, end in pairwise(edges)]
+    with BUILDS[build]():
+        assert [e.text for e in safe_xml.stream(chunks, "b", ("a",))] == ["t"]
+
+
+@pytest.mark.parametrize("build", BUILDS)
+@pytest.mark.parametrize("begin", ["<a b='", "<a><b c='", "<!--", "<a><!--"])
+@pytest.mark.parametrize("size", [1, 1000, PIECE])
+def test_a_large_tag_is_read_in_whatever_pieces_it_comes(build: str, begin: str, size: int) -> None:
+    """Each time from its beginning, it would take hours to read the one that comes by bytes."""
+    begun = begin + "x" * (MIB - 1000)
+    end = "--><a/>" if begin == "<!--" else "--></a>" if begin.endswith("--") else "'/>"
+    if begin == "<a><b c='":
+        end += "</a>"
+    with BUILDS[build]():
+        assert streamed((begun + end).encode(), size) in ([], [None])
