@@ -258,9 +258,6 @@ def _register(db: sqlite3.Connection, account: Account, template: Template) -> i
     if len(name.encode()) > MAX_NAME_BYTES:
         # The id in front is a slip of the engine's (engines 4).
         raise TemplateError(f"{vm_id}NAME is too long; max length is {MAX_NAME_BYTES} chars.")
-    if re.search("[<&]", name):
-        # The engine writes names as they are. (It does take markup that is balanced.)
-        raise TemplateError(NOT_XML)
     if not template.text("NAME"):
         template.set("NAME", name)
     template.set("VMID", str(vm_id))
@@ -273,6 +270,9 @@ def _register(db: sqlite3.Connection, account: Account, template: Template) -> i
         if disk.keys() & {"IMAGE", "IMAGE_ID"}:  # of a repository that StratusLab does not use
             raise TemplateError("Could not get disk image for VM.")
     template.substitute()
+    if re.search("[<&]", name):
+        # The engine writes names as they are. (It does take markup that is balanced.)
+        raise TemplateError(NOT_XML)
     db.execute("UPDATE machines SET template = ? WHERE id = ?", (template.dumps(), vm_id))
     return int(vm_id)
 

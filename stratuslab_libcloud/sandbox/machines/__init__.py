@@ -88,8 +88,8 @@ class Machines(Protocol):
         Carry on from the phase that the machine has just entered.
 
         PENDING is a new life; SHUTDOWN and CLEANUP are its owner's wish, FAILURE is its host's;
-        any other phase was left by an earlier process. Nothing is waited for but the end of a
-        CLEANUP.
+        any other phase was left by an earlier process. Nothing is waited for, except for the end
+        of a CLEANUP by real machines.
         """
 
     def plug(self, machine_id: int, device: str, disk: pathlib.Path) -> None:
