@@ -236,7 +236,7 @@ class TestDeploying:
     def test_while_it_lets_nobody_in(self, cloud: Interrupted) -> None:
         main = threading.get_ident()
         with FaultySshd("0.0.0.0", 0, "mute before its banner") as server:  # at any node's address
-            server.on_connection = lambda: signal.pthread_kill(main, signal.SIGINT)
+            server.on_banner = lambda: signal.pthread_kill(main, signal.SIGINT)
             with pytest.raises(KeyboardInterrupt) as caught:
                 self.deploy(cloud, ssh_port=server.port)
         (node,) = caught.value.created  # type: ignore[attr-defined]
