@@ -175,7 +175,10 @@ class ChannelClient(BaseSSHClient):
                 self.trouble = trouble
             raise trouble from error.__cause__
         except BaseException:
+            transport = self.client.get_transport()
             self._client.close()
+            if transport:
+                transport.sock.close()  # which one that has not begun to work leaves open
             raise
 
     def run(self, cmd: str, timeout: float | None = None) -> tuple[str, str, int]:

@@ -1,5 +1,6 @@
 """Real SSH servers on a simulated node's address, run by the current user."""
 
+import contextlib
 import getpass
 import os
 import pwd
@@ -168,7 +169,7 @@ class FaultySshd:
 
     Its threads end when the client hangs up, or with the ``with`` block.
 
-    :ivar on_connection: called when somebody comes.
+    :ivar on_banner: called when a client has said who it is, and hears nothing.
     """
 
     def __init__(self, address: str, port: int, point: str) -> None:
@@ -178,7 +179,7 @@ class FaultySshd:
         self.port = self._listener.getsockname()[1]
         self._over = threading.Event()
         self._held: list[Any] = []
-        self.on_connection: Callable[[], object] = lambda: None
+        self.on_banner: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._accept)
 
     def __enter__(self) -> "FaultySshd":
@@ -200,8 +201,10 @@ class FaultySshd:
             except OSError:
                 return
             self._held.append(connection)
-            self.on_connection()
             if self._point == "mute before its banner":
+                with contextlib.suppress(OSError):
+                    connection.recv(1)
+                self.on_banner()
                 continue
             if self._point == "greeting for ever":
                 threading.Thread(target=self._greet, args=(connection,)).start()

@@ -12,20 +12,24 @@ from typing import Any
 import paramiko
 import pytest
 from clouds import Site, context
-from libcloud.compute.base import NodeAuthSSHKey
+from libcloud.common.types import LibcloudError
+from libcloud.compute.base import Node, NodeAuthSSHKey
 from libcloud.compute.deployment import (
+    Deployment,
     FileDeployment,
     MultiStepDeployment,
     ScriptDeployment,
     SSHKeyDeployment,
 )
+from libcloud.compute.ssh import SSHCommandTimeoutError
 from libcloud.compute.types import DeploymentError, NodeState
-from sshd import FLAVOURS, Sshd, free_port, make_key, needed
+from sshd import AT_COMMAND, AT_LOGIN, FLAVOURS, FaultySshd, Sshd, free_port, make_key, needed
 
 from stratuslab_libcloud.client.errors import (
     ConfigurationError,
     InvalidValueError,
     NodeFailedError,
+    NodeNotReadyError,
 )
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.sandbox import Sandbox
@@ -235,12 +239,89 @@ def test_an_interrupt_ends_it_and_closes_the_connection(cloud: Cloud) -> None:
     watcher = threading.Thread(target=interrupt, daemon=True)
     watcher.start()
     with cloud.sshd:
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as caught:
             cloud.deploy(ScriptDeployment(script, delete=True))
         assert connections() == []
-        assert len(cloud.driver.list_nodes()) == 1
+        (node,) = caught.value.created  # type: ignore[attr-defined]
+        assert [node.id] == [found.id for found in cloud.driver.list_nodes()]
         running.unlink()
     watcher.join()
+
+
+def test_an_interrupt_hands_over_what_a_step_created(cloud: Cloud) -> None:
+    cloud.sshd.authorized_keys.write_text((cloud.sandbox.dir / "id_ed25519.pub").read_text())
+
+    class Step(Deployment):
+        def run(self, node: Node, client: Any) -> Node:
+            cloud.driver.create_volume(1, "v")
+            raise KeyboardInterrupt
+
+    with cloud.sshd, pytest.raises(KeyboardInterrupt) as caught:
+        cloud.deploy(Step())
+    there = [*cloud.driver.list_nodes(), *cloud.driver.list_volumes()]
+    assert [thing.id for thing in caught.value.created] == [  # type: ignore[attr-defined]
+        thing.id for thing in there
+    ]
+
+
+@pytest.mark.parametrize("cloud", FLAVOURS, indirect=True)
+def test_a_script_that_reads_its_standard_input_finds_its_end(cloud: Cloud) -> None:
+    cloud.sshd.authorized_keys.write_text((cloud.sandbox.dir / "id_ed25519.pub").read_text())
+    script = ScriptDeployment("#!/bin/sh\nread answer\ncat\necho done\n")
+    with cloud.sshd:
+        cloud.deploy(script, timeout=60)
+    assert (script.exit_status, script.stdout) == (0, "done\n")
+
+
+def test_a_script_may_take_as_long_as_the_time_out(cloud: Cloud) -> None:
+    cloud.sshd.authorized_keys.write_text((cloud.sandbox.dir / "id_ed25519.pub").read_text())
+    with (
+        cloud.sshd,
+        pytest.raises(DeploymentError, match=r"\.sh did not finish in 4 sec") as caught,
+    ):
+        cloud.deploy(ScriptDeployment("#!/bin/sh\nexec sleep 60\n"), timeout=4)
+    assert isinstance(caught.value.original_error, SSHCommandTimeoutError)
+    assert [node.id for node in cloud.driver.list_nodes()] == [caught.value.node.id]
+    assert connections() == []
+
+
+def test_or_as_it_says_itself(cloud: Cloud) -> None:
+    cloud.sshd.authorized_keys.write_text((cloud.sandbox.dir / "id_ed25519.pub").read_text())
+    longer = ScriptDeployment("#!/bin/sh\nsleep 6\necho done\n", timeout=60)
+    with cloud.sshd:
+        cloud.driver.destroy_node(cloud.deploy(longer, timeout=4))
+        assert longer.stdout == "done\n"
+        with pytest.raises(DeploymentError, match="did not finish in 1 sec"):
+            cloud.deploy(ScriptDeployment("#!/bin/sh\nexec sleep 60\n", timeout=1), timeout=60)
+
+
+@pytest.mark.parametrize("point", [*AT_LOGIN, *AT_COMMAND])
+def test_it_ends_in_time_whatever_the_server_does(cloud: Cloud, point: str) -> None:
+    address = cloud.sshd.address
+    kind = NodeNotReadyError if point in AT_LOGIN else SSHCommandTimeoutError
+    before = time.monotonic()
+    with (
+        FaultySshd(address, cloud.sshd.port, point),
+        pytest.raises(DeploymentError) as caught,
+    ):
+        cloud.deploy(hello(), timeout=4)
+    assert time.monotonic() - before < 60
+    assert isinstance(caught.value.original_error, kind)
+    assert [node.id for node in cloud.driver.list_nodes()] == [caught.value.node.id]
+
+
+def test_why_nobody_could_log_in_is_reported(cloud: Cloud) -> None:
+    cloud.sshd.authorized_keys.write_text("")
+    where = f"{cloud.sshd.address}:{cloud.sshd.port} as {cloud.sshd.username} within 2 seconds"
+    with pytest.raises(DeploymentError) as caught:
+        cloud.deploy(hello(), timeout=2)
+    assert f"{where}: [Errno None] Unable to connect" in str(caught.value)
+    cloud.driver.destroy_node(caught.value.node)  # whose address the next one gets
+    with cloud.sshd, pytest.raises(DeploymentError) as caught:
+        cloud.deploy(hello(), timeout=2)
+    assert f"{where}: Authentication failed." in str(caught.value)
+    assert isinstance(caught.value.original_error, NodeNotReadyError)
+    assert isinstance(caught.value.original_error, LibcloudError)
 
 
 def test_a_connection_refused_at_first_is_tried_again(cloud: Cloud) -> None:

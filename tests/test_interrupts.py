@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from clouds import Site
 from libcloud.compute.deployment import ScriptDeployment
-from sshd import FaultySshd, free_port, needed
+from sshd import FaultySshd, needed
 
 import stratuslab_libcloud
 from stratuslab_libcloud.client.errors import LostAnswerError
@@ -234,16 +234,13 @@ class TestDeploying:
         assert lines(caplog) == [f"KeyboardInterrupt: node {node.id} of location sandbox exists"]
 
     def test_while_it_lets_nobody_in(self, cloud: Interrupted) -> None:
-        scout = cloud.node(image=cloud.ready.image)
-        cloud.driver.destroy_node(scout)
-        (address,) = scout.public_ips
         main = threading.get_ident()
-        with FaultySshd(address, free_port(address), "mute before its banner") as server:
-            server.on_connection = lambda: signal.pthread_kill(main, signal.SIGINT)
+        with FaultySshd("0.0.0.0", 0, "mute before its banner") as server:  # at any node's address
+            server.on_banner = lambda: signal.pthread_kill(main, signal.SIGINT)
             with pytest.raises(KeyboardInterrupt) as caught:
                 self.deploy(cloud, ssh_port=server.port)
         (node,) = caught.value.created  # type: ignore[attr-defined]
-        assert node.public_ips == [address]
+        assert node.public_ips
         assert cloud.new() == [node.id]
 
     def test_when_an_argument_turns_out_to_be_wrong(self, cloud: Interrupted) -> None:
