@@ -48,6 +48,7 @@ T = TypeVar("T")
 
 _ATTEMPTS = 3
 _FIRST_PAUSE = 0.25  # seconds; doubled for each further attempt
+_ENOUGH = 0.95  # of the time; what is left then is no chance, and would hide the real trouble
 _LARGEST_ANSWER = 256 * 1024 * 1024
 _LARGEST_HELD = 64 * 1024 * 1024  # of what is not streamed
 _PIECE = 256 * 1024
@@ -218,7 +219,7 @@ class Service:
                     raise with_doubt(error, lost) from error.__cause__
                 pause = _pause(error, attempt)
                 waited = time.monotonic() - begun
-                if attempt + 1 == attempts or pause is None or waited + pause > limit:
+                if attempt + 1 == attempts or pause is None or waited + pause > _ENOUGH * limit:
                     if attempt and error.passing:
                         error.value += f" (attempt {attempt + 1}; {waited:.3g} s in all)"
                         error.args = (error.value,)

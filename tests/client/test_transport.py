@@ -321,11 +321,18 @@ class TestAttempts:
     def test_an_error_says_what_was_waited_for_in_all(self) -> None:
         with Canned([say_nothing]) as server:
             with pytest.raises(ConnectionFailedError) as caught:
-                get(service(server.url, timeout=1.5))
-            asked = len(server.requests)
-        assert asked > 1
-        assert re.search(rf"\(attempt {asked}; [0-9.]+ s in all\)$", str(caught.value))
+                get(service(server.url, timeout=4.5))
+        found = re.search(r"\(attempt [23]; ([0-9.]+) s in all\)$", str(caught.value))
+        assert found
+        assert float(found[1]) > 3  # two silences of a third each, and a pause
         assert caught.value.args == (caught.value.value,)
+
+    def test_none_is_made_that_has_no_time(self) -> None:
+        busy = (503, "text/plain", b"", {"Retry-After": "3"})
+        with Canned([busy]) as server:
+            with pytest.raises(UnavailableError, match="HTTP 503"):
+                get(service(server.url, timeout=3.05))
+            assert len(server.requests) == 1
 
     @pytest.mark.parametrize("answers", [[hang_up, (404, "text/plain", b"")], [(404, "a/b", b"")]])
     def test_a_refusal_is_not_a_matter_of_waiting(self, answers: list[object]) -> None:
