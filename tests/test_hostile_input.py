@@ -549,7 +549,7 @@ class TestHeads:
 
     def test_the_name_of_a_volume_is_one_field_of_a_form(self) -> None:
         name = "x\r\nEvil: yes&size=9&owner=pdisk"
-        with Canned([(201, JSON, b'{"uuid": "x"}')]) as server:
+        with Canned([(201, JSON, b'{"uuid": "%s"}' % DISK.encode())]) as server:
             driver = driver_of(server.url)
             driver.create_volume(1, name)
             driver.ex_close()
