@@ -188,7 +188,7 @@ class Download:
         raise failure
 
     def _resolve(self, host: str, port: int) -> list[Any]:
-        """The addresses of a name. Nothing can interrupt that: a thread of its own is left waiting."""
+        """The addresses of a name. Nothing can interrupt that, so it has a thread of its own."""
         found: list[Any] = []
         failures: list[Exception] = []
 
