@@ -99,7 +99,7 @@ def lease(db: sqlite3.Connection, vm_id: int, nics: list[Vector]) -> None:
     Take the addresses that a machine's NICs ask for, or the free ones that come next.
 
     An address is not used again soon, not even after a restart: SSH clients remember which host
-    key was there. (OpenNebula 7.4 does it so, 3.2 took the lowest free one.)
+    key was there. OpenNebula 7.4 does the same; 3.2 took the lowest free one.
 
     A NIC that names no network gets none, and stays as it is.
 

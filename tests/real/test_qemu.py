@@ -120,7 +120,7 @@ def test_an_ended_machine_has_given_back_its_address_and_disks(lab):
     second = lab.run(lab.still, f"{more}\n{nic}")
     addresses = [nic.text for nic in lab.jane.info(second).iterfind("TEMPLATE/NIC/IP")]
     assert addresses[1] == address
-    assert addresses[0] != address  # not given at once to who does not ask for it
+    assert addresses[0] != address  # not given again at once unless it is asked for
 
 
 def test_a_guest_that_ignores_the_power_button_runs_on(lab, monkeypatch):

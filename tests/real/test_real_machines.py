@@ -247,6 +247,7 @@ def test_a_disk_is_in_one_machine_at_a_time(
     with pytest.raises(ConflictError, match="is already mounted"):
         driver.attach_volume(other, volume)
     driver.detach_volume(volume)
+    ssh(site, other, "true")  # a guest that is still booting may not find it in time
     driver.attach_volume(other, volume)
     assert volume.extra["device"] == "/dev/vdc"
     driver.destroy_node(other)

@@ -182,7 +182,9 @@ def test_a_stop_ends_the_machines_unless_they_are_to_be_kept(tmp_path):
         jane = jane_at(site)
         assert [jane.states(vm_id) for vm_id in (failed, running)] == [(6, 0), (6, 0)]
         assert jane.disks("GET", f"/{disk}").json()["count"] == "0"
-        assert jane.info(jane.start()).findtext("TEMPLATE/NIC/IP").endswith(".1")
+        address = jane.info(running).findtext("TEMPLATE/NIC/IP")
+        wanted = f'NIC = [ network_uname = oneadmin, network = "public", ip = {address} ]'
+        assert jane.info(jane.start(wanted)).findtext("TEMPLATE/NIC/IP") == address
 
 
 def test_a_machine_that_was_ending_ends_after_all(tmp_path):

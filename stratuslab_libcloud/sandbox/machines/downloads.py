@@ -1,8 +1,8 @@
 """
-Downloads that come to an end, whatever a server does, and at once when nobody wants them any more.
+Downloads that come to an end, whatever a server does, and at once when they are stopped.
 
 A socket's time-out is for each read, and http.client reads the head of an answer to its end: one
-that drips would be read for ever. So a thread watches, and cuts the connection under who reads.
+that drips would be read for ever. So a thread watches each download, and shuts its connection down.
 """
 
 import contextlib
@@ -38,14 +38,14 @@ class Download:
     The head of the answer must come within ``SILENCE_SECONDS``, connecting included, and from then
     on in each such time ``SLOWEST`` times as many bytes.
 
-    :param stop: set when nobody wants it any more.
+    :param stop: set when it is no longer needed.
     :ivar received: bytes of the body, as they came.
     """
 
     def __init__(self, stop: threading.Event) -> None:
         self.received = 0
         self._stop = stop
-        self._why = ""  # it was cut off
+        self._why = ""  # why it was cut off, if it was
         self._url = ""
         self._reading = False
         self._waited, self._before = 0.0, 0
@@ -188,7 +188,7 @@ class Download:
         raise failure
 
     def _resolve(self, host: str, port: int) -> list[Any]:
-        """The addresses of a name. That cannot be cut off: a thread of its own is left waiting."""
+        """The addresses of a name. Nothing can interrupt that, so it has a thread of its own."""
         found: list[Any] = []
         failures: list[Exception] = []
 

@@ -12,7 +12,7 @@ from stratuslab_libcloud.sandbox.machines.monitor import Events, Monitor
 __all__ = ["plug", "unplug"]
 
 POLL_SECONDS = 0.05
-PLUG_SECONDS = 20.0
+PLUG_SECONDS = 40.0  # a guest may still be booting; clients wait for a minute
 UNPLUG_SECONDS = 15.0
 
 

@@ -462,7 +462,7 @@ async def _await_boot(life: _Life) -> Phase | None:
 
 
 async def _hear_bios(life: _Life) -> str:
-    """All that the BIOS has said. It is kept, as QEMU tells it only once."""
+    """All that the BIOS has said. It is kept, as QEMU hands it out only once."""
     kept = life.folder / BIOS_LOG
     heard: str = await life.connected().execute("ringbuf-read", device="bios", size=65536)
     try:

@@ -241,7 +241,7 @@ def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_is_too(tmp_pa
 
 
 def test_what_never_ends_can_be_read_in_part_only():
-    """For who reads: the connection is not drained at the end."""
+    """The connection is not drained at the end."""
 
     def endless(handler, request):
         handler.send_response(200)
