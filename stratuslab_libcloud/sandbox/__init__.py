@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from stratuslab_libcloud.sandbox import addresses, hypervisor
 from stratuslab_libcloud.sandbox.accounts import Accounts, server_context, user_certificate
+from stratuslab_libcloud.sandbox.browsers import Names
 from stratuslab_libcloud.sandbox.compute import Compute
 from stratuslab_libcloud.sandbox.images import ENDORSER, Images
 from stratuslab_libcloud.sandbox.machines import Machines, Report
@@ -64,7 +65,8 @@ class Sandbox:
     :param machines: what machines run on: ``qemu``, ``simulated``, or ``auto`` for the best there
         is; a property says then which of the two it was.
     :param boot_seconds: how long a simulated machine takes from PENDING to RUNNING.
-    :param host: the address to listen on.
+    :param host: the address to listen on. Browsers may call the site by its addresses and names
+        only, as a page could have another name lead here (DNS rebinding).
     :param port: the port to listen on; 0 for any that is free.
     :param tls: speak HTTPS, with a CA of its own, and give the first user a certificate.
     :param users: name to password; None for one account with a random password.
@@ -169,7 +171,8 @@ class Sandbox:
             server.prepare()
             stack.callback(server.stop)
             self.port = int(server.bind_addr[1])
-            server.wsgi_app = self._open_services(store)
+            names = Names(self._host, server.bind_addr[0])
+            server.wsgi_app = self._open_services(store, names)
             try:
                 self._compute.adopt()
             except BaseException:
@@ -198,7 +201,7 @@ class Sandbox:
         if not self._compute.fail(vm_id, message):
             raise ValueError(f"there is no machine {vm_id} that could fail")
 
-    def _open_services(self, store: Store) -> Application:
+    def _open_services(self, store: Store, names: Names) -> Application:
         passwords = _passwords(self.dir)
         self.users = dict(self._given_users or {DEFAULT_USER: passwords[DEFAULT_USER]})
         images = Images(self.dir / "images")
@@ -232,6 +235,7 @@ class Sandbox:
             storage,
             self.marketplace.respond,
             images.find,
+            names,
             self._on_request,
         )
 
