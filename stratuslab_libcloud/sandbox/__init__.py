@@ -17,12 +17,13 @@ import re
 import secrets
 import shutil
 import socket
+import sqlite3
 import string
 import tempfile
 import threading
 import types
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -30,7 +31,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from stratuslab_libcloud.sandbox import addresses, hypervisor
-from stratuslab_libcloud.sandbox.accounts import Accounts, server_context, user_certificate
+from stratuslab_libcloud.sandbox.accounts import (
+    LEAST_COST,
+    SCRYPT_COST,
+    Accounts,
+    server_context,
+    user_certificate,
+)
 from stratuslab_libcloud.sandbox.browsers import Names
 from stratuslab_libcloud.sandbox.compute import Compute
 from stratuslab_libcloud.sandbox.images import ENDORSER, Images
@@ -109,6 +116,7 @@ class Sandbox:
         for user, password in (users or {}).items():
             _check_account(user, password)
         self._given_dir = dir
+        self._durable = dir is not None  # a temporary directory is not worth waiting for the disk
         self._given_machines = machines
         self._boot_seconds = boot_seconds
         self._host = host
@@ -162,11 +170,14 @@ class Sandbox:
             raise SandboxError(f"this sandbox is running, on {self.dir}")
         with contextlib.ExitStack() as stack:
             self.dir = _directory(self._given_dir, stack)
+            stack.enter_context(_in_one_line(self.dir))
             _lock(self.dir, stack)
-            store = Store(self.dir / "sandbox.db")
+            store = Store(self.dir / "sandbox.db", durable=self._durable)
             stack.callback(store.close)
             stack.enter_context(addresses.reserve(store))
-            context = server_context(self.dir, self._host) if self._tls else None
+            context = None
+            if self._tls:
+                context = server_context(self.dir, self._host, durable=self._durable)
             server = Server(self._host, self._given_port, context)
             server.prepare()
             stack.callback(server.stop)
@@ -186,7 +197,11 @@ class Sandbox:
             self._running = stack.pop_all()
 
     def stop(self) -> None:
-        """End the machines (unless they are kept), give back everything. Twice is harmless."""
+        """
+        End the machines (unless they are kept), give back everything. Twice is harmless.
+
+        :raises SandboxError: it cannot be written down; all the same everything is given back.
+        """
         running, self._running = self._running, None
         if running:
             running.close()
@@ -202,7 +217,7 @@ class Sandbox:
             raise ValueError(f"there is no machine {vm_id} that could fail")
 
     def _open_services(self, store: Store, names: Names) -> Application:
-        passwords = _passwords(self.dir)
+        passwords = _passwords(self.dir, self._durable)
         self.users = dict(self._given_users or {DEFAULT_USER: passwords[DEFAULT_USER]})
         images = Images(self.dir / "images")
         self._qemu_host = hypervisor.find(
@@ -210,14 +225,14 @@ class Sandbox:
             store,
             images,
             outbound=self._outbound,
-            throwaway=self._given_dir is None,
+            throwaway=not self._durable,
             tell=self._on_notice,
         )
         if not self._qemu_host and live_on(self.dir / "machines"):
             raise SandboxError(f"real machines live on in {self.dir}: start it with real ones")
         sections, subjects = self._sections()
-        _write_configuration(self.config_path, sections)
-        accounts = Accounts(store)
+        _write_configuration(self.config_path, sections, self._durable)
+        accounts = Accounts(store, SCRYPT_COST if self._durable else LEAST_COST)
         accounts.enrol({**self.users, SUPER_USER: passwords[SUPER_USER]}, subjects)
         self.marketplace = Marketplace(store)
         with store.transaction() as db:
@@ -277,8 +292,8 @@ class Sandbox:
             "endpoint": f"{self.url}/one-proxy/xmlrpc",
             "pdisk_endpoint": f"{self.url}/pdisk",
             "marketplace_endpoint": f"{self.url}/marketplace",
-            "user_public_key_file": str(_ssh_key(self.dir).with_suffix(".pub")),
-            "user_private_key_file": str(_ssh_key(self.dir)),
+            "user_public_key_file": str(_ssh_key(self.dir, self._durable).with_suffix(".pub")),
+            "user_private_key_file": str(_ssh_key(self.dir, self._durable)),
         }
         if self._qemu_host and self._qemu_host.ssh_port != addresses.SSH_PORTS[0]:
             shared["ssh_port"] = str(self._qemu_host.ssh_port)
@@ -295,7 +310,9 @@ class Sandbox:
                 "password": password,
             }
         if self._tls:
-            path, subject = user_certificate(self.dir, next(iter(self.users)))
+            path, subject = user_certificate(
+                self.dir, next(iter(self.users)), durable=self._durable
+            )
             subjects.append(subject)
             sections["certificate"] = {
                 "name": "StratusLab sandbox (certificate)",
@@ -324,6 +341,7 @@ def register_image(
     """
     with contextlib.ExitStack() as stack:
         directory = _directory(dir, stack)
+        stack.enter_context(_in_one_line(directory))
         images = Images(directory / "images")
         entry = images.add(file, disk_format, **described)
         store = Store(directory / "sandbox.db")
@@ -371,7 +389,19 @@ def _lock(directory: pathlib.Path, stack: contextlib.ExitStack) -> None:
         raise SandboxError(f"another sandbox is running on {directory}") from None
 
 
-def _passwords(directory: pathlib.Path) -> dict[str, str]:
+@contextlib.contextmanager
+def _in_one_line(directory: pathlib.Path) -> Iterator[None]:
+    """What can be expected to fail in a directory, for the user."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise SandboxError(f"{directory / 'sandbox.db'} cannot be used: {error}") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise SandboxError(f"{error.filename or directory} cannot be used: {reason}") from error
+
+
+def _passwords(directory: pathlib.Path, durable: bool) -> dict[str, str]:
     """The passwords that we made up ourselves, always the same in a directory."""
     path = directory / "passwords.json"
     if not path.exists():
@@ -379,12 +409,16 @@ def _passwords(directory: pathlib.Path) -> dict[str, str]:
             user: "".join(secrets.choice(ALPHABET) for _ in range(20))
             for user in (DEFAULT_USER, SUPER_USER)
         }
-        write_private(path, json.dumps(made).encode())
-    passwords: dict[str, str] = json.loads(path.read_bytes())
-    return passwords
+        write_private(path, json.dumps(made).encode(), durable=durable)
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        passwords = json.loads(path.read_bytes())
+        found = {user: passwords[user] for user in (DEFAULT_USER, SUPER_USER)}
+        if all(isinstance(password, str) and password for password in found.values()):
+            return found
+    raise SandboxError(f"{path} is damaged: remove it, and passwords are made anew")
 
 
-def _ssh_key(directory: pathlib.Path) -> pathlib.Path:
+def _ssh_key(directory: pathlib.Path, durable: bool) -> pathlib.Path:
     path = directory / "id_ed25519"
     if not path.with_suffix(".pub").exists():
         key = ed25519.Ed25519PrivateKey.generate()
@@ -396,8 +430,8 @@ def _ssh_key(directory: pathlib.Path) -> pathlib.Path:
         public = key.public_key().public_bytes(
             serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
         )
-        write_private(path, private)
-        write_private(path.with_suffix(".pub"), public + b" sandbox\n")
+        write_private(path, private, durable=durable)
+        write_private(path.with_suffix(".pub"), public + b" sandbox\n", durable=durable)
     return path
 
 
@@ -419,7 +453,9 @@ def _check_text(text: str, what: str) -> None:
         raise SandboxError(f"the {what} contains what begins a comment in a file")
 
 
-def _write_configuration(path: pathlib.Path, sections: dict[str, dict[str, str]]) -> None:
+def _write_configuration(
+    path: pathlib.Path, sections: dict[str, dict[str, str]], durable: bool
+) -> None:
     parser = configparser.RawConfigParser()
     parser.read_dict(
         {
@@ -429,4 +465,4 @@ def _write_configuration(path: pathlib.Path, sections: dict[str, dict[str, str]]
     )
     text = io.StringIO()
     parser.write(text)
-    write_private(path, text.getvalue().encode())
+    write_private(path, text.getvalue().encode(), durable=durable)

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Account", "SandboxError", "Store", "write_private"]
+__all__ = ["Account", "SandboxError", "Store", "sync", "write_private"]
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 30.0
@@ -57,16 +57,32 @@ class SandboxError(Exception):
     """The sandbox cannot be started so. One line, for the user."""
 
 
-def write_private(path: pathlib.Path, content: bytes) -> None:
-    """Write a file for its owner only (0600), whole or not at all."""
+def write_private(path: pathlib.Path, content: bytes, *, durable: bool = True) -> None:
+    """
+    Write a file for its owner only (0600), whole or not at all.
+
+    :param durable: it is there, or the one before it, whatever happens to the machine.
+    """
     half = path.with_name(f"{path.name}.new")
     half.unlink(missing_ok=True)
     descriptor = os.open(half, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with open(descriptor, "wb") as stream:
         stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
+        if durable:
+            stream.flush()
+            os.fsync(stream.fileno())
     half.replace(path)
+    if durable:
+        sync(path.parent)
+
+
+def sync(path: pathlib.Path) -> None:
+    """See that a file's contents, or a directory's names, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True)
@@ -86,11 +102,13 @@ class Store:
     """
     The SQLite file at ``path``, made when it is missing. May be shared between threads.
 
+    :param durable: what was written is there whatever happens to the machine.
     :raises SandboxError: it was written by another version, or is no SQLite file.
     """
 
-    def __init__(self, path: pathlib.Path) -> None:
+    def __init__(self, path: pathlib.Path, *, durable: bool = True) -> None:
         self._path = path
+        self._synchronous = "FULL" if durable else "OFF"
         self._lock = threading.Lock()
         self._writing = threading.Lock()  # fairer, and quicker, than SQLite's own waiting
         self._idle: list[sqlite3.Connection] = []
@@ -172,7 +190,7 @@ class Store:
         try:
             db.row_factory = sqlite3.Row
             db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
+            db.execute(f"PRAGMA synchronous = {self._synchronous}")
             db.execute("PRAGMA foreign_keys = ON")
         except BaseException:
             db.close()
