@@ -48,7 +48,7 @@ from stratuslab_libcloud.sandbox.machines.qemu import Qemu, live_on
 from stratuslab_libcloud.sandbox.machines.simulated import Simulated
 from stratuslab_libcloud.sandbox.marketplace import Marketplace
 from stratuslab_libcloud.sandbox.routes import Application, Seen
-from stratuslab_libcloud.sandbox.server import Server
+from stratuslab_libcloud.sandbox.server import THREADS, Server
 from stratuslab_libcloud.sandbox.storage import Storage
 from stratuslab_libcloud.sandbox.store import SUPER_USER, SandboxError, Store, write_private
 
@@ -178,7 +178,8 @@ class Sandbox:
             context = None
             if self._tls:
                 context = server_context(self.dir, self._host, durable=self._durable)
-            server = Server(self._host, self._given_port, context)
+            threads = THREADS if self._durable else 1
+            server = Server(self._host, self._given_port, context, threads)
             server.prepare()
             stack.callback(server.stop)
             self.port = int(server.bind_addr[1])

@@ -29,7 +29,7 @@ from stratuslab_libcloud.sandbox.routes import CERTIFICATE
 from stratuslab_libcloud.sandbox.store import SandboxError
 from stratuslab_libcloud.sandbox.wire import MAX_BODY_BYTES, MAX_HEADER_BYTES, Incoming, Outgoing
 
-__all__ = ["Server"]
+__all__ = ["THREADS", "Server"]
 
 THREADS = 32
 IDLE_SECONDS = 75  # a silent connection is kept that long
@@ -215,18 +215,19 @@ class _Connections(cheroot.connections.ConnectionManager):
 
 
 class _Threads(cheroot.workers.threadpool.ThreadPool):
-    """As cheroot's, but a thread begins when there is work for one more."""
+    """As cheroot's, but beyond the least number a thread begins when there is work for it."""
 
     _threads: list[Any]
     _spawn_worker: Any
 
-    def __init__(self, server: Any) -> None:
-        super().__init__(server, min=1, max=THREADS)
+    def __init__(self, server: Any, least: int) -> None:
+        super().__init__(server, min=least, max=THREADS)
         self._lock = threading.Lock()
         self._at_work = 0
 
     def start(self) -> None:
-        """There is no work yet."""
+        """As cheroot's, without its sleep: requests can wait for a thread to begin."""
+        self._threads.extend(self._spawn_worker() for _ in range(self.min))
 
     def put(self, conn: Any) -> None:
         with self._lock:
@@ -272,6 +273,7 @@ class Server(cheroot.wsgi.Server):
     The HTTP server; ``prepare()`` takes the port, ``serve()`` serves until ``stop()``.
 
     :param tls: the context to wrap connections in, if any.
+    :param threads: that there are from the start.
     """
 
     ConnectionClass = _Connection
@@ -281,7 +283,9 @@ class Server(cheroot.wsgi.Server):
     max_request_body_size = MAX_BODY_BYTES
     max_request_header_size = MAX_HEADER_BYTES
 
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, host: str, port: int, tls: ssl.SSLContext | None, threads: int = THREADS
+    ) -> None:
         super().__init__(
             (host, port),
             None,
@@ -291,7 +295,7 @@ class Server(cheroot.wsgi.Server):
             shutdown_timeout=STOP_SECONDS,
         )
         self.gateway = _Gateway
-        self.requests = _Threads(self)
+        self.requests = _Threads(self, threads)
         self.ssl_adapter = _Adapter(tls) if tls else None
         self.busy: set[_Connection] = set()
         self.is_stopping = False
