@@ -148,4 +148,15 @@ ROWS = (
         adds_at_most=0.030,
         cold=True,
     ),
+    Row(
+        "start and stop of a throw-away site",
+        1,
+        (
+            Contestant(LIMIT, "sites:bare", ""),
+            Contestant(OURS, "sites:sandbox", ""),
+            Contestant("moto's server", "sites:moto", ""),
+        ),
+        calls=5,
+        adds_at_most=0.050,
+    ),
 )

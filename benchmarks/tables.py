@@ -14,7 +14,7 @@ from benchmarks.rows import LIMIT, OURS, Row
 
 __all__ = ["Result", "machine", "memory", "per_item", "times"]
 
-_LIBRARIES = ("apache-libcloud", "requests", "urllib3", "orjson", "pyone")
+_LIBRARIES = ("apache-libcloud", "requests", "urllib3", "orjson", "pyone", "moto")
 
 
 @dataclass(frozen=True)

@@ -207,6 +207,8 @@ def add_image(directory: pathlib.Path, file: pathlib.Path, **described: Any) -> 
     with _needing_extra():
         from stratuslab_libcloud.sandbox import SandboxError, register_image
     described["title"] = described["title"] or file.stem
+    for number in ENDING:
+        signal.signal(number, _end_once)  # the copy is removed
     try:
         click.echo(register_image(directory, file, **described))
     except SandboxError as error:

@@ -17,12 +17,13 @@ import re
 import secrets
 import shutil
 import socket
+import sqlite3
 import string
 import tempfile
 import threading
 import types
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -30,8 +31,16 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from stratuslab_libcloud.sandbox import addresses, hypervisor
-from stratuslab_libcloud.sandbox.accounts import Accounts, server_context, user_certificate
+from stratuslab_libcloud.sandbox.accounts import (
+    LEAST_COST,
+    SCRYPT_COST,
+    Accounts,
+    server_context,
+    user_certificate,
+)
+from stratuslab_libcloud.sandbox.browsers import Names
 from stratuslab_libcloud.sandbox.compute import Compute
+from stratuslab_libcloud.sandbox.durable import write_private
 from stratuslab_libcloud.sandbox.images import ENDORSER, Images
 from stratuslab_libcloud.sandbox.machines import Machines, Report
 from stratuslab_libcloud.sandbox.machines.command import Host
@@ -40,9 +49,9 @@ from stratuslab_libcloud.sandbox.machines.qemu import Qemu, live_on
 from stratuslab_libcloud.sandbox.machines.simulated import Simulated
 from stratuslab_libcloud.sandbox.marketplace import Marketplace
 from stratuslab_libcloud.sandbox.routes import Application, Seen
-from stratuslab_libcloud.sandbox.server import Server
+from stratuslab_libcloud.sandbox.server import THREADS, Server
 from stratuslab_libcloud.sandbox.storage import Storage
-from stratuslab_libcloud.sandbox.store import SUPER_USER, SandboxError, Store, write_private
+from stratuslab_libcloud.sandbox.store import SUPER_USER, SandboxError, Store
 from stratuslab_libcloud.settings import expanded
 
 __all__ = ["Sandbox", "SandboxError", "Seen", "register_image"]
@@ -67,7 +76,8 @@ class Sandbox:
     :param boot_seconds: how long a simulated machine takes from PENDING to RUNNING.
     :param ending_seconds: how long a simulated machine stays listed when it was killed or shut
         down (which takes two thirds of ``boot_seconds`` at least); until then its disks are in use.
-    :param host: the address to listen on.
+    :param host: the address to listen on. Browsers may call the site by its addresses and names
+        only, as a page could have another name lead here (DNS rebinding).
     :param port: the port to listen on; 0 for any that is free.
     :param tls: speak HTTPS, with a CA of its own, and give the first user a certificate.
     :param users: name to password; None for one account with a random password.
@@ -112,6 +122,7 @@ class Sandbox:
         for user, password in (users or {}).items():
             _check_account(user, password)
         self._given_dir = dir
+        self._durable = dir is not None  # a temporary directory is not worth waiting for the disk
         self._given_machines = machines
         self._boot_seconds = boot_seconds
         self._ending_seconds = ending_seconds
@@ -166,16 +177,21 @@ class Sandbox:
             raise SandboxError(f"this sandbox is running, on {self.dir}")
         with contextlib.ExitStack() as stack:
             self.dir = _directory(self._given_dir, stack)
+            stack.enter_context(_in_one_line(self.dir))
             _lock(self.dir, stack)
-            store = Store(self.dir / "sandbox.db")
+            store = Store(self.dir / "sandbox.db", durable=self._durable)
             stack.callback(store.close)
             stack.enter_context(addresses.reserve(store))
-            context = server_context(self.dir, self._host) if self._tls else None
-            server = Server(self._host, self._given_port, context)
+            context = None
+            if self._tls:
+                context = server_context(self.dir, self._host, durable=self._durable)
+            threads = THREADS if self._durable else 1
+            server = Server(self._host, self._given_port, context, threads)
             server.prepare()
             stack.callback(server.stop)
             self.port = int(server.bind_addr[1])
-            server.wsgi_app = self._open_services(store)
+            names = Names(self._host, server.bind_addr[0])
+            server.wsgi_app = self._open_services(store, names)
             try:
                 self._compute.adopt()
             except BaseException:
@@ -189,7 +205,11 @@ class Sandbox:
             self._running = stack.pop_all()
 
     def stop(self) -> None:
-        """End the machines (unless they are kept), give back everything. Twice is harmless."""
+        """
+        End the machines (unless they are kept), give back everything. Twice is harmless.
+
+        :raises SandboxError: it cannot be written down; all the same everything is given back.
+        """
         running, self._running = self._running, None
         if running:
             running.close()
@@ -205,8 +225,8 @@ class Sandbox:
         if not self._compute.fail(vm_id, message):
             raise ValueError(f"there is no machine {vm_id} that could fail")
 
-    def _open_services(self, store: Store) -> Application:
-        passwords = _passwords(self.dir)
+    def _open_services(self, store: Store, names: Names) -> Application:
+        passwords = _passwords(self.dir, self._durable)
         self.users = dict(self._given_users or {DEFAULT_USER: passwords[DEFAULT_USER]})
         images = Images(self.dir / "images")
         self._qemu_host = hypervisor.find(
@@ -214,14 +234,14 @@ class Sandbox:
             store,
             images,
             outbound=self._outbound,
-            throwaway=self._given_dir is None,
+            throwaway=not self._durable,
             tell=self._on_notice,
         )
         if not self._qemu_host and live_on(self.dir / "machines"):
             raise SandboxError(f"real machines live on in {self.dir}: start it with real ones")
         sections, subjects = self._sections()
-        _write_configuration(self.config_path, sections)
-        accounts = Accounts(store)
+        _write_configuration(self.config_path, sections, self._durable)
+        accounts = Accounts(store, SCRYPT_COST if self._durable else LEAST_COST)
         accounts.enrol({**self.users, SUPER_USER: passwords[SUPER_USER]}, subjects)
         self.marketplace = Marketplace(store)
         with store.transaction() as db:
@@ -239,6 +259,7 @@ class Sandbox:
             storage,
             self.marketplace.respond,
             images.find,
+            names,
             self._on_request,
         )
 
@@ -284,7 +305,7 @@ class Sandbox:
             "marketplace_endpoint": f"{self.url}/marketplace",
             # Clients find the private key by this name. A key of its own, user_private_key_file,
             # would trip up the original commands.
-            "user_public_key_file": str(_ssh_key(self.dir).with_suffix(".pub")),
+            "user_public_key_file": str(_ssh_key(self.dir, self._durable).with_suffix(".pub")),
         }
         if self._qemu_host and self._qemu_host.ssh_port != addresses.SSH_PORTS[0]:
             shared["ssh_port"] = str(self._qemu_host.ssh_port)
@@ -301,7 +322,9 @@ class Sandbox:
                 "password": password,
             }
         if self._tls:
-            path, subject = user_certificate(self.dir, next(iter(self.users)))
+            path, subject = user_certificate(
+                self.dir, next(iter(self.users)), durable=self._durable
+            )
             subjects.append(subject)
             sections["certificate"] = {
                 "name": "StratusLab sandbox (certificate)",
@@ -330,6 +353,7 @@ def register_image(
     """
     with contextlib.ExitStack() as stack:
         directory = _directory(dir, stack)
+        stack.enter_context(_in_one_line(directory))
         images = Images(directory / "images")
         entry = images.add(file, disk_format, **described)
         store = Store(directory / "sandbox.db")
@@ -380,7 +404,19 @@ def _lock(directory: pathlib.Path, stack: contextlib.ExitStack) -> None:
         raise SandboxError(f"another sandbox is running on {directory}") from None
 
 
-def _passwords(directory: pathlib.Path) -> dict[str, str]:
+@contextlib.contextmanager
+def _in_one_line(directory: pathlib.Path) -> Iterator[None]:
+    """What can be expected to fail in a directory, for the user."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise SandboxError(f"{directory / 'sandbox.db'} cannot be used: {error}") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise SandboxError(f"{error.filename or directory} cannot be used: {reason}") from error
+
+
+def _passwords(directory: pathlib.Path, durable: bool) -> dict[str, str]:
     """The passwords that we made up ourselves, always the same in a directory."""
     path = directory / "passwords.json"
     if not path.exists():
@@ -388,12 +424,16 @@ def _passwords(directory: pathlib.Path) -> dict[str, str]:
             user: "".join(secrets.choice(ALPHABET) for _ in range(20))
             for user in (DEFAULT_USER, SUPER_USER)
         }
-        write_private(path, json.dumps(made).encode())
-    passwords: dict[str, str] = json.loads(path.read_bytes())
-    return passwords
+        write_private(path, json.dumps(made).encode(), durable=durable)
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        passwords = json.loads(path.read_bytes())
+        found = {user: passwords[user] for user in (DEFAULT_USER, SUPER_USER)}
+        if all(isinstance(password, str) and password for password in found.values()):
+            return found
+    raise SandboxError(f"{path} is damaged: remove it, and passwords are made anew")
 
 
-def _ssh_key(directory: pathlib.Path) -> pathlib.Path:
+def _ssh_key(directory: pathlib.Path, durable: bool) -> pathlib.Path:
     path = directory / "id_ed25519"
     if not path.with_suffix(".pub").exists():
         key = ed25519.Ed25519PrivateKey.generate()
@@ -405,8 +445,8 @@ def _ssh_key(directory: pathlib.Path) -> pathlib.Path:
         public = key.public_key().public_bytes(
             serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
         )
-        write_private(path, private)
-        write_private(path.with_suffix(".pub"), public + b" sandbox\n")
+        write_private(path, private, durable=durable)
+        write_private(path.with_suffix(".pub"), public + b" sandbox\n", durable=durable)
     return path
 
 
@@ -428,7 +468,9 @@ def _check_text(text: str, what: str) -> None:
         raise SandboxError(f"the {what} contains what begins a comment in a file")
 
 
-def _write_configuration(path: pathlib.Path, sections: dict[str, dict[str, str]]) -> None:
+def _write_configuration(
+    path: pathlib.Path, sections: dict[str, dict[str, str]], durable: bool
+) -> None:
     parser = configparser.RawConfigParser()
     parser.read_dict(
         {
@@ -438,4 +480,4 @@ def _write_configuration(path: pathlib.Path, sections: dict[str, dict[str, str]]
     )
     text = io.StringIO()
     parser.write(text)
-    write_private(path, text.getvalue().encode())
+    write_private(path, text.getvalue().encode(), durable=durable)

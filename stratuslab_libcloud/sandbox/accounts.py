@@ -2,28 +2,41 @@
 Who may come in, by password or by certificate, and the throw-away CA behind the certificates.
 """
 
+import contextlib
 import hashlib
 import hmac
+import json
 import pathlib
 import re
 import secrets
 import ssl
 import urllib.parse
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import trustme
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
-from stratuslab_libcloud.sandbox.store import Account, Store, write_private
+from stratuslab_libcloud.sandbox.durable import write_private
+from stratuslab_libcloud.sandbox.store import Account, SandboxError, Store
 
-__all__ = ["Accounts", "server_context", "user_certificate"]
+__all__ = ["LEAST_COST", "SCRYPT_COST", "Accounts", "server_context", "user_certificate"]
+
+
+SCRYPT_COST = 1 << 12
+LEAST_COST = 2  # for hashes that nobody will ever find
 
 
 class Accounts:
-    """Who may come in. Passwords are kept as scrypt hashes."""
+    """
+    Who may come in. Passwords are kept as scrypt hashes.
 
-    def __init__(self, store: Store) -> None:
+    :param cost: of a hash, scrypt's N.
+    """
+
+    def __init__(self, store: Store, cost: int = SCRYPT_COST) -> None:
         self._store = store
+        self._cost = cost
         self._key = secrets.token_bytes(32)
         self._verified: dict[bytes, Account] = {}  # by a MAC of name and password
         self._subjects: frozenset[str] = frozenset()
@@ -40,7 +53,7 @@ class Accounts:
         hashes = [(subject, None, None) for subject in self._subjects]
         for name, password in passwords.items():
             salt = secrets.token_bytes(16)
-            hashes.append((name, salt, _hash(password, salt)))
+            hashes.append((name, salt, self._hash(password, salt)))
         with self._store.transaction() as db:
             db.execute("UPDATE accounts SET salt = NULL, hash = NULL")
             db.executemany(
@@ -53,7 +66,7 @@ class Accounts:
 
     def by_password(self, name: str, password: str) -> Account | None:
         """The account, if the password is right."""
-        proof = hmac.digest(self._key, f"{name}\0{password}".encode(), "sha256")
+        proof = hmac.digest(self._key, json.dumps([name, password]).encode(), "sha256")
         if proof in self._verified:
             return self._verified[proof]
         with self._store.reading() as db:
@@ -62,7 +75,7 @@ class Accounts:
             ).fetchone()
         # An unknown name takes as long as a wrong password.
         salt, expected = (row["salt"], row["hash"]) if row else (bytes(16), bytes(64))
-        if not hmac.compare_digest(_hash(password, salt), expected) or row is None:
+        if not hmac.compare_digest(self._hash(password, salt), expected) or row is None:
             return None
         account = self._verified[proof] = Account(row["uid"], row["name"])
         return account
@@ -78,33 +91,44 @@ class Accounts:
             row = db.execute("SELECT * FROM accounts WHERE name = ?", (name,)).fetchone()
         return Account(row["uid"], row["name"]) if row else None
 
+    def _hash(self, password: str, salt: bytes) -> bytes:
+        # Not the password itself: to scrypt it is the same with NULs behind it (RFC 2104).
+        secret = hashlib.sha512(password.encode()).digest()
+        return hashlib.scrypt(secret, salt=salt, n=self._cost, r=8, p=1)
 
-def _hash(password: str, salt: bytes) -> bytes:
-    return hashlib.scrypt(password.encode(), salt=salt, n=1 << 12, r=8, p=1)
 
-
-def server_context(directory: pathlib.Path, host: str) -> ssl.SSLContext:
+def server_context(directory: pathlib.Path, host: str, *, durable: bool = True) -> ssl.SSLContext:
     """
     TLS for a server that takes certificates of the sandbox's own CA, but insists on none.
 
     The CA (``ca.pem``) and the server's certificate are made where they are missing.
+
+    :raises SandboxError: a file is damaged.
     """
     names = {"localhost", "127.0.0.1", host}
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(
-        _issued(directory, f"server-{host}", lambda authority: authority.issue_cert(*sorted(names)))
+    path = _issued(
+        directory,
+        f"server-{host}",
+        lambda authority: authority.issue_cert(*sorted(names)),
+        durable,
     )
+    with _intact(path):
+        context.load_cert_chain(path)
     context.load_verify_locations(directory / "ca.pem")
     context.verify_mode = ssl.CERT_OPTIONAL
     context.verify_flags |= ssl.VERIFY_ALLOW_PROXY_CERTS
     return context
 
 
-def user_certificate(directory: pathlib.Path, user: str) -> tuple[pathlib.Path, str]:
+def user_certificate(
+    directory: pathlib.Path, user: str, *, durable: bool = True
+) -> tuple[pathlib.Path, str]:
     """
     The certificate of a user, made where it is missing.
 
     :return: the file with certificate and key, and the subject: the name of the account.
+    :raises SandboxError: a file is damaged.
     """
     path = _issued(
         directory,
@@ -115,29 +139,44 @@ def user_certificate(directory: pathlib.Path, user: str) -> tuple[pathlib.Path, 
             organization_unit_name="Users",
             organization_name="StratusLab Sandbox",
         ),
+        durable,
     )
-    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    with _intact(path):
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
     return path, certificate.subject.rfc4514_string()
 
 
+@contextlib.contextmanager
+def _intact(*paths: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, ssl.SSLError, UnsupportedAlgorithm):
+        names = " or ".join(map(str, paths))
+        raise SandboxError(f"{names} is damaged: remove it, and it is made anew") from None
+
+
 def _issued(
-    directory: pathlib.Path, stem: str, issue: Callable[[trustme.CA], trustme.LeafCert]
+    directory: pathlib.Path,
+    stem: str,
+    issue: Callable[[trustme.CA], trustme.LeafCert],
+    durable: bool,
 ) -> pathlib.Path:
-    authority = _authority(directory)
+    authority = _authority(directory, durable)
     path = directory / f"{urllib.parse.quote(stem, safe='')}.pem"
     if not path.exists():
         leaf = issue(authority)
-        write_private(path, leaf.private_key_and_cert_chain_pem.bytes())
+        write_private(path, leaf.private_key_and_cert_chain_pem.bytes(), durable=durable)
     return path
 
 
-def _authority(directory: pathlib.Path) -> trustme.CA:
+def _authority(directory: pathlib.Path, durable: bool) -> trustme.CA:
     path, key = directory / "ca.pem", directory / "ca.key"
     if path.exists() and key.exists():
-        return trustme.CA.from_pem(path.read_bytes(), key.read_bytes())
+        with _intact(path, key):
+            return trustme.CA.from_pem(path.read_bytes(), key.read_bytes())
     for stale in (*directory.glob("server-*.pem"), *directory.glob("user-*.pem")):
         stale.unlink()
     authority = trustme.CA(organization_name="StratusLab Sandbox")
-    write_private(key, authority.private_key_pem.bytes())
-    write_private(path, authority.cert_pem.bytes())
+    write_private(key, authority.private_key_pem.bytes(), durable=durable)
+    write_private(path, authority.cert_pem.bytes(), durable=durable)
     return authority

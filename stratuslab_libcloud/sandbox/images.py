@@ -5,11 +5,17 @@ Those of ``guest`` lie in its cache; further ones, which somebody registered, in
 the sandbox's, each with a note of what its entry says.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import json
+import os
 import pathlib
+import re
+import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 
 from stratuslab_libcloud import metadata
 from stratuslab_libcloud.metadata import Entry
@@ -18,13 +24,14 @@ from stratuslab_libcloud.sandbox.checksums import copy_summed
 from stratuslab_libcloud.sandbox.guest import GuestImage
 from stratuslab_libcloud.sandbox.machines.origins import refusal
 from stratuslab_libcloud.sandbox.marketplace import Marketplace
-from stratuslab_libcloud.sandbox.store import SandboxError, write_private
+from stratuslab_libcloud.sandbox.store import SandboxError
 
 __all__ = ["ENDORSER", "Images"]
 
 ENDORSER = "sandbox@localhost"
 SUBJECT = "CN=StratusLab Sandbox"
 VALID = "2099-01-01T00:00:00Z"
+IMAGE = re.compile(r"[\w-]{27}\.(?:raw|qcow2)", re.ASCII)  # as add() calls them
 GUESTS = {
     "standard": "A small Debian-based Linux with SSH and SFTP, made by the sandbox itself.",
     "ttylinux": "The same without SFTP, as the ttylinux of the User's Guide was.",
@@ -38,6 +45,7 @@ class Images:
         self._directory = directory
         self._offers: dict[str, tuple[pathlib.Path, Entry]] = {}  # by the name in a URL
         directory.mkdir(mode=0o700, exist_ok=True)
+        self._clean()
         self._read_notes()
 
     def __len__(self) -> int:
@@ -76,7 +84,10 @@ class Images:
         :raises SandboxError: it is not in that format, or cannot be copied.
         """
         try:
-            with tempfile.TemporaryDirectory(dir=self._directory, prefix="new-") as folder:
+            with (
+                self._locked(fcntl.LOCK_SH),
+                tempfile.TemporaryDirectory(dir=self._directory, prefix="new-") as folder,
+            ):
                 half = pathlib.Path(folder) / "image"
                 with file.open("rb") as source, half.open("wb") as target:
                     checksums, size = copy_summed(source, target)
@@ -86,12 +97,12 @@ class Images:
                 metadata.write_entry(entry)  # it can be published, or nothing is kept
                 image = self._directory / f"{entry.identifier}.{disk_format}"
                 durable.rename(half, image)
+                note = {name: v for name, v in dataclasses.asdict(entry).items() if v is not None}
+                durable.write_private(_note(image), json.dumps(note).encode())
         except OSError as error:
             raise SandboxError(f"{file} cannot be taken in: {error.strerror}") from None
         except metadata.MetadataError as error:
             raise SandboxError(f"{file} cannot be described so: {error}") from None
-        note = {name: v for name, v in dataclasses.asdict(entry).items() if v is not None}
-        write_private(image.with_name(f"{image.name}.json"), json.dumps(note).encode())
         self._offer(image, entry)
         return entry
 
@@ -106,6 +117,28 @@ class Images:
             )
         )
 
+    def _clean(self) -> None:
+        """Remove what somebody left who was ended while adding an image, unless one is now."""
+        try:
+            with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
+                for path in self._directory.iterdir():
+                    if path.name.startswith("new-"):
+                        shutil.rmtree(path)
+                    elif IMAGE.fullmatch(path.name) and not _note(path).exists():
+                        path.unlink()
+        except BlockingIOError:
+            pass  # the next start will do
+
+    @contextlib.contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        """With a lock on the directory, which ends with this process at the latest."""
+        descriptor = os.open(self._directory, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, how)
+            yield
+        finally:
+            os.close(descriptor)
+
     def _offer(self, file: pathlib.Path, entry: Entry) -> None:
         self._offers[file.name] = file, entry
 
@@ -117,6 +150,10 @@ class Images:
                 self._offer(note.with_suffix(""), Entry(**values))
             except (OSError, ValueError, KeyError, TypeError):
                 raise SandboxError(f"{note} is damaged: remove it, add the image anew") from None
+
+
+def _note(image: pathlib.Path) -> pathlib.Path:
+    return image.with_name(f"{image.name}.json")
 
 
 def _entry(checksums: dict[str, str], size: int, moment: float, **described: object) -> Entry:

@@ -3,6 +3,7 @@ From requests to rules: who asks, which service answers, and XML-RPC and REST in
 and storage.
 """
 
+import base64
 import json
 import logging
 import pathlib
@@ -17,10 +18,12 @@ from http import HTTPStatus
 from typing import Any
 
 from werkzeug import Request, Response
+from werkzeug.exceptions import HTTPException
 from werkzeug.utils import send_file
 
 from stratuslab_libcloud import safe_xml
 from stratuslab_libcloud.sandbox.accounts import Accounts
+from stratuslab_libcloud.sandbox.browsers import Names, is_foreign
 from stratuslab_libcloud.sandbox.compute import CallRefusedError, Compute
 from stratuslab_libcloud.sandbox.storage import Form, RequestRefusedError, Storage
 from stratuslab_libcloud.sandbox.store import Account
@@ -34,6 +37,7 @@ DOORS = ("pswd", "cert")
 REALM = 'Basic realm="StratusLab Password Realm"'
 MAX_CALL_BYTES = 512 * 1024
 FORM = "application/x-www-form-urlencoded"
+RANGE = re.compile(r"bytes=(?!-$)([0-9]*)-([0-9]*)", re.IGNORECASE | re.ASCII)
 
 # Tag of error texts, types of parameters, rule.
 METHODS: dict[str, tuple[str, tuple[type, ...], Callable[..., int | str]]] = {
@@ -60,6 +64,7 @@ class Application:
 
     :param marketplace: answers what comes after ``metadata``.
     :param find_image: the file of a disk image that the site offers, by name.
+    :param names: what the site may be called.
     :param on_request: called with each request before its answer is sent.
     """
 
@@ -70,6 +75,7 @@ class Application:
         storage: Storage,
         marketplace: Callable[[Request, list[str]], Response],
         find_image: Callable[[str], pathlib.Path | None],
+        names: Names,
         on_request: Callable[[Seen], object] | None,
     ) -> None:
         self._accounts = accounts
@@ -77,17 +83,25 @@ class Application:
         self._storage = storage
         self._marketplace = marketplace
         self._find_image = find_image
+        self._names = names
         self._on_request = on_request
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        # As clients of a proxy write it, RFC 9112 3.2.2.
-        environ["REQUEST_URI"] = re.sub("^(?i:https?)://[^/?]*", "", environ["REQUEST_URI"])
+        # As clients of a proxy write it; the host in it is the one that counts, RFC 9112 3.2.2.
+        if whole := re.match("(?i:https?)://([^/?]*)", environ["REQUEST_URI"]):
+            environ["REQUEST_URI"] = environ["REQUEST_URI"][whole.end() :]
+            environ["HTTP_HOST"] = whole[1]
         request = Request(environ)
         # Raw: what was %2F is no separator.
         path = environ["REQUEST_URI"].partition("?")[0]
         response = _read_body(request)
         try:
-            response = response or self._respond(request, path)
+            response = response or self._refuse_page(request) or self._respond(request, path)
+        except HTTPException as refused:
+            response = refused.get_response(environ)
+        except (OSError, sqlite3.Error) as error:  # a full disk is no bug
+            log.error("%s %s: %s", request.method, path, error)
+            response = Response("Internal Server Error", 500)
         except Exception:
             log.exception("%s %s", request.method, path)
             response = Response("Internal Server Error", 500)
@@ -98,6 +112,14 @@ class Application:
             self._on_request(Seen(request.method, path, peer, response.status_code))
         return response(environ, start_response)
 
+    def _refuse_page(self, request: Request) -> Response | None:
+        host = request.environ.get("HTTP_HOST")
+        if host is not None and host not in self._names:
+            return Response("No site on this port has the name that was asked for.", 421)
+        if is_foreign(request.headers, host or ""):
+            return Response("Pages of other sites may not ask this one.", 403)
+        return None
+
     def _respond(self, request: Request, path: str) -> Response:
         segments = [urllib.parse.unquote(segment) for segment in path.split("/") if segment]
         match segments:
@@ -105,6 +127,7 @@ class Application:
                 return self._marketplace(request, rest)
             case ["images", name] if request.method in ("GET", "HEAD"):
                 if image := self._find_image(name):
+                    _take_range(request, image.stat().st_size)
                     return send_file(image, request.environ, mimetype="application/octet-stream")
             case ["one-proxy", door, "xmlrpc"] | [door, "xmlrpc"] if door in DOORS:
                 account = self._authenticate(request, door)
@@ -124,14 +147,38 @@ class Application:
             der = request.environ.get(CERTIFICATE)
             known = self._accounts.by_certificate(der) if der else None
             return known or Response("This needs a certificate that is known here.", 403)
-        given = request.authorization
-        account = None
-        if given and given.type == "basic":
-            account = self._accounts.by_password(given.username or "", given.password or "")
-        if account:
+        login = _login(request.headers.get("Authorization", ""))
+        if login and (account := self._accounts.by_password(*login)):
             return account
         html = "text/html; charset=ISO-8859-1"
         return Response(status=401, headers={"WWW-Authenticate": REALM}, content_type=html)
+
+
+def _login(header: str) -> tuple[str, str] | None:
+    """Name and password; None unless it is HTTP Basic in UTF-8 (RFC 7617)."""
+    kind, _, rest = header.partition(" ")
+    if kind.lower() != "basic":
+        return None
+    try:
+        name, _, password = (
+            base64.b64decode(rest.strip(" \t"), validate=True).decode().partition(":")
+        )
+    except ValueError:
+        return None
+    return name, password
+
+
+def _take_range(request: Request, size: int) -> None:
+    """Leave one range of bytes to werkzeug; whatever else is said is ignored (RFC 9110 14.2)."""
+    match = RANGE.fullmatch(request.environ.pop("HTTP_RANGE", ""))
+    if match is None or request.method != "GET":
+        return
+    # A number that is too long to be read is beyond the end of any file.
+    first, last = (text if len(text) < 19 else "9" * 18 for text in match.groups())
+    if not first:  # so many at the end
+        first, last = f"{max(0, size - int(last))}", ""
+    if not last or int(first) <= int(last):
+        request.environ["HTTP_RANGE"] = f"bytes={first}-{last}"
 
 
 def _read_body(request: Request) -> Response | None:
@@ -222,8 +269,8 @@ def answer_rest(
         return _route(storage, request, account, segments)
     except RequestRefusedError as refused:
         return _error(request, refused.status, str(refused))
-    except (OSError, sqlite3.Error):
-        log.exception("%s %r", request.method, request.path)
+    except (OSError, sqlite3.Error) as error:
+        log.error("%s %r: %s", request.method, request.path, error)
         return _error(request, 500, "The disk service could not do this")
 
 

@@ -1,12 +1,10 @@
 """
 The sandbox's one port: socket, TLS, threads.
 
-The thread that accepts also collects, without ever waiting, what peers say: TLS handshakes, and
-requests with bodies of up to COLLECTED_BYTES. A request takes one of the THREADS only when it is
-complete, so that who is silent, or stops in the middle, or drips, keeps nobody waiting. A
-handshake, and a request from its first byte to its last, has TALK_SECONDS; that is also how long
-a thread can wait for what is not collected: larger or chunked bodies, and those announced with
-"Expect: 100-continue". An answer may take as long as its reader goes on reading.
+No thread ever waits for a peer. The one that accepts also collects what peers say, and sends on
+what they have not taken yet; a request has one of the THREADS from when it is complete until its
+answer is made. So who is silent, or stops in the middle, or drips, or reads slowly keeps nobody
+waiting.
 """
 
 import contextlib
@@ -17,39 +15,74 @@ import ssl
 import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import cheroot.connections
 import cheroot.errors
 import cheroot.server
 import cheroot.ssl
+import cheroot.workers.threadpool
 import cheroot.wsgi
 
 from stratuslab_libcloud.sandbox.routes import CERTIFICATE
 from stratuslab_libcloud.sandbox.store import SandboxError
+from stratuslab_libcloud.sandbox.wire import MAX_BODY_BYTES, MAX_HEADER_BYTES, Incoming, Outgoing
 
-__all__ = ["Server"]
+__all__ = ["THREADS", "Server"]
 
 THREADS = 32
 IDLE_SECONDS = 75  # a silent connection is kept that long
-TALK_SECONDS = 15
 STOP_SECONDS = 1  # for answers that are being sent at the end
-MAX_CONNECTIONS = 500  # that wait for their peer; over that, the one that waits longest is closed
-MAX_BODY_BYTES = 16 * 1024 * 1024
-MAX_HEADER_BYTES = 64 * 1024
-COLLECTED_BYTES = 1024 * 1024
-HEAD_END = re.compile(rb"\n\r?\n")
-LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r?\n", re.IGNORECASE)
+# That wait for their peer; over that, the one that waits longest is closed. Each may have an image
+# open: most systems let a process have 1024 files.
+MAX_CONNECTIONS = 400
+MAX_KEPT_BYTES = 256 * 1024 * 1024  # of requests and answers that wait for their peer; likewise
+# What is said twice could be understood in two ways.
+ONCE = {
+    *(b"Authorization", b"Content-Length", b"Host", b"Origin", b"Sec-Fetch-Site"),
+    b"Transfer-Encoding",
+}
 
 log = logging.getLogger(__name__)
 
 
+class _Headers(dict[bytes, bytes]):
+    def __setitem__(self, name: bytes, value: bytes) -> None:
+        if name in ONCE and name in self:
+            raise ValueError(f"{name.decode()} is given twice.")
+        super().__setitem__(name, value)
+
+
+class _HeaderReader(cheroot.server.HeaderReader):
+    def _allow_header(self, key_name: bytes) -> bool:
+        # Who expects to be told to go on has been told. In WSGI's environ an underscore would
+        # make a header look like another.
+        return key_name != b"Expect" and b"_" not in key_name
+
+    def _transform_key(self, key_name: bytes) -> bytes:
+        if key_name != key_name.strip():
+            raise ValueError("Blank around the name of a header.")
+        return key_name.title()
+
+
 class _Request(cheroot.server.HTTPRequest):
+    header_reader = _HeaderReader()
+
     def __init__(self, server: Any, conn: Any) -> None:
         # Not strict: clients whose endpoint ends in a slash ask for //metadata.
         super().__init__(server, conn, strict_mode=False)
+        self.inheaders = _Headers()
 
     def read_request_headers(self) -> bool:
         if not super().read_request_headers():  # type: ignore[no-untyped-call]
+            return False
+        lengths = {b"Content-Length", b"Transfer-Encoding"} & self.inheaders.keys()
+        if len(lengths) == 2 or (b"Transfer-Encoding" in lengths and not self.chunked_read):
+            self.simple_response("400 Bad Request", "The length of the body is not clear.")
+            return False
+        if self.conn.rfile.is_too_large:
+            self.simple_response("413 Request Entity Too Large", "The body is too large.")
             return False
         if not re.fullmatch(rb"[0-9]+", self.inheaders.get(b"Content-Length", b"0")):
             self.simple_response("400 Bad Request", "Malformed Content-Length Header.")
@@ -64,133 +97,30 @@ class _Request(cheroot.server.HTTPRequest):
         super().send_headers()
 
 
-class _Incoming:
-    """What the peer sends: collected without waiting first, then, by a worker, to a deadline."""
+class _Gateway(cheroot.wsgi.Gateway_10):
+    def respond(self) -> None:
+        """Leave the answer to be sent: cheroot's own would wait for its reader."""
+        response = self.req.server.wsgi_app(self.env, self.start_response)
+        self.req.ensure_headers_sent()
+        chunked = self.req.chunked_write
+        self.req.conn.wfile.stream(_Chunked(response) if chunked else response)
 
-    closed = False
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
-        self._buffer = bytearray()
-        self._ended = False
-        self._greeted = not isinstance(sock, ssl.SSLSocket)
-        # When the handshake or the request under way began, if any is.
-        self.begun = None if self._greeted else time.time()
+class _Chunked:
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = pieces
 
-    def has_data(self) -> bool:
-        """Collect what is there; whether a worker has something to do, if only to hang up."""
-        self._socket.settimeout(0)
-        try:
-            self._greet()
-            while not self._ended and not self._is_complete():
-                self._take()
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            pass
-        except OSError as error:
-            self._ended = True
-            if getattr(error, "reason", "") == "HTTP_REQUEST":
-                self._refuse_plain_http()
-        finally:
-            self._socket.settimeout(TALK_SECONDS)
-        return self._ended or self._is_complete()
-
-    def next(self) -> None:
-        """A request has been answered. The one after it may be here already."""
-        self.begun = time.time() if self._buffer else None
-
-    def readline(self, size: int = MAX_HEADER_BYTES) -> bytes:
-        while (end := self._buffer.find(b"\n", 0, size)) < 0 and len(self._buffer) < size:
-            if not self._await():
-                break
-        return self._cut(end + 1 or size)
-
-    def read(self, size: int) -> bytes:
-        """All that was promised of a body: less must not be taken for the whole."""
-        while len(self._buffer) < size:
-            if not self._await():
-                raise ConnectionError("the body is incomplete")
-        return self._cut(size)
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in filter(None, self._pieces):
+            yield b"%x\r\n%b\r\n" % (len(piece), piece)
 
     def close(self) -> None:
-        """Say goodbye in TLS, for clients that read to the end; no longer there to be read."""
-        self.closed = True
-        if isinstance(self._socket, ssl.SSLSocket) and self._greeted:
-            with contextlib.suppress(OSError, ValueError):
-                self._socket.settimeout(0)  # not waiting for the peer's goodbye
-                self._socket.unwrap()
-
-    def hang_up(self, how: int) -> None:
-        """Let whoever reads find the end, in any thread. Below TLS, which is not thread-safe."""
-        with contextlib.suppress(OSError):
-            socket.socket.shutdown(self._socket, how)
-
-    def _greet(self) -> None:
-        if isinstance(self._socket, ssl.SSLSocket) and not self._greeted:
-            self._socket.do_handshake()
-            self._greeted, self.begun = True, None
-
-    def _is_complete(self) -> bool:
-        end = HEAD_END.search(self._buffer, 0, MAX_HEADER_BYTES)
-        if end is None:
-            return len(self._buffer) >= MAX_HEADER_BYTES
-        head = bytes(self._buffer[: end.end()])
-        length = LENGTH.search(head)
-        if length is None or int(length[1]) > COLLECTED_BYTES or b"100-continue" in head.lower():
-            return True
-        return len(self._buffer) >= len(head) + int(length[1])
-
-    def _take(self) -> bool:
-        data = self._socket.recv(64 * 1024)
-        self._buffer += data
-        self._ended = not data
-        if data and self.begun is None:
-            self.begun = time.time()
-        return bool(data)
-
-    def _await(self) -> bool:
-        """Wait for more; False at the end."""
-        if self._ended:
-            return False
-        left = (self.begun or time.time()) + TALK_SECONDS - time.time()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        self._socket.settimeout(left)
-        try:
-            return self._take()
-        finally:
-            self._socket.settimeout(TALK_SECONDS)
-
-    def _cut(self, size: int) -> bytes:
-        data = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        return data
-
-    def _refuse_plain_http(self) -> None:
-        answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        with contextlib.suppress(OSError):
-            # Below TLS. What was sent is read first: closing would else reset the connection.
-            socket.socket.recv(self._socket, MAX_HEADER_BYTES)
-            socket.socket.sendall(self._socket, answer)
-
-
-class _Outgoing:
-    """What goes to the peer, at once: nothing is left to be sent when it has gone."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
-
-    def write(self, data: bytes) -> int:
-        rest = memoryview(data)
-        while rest:  # not sendall(): the time-out is for each piece, not for all of them
-            rest = rest[self._socket.send(rest) :]
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing is kept back."""
+        if close := getattr(self._pieces, "close", None):
+            close()
 
 
 def _file(sock: Any, mode: str, _size: int) -> Any:
-    return _Incoming(sock) if "r" in mode else _Outgoing(sock)
+    return Incoming(sock) if "r" in mode else Outgoing(sock)
 
 
 class _Connection(cheroot.server.HTTPConnection):
@@ -199,12 +129,13 @@ class _Connection(cheroot.server.HTTPConnection):
     def __init__(self, server: Any, sock: Any, makefile: Any = None) -> None:
         super().__init__(server, sock, _file)
         self._last_used: float | None = None
+        self._is_last = False  # the answer that is being sent
 
     @property
     def last_used(self) -> float | None:
         """For cheroot, which closes what waits and was not used for IDLE_SECONDS."""
-        begun = self.rfile.begun
-        return self._last_used if begun is None else begun + TALK_SECONDS - IDLE_SECONDS
+        deadline = self.wfile.deadline or self.rfile.deadline
+        return self._last_used if deadline is None else deadline - IDLE_SECONDS
 
     @last_used.setter
     def last_used(self, moment: float) -> None:
@@ -214,8 +145,13 @@ class _Connection(cheroot.server.HTTPConnection):
     def is_new(self) -> bool:
         return self._last_used is None
 
+    @property
+    def kept(self) -> int:
+        """Bytes of memory that this takes."""
+        return int(self.rfile.kept + self.wfile.kept)
+
     def communicate(self) -> bool:
-        """Answer a request; True to wait for the next."""
+        """Answer a request; True to wait for the peer again."""
         if isinstance(self.socket, ssl.SSLSocket) and CERTIFICATE not in self.ssl_env:
             with contextlib.suppress(ValueError):  # it never shook hands
                 self.ssl_env[CERTIFICATE] = self.socket.getpeercert(binary_form=True)
@@ -223,14 +159,87 @@ class _Connection(cheroot.server.HTTPConnection):
         try:
             if self.server.is_stopping:
                 return False
-            return bool(super().communicate())  # type: ignore[no-untyped-call]
+            self._is_last = not super().communicate()  # type: ignore[no-untyped-call]
         finally:
-            self.server.busy.discard(self)
-            self.rfile.next()
+            self.server.requests.done()
+        return self.send()
+
+    def send(self) -> bool:
+        """Send what the peer takes of the answer; True to wait for it again."""
+        self.wfile.send()
+        if self.wfile.is_pending:
+            return True
+        self.server.busy.discard(self)
+        self.rfile.next()
+        return not self._is_last
 
     def close(self) -> None:
         self.server.forget(self)
+        self.server.busy.discard(self)
+        self.wfile.close()
         super().close()
+
+
+class _Connections(cheroot.connections.ConnectionManager):
+    """The connections that wait for their peer, and the loop of the thread that serves them."""
+
+    _selector: Any
+
+    def __init__(self, server: Any) -> None:
+        super().__init__(server)
+        self._ended = threading.Event()
+        self._ended.set()
+
+    def put(self, conn: Any) -> None:
+        if conn.wfile.is_pending:
+            conn.last_used = time.time()
+            self._selector.register(conn.socket.fileno(), conn.wfile.awaits, data=conn)
+        else:
+            super().put(conn)
+
+    def run(self, expiration_interval: float) -> None:
+        self._ended.clear()
+        try:
+            super().run(expiration_interval)
+        finally:
+            self._ended.set()
+
+    def stop(self) -> None:
+        """As cheroot's, without its sleep: a connection makes the loop look."""
+        self._stop_requested = True
+        with socket.socket(self.server.socket.family) as waker:
+            waker.setblocking(False)
+            with contextlib.suppress(OSError):
+                waker.connect(self.server.bind_addr)
+            self._ended.wait()
+
+
+class _Threads(cheroot.workers.threadpool.ThreadPool):
+    """As cheroot's, but beyond the least number a thread begins when there is work for it."""
+
+    _threads: list[Any]
+    _spawn_worker: Any
+
+    def __init__(self, server: Any, least: int) -> None:
+        super().__init__(server, min=least, max=THREADS)
+        self._lock = threading.Lock()
+        self._at_work = 0
+
+    def start(self) -> None:
+        """As cheroot's, without its sleep: requests can wait for a thread to begin."""
+        self._threads.extend(self._spawn_worker() for _ in range(self.min))
+
+    def put(self, conn: Any) -> None:
+        with self._lock:
+            self._at_work += 1
+            if len(self._threads) < min(self._at_work, THREADS):
+                self._threads.append(self._spawn_worker())
+        super().put(conn)
+
+    def done(self) -> None:
+        """A thread has finished what was put."""
+        with self._lock:
+            self._at_work -= 1
 
 
 class _Adapter(cheroot.ssl.Adapter):
@@ -264,49 +273,70 @@ class Server(cheroot.wsgi.Server):
     The HTTP server; ``prepare()`` takes the port, ``serve()`` serves until ``stop()``.
 
     :param tls: the context to wrap connections in, if any.
+    :param threads: that there are from the start.
     """
 
     ConnectionClass = _Connection
-    expiration_interval = 0.1  # also how long stop() may take to be noticed
+    _connections: Any
+    expiration_interval = 0.1
     keep_alive_conn_limit = sys.maxsize  # MAX_CONNECTIONS closes the oldest, not the newest
     max_request_body_size = MAX_BODY_BYTES
     max_request_header_size = MAX_HEADER_BYTES
 
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, host: str, port: int, tls: ssl.SSLContext | None, threads: int = THREADS
+    ) -> None:
         super().__init__(
             (host, port),
             None,
-            numthreads=THREADS,
             server_name="sandbox",
             request_queue_size=128,
             timeout=IDLE_SECONDS,
             shutdown_timeout=STOP_SECONDS,
         )
+        self.gateway = _Gateway
+        self.requests = _Threads(self, threads)
         self.ssl_adapter = _Adapter(tls) if tls else None
         self.busy: set[_Connection] = set()
         self.is_stopping = False
         self._waiting: dict[_Connection, None] = {}  # the one that waits longest first
         self._lock = threading.Lock()
 
+    def prepare(self) -> None:
+        super().prepare()
+        self._connections.close()
+        self._connections = _Connections(self)
+
     def process_conn(self, conn: Any) -> None:
-        """Give a connection to a worker, if there is something to do."""
+        """Send on an answer; give a connection to a worker, if there is something to do."""
         self.forget(conn)
-        if conn.is_new or not conn.rfile.has_data():
-            self.put_conn(conn)
-        else:
-            super().process_conn(conn)
+        try:
+            if conn.wfile.is_pending and not conn.send():
+                conn.close()
+            elif conn.is_new or conn.wfile.is_pending or not conn.rfile.has_data():
+                self.put_conn(conn)
+            else:
+                super().process_conn(conn)
+        except Exception as error:  # or nobody would ever close it
+            self.error_log(repr(error), logging.ERROR, traceback=not isinstance(error, OSError))
+            conn.close()
 
     def put_conn(self, conn: Any) -> None:
         """Let a connection wait in the selector, which looks at what is there first."""
-        oldest = None
         with self._lock:
             self._waiting[conn] = None
+        super().put_conn(conn)  # another thread may have it now
+        with self._lock:
+            oldest = None
+            kept = {one: one.kept for one in self._waiting if one.kept}
             if len(self._waiting) > MAX_CONNECTIONS:
                 oldest = next(iter(self._waiting))
+            elif sum(kept.values()) > MAX_KEPT_BYTES and len(kept) > 1:
+                oldest = next(iter(kept))
+            if oldest:
                 del self._waiting[oldest]
-        super().put_conn(conn)  # another thread may have it now
         if oldest:
-            oldest.rfile.hang_up(socket.SHUT_RD)
+            oldest.rfile.hang_up(socket.SHUT_RDWR)
 
     def forget(self, conn: _Connection) -> None:
         """It does not wait any more."""
@@ -338,4 +368,9 @@ class Server(cheroot.wsgi.Server):
             socket_.close()
             host, port = bind_addr
             raise SandboxError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        # What a peer may say that nobody wants to hear; the system's own measure is many MiB.
+        socket_.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
+        # So that the port can be had again while old connections fade away. Set after bind():
+        # before it, a port that is chosen by the system may be another's.
+        socket_.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         return socket_

@@ -6,14 +6,13 @@ the services.
 """
 
 import contextlib
-import os
 import pathlib
 import sqlite3
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Account", "SandboxError", "Store", "write_private"]
+__all__ = ["Account", "SandboxError", "Store"]
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 30.0
@@ -57,18 +56,6 @@ class SandboxError(Exception):
     """The sandbox cannot be started so. One line, for the user."""
 
 
-def write_private(path: pathlib.Path, content: bytes) -> None:
-    """Write a file for its owner only (0600), whole or not at all."""
-    half = path.with_name(f"{path.name}.new")
-    half.unlink(missing_ok=True)
-    descriptor = os.open(half, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with open(descriptor, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    half.replace(path)
-
-
 @dataclass(frozen=True)
 class Account:
     """Who asks: a user name, or the subject of a certificate."""
@@ -86,11 +73,13 @@ class Store:
     """
     The SQLite file at ``path``, made when it is missing. May be shared between threads.
 
+    :param durable: what was written is there whatever happens to the machine.
     :raises SandboxError: it was written by another version, or is no SQLite file.
     """
 
-    def __init__(self, path: pathlib.Path) -> None:
+    def __init__(self, path: pathlib.Path, *, durable: bool = True) -> None:
         self._path = path
+        self._synchronous = "FULL" if durable else "OFF"
         self._lock = threading.Lock()
         self._writing = threading.Lock()  # fairer, and quicker, than SQLite's own waiting
         self._idle: list[sqlite3.Connection] = []
@@ -172,7 +161,7 @@ class Store:
         try:
             db.row_factory = sqlite3.Row
             db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
+            db.execute(f"PRAGMA synchronous = {self._synchronous}")
             db.execute("PRAGMA foreign_keys = ON")
         except BaseException:
             db.close()

@@ -3,10 +3,12 @@ import contextlib
 import fcntl
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
 import time
+import xmlrpc.client
 
 import pytest
 import requests
@@ -173,6 +175,37 @@ def test_real_machines_that_cannot_be_had_are_an_error_of_one_line(tmp_path, mon
     assert re.fullmatch(r"Error: real machines need .*: apt-get install .*\n", result.stderr)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_being_ended_on_a_full_disk_is_told_in_one_line(tmp_path, number):
+    with up(tmp_path, "--user", "jane:s3cret", *SIMULATED) as (process, url):
+        assert start_machine(url)
+        full = (0, resource.RLIM_INFINITY)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, full)  # no file grows any more
+        code, out, err = ends(process, number)
+    assert (code, out) == (1, "")
+    assert re.fullmatch(rf"Error: {tmp_path}/sandbox\.db cannot be used: .+\n", err)
+    with up(tmp_path, "--user", "jane:s3cret", *SIMULATED) as (process, _):
+        assert ends(process, signal.SIGTERM) == (0, "", "")
+
+
+def start_machine(url):
+    with requests.Session() as session:
+        session.trust_env = False
+        call = xmlrpc.client.dumps(("s", "MEMORY=512"), "one.vm.allocate")
+        answer = session.post(f"{url}/pswd/xmlrpc", data=call, auth=("jane", "s3cret"), timeout=60)
+        return xmlrpc.client.loads(answer.content)[0][0][0]
+
+
+@pytest.mark.parametrize("name", ["passwords.json", "ca.pem"])
+def test_a_damaged_file_is_told_in_one_line(tmp_path, name):
+    with up(tmp_path, "--tls", *SIMULATED) as (process, _):
+        ends(process, signal.SIGTERM)
+    (tmp_path / name).write_text("damaged")
+    result = run("up", "--dir", str(tmp_path), "--port", "0", "--tls", *SIMULATED)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert re.fullmatch(rf"Error: {tmp_path}/{name} .*is damaged: remove it, .*\n", result.stderr)
+
+
 # -- add-image
 
 
@@ -202,6 +235,56 @@ def test_an_image_that_was_registered_before_is_offered_after_the_start(tmp_path
         with up(tmp_path / "site", *SIMULATED) as (_, url):
             (row,) = [row for row in entries(url) if row[10] == "still"]
             assert get(row[8]).content == image.read_bytes()
+
+
+@contextlib.contextmanager
+def adding(folder):
+    """The process of add-image in the middle of its copying, which does not end by itself."""
+    os.mkfifo(folder / "slow.raw")
+    command = [sys.executable, "-c", COMMAND, "add-image", "--dir", str(folder / "site")]
+    with subprocess.Popen(
+        [*command, str(folder / "slow.raw"), "--format", "raw"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            with (folder / "slow.raw").open("wb") as source:
+                source.write(bytes(5 << 20))
+                source.flush()
+                wait_for(lambda: copies(folder), "it does not begin")
+                yield process
+        finally:
+            process.kill()
+
+
+def copies(folder):
+    return [*(folder / "site" / "images").glob("new-*/image")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_adding_that_is_ended_leaves_nothing(tmp_path, number):
+    with adding(tmp_path) as process:
+        assert ends(process, number) == (128 + number, "", "")
+    assert os.listdir(tmp_path / "site" / "images") == []
+
+
+def test_what_adding_left_when_it_was_killed_is_removed_at_the_next_start(tmp_path):
+    with adding(tmp_path) as process:
+        ends(process, signal.SIGKILL)
+    images = tmp_path / "site" / "images"
+    assert copies(tmp_path)
+    (images / f"{'x' * 27}.qcow2").touch()  # as if it had been killed before it wrote the note
+    (images / "somebody's.raw").touch()
+    with up(tmp_path / "site", *SIMULATED):
+        assert os.listdir(images) == ["somebody's.raw"]
+
+
+def test_an_image_that_is_being_added_is_left_alone_by_a_start(tmp_path):
+    with adding(tmp_path) as process:
+        with up(tmp_path / "site", *SIMULATED):
+            assert copies(tmp_path)
+        ends(process, signal.SIGTERM)
 
 
 @pytest.mark.parametrize(

@@ -26,5 +26,6 @@ def test_every_kind_of_row_is_measured() -> None:
         "8 locations at 200 ms, by one",
         "import of the package, by that of libcloud.compute.base",
         "a ready driver, by libcloud.compute.base",
+        "start and stop of a throw-away site",
     ):
         assert title in titles

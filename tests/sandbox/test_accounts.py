@@ -50,6 +50,8 @@ REFUSED = [
     ("ann", "wrong"),
     ("ann", ""),
     ("ann", "pw-a "),
+    ("ann", "pw-a\0"),
+    ("ann", "pw-a\0\0"),
     ("ann", "pw-b"),
     ("Ann", "pw-a"),
     ("nobody", "pw-a"),
@@ -90,3 +92,9 @@ def test_having_come_in_helps_nobody_else(people: Accounts) -> None:
     assert people.by_password("ann", "pw-a")
     for name, password in REFUSED:
         assert people.by_password(name, password) is None
+
+
+def test_where_a_name_ends_and_a_password_begins_is_clear(people: Accounts) -> None:
+    people.enrol({"a": "b\0c"})
+    assert people.by_password("a", "b\0c")
+    assert people.by_password("a\0b", "c") is None

@@ -1,16 +1,20 @@
 """Requests of any shape: each has an answer, and none breaks anything."""
 
+import dataclasses
 import http.client
 import json
 import logging
 import socket
+import sqlite3
 import xmlrpc.client
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from stratuslab_libcloud.metadata import Entry
 from stratuslab_libcloud.sandbox import Sandbox
+from stratuslab_libcloud.sandbox.routes import METHODS
 from stratuslab_libcloud.sandbox.storage import Storage
 
 from .conftest import USERS
@@ -20,6 +24,7 @@ JANE = "Basic amFuZTpzM2NyZXQ6d2l0aCBjb2xvbg=="  # jane:s3cret:with colon
 NOT_OURS = {500, 502, 503, 504, 505}
 
 WORDS = [
+    "ten.raw",
     *("pdisk", "one-proxy", "marketplace", "pswd", "cert", "disks", "mounts", "turl", "instances"),
     *("xmlrpc", "metadata", "images", DISK, f"{DISK}_0", "0", "-1", "IgBUoILNIAlD290Tvui-60IdiLZ"),
     *(
@@ -114,6 +119,9 @@ HEADERS = st.dictionaries(
                 "Basic /////w==",
                 "Basic OjovLw==",
                 "Digest x",
+                "Basic \xe9",
+                "Basic amFuZTrp",
+                "Digest realm*=x''\xe9",
                 "bytes=0-1",
             ),
             *(
@@ -168,7 +176,7 @@ def site():
 
 def ask(site, method, target, headers, body):
     """One request, as it is, on a connection of its own."""
-    headers = {"Host": "x", "Authorization": JANE, **headers}
+    headers = {"Host": "localhost", "Authorization": JANE, **headers}
     headers |= {"Content-Length": str(len(body)), "Connection": "close"}
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {text}" for name, text in headers.items())]
     with socket.create_connection(("127.0.0.1", site.port), timeout=30) as client:
@@ -176,6 +184,102 @@ def ask(site, method, target, headers, body):
         answer = http.client.HTTPResponse(client, method=method)
         answer.begin()
         return answer, answer.read()
+
+
+CONTENT = b"0123456789"
+
+
+@pytest.fixture(scope="module")
+def image(site):
+    """The path of an image of ten bytes."""
+    (site.dir / "images" / "ten.raw").write_bytes(CONTENT)
+    note = dataclasses.asdict(Entry(identifier="x", inbound_ports=()))
+    (site.dir / "images" / "ten.raw.json").write_text(json.dumps(note))
+    return "/images/ten.raw"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "first", "last"),
+    [
+        ("bytes=0-0", 0, 0),
+        ("bytes=2-4", 2, 4),
+        ("BYTES=2-4", 2, 4),
+        ("bytes=7-", 7, 9),
+        ("bytes=7-999999999999999999999999999999", 7, 9),
+        ("bytes=-3", 7, 9),
+        ("bytes=-99", 0, 9),
+        ("bytes=-" + "9" * 5000, 0, 9),
+    ],
+    ids=range(8),
+)
+def test_a_part_of_an_image_is_sent(site, image, wanted, first, last):
+    answer, content = ask(site, "GET", image, {"Range": wanted}, b"")
+    assert (answer.status, content) == (206, CONTENT[first : last + 1])
+    assert answer.headers["Content-Range"] == f"bytes {first}-{last}/10"
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    ["bytes=10-", "bytes=10-11", "bytes=-0", f"bytes={'9' * 30}-", f"bytes={'9' * 5000}-"],
+    ids=range(5),
+)
+def test_a_part_that_is_not_there_is_refused_with_the_size(site, image, wanted):
+    answer, _ = ask(site, "GET", image, {"Range": wanted}, b"")
+    assert answer.status == 416
+    assert answer.reason == "Requested Range Not Satisfiable"
+    assert answer.headers["Content-Range"] == "bytes */10"
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        *("", "x", "bytes", "bytes=", "bytes=-", "bytes=x-y", "bytes=4-2", "bytes=--3", "bytes=1"),
+        *("bytes=0-1,3-4", "bytes=,", "lines=0-1", "bytes=0-1x", "bytes=\xb2-3", "bytes= 0-1\xe9"),
+        *("bytes=+1-2", "bytes=1_0-", "bytes=0x1-2"),
+    ],
+)
+def test_a_range_that_is_none_is_ignored(site, image, wanted):
+    answer, content = ask(site, "GET", image, {"Range": wanted}, b"")
+    assert (answer.status, content) == (200, CONTENT)
+    assert "Content-Range" not in answer.headers
+
+
+def test_a_range_is_for_get_only(site, image):
+    for wanted in ("bytes=0-1", "bytes=10-"):
+        answer, _ = ask(site, "HEAD", image, {"Range": wanted}, b"")
+        assert (answer.status, answer.headers["Content-Length"]) == (200, "10")
+
+
+@pytest.mark.parametrize(
+    "login",
+    [
+        *("Basic \xe9", "Basic \u0661".encode().decode("latin-1"), "Basic amFuZTrp", "Basic ="),
+        *("Basic", "Basic amFuZQ==", "basic\xa0", "Bearer \xe9", "Digest realm*=x''\xe9", "\xe9"),
+        JANE.replace("Basic ", "Basic \xa0"),
+    ],
+)
+def test_a_login_that_is_none_is_asked_for_again(site, caplog, login):
+    for path in ("/pswd/disks", "/pswd/xmlrpc"):
+        answer, _ = ask(site, "POST", path, {"Authorization": login}, b"")
+        assert answer.status == 401
+        assert answer.headers["WWW-Authenticate"].startswith("Basic ")
+    assert caplog.records == []
+
+
+def test_what_fails_on_a_full_disk_is_told_in_one_line(site, caplog, monkeypatch):
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setitem(METHODS, "one.vmpool.info", (*METHODS["one.vmpool.info"][:2], full))
+    monkeypatch.setattr(Storage, "disks", full)
+    call = xmlrpc.client.dumps(("s", -3, -1, -1, -1), "one.vmpool.info").encode()
+    for method, path, body in (("GET", "/pswd/disks", b""), ("POST", "/pswd/xmlrpc", call)):
+        caplog.clear()
+        answer, _ = ask(site, method, path, {}, body)
+        assert answer.status == 500
+        (record,) = caplog.records
+        assert record.getMessage().endswith("database or disk is full")
+        assert record.exc_info is None
 
 
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,10 +1,13 @@
 import configparser
+import hashlib
 import os
+import sqlite3
 import stat
 import threading
 import time
 
 import pytest
+import requests
 from cryptography.hazmat.primitives import serialization
 
 from stratuslab_libcloud.sandbox import Sandbox, SandboxError
@@ -97,6 +100,88 @@ def test_sites_side_by_side_have_addresses_of_their_own(monkeypatch):
             machines = [jane.info(jane.start()) for jane in (jane_at(one), jane_at(other))]
             found = {machine.findtext("TEMPLATE/NIC/IP") for machine in machines}
             assert found == {"127.9.64.1", "127.9.128.1"}
+
+
+def test_a_port_that_was_given_by_the_system_can_be_had_again():
+    with Sandbox(users=FIRST) as site, requests.Session() as session:
+        session.trust_env = False
+        assert session.get(f"{site.url}/metadata").status_code == 200
+        site.stop()  # with a connection that is left to fade away
+        with Sandbox(users=FIRST, port=site.port) as again:
+            assert again.port == site.port
+            assert jane_at(again).pool() == []
+
+
+def test_a_throw_away_site_waits_neither_for_the_disk_nor_for_hashes(monkeypatch):
+    costly = []
+    scrypt = hashlib.scrypt
+    monkeypatch.setattr("os.fsync", lambda descriptor: costly.append("fsync"))
+    monkeypatch.setattr("time.sleep", lambda seconds: costly.append(f"sleep {seconds}"))
+    monkeypatch.setattr(
+        "hashlib.scrypt", lambda *a, n, **k: costly.append(n) if n > 2 else scrypt(*a, n=n, **k)
+    )
+    with Sandbox(users=FIRST, tls=True) as site:
+        with sqlite3.connect(site.dir / "sandbox.db") as db:
+            assert db.execute("SELECT COUNT(*) FROM accounts").fetchone()[0] > 0
+        db.close()
+    assert costly == []
+
+
+def test_a_site_that_stays_waits_for_the_disk_and_for_hashes(monkeypatch, tmp_path):
+    synced, costs = [], []
+    fsync, scrypt = os.fsync, hashlib.scrypt
+    monkeypatch.setattr(
+        "os.fsync",
+        lambda descriptor: (
+            synced.append(os.readlink(f"/proc/self/fd/{descriptor}")) or fsync(descriptor)
+        ),
+    )
+    monkeypatch.setattr(
+        "hashlib.scrypt", lambda *a, n, **k: costs.append(n) or scrypt(*a, n=n, **k)
+    )
+    with Sandbox(tmp_path, users=FIRST):
+        pass
+    assert set(costs) == {1 << 12}
+    for name in ("passwords.json", "id_ed25519", "id_ed25519.pub", "stratuslab-user.cfg"):
+        assert f"{tmp_path}/{name}.new" in synced
+    assert str(tmp_path) in synced
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *(("passwords.json", content) for content in ("", "{", "[]", "3", '{"clouduser": "x"}')),
+        ("passwords.json", '{"clouduser": 1, "pdisk": "x"}'),
+        ("passwords.json", '{"clouduser": "", "pdisk": "x"}'),
+        *((name, "") for name in ("ca.pem", "ca.key", "server-127.0.0.1.pem", "user-jane.pem")),
+        ("ca.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+        ("ca.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
+        ("server-127.0.0.1.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+        ("user-jane.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+        ("images/x.raw.json", "{"),
+        ("sandbox.db", "dear diary, " * 1000),
+    ],
+)
+def test_a_damaged_file_is_told_in_one_line_and_what_to_do_helps(tmp_path, name, content):
+    with Sandbox(tmp_path, users=FIRST, tls=True):
+        pass
+    (tmp_path / name).write_text(content)
+    with pytest.raises(SandboxError) as refused:
+        Sandbox(tmp_path, users=FIRST, tls=True).start()
+    message = str(refused.value)
+    assert str(tmp_path / name) in message
+    assert "\n" not in message
+    assert ("remove it" in message) == (name != "sandbox.db")
+    (tmp_path / name).unlink()
+    with Sandbox(tmp_path, users=FIRST, tls=True) as site:
+        authority = configuration(site)["sandbox"]["ca_certificate"]
+        assert jane_at(site).disks("GET", verify=authority).status_code == 200
+
+
+def test_a_file_that_cannot_be_written_is_told_in_one_line(tmp_path):
+    (tmp_path / "stratuslab-user.cfg").mkdir()
+    with pytest.raises(SandboxError, match=r"^\S+/stratuslab-user.cfg\S* cannot be used: [^\n]+$"):
+        Sandbox(tmp_path, users=FIRST).start()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])

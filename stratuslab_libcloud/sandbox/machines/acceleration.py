@@ -14,9 +14,9 @@ import subprocess
 import tempfile
 import time
 
+from stratuslab_libcloud.sandbox.durable import write_private
 from stratuslab_libcloud.sandbox.guest import GuestImage
 from stratuslab_libcloud.sandbox.machines.command import KVM, PROGRAM
-from stratuslab_libcloud.sandbox.store import write_private
 
 __all__ = ["accelerator"]
 

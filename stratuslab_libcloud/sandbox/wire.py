@@ -1,0 +1,245 @@
+"""
+What goes over a connection, either way, without ever waiting for the peer.
+
+A handshake, and a request from its first byte to its last, has TALK_SECONDS. An answer has as long
+at first, and a second more for every LOWEST_RATE bytes that its reader has taken.
+"""
+
+import contextlib
+import re
+import selectors
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+__all__ = ["MAX_BODY_BYTES", "MAX_HEADER_BYTES", "Incoming", "Outgoing"]
+
+TALK_SECONDS = 15
+LOWEST_RATE = 8 * 1024  # bytes in a second
+PIECE_BYTES = 64 * 1024  # at least what TLS hands out at once: select() does not see its rest
+TURN_PIECES = 8  # before it is others' turn
+TURN_BYTES = TURN_PIECES * PIECE_BYTES
+MAX_BODY_BYTES = 16 * 1024 * 1024
+MAX_HEADER_BYTES = 64 * 1024
+MAX_CHUNK_LINE = 1024
+HEAD_END = re.compile(rb"\n\r?\n")
+LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r?\n", re.IGNORECASE)
+CHUNKED = re.compile(rb"\ntransfer-encoding:[ \t]*chunked[ \t]*\r?\n", re.IGNORECASE)
+EXPECTS = re.compile(rb"\nexpect:[ \t]*100-continue[ \t]*\r?\n", re.IGNORECASE)
+CHUNK_SIZE = re.compile(rb"[0-9a-f]{1,8}(?=[ \t;\r\n])", re.IGNORECASE)
+GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Incoming:
+    """What the peer says: collected first, and read when a request is complete."""
+
+    closed = False
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._buffer = bytearray()
+        self._ended = False
+        self._next_chunk = 0  # where its size is, or will be
+        self.is_too_large = False  # in chunks
+        self._told_to_go_on = False
+        self._greeted = not isinstance(sock, ssl.SSLSocket)
+        # When the handshake or the request under way began, if any is.
+        self._begun = None if self._greeted else time.time()
+
+    @property
+    def deadline(self) -> float | None:
+        """By when the handshake or the request under way must be complete, if any is."""
+        return None if self._begun is None else self._begun + TALK_SECONDS
+
+    @property
+    def kept(self) -> int:
+        """Bytes of memory that this takes."""
+        return len(self._buffer)
+
+    def has_data(self) -> bool:
+        """Collect what is there; whether a worker has something to do, if only to hang up."""
+        self._socket.settimeout(0)
+        complete = False
+        try:
+            self._greet()
+            complete = self._is_complete()
+            for _ in range(TURN_PIECES):
+                if complete or self._ended:
+                    break
+                self._take()
+                complete = self._is_complete()
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        except OSError as error:
+            self._ended = True
+            if getattr(error, "reason", "") == "HTTP_REQUEST":
+                self._refuse_plain_http()
+        return complete or self._ended
+
+    def next(self) -> None:
+        """A request has been answered. The one after it may be here already."""
+        self._begun = time.time() if self._buffer else None
+        self._next_chunk, self._told_to_go_on = 0, False
+
+    def readline(self, size: int = MAX_HEADER_BYTES) -> bytes:
+        return self._cut(self._buffer.find(b"\n", 0, size) + 1 or size)
+
+    def read(self, size: int) -> bytes:
+        """All that was promised of a body: less must not be taken for the whole."""
+        if len(self._buffer) < size:
+            raise ConnectionError("the body is incomplete")
+        return self._cut(size)
+
+    def close(self) -> None:
+        """Say goodbye in TLS, for clients that read to the end; no longer there to be read."""
+        self.closed = True
+        if isinstance(self._socket, ssl.SSLSocket) and self._greeted:
+            with contextlib.suppress(OSError, ValueError):
+                self._socket.settimeout(0)  # not waiting for the peer's goodbye
+                self._socket.unwrap()
+
+    def hang_up(self, how: int) -> None:
+        """Let whoever reads find the end, in any thread. Below TLS, which is not thread-safe."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self._socket, how)
+
+    def _greet(self) -> None:
+        if isinstance(self._socket, ssl.SSLSocket) and not self._greeted:
+            self._socket.do_handshake()
+            self._greeted, self._begun = True, None
+
+    def _is_complete(self) -> bool:
+        """Whether a request is here, or so much of it that it can be refused."""
+        end = HEAD_END.search(self._buffer, 0, MAX_HEADER_BYTES)
+        if end is None:
+            return len(self._buffer) > MAX_HEADER_BYTES
+        head = bytes(self._buffer[: end.end()])
+        length = LENGTH.search(head)
+        if CHUNKED.search(head):
+            complete = self._has_all_chunks(len(head))
+        elif length is None or int(length[1]) > MAX_BODY_BYTES:
+            complete = True
+        else:
+            complete = len(self._buffer) >= len(head) + int(length[1])
+        if not complete and not self._told_to_go_on and EXPECTS.search(head):
+            self._socket.send(GO_ON)
+            self._told_to_go_on = True
+        return complete
+
+    def _has_all_chunks(self, begin: int) -> bool:
+        at = max(self._next_chunk, begin)
+        while at - begin <= MAX_BODY_BYTES:
+            end = self._buffer.find(b"\n", at, at + MAX_CHUNK_LINE)
+            if end < 0:
+                return len(self._buffer) - at >= MAX_CHUNK_LINE
+            size = CHUNK_SIZE.match(self._buffer, at)
+            if size is None or not int(size[0], 16):
+                return True  # malformed, or the last
+            self._next_chunk = at = end + 1 + int(size[0], 16) + len(b"\r\n")
+        self.is_too_large = True
+        return True
+
+    def _take(self) -> None:
+        data = self._socket.recv(PIECE_BYTES)
+        self._buffer += data
+        self._ended = not data
+        if data and self._begun is None:
+            self._begun = time.time()
+
+    def _cut(self, size: int) -> bytes:
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return data
+
+    def _refuse_plain_http(self) -> None:
+        answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        with contextlib.suppress(OSError):
+            # Below TLS. What was sent is read first: closing would else reset the connection.
+            socket.socket.recv(self._socket, MAX_HEADER_BYTES)
+            socket.socket.send(self._socket, answer)
+
+
+class Outgoing:
+    """An answer: kept, or made piece by piece, until its reader has taken it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._parts: deque[Iterable[bytes]] = deque()
+        self._pieces: Iterator[bytes] = iter(())  # of the first part
+        self._piece = memoryview(b"")
+        self._begun, self._sent = 0.0, 0
+        self.awaits = selectors.EVENT_WRITE
+
+    @property
+    def is_pending(self) -> bool:
+        return bool(self._piece or self._parts)
+
+    @property
+    def deadline(self) -> float | None:
+        """By when more must have been taken, if there is an answer."""
+        if not self.is_pending:
+            return None
+        return self._begun + TALK_SECONDS + self._sent / LOWEST_RATE
+
+    @property
+    def kept(self) -> int:
+        """Bytes of memory that this takes."""
+        return len(self._piece)
+
+    def write(self, data: bytes) -> int:
+        """Have this sent, after everything else."""
+        self.stream((data,))
+        return len(data)
+
+    def stream(self, part: Iterable[bytes]) -> None:
+        """Have this sent, after everything else; with its ``close()``, if any, called then."""
+        if not self.is_pending:
+            self._begun, self._sent = time.time(), 0
+        self._parts.append(part)
+        if len(self._parts) == 1:
+            self._pieces = iter(part)
+
+    def send(self) -> None:
+        """
+        Send what the peer takes at once, up to TURN_BYTES.
+
+        :raises OSError: it takes no more.
+        """
+        self._socket.settimeout(0)
+        turn = self._sent + TURN_BYTES
+        try:
+            while self._sent < turn and self._has_piece():
+                sent = self._socket.send(self._piece)
+                self._piece = self._piece[sent:]
+                self._sent += sent
+            self.awaits = selectors.EVENT_WRITE
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            self.awaits = selectors.EVENT_WRITE
+        except ssl.SSLWantReadError:
+            self.awaits = selectors.EVENT_READ
+
+    def close(self) -> None:
+        """Give up what has not been sent."""
+        self._piece = memoryview(b"")
+        while self._parts:
+            self._end_part()
+
+    def flush(self) -> None:
+        """Nothing can be done."""
+
+    def _has_piece(self) -> bool:
+        while not self._piece and self._parts:
+            piece = next(self._pieces, None)
+            if piece is None:
+                self._end_part()
+            else:
+                self._piece = memoryview(piece)
+        return bool(self._piece)
+
+    def _end_part(self) -> None:
+        part = self._parts.popleft()
+        if close := getattr(part, "close", None):
+            close()
+        self._pieces = iter(self._parts[0]) if self._parts else iter(())
