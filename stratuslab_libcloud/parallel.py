@@ -43,12 +43,12 @@ def ask_all(
     for item in questions.items():
         thread = threading.Thread(target=ask, args=item, daemon=True)
         try:
-            if len(questions) > 1:
+            if len(questions) == 1:
+                ask(*item)
+            else:
                 thread.start()
                 threads.append(thread)
-        except RuntimeError:  # the system gives us no more of them
-            pass
-        if thread.ident is None:
+        except RuntimeError:  # the system gives us no more threads
             ask(*item)
     outcomes = [answers.get() for _ in questions]
     for thread in threads:

@@ -250,13 +250,17 @@ class Service:
             session.close()  # what comes by that connection may be the answers to other requests
             raise
         except ConnectionFailedError as error:
-            trusted = self._options.verify()
-            unmet = not error.sent and isinstance(error.__cause__, requests.exceptions.SSLError)
-            if unmet and isinstance(trusted, str) and not os.path.isdir(trusted):
-                _check_authority(trusted)  # Libcloud's may be anything
+            if not error.sent and isinstance(error.__cause__, requests.exceptions.SSLError):
+                self._check_trusted()
             raise
         finally:
             self._idle.append(session)  # a connection that broke was dropped from it
+
+    def _check_trusted(self) -> None:
+        """Whether TLS failed for want of authorities: the file that Libcloud names may be any."""
+        trusted = self._options.verify()
+        if isinstance(trusted, str) and not os.path.isdir(trusted):
+            _check_authority(trusted)
 
     def _exchange(
         self,
