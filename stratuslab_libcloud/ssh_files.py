@@ -159,19 +159,21 @@ class ChannelClient(BaseSSHClient):
 
         :raises OSError: among others; Libcloud tries again then.
         """
-        left = min(self._limit, max(0.01, self._end - time.monotonic()))
+        begun = time.monotonic()
+        left = min(self._limit, max(0.01, self._end - begun))
         self._client.timeout = min(self.timeout or left, left)  # for TCP and for the key exchange
         watch = _Watch(self._client, left)
         try:
             with watch:
                 return bool(self._client.connect())
         except Exception as error:
+            late = watch.expired or time.monotonic() >= begun + left
             trouble: Exception = error
-            if watch.expired:
+            if late:
                 trouble = TimeoutError("it does not answer")
             elif isinstance(error, EOFError):  # for which Libcloud would not try again
                 trouble = ConnectionError("it closed the connection")
-            if self.trouble is None or not watch.expired:
+            if self.trouble is None or not late:
                 self.trouble = trouble
             raise trouble from error.__cause__
         except BaseException:
