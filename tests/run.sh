@@ -22,10 +22,10 @@ if command -v pyenv >/dev/null; then
         PATH="$PATH:$folder"
     done
 fi
-# Nearly all tests wait nearly all of the time: side by side they take no longer.
+# Side by side: nearly all tests wait nearly all of the time.
 case "${1-}" in
-"") set -- run-parallel --parallel-no-spinner -e real,py,lint ;;
-all) shift && set -- run-parallel --parallel-no-spinner "$@" ;;
+"") set -- run-parallel --parallel all --parallel-no-spinner -e real,py,lint ;;
+all) shift && set -- run-parallel --parallel 4 --parallel-no-spinner "$@" ;;
 *) set -- run "$@" ;;
 esac
 exec .venv/tests/bin/tox "$@"

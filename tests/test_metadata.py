@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stratuslab_libcloud import metadata, safe_xml
 from stratuslab_libcloud.metadata import Entry, MetadataError
 
-SAMPLES = pathlib.Path(__file__).parents[2] / "shared" / "reference" / "samples"
+SAMPLES = pathlib.Path(__file__).parent / "samples"  # signed by the tool of 2014
 ONE = "IgBUoILNIAlD290Tvui-60IdiLZ"
 TWO = "LSxfpMUCXrqGUkscUyK-O4j3fPB"
 
@@ -108,43 +108,60 @@ def test_an_identifier_has_27_characters_of_its_alphabet(text: str) -> None:
 # Reading
 
 
+LOCATION = "http://images.example.org/{}.img.gz"
+
+
 @pytest.mark.parametrize(
     ("sample", "endorsed", "locations", "deprecated"),
     [
-        ("valid-indate-signature.xml", "2014-03-08T14:10:40Z", (), None),
+        ("made-plain.xml", "2026-11-26T21:18:55Z", (LOCATION.format("plain"),), None),
         (
-            "valid-two-locations.xml",
-            "2014-03-08T14:28:15Z",
-            ("http://www.example.org/1234", "http://www.example2.org/5678"),
+            "made-two-locations-short-key.xml",
+            "2026-11-26T21:18:56Z",
+            (
+                LOCATION.format("two-locations-short-key"),
+                "http://mirror.example.org/second.img.gz",
+            ),
             None,
         ),
         (
-            "valid-indate-deprecated-signature.xml",
-            "2014-03-08T14:10:17Z",
-            (),
-            "This is a test of deprecation",
+            "made-deprecated.xml",
+            "2026-11-26T21:18:57Z",
+            (LOCATION.format("deprecated"),),
+            "replaced by a newer one",
         ),
     ],
 )
-def test_genuine_entries_are_read(
+def test_signed_entries_are_read(
     sample: str, endorsed: str, locations: tuple[str, ...], deprecated: str | None
 ) -> None:
-    if not SAMPLES.is_dir():
-        pytest.skip("the genuine entries are not beside the repository")
     (entry,) = metadata.read_entries((SAMPLES / sample).read_bytes())
-    assert entry.identifier == "BEE8-MMAw-Lk_IgsEExAy3d9R8h"
     assert metadata.sha1_of(entry.identifier) == entry.checksums["SHA-1"]
     assert sorted(entry.checksums) == ["MD5", "SHA-1", "SHA-256", "SHA-512"]
-    assert entry.size == 128
-    assert (entry.endorser, entry.endorsed) == ("jane.tester@example.org", endorsed)
-    assert entry.subject == "CN=Jane Tester,OU=Testing Department,O=StratusLab Project,C=EU"
-    assert entry.issuer == "CN=TestCA,OU=Test,O=StratusLab,C=EU"
-    assert (entry.os, entry.os_version, entry.os_arch) == ("ttylinux", "9.3", "i686")
-    assert (entry.created, entry.valid) == ("2011-09-09T14:12:57Z", "2016-03-05T14:12:57Z")
-    assert (entry.compression, entry.description, entry.title) == (None, None, None)
+    assert entry.endorsed == endorsed
     assert entry.locations == locations
     assert entry.deprecated == deprecated
-    assert entry.name == entry.identifier
+    assert entry.name == entry.title
+
+
+def test_all_of_a_signed_entry_is_read() -> None:
+    (entry,) = metadata.read_entries((SAMPLES / "made-plain.xml").read_bytes())
+    assert entry.identifier == "IpUY7EguuJl_OQ7pGYG40Ttu3Qs"
+    assert entry.size == 300000
+    assert entry.endorser == "ada@example.org"
+    assert entry.subject == entry.issuer == "CN=Ada Example,O=Example Lab,C=FR"
+    assert (entry.os, entry.os_version, entry.os_arch) == ("ttylinux", "9.7", "x86_64")
+    assert (entry.created, entry.valid) == ("2026-11-26T21:18:54Z", "2027-05-23T21:18:54Z")
+    assert (entry.type, entry.kind, entry.version) == ("base", "machine", "1.0")
+    assert (entry.compression, entry.format) == ("gz", "raw")
+    assert (entry.title, entry.description) == ("ttylinux (made)", "A small image.")
+    assert (entry.creator, entry.publisher) == ("Ada Example", "StratusLab")
+    assert (entry.hypervisor, entry.disks_bus) == ("kvm", "ide")
+    assert (entry.tag, entry.inbound_ports) == (None, ())
+
+
+def test_an_entry_without_a_title_goes_by_its_identifier() -> None:
+    assert read("").name == ONE
 
 
 def test_absent_elements_are_none() -> None:

@@ -65,14 +65,11 @@ def test_each_way_works(snippet: str, home: Path, tmp_path: Path) -> None:
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "[]\n", "")
 
 
-def test_the_snippet_is_the_guides() -> None:
-    """With the line break undone that the guide's page needs."""
-    guide = Path(__file__).parents[2] / "shared" / "reference" / "users-guide-13.05.txt"
-    if not guide.exists():
-        pytest.skip("the User's Guide is not part of the project")
-    blocks = re.findall(r"^```\n(.*?)^```", guide.read_text(), re.MULTILINE | re.DOTALL)
+def test_the_readme_has_the_guides_snippet_to_the_letter() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     found = [block for block in blocks if "set_driver" in block or "get_driver" in block]
-    assert "\n".join(found).replace("control\nnodes", "control nodes") == GUIDE
+    assert "\n".join(found) == GUIDE
 
 
 def test_this_is_the_install_that_was_to_be_tested() -> None:

@@ -27,7 +27,7 @@ from stratuslab_libcloud.metadata import Entry
 ONE = metadata.identifier("880152820b3480250f6f744efba2fbad087622d9")
 TWO = metadata.identifier("b4b17e9314097aea19492c714c8af8ee23ddf3c1")
 DECLARATION = b'<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
-SAMPLES = Path(__file__).parents[3] / "shared" / "reference" / "samples"
+SAMPLES = Path(__file__).parents[1] / "samples"
 
 
 def entry(
@@ -194,15 +194,15 @@ class TestEntry:
                     call(bad)
         assert server.requests == []
 
-    @pytest.mark.skipif(
-        not SAMPLES.is_dir(), reason="the genuine samples are not part of the project"
-    )
-    def test_genuine_entries(self) -> None:
-        body = (SAMPLES / "valid-two-locations.xml").read_bytes()
+    def test_a_signed_entry(self) -> None:
+        body = (SAMPLES / "made-two-locations-short-key.xml").read_bytes()
         with market((200, "application/rdf+xml", body)) as (asked, _):
-            found = asked.newest("BEE8-MMAw-Lk_IgsEExAy3d9R8h")
-        assert found.locations == ("http://www.example.org/1234", "http://www.example2.org/5678")
-        assert found.endorser == "jane.tester@example.org"
+            found = asked.newest("MshhLyFwDdZWFDTQcjp8yIDqA4I")
+        assert found.locations == (
+            "http://images.example.org/two-locations-short-key.img.gz",
+            "http://mirror.example.org/second.img.gz",
+        )
+        assert found.endorser == "old@example.org"
 
 
 @given(st.binary(), st.sampled_from(["application/json", "application/xml", "text/html", ""]))

@@ -1,5 +1,6 @@
 """The packages: what they contain, and that they work where nothing else is."""
 
+import configparser
 import os
 import shutil
 import subprocess
@@ -99,3 +100,18 @@ def test_the_wheel_works_where_nothing_else_is(packages: tuple[Path, Path], tmp_
     run(*pip, "install", "--quiet", f"{packages[1]}[sandbox]")
     assert "No broken requirements" in run(*pip, "check")
     assert int(run(python, "-c", SITE)) > 0
+
+
+def test_what_lies_about_in_build_is_not_tested(tmp_path: Path) -> None:
+    """tox makes its wheel from a source distribution: an old build/lib stays behind."""
+    tree = tmp_path / "tree"
+    shutil.copytree(ROOT, tree, ignore=LITTER)
+    stale = tree / "build" / "lib" / "stratuslab_libcloud" / "stale.py"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("raise ImportError('from an old build')\n")
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "tox.ini")
+    assert settings["testenv"]["package"] == "sdist-wheel"
+    run(sys.executable, "-m", "build", "--outdir", tmp_path / "dist", tree)  # as tox does
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    assert not [name for name in zipfile.ZipFile(wheel).namelist() if "stale" in name]
