@@ -52,7 +52,6 @@ from stratuslab_libcloud.entities import (
     to_node,
     to_size,
     to_volume,
-    to_whole_image,
 )
 from stratuslab_libcloud.parallel import ask_all
 from stratuslab_libcloud.settings import expanded
@@ -233,7 +232,7 @@ class StratusLabNodeDriver(NodeDriver):
         :rtype: :class:`.NodeImage`
         """
         with self._asking(None) as site:
-            return to_whole_image(site.marketplace.get(image_id), self)
+            return to_image(site.marketplace.get(image_id), self)
 
     # -- nodes ---------------------------------------------------------------------------------
 
