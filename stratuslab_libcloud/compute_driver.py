@@ -58,7 +58,6 @@ from stratuslab_libcloud.entities import (
     to_node,
     to_size,
     to_volume,
-    to_whole_image,
     whole_size,
 )
 from stratuslab_libcloud.parallel import ask_all
@@ -309,7 +308,7 @@ class StratusLabNodeDriver(NodeDriver):
         :rtype: :class:`.NodeImage`
         """
         with self._asking(None) as site:
-            return to_whole_image(site.marketplace.get(image_id), self)
+            return to_image(site.marketplace.get(image_id), self)
 
     # -- nodes ---------------------------------------------------------------------------------
 

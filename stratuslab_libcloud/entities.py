@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
+from functools import cached_property
 from typing import Any
 
 from libcloud.compute.base import (
@@ -18,6 +19,7 @@ from libcloud.compute.types import NodeState, StorageVolumeState
 
 from stratuslab_libcloud.client.errors import InvalidValueError
 from stratuslab_libcloud.client.machine import Machine, image_id
+from stratuslab_libcloud.client.marketplace import Row
 from stratuslab_libcloud.client.storage import Disk
 from stratuslab_libcloud.config import InstanceType, Settings, suggestion
 from stratuslab_libcloud.metadata import Entry, name_of
@@ -25,6 +27,7 @@ from stratuslab_libcloud.portable import Portable
 
 __all__ = [
     "NODE_STATES",
+    "StratusLabImage",
     "StratusLabNode",
     "new_node",
     "to_image",
@@ -32,7 +35,6 @@ __all__ = [
     "to_node",
     "to_size",
     "to_volume",
-    "to_whole_image",
     "whole_size",
 ]
 
@@ -68,7 +70,36 @@ class StratusLabNode(Portable, Node):
 
 
 class StratusLabImage(Portable, NodeImage):
-    """An image."""
+    """
+    An image, whose ``extra`` is made when it is first looked at: in a listing of thousands, that
+    would take half of the time, and most of the memory.
+    """
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - Libcloud's word
+        name: str,
+        driver: NodeDriver,
+        extra: dict[str, Any] | None = None,
+        endorsements: Sequence[Row] | Sequence[Entry] = (),
+    ) -> None:
+        """:param endorsements: to make ``extra`` of, the newest first."""
+        if not endorsements:
+            super().__init__(id, name, driver, extra)
+            return
+        self.id, self.name, self.driver = id, name, driver
+        self._uuid = None
+        self._endorsements = endorsements
+
+    @cached_property
+    def extra(self) -> dict[str, Any]:  # type: ignore[override] # an attribute, as any other
+        newest = self._endorsements[0]
+        values = newest.values() if isinstance(newest, Row) else asdict(newest)
+        del values["identifier"]
+        values["locations"] = list(values["locations"])
+        values["inbound_ports"] = list(values["inbound_ports"] or ())
+        values["endorsers"] = [e.endorser for e in self._endorsements if e.endorser]
+        return values
 
 
 class StratusLabSize(Portable, NodeSize):
@@ -106,24 +137,15 @@ def to_size(kind: InstanceType, driver: NodeDriver) -> NodeSize:
     )
 
 
-def to_image(values: dict[str, Any], driver: NodeDriver) -> NodeImage:
+def to_image(endorsements: Sequence[Row] | Sequence[Entry], driver: NodeDriver) -> StratusLabImage:
     """
-    One image.
+    One image: its newest endorsement counts, the others' data is not mixed into it.
 
-    :param values: as :meth:`.Marketplace.images` returns them; becomes the image's ``extra``.
+    :param endorsements: the newest first.
     """
-    identifier = values.pop("identifier")
-    name = name_of(identifier, values["title"], values["description"])
-    return StratusLabImage(id=identifier, name=name, driver=driver, extra=values)
-
-
-def to_whole_image(endorsements: Sequence[Entry], driver: NodeDriver) -> NodeImage:
-    """One image: its newest endorsement counts, the others' data is not mixed into it."""
-    values = asdict(endorsements[0])
-    values["locations"] = list(values["locations"])
-    values["inbound_ports"] = list(values["inbound_ports"])
-    values["endorsers"] = [entry.endorser for entry in endorsements if entry.endorser]
-    return to_image(values, driver)
+    newest = endorsements[0]
+    name = name_of(newest.identifier, newest.title, newest.description)
+    return StratusLabImage(newest.identifier, name, driver, endorsements=endorsements)
 
 
 def whole_size(size: NodeSize, types: Sequence[InstanceType], driver: NodeDriver) -> NodeSize:

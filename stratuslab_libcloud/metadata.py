@@ -22,13 +22,13 @@ __all__ = [
     "STRAY_DECLARATION",
     "Entry",
     "MetadataError",
+    "Shared",
     "identifier",
     "is_identifier",
     "latest",
     "name_of",
     "read_entries",
     "read_entry",
-    "read_values",
     "sha1_of",
     "write_entry",
 ]
@@ -105,6 +105,8 @@ _SHA1 = re.compile(r"[0-9A-Fa-f]{40}")
 _HEX = re.compile(r"[0-9A-Fa-f]+")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _MAX_PORT = 65535
+_LONGEST_SHARED = 100  # characters
+_MOST_SHARED = 10_000
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
 
@@ -166,6 +168,8 @@ ABSENT = {one.name: None for one in fields(Entry)}
 
 def name_of(identifier: str, title: str | None, description: str | None) -> str:
     """One printable line for people, as :attr:`Entry.name`."""
+    if title and title.isprintable() and (shown := title.strip()):
+        return shown
     for text in (title, description):
         for line in (text or "").splitlines():
             if shown := printable(line).strip():
@@ -228,28 +232,26 @@ def read_entries(document: bytes) -> list[Entry]:
     return [read_entry(rdf) for rdf in root.iterfind(RDF)]
 
 
-def read_entry(rdf: ET.Element) -> Entry:
+class Shared(dict[str, str]):
+    """One copy of each of the texts that many entries of a listing have: half of its memory."""
+
+    def __missing__(self, text: str) -> str:
+        if len(text) <= _LONGEST_SHARED and len(self) < _MOST_SHARED:
+            self[text] = text
+        return text
+
+
+def read_entry(rdf: ET.Element, shared: Shared | None = None) -> Entry:
     """
     Read an ``rdf:RDF`` element.
-
-    :raises MetadataError: it has no usable identifier.
-    """
-    values = read_values(rdf)
-    for name in ("locations", "inbound_ports"):
-        values[name] = tuple(values[name])
-    return Entry(**values)
-
-
-def read_values(rdf: ET.Element) -> dict[str, Any]:
-    """
-    Read an ``rdf:RDF`` element into a dictionary by the names of :class:`Entry`'s fields.
 
     Only direct children of the description count, others may repeat their names. The first of
     several texts is taken; numbers that are none are left out.
 
-    :return: every field; locations and ports as lists.
+    :param shared: with other entries.
     :raises MetadataError: it has no usable identifier.
     """
+    shared = Shared() if shared is None else shared
     values: dict[str, Any] = ABSENT.copy()
     checksums: dict[str, str] = {}
     locations: dict[str, None] = {}  # in order
@@ -260,7 +262,7 @@ def read_values(rdf: ET.Element) -> dict[str, Any]:
         if tag in _TEXTS:
             text = child.text
             if text and not text.isspace() and values[_TEXTS[tag]] is None:
-                values[_TEXTS[tag]] = text
+                values[_TEXTS[tag]] = shared[text]
         elif tag == _LOCATION:
             text = _text(child)
             if text is not None:
@@ -270,17 +272,17 @@ def read_values(rdf: ET.Element) -> dict[str, Any]:
             if port is not None and port <= _MAX_PORT:
                 ports.append(port)
         elif tag == _CHECKSUM:
-            checksums |= _checksum(child)
+            checksums |= _checksum(child, shared)
         elif tag == _ENDORSEMENT:
-            values |= _endorsement(child)
+            values |= _endorsement(child, shared)
         elif tag == _BYTES:
             values["size"] = _number(child.text)
         elif tag == _DEPRECATED:
             values["deprecated"] = _text(child) or ""
     if not is_identifier(values["identifier"] or ""):
         raise MetadataError("a Marketplace entry without an image identifier")
-    values.update(checksums=checksums, locations=[*locations], inbound_ports=ports)
-    return values
+    values.update(checksums=checksums, locations=(*locations,), inbound_ports=(*ports,))
+    return Entry(**values)
 
 
 def _text(element: ET.Element) -> str | None:
@@ -288,13 +290,13 @@ def _text(element: ET.Element) -> str | None:
     return text if text and not text.isspace() else None
 
 
-def _texts(element: ET.Element | None) -> dict[str, str]:
+def _texts(element: ET.Element | None, shared: Shared) -> dict[str, str]:
     """The first text of each kind of child."""
     texts: dict[str, str] = {}
     for child in () if element is None else element:
         text = _text(child)
         if text is not None:
-            texts.setdefault(child.tag, text)
+            texts.setdefault(child.tag, shared[text])
     return texts
 
 
@@ -303,16 +305,16 @@ def _number(text: str | None) -> int | None:
     return int(digits) if _NUMBER.fullmatch(digits) else None
 
 
-def _checksum(element: ET.Element) -> dict[str, str]:
-    texts = _texts(element)
+def _checksum(element: ET.Element, shared: Shared) -> dict[str, str]:
+    texts = _texts(element, shared)
     algorithm, value = texts.get(_ALGORITHM), texts.get(_VALUE, "").strip()
     return {algorithm: value.lower()} if algorithm and _HEX.fullmatch(value) else {}
 
 
-def _endorsement(element: ET.Element) -> dict[str, str | None]:
-    endorser = _texts(element.find(_ENDORSER))
+def _endorsement(element: ET.Element, shared: Shared) -> dict[str, str | None]:
+    endorser = _texts(element.find(_ENDORSER), shared)
     return {
-        "endorsed": _texts(element).get(_CREATED),
+        "endorsed": _texts(element, shared).get(_CREATED),
         "endorser": endorser.get(_EMAIL),
         "subject": endorser.get(_SUBJECT),
         "issuer": endorser.get(_ISSUER),

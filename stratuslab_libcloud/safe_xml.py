@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from xml.parsers import expat
 
-__all__ = ["Scanner", "UnsafeXMLError", "parse", "stream"]
+__all__ = ["Scanner", "TooMuchError", "UnsafeXMLError", "parse", "stream"]
 
 
 # Bytes. The elements of a small piece are gone before the garbage collector, which looks whenever
@@ -27,11 +27,18 @@ _PIECE = 8192
 # is not done before there is an eighth more.
 _PATIENCE = 8
 _LARGEST_TAG = 2**20  # a larger one may be refused, depending on the build
-_LARGEST = 4 * 2**20  # elements take up to fifty times as much memory as what they are made of
+_LARGEST = 4 * 2**20
+_MOST_TAGS = 100_000  # in such an element: each takes up to fifty times its own size in memory
+_STEPS = (b"<", b"&", b"=", b"\n", b"\r")
+_MOST_STEPS = 60_000_000  # half a minute of expat's; 100,000 machines take 20 million
 
 
 class UnsafeXMLError(ValueError):
     """Not well-formed, or XML of a kind that is not read from strangers. One line, no content."""
+
+
+class TooMuchError(UnsafeXMLError):
+    """More than anybody means well by."""
 
 
 class _RootReached(Exception):  # noqa: N818 - no error
@@ -73,7 +80,7 @@ class Scanner:
         self._fed += len(piece)
         self._seen = max(self._seen, self.parser.CurrentByteIndex)  # -1 where it did not look
         if self._fed - self._seen > 2 * _LARGEST_TAG:
-            raise UnsafeXMLError(f"it has a tag of more than {_LARGEST_TAG >> 20} MiB")
+            raise TooMuchError(f"it has a tag of more than {_LARGEST_TAG >> 20} MiB")
 
     def _doctype(self, *_: object) -> None:
         raise UnsafeXMLError("XML with a DOCTYPE is refused")
@@ -103,6 +110,8 @@ def parse(document: bytes) -> ET.Element:
     :raises UnsafeXMLError: it is not well-formed, or has a DOCTYPE.
     """
     _Prologue().feed(document, last=True)
+    if document.count(b"<") > _MOST_TAGS:
+        raise TooMuchError(f"it has more than {_MOST_TAGS:,} tags")
     try:
         return ET.fromstring(document)  # noqa: S314 - it has no DOCTYPE
     except (ET.ParseError, LookupError, ValueError) as error:
@@ -127,11 +136,13 @@ def stream(
     above = builder.start("above the root", {})
     parser = ET.XMLParser(target=builder)  # noqa: S314 - what it is fed has no DOCTYPE
     waiting = bytearray()
-    size = 0
+    size = tags = steps = 0
     try:
         for piece in _after_prologue(chunks, roots, largest):
             waiting += piece
             size += len(piece)
+            tags += piece.count(b"<")
+            steps += sum(map(piece.count, _STEPS))
             if len(waiting) * _PATIENCE < size <= largest:
                 continue
             parser.feed(bytes(waiting))
@@ -142,10 +153,14 @@ def stream(
                 del root[:-1]
                 for child in complete:
                     if child.tag == tag:
-                        size = 0
+                        size = tags = 0
                         yield child
             if size > largest + _LARGEST_TAG:
-                raise UnsafeXMLError(f"it has an element of more than {largest >> 20} MiB")
+                raise TooMuchError(f"it has an element of more than {largest >> 20} MiB")
+            if tags > _MOST_TAGS:
+                raise TooMuchError(f"it has an element of more than {_MOST_TAGS:,} tags")
+            if steps > _MOST_STEPS:
+                raise TooMuchError(f"it has more than {_MOST_STEPS:,} tags, lines and attributes")
         parser.feed(bytes(waiting))
         parser.close()
     except ET.ParseError as error:
@@ -167,7 +182,7 @@ def _after_prologue(
         if prologue.root:
             break
         if len(waiting) > largest + _LARGEST_TAG:
-            raise UnsafeXMLError(f"it has no element in more than {largest >> 20} MiB")
+            raise TooMuchError(f"it has no element in more than {largest >> 20} MiB")
     else:
         prologue.feed(b"", last=True)
     if prologue.root not in roots:

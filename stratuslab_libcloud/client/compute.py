@@ -16,7 +16,8 @@ from stratuslab_libcloud.client.errors import (
     NotSupportedError,
     ServiceError,
 )
-from stratuslab_libcloud.client.machine import Machine, checked_id, is_id, to_machine
+from stratuslab_libcloud.client.listing import bounded
+from stratuslab_libcloud.client.machine import Machine, checked_id, is_id, to_machine, weight
 from stratuslab_libcloud.client.reply import document, starting
 from stratuslab_libcloud.client.transport import Answer, HTTPOptions, Service
 from stratuslab_libcloud.settings import Certificate, Credentials, Password
@@ -196,4 +197,5 @@ def _read_machine(answer: Answer) -> Machine:
 
 def _read_pool(answer: Answer) -> list[Machine]:
     elements = safe_xml.stream(document(answer), "VM", ("VM_POOL",))
-    return [machine for element in elements if (machine := to_machine(element))]
+    machines = map(to_machine, bounded(elements))
+    return list(bounded(filter(None, machines), weight))

@@ -2,11 +2,12 @@
 
 import re
 import xml.etree.ElementTree as ET
+from sys import getsizeof
 from typing import NamedTuple, TypedDict
 
 from stratuslab_libcloud.client.errors import InvalidValueError
 
-__all__ = ["Disk", "Machine", "Nic", "checked_id", "image_id", "is_id", "to_machine"]
+__all__ = ["Disk", "Machine", "Nic", "checked_id", "image_id", "is_id", "to_machine", "weight"]
 
 _ID = re.compile("[0-9]{1,9}")
 _INTEGER = re.compile("-?[0-9]{1,18}")
@@ -19,6 +20,8 @@ _SOURCES = (
 )
 # What a document of OpenNebula 3.2 has between the name and HISTORY_RECORDS, and once only.
 _ONCE = ("STATE", "LCM_STATE", "STIME", "MEMORY", "CPU", "TEMPLATE")
+
+_MACHINE, _PART = 500, 200  # bytes of memory beside the texts; a part is a disk or a network card
 
 _ACTIVE, _DONE = 3, 6
 _ENDING = (11, 12, 13, 15, 23)
@@ -165,6 +168,15 @@ def to_machine(vm: ET.Element) -> Machine | None:
         started=_integer(_text(vm, "STIME")) or None,
         error=_error(template, _part(vm, "USER_TEMPLATE")),
     )
+
+
+def weight(machine: Machine) -> int:
+    """Bytes of memory that a machine takes, more or less."""
+    values: list[object] = [machine.name, machine.owner, machine.host, machine.error]
+    for part in (*machine.nics, *machine.disks):
+        values += part.values()
+    parts = len(machine.nics) + len(machine.disks)
+    return _MACHINE + _PART * parts + sum(getsizeof(v) for v in values if isinstance(v, str))
 
 
 def _text(element: ET.Element, tag: str) -> str | None:

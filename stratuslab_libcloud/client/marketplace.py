@@ -1,14 +1,13 @@
 """Image metadata over REST (marketplace-rest): the current entries, and one in full."""
 
-import json
 import logging
 import threading
 import time
-import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain
-from typing import Any, TypeVar
+from operator import attrgetter
+from sys import getsizeof
+from typing import Any, NamedTuple
 
 from stratuslab_libcloud import metadata, safe_xml
 from stratuslab_libcloud.client.errors import (
@@ -17,12 +16,11 @@ from stratuslab_libcloud.client.errors import (
     NotFoundError,
     ServiceError,
 )
+from stratuslab_libcloud.client.listing import JSONText, bounded
 from stratuslab_libcloud.client.transport import Answer, HTTPOptions, Service
-from stratuslab_libcloud.metadata import Entry
+from stratuslab_libcloud.metadata import Entry, Shared
 
-__all__ = ["Marketplace"]
-
-T = TypeVar("T")
+__all__ = ["Marketplace", "Row"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,6 +30,30 @@ _LONGEST_DECLARATION = 200
 
 _COLUMNS = 11  # in a row of the JSON listing (marketplace-rest 2.1)
 _NOTHING = ("null", "")  # what it says of a field that the entry does not have (3.4)
+_ENTRY, _PORT = 600, 40  # bytes of memory that an entry takes beside its texts, and a port
+_fields = attrgetter(*metadata.ABSENT)
+
+
+class Row(NamedTuple):
+    """What a JSON listing says of an entry (marketplace-rest 2.1), by the names of its fields."""
+
+    os: str | None
+    os_version: str | None
+    os_arch: str | None
+    endorser: str | None
+    kind: str | None
+    endorsed: str | None
+    identifier: str
+    location: str | None
+    description: str | None
+    title: str | None
+
+    def values(self) -> dict[str, Any]:
+        """By the names of :class:`Entry`'s fields; what a listing has not is None."""
+        values = self._asdict()
+        location = values.pop("location")
+        locations = (location,) if location else ()
+        return {**metadata.ABSENT, "checksums": {}, **values, "locations": locations}
 
 
 class Marketplace:
@@ -51,15 +73,14 @@ class Marketplace:
         """The URL of an image, which is its name in a machine's template."""
         return f"{self.endpoint}/metadata/{_checked(identifier)}"
 
-    def images(self) -> list[dict[str, Any]]:
+    def images(self) -> list[Sequence[Row] | Sequence[Entry]]:
         """
         The current images.
 
         A Marketplace that can answers JSON, which has the fields of the listing only; otherwise
         entries are whole.
 
-        :return: for each what its newest endorsement says, by the names of :class:`Entry`'s fields,
-            with lists for tuples, and the addresses of all its ``endorsers``, the newest first.
+        :return: for each its endorsements, the newest first: rows, or entries.
         """
         try:
             listed = self._service.send(
@@ -71,16 +92,12 @@ class Marketplace:
             )
         except NotFoundError:
             return []  # the XML listing has no empty form
-        images: dict[str, dict[str, Any]] = {}
-        several: dict[str, list[dict[str, Any]]] = {}
-        for values in listed:
-            first = images.setdefault(values["identifier"], values)
-            if first is not values:
-                several.setdefault(values["identifier"], [first]).append(values)
-        for identifier, endorsements in several.items():
-            endorsements.sort(key=lambda v: _endorsed(v["endorsed"], v["endorser"]), reverse=True)
-            endorsers = [endorser for values in endorsements for endorser in values["endorsers"]]
-            images[identifier] = {**endorsements[0], "endorsers": endorsers}
+        images: dict[str, list[Any]] = {}
+        for endorsement in listed:
+            images.setdefault(endorsement.identifier, []).append(endorsement)
+        for endorsements in images.values():
+            if len(endorsements) > 1:
+                endorsements.sort(key=_endorsed, reverse=True)
         return list(images.values())
 
     def get(self, identifier: str) -> list[Entry]:
@@ -100,7 +117,7 @@ class Marketplace:
             raise self._unknown(identifier) from error
         if not entries:
             raise self._unknown(identifier)
-        entries.sort(key=lambda entry: _endorsed(entry.endorsed, entry.endorser), reverse=True)
+        entries.sort(key=_endorsed, reverse=True)
         with self._lock:
             self._cache[identifier] = (time.monotonic(), entries[0])
         return entries
@@ -122,8 +139,8 @@ class Marketplace:
         return error
 
 
-def _endorsed(date: str | None, endorser: str | None) -> tuple[str, str]:
-    return date or "", endorser or ""
+def _endorsed(endorsement: Row | Entry) -> tuple[str, str]:
+    return endorsement.endorsed or "", endorsement.endorser or ""
 
 
 def _checked(identifier: str) -> str:
@@ -135,15 +152,16 @@ def _checked(identifier: str) -> str:
 # -- reading answers ---------------------------------------------------------------------------
 
 
-def _read_listing(answer: Answer) -> list[dict[str, Any]]:
+def _read_listing(answer: Answer) -> Sequence[Row] | Sequence[Entry]:
     if answer.content_type == "application/json":
         return _read_json(answer)
-    return list(_read_xml(answer, _read_image))
+    shared = Shared()
+    return list(bounded(_read_xml(answer, shared), partial(_weight, shared)))
 
 
 def _read_entries(identifier: str, answer: Answer) -> list[Entry]:
     """The entries of one image; others are not believed, if there are any."""
-    found = list(_read_xml(answer, metadata.read_entry))
+    found = list(_read_xml(answer))
     entries = [entry for entry in found if entry.identifier == identifier]
     if found and not entries:
         raise MalformedAnswerError(
@@ -152,64 +170,68 @@ def _read_entries(identifier: str, answer: Answer) -> list[Entry]:
     return entries
 
 
-def _read_image(rdf: ET.Element) -> dict[str, Any]:
-    values = metadata.read_values(rdf)
-    values["endorsers"] = [values["endorser"]] if values["endorser"] else []
-    return values
+def _weight(shared: Shared, entry: Entry) -> int:
+    """Bytes of memory, more or less."""
+    texts = (*_fields(entry), *entry.locations, *entry.checksums, *entry.checksums.values())
+    own = (text for text in texts if isinstance(text, str) and text not in shared)
+    return _ENTRY + sum(map(getsizeof, own)) + _PORT * len(entry.inbound_ports)
 
 
-def _read_json(answer: Answer) -> list[dict[str, Any]]:
+def _read_json(answer: Answer) -> list[Row]:
     """Marketplace-rest 3.4."""
+    text = JSONText(answer.pieces)
+    rows: list[Row] | None = None
+    message = ""
     try:
-        document = json.loads(answer.body())
+        for name in text.names():
+            if name == "aaData" and text.next() == "[":
+                rows = list(_read_rows(bounded(text.array())))
+            elif name == "rMsg":
+                message = str(text.value())
+            else:
+                text.value()
+        text.end()
     except (ValueError, RecursionError):
         raise MalformedAnswerError("answered JSON that cannot be read") from None
-    rows = document.get("aaData") if isinstance(document, dict) else None
-    if not isinstance(rows, list):
+    if rows is None:
         raise MalformedAnswerError("answered JSON without a listing; is this the Marketplace?")
-    message = str(document.get("rMsg", ""))
     if message.startswith("ERROR"):
         raise ServiceError(f"could not list the images: {message}")
-    return [values for row in _uniform(rows) if (values := _from_row(row))]
+    return rows
 
 
-def _uniform(rows: list[Any]) -> list[list[str]]:
-    """Eleven texts in each row, whatever came; it is all there already but for odd servers."""
-    if not all(isinstance(row, list) and len(row) >= _COLUMNS for row in rows):
-        raise MalformedAnswerError("answered a listing with an incomplete row")
-    if {*map(len, rows), *map(type, chain.from_iterable(rows))} <= {_COLUMNS, str}:
-        return rows
-    return [[text if isinstance(text, str) else "" for text in row[:_COLUMNS]] for row in rows]
+def _read_rows(rows: Iterable[Any]) -> Iterator[Row]:
+    """The columns of each but the first, which is always empty."""
+    unnamed = 0
+    for row in rows:
+        if not isinstance(row, list) or len(row) < _COLUMNS:
+            raise MalformedAnswerError("answered a listing with an incomplete row")
+        columns: list[Any] = row[1:_COLUMNS]
+        try:
+            unusual = "null" in columns or "" in columns or not "".join(columns)
+        except TypeError:  # not all of them are texts
+            unusual = True
+        if unusual:
+            columns = [
+                text if isinstance(text, str) and text not in _NOTHING else None for text in columns
+            ]
+        found = Row._make(columns)
+        if metadata.is_identifier(found.identifier or ""):
+            yield found
+        else:
+            unnamed += 1
+    if unnamed:
+        _LOG.warning("left out of a Marketplace listing: %s", _rows_without_identifier(unnamed))
 
 
-def _from_row(row: Sequence[str | None]) -> dict[str, Any] | None:
-    """Of the columns the first is always empty."""
-    if "null" in row or row.count("") > 1:
-        row = [text if text not in _NOTHING else None for text in row]
-    _, os, os_version, os_arch, endorser, kind, endorsed, identifier, location, text, title = row
-    if not metadata.is_identifier(identifier or ""):
-        _LOG.warning("left out of a Marketplace listing: a row without an image identifier")
-        return None
-    return {
-        **metadata.ABSENT,
-        "identifier": identifier,
-        "checksums": {},
-        "endorser": endorser,
-        "endorsed": endorsed,
-        "kind": kind,
-        "os": os,
-        "os_version": os_version,
-        "os_arch": os_arch,
-        "locations": [location] if location else [],
-        "title": title,
-        "description": text,
-        "inbound_ports": [],
-        "endorsers": [endorser] if endorser else [],
-    }
+def _rows_without_identifier(count: int) -> str:
+    if count == 1:
+        return "a row without an image identifier"
+    return f"{count:,} rows without an image identifier"
 
 
-def _read_xml(answer: Answer, read: Callable[[ET.Element], T]) -> Iterator[T]:
-    """A listing or a single entry (marketplace-rest 3.2, 3.3), each entry by ``read``."""
+def _read_xml(answer: Answer, shared: Shared | None = None) -> Iterator[Entry]:
+    """A listing or a single entry (marketplace-rest 3.2, 3.3)."""
     if answer.content_type == "text/html":
         # Marketplaces answer unknown paths with a page, and 200.
         raise MalformedAnswerError(
@@ -217,11 +239,16 @@ def _read_xml(answer: Answer, read: Callable[[ET.Element], T]) -> Iterator[T]:
             "newer sites"
         )
     pieces = _one_declaration(answer.pieces)
-    for rdf in safe_xml.stream(pieces, metadata.RDF, ("metadata", metadata.RDF), _LARGEST_ENTRY):
+    entries = safe_xml.stream(pieces, metadata.RDF, ("metadata", metadata.RDF), _LARGEST_ENTRY)
+    left_out, first = 0, ""
+    for rdf in bounded(entries):
         try:
-            yield read(rdf)
+            yield metadata.read_entry(rdf, shared)
         except metadata.MetadataError as error:
-            _LOG.warning("left out of a Marketplace listing: %s", error)
+            left_out, first = left_out + 1, first or str(error)
+    if left_out:
+        text = first if left_out == 1 else f"{left_out:,} entries, the first: {first}"
+        _LOG.warning("left out of a Marketplace listing: %s", text)
 
 
 def _one_declaration(pieces: Iterable[bytes]) -> Iterator[bytes]:

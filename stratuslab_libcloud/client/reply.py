@@ -19,6 +19,7 @@ __all__ = ["document", "starting"]
 
 # Of what is held until it is complete: everything but a document.
 _MOST_VALUES = 100
+_MOST_TAGS = 10_000
 _LARGEST_VALUE = 2**20
 _PIECE = 2**18
 
@@ -41,6 +42,7 @@ class _Reply:
         self._kind = ""
         self._text: list[str] = []
         self._in_value = False
+        self._tags = 0
         self._scanner = safe_xml.Scanner()
         parser = self._scanner.parser
         parser.buffer_text = True
@@ -81,6 +83,9 @@ class _Reply:
             raise _refusal(text, code)
 
     def _start(self, name: str, _: object) -> None:
+        self._tags += 1
+        if self._tags > _MOST_TAGS:
+            raise MalformedAnswerError("answered more tags than is possible")
         if name == "value":
             self._in_value, self._kind, self._text = True, "string", []
         elif name in ("array", "struct"):

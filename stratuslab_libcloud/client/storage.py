@@ -1,8 +1,8 @@
 """Persistent disks over REST (pdisk-rest): list, create, change, delete, mount, unmount."""
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -13,6 +13,7 @@ from stratuslab_libcloud.client.errors import (
     MalformedAnswerError,
     NotFoundError,
 )
+from stratuslab_libcloud.client.listing import JSONText, bounded
 from stratuslab_libcloud.client.machine import checked_id, is_id
 from stratuslab_libcloud.client.transport import Answer, HTTPOptions, Service
 from stratuslab_libcloud.settings import Certificate, Credentials
@@ -26,6 +27,8 @@ _LONGEST_TAG = 40
 _VISIBILITIES = ("private", "public")
 _GIB = 2**30
 _DIGITS = re.compile("[0-9]+")
+_BACKSLASH = re.compile(rb'\\(["\\/bfnrtu]?)')
+_MOST_BACKSLASHES = 10_000_000
 _ABSENT = "is pdisk_endpoint right?"
 
 
@@ -236,14 +239,13 @@ def _checked_fields(tag: str | None, visibility: str | None) -> dict[str, str]:
 # -- reading answers ---------------------------------------------------------------------------
 
 
-def _document(answer: Answer) -> Any:
-    body = answer.body()
+@contextmanager
+def _json(answer: Answer) -> Iterator[JSONText]:
+    """The answer's body, of which all must be read."""
+    text = JSONText(_escaped(answer.pieces))
     try:
-        try:
-            return json.loads(body)
-        except ValueError:
-            # The original does not escape the backslashes of certificate names (pdisk-rest 1.8).
-            return json.loads(re.sub(rb'\\(?!["\\/bfnrtu])', rb"\\\\", body))
+        yield text
+        text.end()
     except (ValueError, RecursionError):
         kind = answer.content_type or "something unnamed"
         raise MalformedAnswerError(
@@ -251,18 +253,39 @@ def _document(answer: Answer) -> Any:
         ) from None
 
 
+def _escaped(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The original does not escape the backslashes of certificate names (pdisk-rest 1.8)."""
+    kept = b""  # the backslashes at the end of a piece
+    count = 0
+    for piece in pieces:
+        count += piece.count(b"\\")
+        if count > _MOST_BACKSLASHES:
+            raise ValueError("too many backslashes")
+        whole = kept + piece
+        end = len(whole.rstrip(b"\\"))
+        yield _BACKSLASH.sub(_doubled, whole[:end])
+        kept = whole[end:]
+    yield kept
+
+
+def _doubled(escape: re.Match[bytes]) -> bytes:
+    return escape[0] if escape[1] else rb"\\"
+
+
 def _object(answer: Answer) -> dict[str, Any]:
-    document = _document(answer)
+    with _json(answer) as text:
+        document = text.value()
     if not isinstance(document, dict):
         raise MalformedAnswerError("answered JSON of another form than expected")
     return document
 
 
-def _objects(answer: Answer) -> list[dict[str, Any]]:
-    document = _document(answer)
-    if not isinstance(document, list) or not all(isinstance(item, dict) for item in document):
-        raise MalformedAnswerError("answered JSON of another form than expected")
-    return document
+def _objects(answer: Answer) -> Iterator[dict[str, Any]]:
+    with _json(answer) as text:
+        for item in bounded(text.array()):
+            if not isinstance(item, dict):
+                raise MalformedAnswerError("answered JSON of another form than expected")
+            yield item
 
 
 def _about(document: dict[str, Any], **asked: str) -> dict[str, Any]:

@@ -49,7 +49,7 @@ T = TypeVar("T")
 _ATTEMPTS = 3
 _FIRST_PAUSE = 0.25  # seconds; doubled for each further attempt
 _ENOUGH = 0.95  # of the time; what is left then is no chance, and would hide the real trouble
-_LARGEST_ANSWER = 256 * 1024 * 1024
+_LARGEST_ANSWER = 640 * 1024 * 1024  # 100,000 entries are 500
 _LARGEST_HELD = 64 * 1024 * 1024  # of what is not streamed
 _PIECE = 256 * 1024
 _ENCODINGS = "gzip, deflate"  # which urllib3 unpacks piece by piece, whatever is installed
@@ -349,7 +349,10 @@ def _understood(read: Callable[[Answer], T], answer: Answer) -> T:
         return read(answer)
     except (safe_xml.UnsafeXMLError, metadata.MetadataError, RecursionError) as error:
         # Not chained: its text is here, where secrets in it will be masked.
-        raise MalformedAnswerError(f"the answer cannot be read: {error}") from None
+        text = f"the answer cannot be read: {error}"
+        if isinstance(error, safe_xml.TooMuchError):
+            raise _final(text) from None
+        raise MalformedAnswerError(text) from None
 
 
 def _pause(error: StratusLabError, attempt: int) -> float | None:
@@ -367,10 +370,12 @@ def _pieces(response: requests.Response, largest: int) -> Iterator[bytes]:
 
 def _bounded(pieces: Iterator[bytes], largest: int) -> Iterator[bytes]:
     total = 0
-    for piece in pieces:
+    for number, piece in enumerate(pieces):
         total += len(piece)
         if total > largest:
             raise _final(f"the answer is larger than {largest >> 20} MiB")
+        if number > largest >> 10:
+            raise _final(f"the answer comes in more than {largest >> 10:,} pieces")
         yield piece
 
 

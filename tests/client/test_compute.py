@@ -438,10 +438,10 @@ class TestDocuments:
 def test_a_machine_without_end_is_refused(inner: str) -> None:
     endless = f"<VM><ID>1</ID>{inner * (5 * 2**20 // len(inner))}"
     with compute(rpc(True, f"<VM_POOL>{endless}", 0)) as (asked, _):
-        with pytest.raises(MalformedAnswerError, match="more than 4 MiB"):
+        with pytest.raises(MalformedAnswerError, match="more than 100,000 tags"):
             asked.machines()
     with compute(rpc(True, endless, 0)) as (asked, _):
-        with pytest.raises(MalformedAnswerError, match="more than 4 MiB"):
+        with pytest.raises(MalformedAnswerError, match="more than 100,000 tags"):
             asked.info("1")
 
 

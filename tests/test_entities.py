@@ -1,0 +1,77 @@
+"""Libcloud's entities, made of what the client read."""
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+from libcloud.compute.base import NodeImage
+
+from stratuslab_libcloud.client.marketplace import Row
+from stratuslab_libcloud.entities import to_image
+from stratuslab_libcloud.metadata import ABSENT, Entry
+
+IMAGE = "IgBUoILNIAlD290Tvui-60IdiLZ"
+ROW = Row("Debian", "12", "x86_64", "a@b", "machine", "2025", IMAGE, "https://x", "text", "T\x1b")
+SAME = Entry(
+    IMAGE,
+    os="Debian",
+    os_version="12",
+    os_arch="x86_64",
+    endorser="a@b",
+    kind="machine",
+    endorsed="2025",
+    locations=("https://x",),
+    description="text",
+    title="T\x1b",
+)
+DRIVER: Any = None
+
+
+@pytest.mark.parametrize("endorsements", [[ROW], [SAME]], ids=["row", "entry"])
+class TestImages:
+    """Their extra is made late; nobody can tell."""
+
+    def test_extra_has_every_field_and_is_made_when_it_is_looked_at(
+        self, endorsements: list[Any]
+    ) -> None:
+        image = to_image(endorsements, DRIVER)
+        assert isinstance(image, NodeImage)
+        assert "extra" not in vars(image)
+        assert image.extra.keys() == ABSENT.keys() - {"identifier"} | {"endorsers"}
+        assert image.extra["title"] == "T\x1b"
+        assert image.extra["locations"] == ["https://x"]
+        assert image.extra["endorsers"] == ["a@b"]
+        assert image.extra["checksums"] == {}
+        assert image.extra["inbound_ports"] == []
+
+    def test_it_is_an_attribute_as_any_other(self, endorsements: list[Any]) -> None:
+        image, other = to_image(endorsements, DRIVER), to_image(endorsements, DRIVER)
+        image.extra["mine"] = 1
+        assert image.extra["mine"] == 1
+        assert "mine" not in other.extra
+        other.extra = {"mine": 2}
+        assert other.extra == {"mine": 2}
+
+    def test_it_is_the_same_in_a_copy(self, endorsements: list[Any]) -> None:
+        for looked_at in (False, True):
+            image = to_image(endorsements, DRIVER)
+            if looked_at:
+                image.extra["mine"] = 1
+            for other in (pickle.loads(pickle.dumps(image)), copy.deepcopy(image)):
+                assert (other.id, other.name) == (IMAGE, "T")
+                assert other.extra == image.extra
+                assert other.extra is not image.extra
+
+    def test_the_name_can_be_printed(self, endorsements: list[Any]) -> None:
+        assert to_image(endorsements, DRIVER).name == "T"
+
+
+def test_an_image_made_of_a_row_says_what_one_of_an_entry_does() -> None:
+    assert to_image([ROW], DRIVER).extra == to_image([SAME], DRIVER).extra
+
+
+def test_the_newest_endorsement_counts_and_all_endorsers_are_named() -> None:
+    older = ROW._replace(endorser="c@d", title="old")
+    image = to_image([ROW, older, older._replace(endorser=None)], DRIVER)
+    assert (image.name, image.extra["endorsers"]) == ("T", ["a@b", "c@d"])
