@@ -223,7 +223,7 @@ class StratusLabNodeDriver(NodeDriver):
             portable.enlist(self, self._identity)
 
     def _refer(self) -> portable.Reference:
-        """What stands for this driver in the pickles of what it handed out; without secrets."""
+        """A reference to this driver, without secrets, for pickles of its nodes and the like."""
         if "_loaded" in self.__dict__:
             portable.enlist(self, self._identity)
         if self._reference is None:

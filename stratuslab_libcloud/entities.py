@@ -150,9 +150,9 @@ def to_image(endorsements: Sequence[Row] | Sequence[Entry], driver: NodeDriver) 
 
 def whole_size(size: NodeSize, types: Sequence[InstanceType], driver: NodeDriver) -> NodeSize:
     """
-    A size; if it has a known id, what it does not say is filled in.
+    The size, with missing values filled in if its id is a known one.
 
-    :raises InvalidValueError: it says nothing of RAM, and there is no size with that id.
+    :raises InvalidValueError: it has no RAM, and its id is unknown.
     """
     kind = next((kind for kind in types if kind.name == size.id), None)
     if kind is None:

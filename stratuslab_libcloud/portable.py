@@ -1,9 +1,8 @@
 """
-How what a driver hands out is pickled and copied: without the driver's secrets.
+Pickling and copying nodes, volumes, images, sizes and locations, without their driver's secrets.
 
-A pickled node, volume, image, size or location has a reference to its driver. Where that driver
-lives, or a copy of it, the reference finds it; elsewhere it makes a driver that reads the
-configuration file again.
+In a pickle of one there is a reference to its driver. It finds that driver, or a copy of it, if the
+process has one; otherwise it makes a driver that reads the configuration file again.
 """
 
 from dataclasses import dataclass, field
@@ -20,10 +19,10 @@ _MADE: WeakValueDictionary[str, Any] = WeakValueDictionary()
 @dataclass(frozen=True)
 class Reference:
     """
-    Stands for a driver in the pickles of what it handed out.
+    Stands for a driver in the pickle of a node and the like.
 
-    :ivar identity: the same for a driver and its copies, in whatever process.
-    :ivar state: to make one with, where there is none; it has no secret in it.
+    :ivar identity: the same for a driver and its copies, in any process.
+    :ivar state: for making one where there is none; it has no secret in it.
     """
 
     kind: type[Any]
@@ -42,7 +41,7 @@ class Reference:
 
 
 class Portable:
-    """Something that a driver hands out, mixed into Libcloud's own class of it."""
+    """Mixed into Libcloud's own class of a node, volume, image, size or location."""
 
     def __getstate__(self) -> dict[str, Any]:
         return _packed(self)
@@ -81,7 +80,7 @@ def _unpack(thing: Any, state: dict[str, Any]) -> None:
 
 
 def reference(driver: Any) -> Any:
-    """What to pickle in place of a driver; anything else as it is."""
+    """A reference in place of a driver; any other value as it is."""
     return driver._refer() if hasattr(driver, "_refer") else driver
 
 

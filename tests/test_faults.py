@@ -118,6 +118,13 @@ POOL = Step("pool", "one.vmpool.info", READS)
 INFO = Step("info", "one.vm.info", READS)
 ENTRY = Step("entry", "^GET /marketplace/metadata/.", READS, about=True)
 
+
+def listed(volume: StorageVolume) -> StorageVolume:
+    """The volume as a listing has it, which does not say where it is."""
+    volume.extra["node"] = None
+    return volume
+
+
 OPERATIONS = (
     Operation(
         "list_images",
@@ -213,7 +220,7 @@ OPERATIONS = (
     Operation(
         "detach_volume",
         "nvm",
-        lambda driver, things: driver.detach_volume(things.volume),
+        lambda driver, things: driver.detach_volume(listed(things.volume)),
         lambda done, things: done is True and things.is_now(1, 1, FREE),
         (
             Step("mounts", "^GET .*/mounts/\n", READS, about=True),

@@ -120,7 +120,7 @@ class Compute:
         lost: str | None = None,
         timeout: float | None = None,
     ) -> T:
-        """Send what concerns one machine; an answer, or a refusal, about another is none."""
+        """Send a request about one machine; an answer or refusal about another one is an error."""
         number = int(checked_id(machine_id))
 
         def checked(answer: Answer) -> T:

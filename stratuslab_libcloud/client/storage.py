@@ -290,9 +290,9 @@ def _objects(answer: Answer) -> Iterator[dict[str, Any]]:
 
 def _about(document: dict[str, Any], **asked: str) -> dict[str, Any]:
     """
-    What was answered, if it is about what was asked for, as far as it says.
+    The answer, if all that it names is what was asked about.
 
-    :raises MalformedAnswerError: it is not. It is not asked again: nobody knows what was done.
+    :raises MalformedAnswerError: it is not. Nothing is repeated: nobody knows what was done.
     """
     for key, wanted in asked.items():
         if key in document and _text(document, key) != wanted:
