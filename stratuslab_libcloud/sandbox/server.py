@@ -304,7 +304,12 @@ class Server(cheroot.wsgi.Server):
             if len(self._waiting) > MAX_CONNECTIONS:
                 oldest = next(iter(self._waiting))
                 del self._waiting[oldest]
-        super().put_conn(conn)  # another thread may have it now
+        try:
+            super().put_conn(conn)  # another thread may have it now
+        except ValueError:  # the selector was closed by stop() at this very moment
+            if not self.is_stopping:
+                raise
+            conn.close()
         if oldest:
             oldest.rfile.hang_up(socket.SHUT_RD)
 
