@@ -325,7 +325,12 @@ class Server(cheroot.wsgi.Server):
         """Let a connection wait in the selector, which looks at what is there first."""
         with self._lock:
             self._waiting[conn] = None
-        super().put_conn(conn)  # another thread may have it now
+        try:
+            super().put_conn(conn)  # another thread may have it now
+        except ValueError:  # the selector was closed by stop() at this very moment
+            if not self.is_stopping:
+                raise
+            conn.close()
         with self._lock:
             oldest = None
             kept = {one: one.kept for one in self._waiting if one.kept}

@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 import time
+from unittest.mock import Mock
 
 import pytest
 import requests
@@ -21,6 +22,7 @@ from real import wait_for
 
 from stratuslab_libcloud.metadata import Entry, write_entry
 from stratuslab_libcloud.sandbox import Sandbox
+from stratuslab_libcloud.sandbox.server import Server
 
 from .conftest import USERS, Caller
 
@@ -676,3 +678,17 @@ def test_a_limited_proxy_is_nobodys(secure, tmp_path):
     path = tmp_path / "proxy.pem"
     path.write_bytes(proxy_certificate(secure.dir / "user-jane.pem", "limited proxy"))
     assert get(secure, "/pdisk/cert/disks", path)[0] == 403
+
+
+def test_a_connection_that_comes_back_while_the_site_stops_is_closed():
+    """A worker has seen that the server serves; then stop() closes the selector."""
+    server = Server("127.0.0.1", 0, None)
+    server.prepare()
+    here, there = socket.socketpair()
+    with here, there:
+        conn = Mock(socket=here, **{"rfile.has_data.return_value": False})
+        server.is_stopping = True
+        server._connections._selector.close()
+        server.put_conn(conn)
+    conn.close.assert_called_once()
+    server.socket.close()
