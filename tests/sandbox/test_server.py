@@ -6,6 +6,7 @@ import http.client
 import itertools
 import json
 import os
+import selectors
 import socket
 import ssl
 import threading
@@ -686,7 +687,8 @@ def test_a_connection_that_comes_back_while_the_site_stops_is_closed():
     server.prepare()
     here, there = socket.socketpair()
     with here, there:
-        conn = Mock(socket=here, **{"rfile.has_data.return_value": False})
+        reads = {"rfile.has_data.return_value": False, "wfile.awaits": selectors.EVENT_READ}
+        conn = Mock(socket=here, kept=0, **reads)
         server.is_stopping = True
         server._connections._selector.close()
         server.put_conn(conn)
