@@ -31,25 +31,16 @@ from libcloud.compute.ssh import BaseSSHClient
 from libcloud.compute.types import NodeState, StorageVolumeState
 from libcloud.utils.networking import is_valid_ip_address
 
-from stratuslab_libcloud import arguments, config, endpoints, portable, ssh_files, ssh_keys
+from stratuslab_libcloud import portable
 from stratuslab_libcloud.client import Site
-from stratuslab_libcloud.client.errors import (
-    ConfigurationError,
-    ConflictError,
-    ConnectionFailedError,
-    InvalidValueError,
-    NodeFailedError,
-    NodeNotReadyError,
-    NotFoundError,
-    PartialListError,
-    StratusLabError,
-)
-from stratuslab_libcloud.client.machine import Machine
-from stratuslab_libcloud.client.storage import Disk, is_uuid
-from stratuslab_libcloud.client.template import BootDisk, NewMachine, render
-from stratuslab_libcloud.connection import Connection
-from stratuslab_libcloud.creation import creating
-from stratuslab_libcloud.entities import (
+from stratuslab_libcloud.client.engine.machine import Machine
+from stratuslab_libcloud.client.stratuslab.pdisk import Disk, is_uuid
+from stratuslab_libcloud.client.stratuslab.template import BootDisk, NewMachine, render
+from stratuslab_libcloud.configuration import endpoints, file
+from stratuslab_libcloud.driver import arguments
+from stratuslab_libcloud.driver.connection import Connection
+from stratuslab_libcloud.driver.creation import creating
+from stratuslab_libcloud.driver.entities import (
     NODE_STATES,
     StratusLabNode,
     new_node,
@@ -60,7 +51,20 @@ from stratuslab_libcloud.entities import (
     to_volume,
     whole_size,
 )
+from stratuslab_libcloud.errors import (
+    ConfigurationError,
+    ConflictError,
+    ConnectionFailedError,
+    InvalidValueError,
+    NodeFailedError,
+    NodeNotReadyError,
+    NotFoundError,
+    PartialListError,
+    StratusLabError,
+)
 from stratuslab_libcloud.parallel import ask_all
+from stratuslab_libcloud.ssh import files
+from stratuslab_libcloud.ssh import keys as ssh_keys
 
 __all__ = ["StratusLabNode", "StratusLabNodeDriver"]
 
@@ -80,7 +84,7 @@ class StratusLabNodeDriver(NodeDriver):
     >>> node = driver.create_node("mine", driver.list_sizes()[0], driver.list_images()[0])
 
     Every error is a :class:`.StratusLabError`, and so a ``LibcloudError``, whose text is one line;
-    the tree is in ``stratuslab_libcloud.client.errors``. Whatever asks a cloud may raise
+    the tree is in ``stratuslab_libcloud.errors``. Whatever asks a cloud may raise
     :class:`.CredentialsError`, :class:`.ConnectionFailedError`, :class:`.MalformedAnswerError` and
     :class:`.UnavailableError`, besides what the methods name.
 
@@ -169,7 +173,7 @@ class StratusLabNodeDriver(NodeDriver):
         }
         self._identity = uuid.uuid4().hex
         self._reference: portable.Reference | None = None
-        self._loaded: config.UserConfig | None = None
+        self._loaded: file.UserConfig | None = None
         self._again: tuple[str | None, str | None] = (None, None)
         if secret is not None:
             if stratuslab_user_config or stratuslab_default_location:
@@ -181,7 +185,7 @@ class StratusLabNodeDriver(NodeDriver):
         elif host is not None or port is not None:
             raise InvalidValueError("host and port need key and secret: user name and password")
         else:
-            self._loaded = config.read(
+            self._loaded = file.read(
                 stratuslab_user_config, location=stratuslab_default_location, preferred=key
             )
             self._again = self._loaded.place, self._loaded.default_location
@@ -194,7 +198,7 @@ class StratusLabNodeDriver(NodeDriver):
             raise InvalidValueError(
                 "key, secret and host are needed: user name, password, endpoint"
             )
-        settings = config.direct(
+        settings = file.direct(
             key,
             secret,
             host,
@@ -242,7 +246,7 @@ class StratusLabNodeDriver(NodeDriver):
         return self._reference
 
     @property
-    def _config(self) -> config.UserConfig | None:
+    def _config(self) -> file.UserConfig | None:
         """The configuration; a driver that a reference made reads it when it is first needed."""
         if "_loaded" not in self.__dict__:
             place, location = self._again
@@ -252,7 +256,7 @@ class StratusLabNodeDriver(NodeDriver):
                     "configuration is in no file: make or unpickle a driver here, and call its "
                     "methods"
                 )
-            self._loaded = config.read(place or None, location=location)
+            self._loaded = file.read(place or None, location=location)
         return self._loaded
 
     # -- what there is -------------------------------------------------------------------------
@@ -504,7 +508,7 @@ class StratusLabNodeDriver(NodeDriver):
                 auth = auth or NodeAuthSSHKey(halves[0])
                 ssh_key = paths[0] if len(paths) == 1 else paths
             port = ssh_port or site.settings.ssh_port
-        with creating(), ssh_files.without_sftp(deploy) as deployment:
+        with creating(), files.without_sftp(deploy) as deployment:
             return super().deploy_node(
                 deployment,
                 ssh_username=ssh_username,
@@ -595,8 +599,8 @@ class StratusLabNodeDriver(NodeDriver):
         self, ssh_client: BaseSSHClient, wait_period: float = 1.5, timeout: int = 300
     ) -> BaseSSHClient:
         """As Libcloud's, which ``deploy_node`` calls; but it ends in time, and says why."""
-        if not isinstance(ssh_client, ssh_files.ChannelClient):  # or it is to log in once more
-            ssh_client = ssh_files.ChannelClient(ssh_client, timeout)
+        if not isinstance(ssh_client, files.ChannelClient):  # or it is to log in once more
+            ssh_client = files.ChannelClient(ssh_client, timeout)
         ssh_client.log_in_by(time.monotonic() + timeout)
         try:
             return super()._ssh_client_connect(ssh_client, wait_period, timeout)
@@ -765,8 +769,8 @@ class StratusLabNodeDriver(NodeDriver):
         return self._config.display(location_id) if self._config else (location_id, "unknown")
 
     @property
-    def _types(self) -> tuple[config.InstanceType, ...]:
-        return self._config.instance_types if self._config else config.STANDARD_TYPES
+    def _types(self) -> tuple[file.InstanceType, ...]:
+        return self._config.instance_types if self._config else file.STANDARD_TYPES
 
     def _default_location(self) -> str:
         return self._config.default_location if self._config else next(iter(self._sites))
@@ -781,14 +785,14 @@ class StratusLabNodeDriver(NodeDriver):
                 known = self._location_ids()
                 raise InvalidValueError(
                     f"there is no location {location_id!r}; known: {', '.join(known)}"
-                    f"{config.suggestion(location_id, known)}"
+                    f"{file.suggestion(location_id, known)}"
                 )
             settings = self._config.settings(location_id, self._overrides)
             # Not with a lock, which a fork could copy: threads that meet here take the same one.
             site = self._sites.setdefault(location_id, self._new_site(settings))
         return site
 
-    def _new_site(self, settings: config.Settings) -> Site:
+    def _new_site(self, settings: file.Settings) -> Site:
         return Site(settings, timeout=self._timeout, proxy_url=self.connection.proxy_url)
 
     def _set_proxy(self, proxy_url: str | None) -> None:
@@ -922,7 +926,7 @@ class StratusLabNodeDriver(NodeDriver):
         return site.storage.uri(volume.id)
 
     def _public_keys(
-        self, settings: config.Settings, auth: NodeAuthSSHKey | NodeAuthPassword | None
+        self, settings: file.Settings, auth: NodeAuthSSHKey | NodeAuthPassword | None
     ) -> list[str]:
         if auth is not None:
             if not isinstance(auth, NodeAuthSSHKey):
@@ -939,7 +943,7 @@ class StratusLabNodeDriver(NodeDriver):
         return ssh_keys.read_public(pair[0])
 
     def _configured_pair(
-        self, settings: config.Settings, passphrase: str | None
+        self, settings: file.Settings, passphrase: str | None
     ) -> tuple[str, NodeAuthSSHKey]:
         """The configured key pair, whose halves belong together."""
         pair = settings.default_key_pair()

@@ -35,7 +35,9 @@ from libcloud.compute.drivers.dummy import DummyNodeDriver
 from libcloud.compute.types import NodeState, StorageVolumeState
 
 from stratuslab_libcloud import compute_driver
-from stratuslab_libcloud.client.errors import (
+from stratuslab_libcloud.client.engine.machine import Machine, Nic
+from stratuslab_libcloud.compute_driver import StratusLabNode, StratusLabNodeDriver
+from stratuslab_libcloud.errors import (
     ConfigurationError,
     ConflictError,
     ConnectionFailedError,
@@ -53,8 +55,6 @@ from stratuslab_libcloud.client.errors import (
     StratusLabError,
     UnavailableError,
 )
-from stratuslab_libcloud.client.machine import Machine, Nic
-from stratuslab_libcloud.compute_driver import StratusLabNode, StratusLabNodeDriver
 from stratuslab_libcloud.sandbox import Sandbox
 
 # Where nodes are gone as soon as they are ended; and where that takes a while, as on a real site.
@@ -185,7 +185,7 @@ class TestLooking:
         assert any(len(image.extra["endorsers"]) == 2 for image in images)
 
     def test_json_and_xml_listings_agree(self, site: Site) -> None:
-        from stratuslab_libcloud.client import marketplace
+        from stratuslab_libcloud.client.stratuslab import marketplace
 
         def listed() -> list[tuple[str, str, list[str]]]:
             images = site.driver.list_images()
@@ -362,7 +362,7 @@ class TestNodes:
 
     def test_when_info_fails_the_node_is_not_lost(self, site: Site) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            from stratuslab_libcloud.client import compute
+            from stratuslab_libcloud.client.stratuslab import compute
 
             def fail(self: Any, machine_id: str) -> None:
                 raise ConnectionFailedError("no")

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from libcloud.compute.deployment import ScriptDeployment
 from permissions import unreadable
 
-from stratuslab_libcloud import config
-from stratuslab_libcloud.client.errors import ConfigurationError, InvalidValueError
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
-from stratuslab_libcloud.config import Certificate, Password, UserConfig
+from stratuslab_libcloud.configuration import file as config
+from stratuslab_libcloud.configuration.file import Certificate, Password, UserConfig
+from stratuslab_libcloud.errors import ConfigurationError, InvalidValueError
 
 TWO_CLOUDS = """
     [default]

@@ -4,8 +4,8 @@ import pytest
 from canned import Canned, pool
 from clouds import Site
 
-from stratuslab_libcloud.client.errors import InvalidValueError, UnavailableError
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
+from stratuslab_libcloud.errors import InvalidValueError, UnavailableError
 
 
 def test_a_proxy_that_is_set_is_used_from_then_on(site: Site) -> None:

@@ -17,10 +17,11 @@ from canned import Canned
 from test_hostile_input import IMAGE, JSON, RPC, XML
 
 from benchmarks import documents
-from stratuslab_libcloud import safe_xml
-from stratuslab_libcloud.client import compute, listing, marketplace, storage, transport
-from stratuslab_libcloud.client.errors import MalformedAnswerError
-from stratuslab_libcloud.client.transport import Answer
+from stratuslab_libcloud.client.http import listing, service
+from stratuslab_libcloud.client.http.service import Answer
+from stratuslab_libcloud.client.stratuslab import compute, marketplace, pdisk
+from stratuslab_libcloud.errors import MalformedAnswerError
+from stratuslab_libcloud.untrusted import xml
 
 MIB = 2**20
 MOST_BYTES = 256 * MIB
@@ -29,7 +30,7 @@ HANG = 5 * MOST_SECONDS
 
 ASK = f"""
 import logging, resource, sys, time
-from stratuslab_libcloud.client.errors import MalformedAnswerError
+from stratuslab_libcloud.errors import MalformedAnswerError
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 logging.basicConfig(level=logging.WARNING)
 driver = StratusLabNodeDriver("u", "p", host=sys.argv[1] + "/one-proxy/xmlrpc", timeout={HANG})
@@ -186,7 +187,7 @@ REAL: dict[str, tuple[Callable[[int], bytes], Callable[[Answer], object], str]] 
     "images by JSON": (documents.entries_json, marketplace._read_listing, JSON),
     "images by XML": (documents.entries_xml, marketplace._read_listing, XML),
     "machines": (documents.machines, compute._read_pool, RPC),
-    "volumes": (documents.volumes, storage._read_disks, JSON),
+    "volumes": (documents.volumes, pdisk._read_disks, JSON),
 }
 
 
@@ -204,17 +205,17 @@ def test_a_listing_of_a_hundred_thousand_is_read(name: str) -> None:
                 yield text[start : start + 65536]
         yield after
 
-    body = transport._bounded(pieces(), transport._LARGEST_ANSWER)
+    body = service._bounded(pieces(), service._LARGEST_ANSWER)
     found = read(Answer(200, {"Content-Type": kind}, body))
     assert isinstance(found, list)
     assert len(found) == 100_000 < listing.MOST_ITEMS
 
 
 def test_a_deep_element_is_refused_before_it_is_made() -> None:
-    with pytest.raises(safe_xml.TooMuchError, match="100,000 tags"):
-        safe_xml.parse(b"<a>" * 10**6)
+    with pytest.raises(xml.TooMuchError, match="100,000 tags"):
+        xml.parse(b"<a>" * 10**6)
 
 
 def test_an_answer_cannot_come_byte_by_byte() -> None:
     with pytest.raises(MalformedAnswerError, match="more than 1,024 pieces"):
-        list(transport._bounded(iter([b"x"] * 2000), MIB))
+        list(service._bounded(iter([b"x"] * 2000), MIB))

@@ -27,13 +27,13 @@ from libcloud.compute.ssh import SSHCommandTimeoutError
 from libcloud.compute.types import DeploymentError, NodeState
 from sshd import AT_COMMAND, AT_LOGIN, FLAVOURS, FaultySshd, Sshd, free_port, make_key, needed
 
-from stratuslab_libcloud.client.errors import (
+from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
+from stratuslab_libcloud.errors import (
     ConfigurationError,
     InvalidValueError,
     NodeFailedError,
     NodeNotReadyError,
 )
-from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.sandbox import Sandbox
 
 pytestmark = needed

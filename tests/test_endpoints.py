@@ -7,7 +7,7 @@ import requests
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stratuslab_libcloud import endpoints
+from stratuslab_libcloud.configuration import endpoints
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ from faults import Certificates, Fault, FaultySite
 from libcloud.compute.base import Node, NodeImage, NodeSize, StorageVolume
 from libcloud.compute.types import StorageVolumeState
 
-from stratuslab_libcloud.client.errors import (
+from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
+from stratuslab_libcloud.errors import (
     ConnectionFailedError,
     CredentialsError,
     LostAnswerError,
@@ -33,7 +34,6 @@ from stratuslab_libcloud.client.errors import (
     StratusLabError,
     UnavailableError,
 )
-from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.sandbox import Sandbox
 
 WAITING, WORKING = 16, 4  # cells that are tried at the same time: such as wait, and others

@@ -17,10 +17,10 @@ from clouds import KEY
 from libcloud.compute.base import Node, NodeImage, StorageVolume
 from libcloud.compute.types import NodeState
 
-from stratuslab_libcloud import metadata
 from stratuslab_libcloud.cli.demo import walk
-from stratuslab_libcloud.client import transport
-from stratuslab_libcloud.client.errors import (
+from stratuslab_libcloud.client.http import service
+from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
+from stratuslab_libcloud.errors import (
     ConfigurationError,
     InvalidValueError,
     MalformedAnswerError,
@@ -28,8 +28,7 @@ from stratuslab_libcloud.client.errors import (
     ServiceError,
     StratusLabError,
 )
-from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
-from stratuslab_libcloud.metadata import Entry
+from stratuslab_libcloud.metadata.rdf import Entry, rdf
 from stratuslab_libcloud.sandbox import Sandbox
 
 MIB = 2**20
@@ -59,7 +58,7 @@ CALLS: dict[str, tuple[Callable[[Any], object], str]] = {
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is asked for again is asked for at once."""
-    monkeypatch.setattr(transport, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(service, "_FIRST_PAUSE", 0.0)
 
 
 def driver_of(url: str, **options: Any) -> StratusLabNodeDriver:
@@ -354,7 +353,7 @@ class TestTexts:
             endorsed="2025-01-01T00:00:00Z",
         )
         with Sandbox() as site:
-            site.marketplace.add(metadata.write_entry(hostile))
+            site.marketplace.add(rdf.write_entry(hostile))
             walk(site.config_path, real=False)
         printed = capsys.readouterr().out
         assert f"{IMAGE}  31mred" in printed

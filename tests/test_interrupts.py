@@ -15,7 +15,7 @@ from libcloud.compute.deployment import ScriptDeployment
 from sshd import FaultySshd, needed
 
 import stratuslab_libcloud
-from stratuslab_libcloud.client.errors import LostAnswerError
+from stratuslab_libcloud.errors import LostAnswerError
 from stratuslab_libcloud.sandbox import Sandbox
 
 PACKAGE = str(Path(stratuslab_libcloud.__file__).parent)
@@ -65,7 +65,9 @@ def cloud(tmp_path: Path, request: Any) -> Iterator[Interrupted]:
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [r.getMessage() for r in caplog.records if r.name == "stratuslab_libcloud.creation"]
+    return [
+        r.getMessage() for r in caplog.records if r.name == "stratuslab_libcloud.driver.creation"
+    ]
 
 
 def test_a_node_that_was_asked_for_may_exist(

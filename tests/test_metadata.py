@@ -8,8 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stratuslab_libcloud import metadata, safe_xml
-from stratuslab_libcloud.metadata import Entry, MetadataError
+from stratuslab_libcloud.metadata.rdf import Entry, MetadataError
+from stratuslab_libcloud.metadata.rdf import rdf as metadata
+from stratuslab_libcloud.untrusted import xml
 
 SAMPLES = pathlib.Path(__file__).parent / "samples"  # signed by the tool of 2014
 ONE = "IgBUoILNIAlD290Tvui-60IdiLZ"
@@ -57,7 +58,7 @@ def rdf(properties: str, around: str = "") -> bytes:
 
 
 def read(properties: str, identified: str = f"<d:identifier>{ONE}</d:identifier>") -> Entry:
-    return metadata.read_entry(safe_xml.parse(rdf(properties + identified)))
+    return metadata.read_entry(xml.parse(rdf(properties + identified)))
 
 
 # Identifiers
@@ -191,7 +192,7 @@ def test_an_empty_deprecation_is_one() -> None:
 def test_only_direct_children_of_the_description_are_read() -> None:
     nested = "<d:identifier>B</d:identifier><d:title>no</d:title><t:location>no</t:location>"
     entry = metadata.read_entry(
-        safe_xml.parse(
+        xml.parse(
             rdf(
                 f'<x:y rdf:parseType="Resource">{nested}</x:y><d:identifier>{ONE}</d:identifier>',
                 around=f"<x:before>{nested}</x:before>",
@@ -290,7 +291,7 @@ def test_declarations_that_old_registries_leave_in_a_listing_are_overlooked() ->
 
 
 def test_an_entry_with_a_doctype_is_refused() -> None:
-    with pytest.raises(safe_xml.UnsafeXMLError):
+    with pytest.raises(xml.UnsafeXMLError):
         metadata.read_entries(b'<!DOCTYPE r [<!ENTITY e "x">]>' + rdf("<d:title>&e;</d:title>"))
 
 
@@ -312,7 +313,7 @@ FRAGMENTS = st.lists(
 def test_arbitrary_bytes_are_read_or_refused(document: bytes) -> None:
     try:
         entries = metadata.read_entries(document)
-    except (MetadataError, safe_xml.UnsafeXMLError):
+    except (MetadataError, xml.UnsafeXMLError):
         return
     assert all(metadata.is_identifier(entry.identifier) for entry in entries)
 
@@ -355,7 +356,7 @@ def test_an_entry_of_any_shape_is_read(properties: str) -> None:
     ids=["declarations", "locations", "blanks"],
 )
 def test_no_entry_takes_time_without_bounds(document: bytes) -> None:
-    with pytest.raises((MetadataError, safe_xml.UnsafeXMLError)):
+    with pytest.raises((MetadataError, xml.UnsafeXMLError)):
         metadata.read_entries(document)
 
 
@@ -479,4 +480,4 @@ ENTRIES = st.builds(
 @example(FULL)
 @example(Entry(identifier=ONE))
 def test_what_was_written_is_read_back(entry: Entry) -> None:
-    assert metadata.read_entry(safe_xml.parse(metadata.write_entry(entry))) == entry
+    assert metadata.read_entry(xml.parse(metadata.write_entry(entry))) == entry

@@ -17,10 +17,10 @@ from libcloud.compute.base import NodeImage, NodeSize
 from libcloud.compute.deployment import ScriptDeployment
 from libcloud.compute.types import DeploymentError
 
-from stratuslab_libcloud.client import errors
-from stratuslab_libcloud.client.errors import LostAnswerError, PartialListError, StratusLabError
+from stratuslab_libcloud import errors
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
-from stratuslab_libcloud.ssh_files import without_sftp
+from stratuslab_libcloud.errors import LostAnswerError, PartialListError, StratusLabError
+from stratuslab_libcloud.ssh.files import without_sftp
 
 DISK = "7a031320-9d3b-492f-9a97-3c5bd0ba786b"
 PASSWORD = "s3cret-of-the-cloud"
@@ -183,7 +183,7 @@ def test_otherwise_it_says_so_when_it_is_used(site: Site, made: Callable[[Site],
     driver = made(site)
     node = driver.create_node("n", driver.list_sizes()[0], driver.list_images()[0], auth=KEY)
     code = (
-        "from stratuslab_libcloud.client.errors import ConfigurationError\n"
+        "from stratuslab_libcloud.errors import ConfigurationError\n"
         "for use in (thing.destroy, thing.driver.list_nodes, thing.driver.list_sizes,\n"
         "            thing.driver.list_locations, lambda: thing.driver.list_images()):\n"
         "    try: use()\n"

@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from late_expat import BUILDS
 
-from stratuslab_libcloud import safe_xml
-from stratuslab_libcloud.safe_xml import UnsafeXMLError
+from stratuslab_libcloud.untrusted import xml
+from stratuslab_libcloud.untrusted.xml import UnsafeXMLError
 
 MIB = 2**20
 PIECE = 64 * 1024
@@ -41,7 +41,7 @@ def pieces(document: bytes, size: int = PIECE) -> Iterator[bytes]:
 
 
 def streamed(document: bytes, size: int = PIECE, root: str = "a") -> list[Any]:
-    return [e.text for e in safe_xml.stream(pieces(document, size), "b", (root,))]
+    return [e.text for e in xml.stream(pieces(document, size), "b", (root,))]
 
 
 @pytest.fixture(params=BUILDS)
@@ -63,7 +63,7 @@ class TestDoctype:
             text = text.replace("FILE", str(secret)).replace("URL", server.url)
             document = text.encode(encoding)
             for read in (
-                lambda: safe_xml.parse(document),
+                lambda: xml.parse(document),
                 lambda: streamed(document),
                 lambda: streamed(document, 7),
             ):
@@ -75,13 +75,13 @@ class TestDoctype:
     def test_an_entity_that_nobody_declared_is_refused(self) -> None:
         for document in (b"<a>&l;</a>", b"<a><b>&l;</b></a>"):
             with pytest.raises(UnsafeXMLError, match="not well-formed"):
-                safe_xml.parse(document)
+                xml.parse(document)
             with pytest.raises(UnsafeXMLError, match="not well-formed"):
                 streamed(document)
 
     def test_the_five_that_need_no_declaration_are_read(self) -> None:
         document = b"<a><b>&lt;&gt;&amp;&apos;&quot;&#233;</b></a>"
-        assert streamed(document) == [safe_xml.parse(document)[0].text] == ["<>&'\"é"]
+        assert streamed(document) == [xml.parse(document)[0].text] == ["<>&'\"é"]
 
 
 @pytest.mark.usefixtures("_builds")
@@ -102,7 +102,7 @@ class TestSize:
                 yield b'n="" ' * (PIECE // 5) if begin.endswith("a ") else b"x" * PIECE
 
         with pytest.raises(UnsafeXMLError):
-            list(safe_xml.stream(endless(), "b", ("a",)))
+            list(xml.stream(endless(), "b", ("a",)))
         assert taken <= 6 * MIB
 
     @pytest.mark.parametrize("filler", ["x", "<c/>", "<c d='e'/>", "<b/>", "<!---->"])
@@ -118,7 +118,7 @@ class TestSize:
 
         found = []
         with pytest.raises(UnsafeXMLError, match=r"an element of more than (4 MiB|100,000 tags)"):
-            found += [e.text for e in safe_xml.stream(endless(), "b", ("a",))]
+            found += [e.text for e in xml.stream(endless(), "b", ("a",))]
         assert taken <= 6 * MIB
 
     def test_many_elements_are_not_one_large(self) -> None:
@@ -129,13 +129,13 @@ class TestSize:
         text = "x" * (MIB // 2)
         document = f"<a><b c='{text}'>{text}</b></a>".encode()
         assert streamed(document) == [text]
-        assert safe_xml.parse(document)[0].get("c") == text
+        assert xml.parse(document)[0].get("c") == text
 
     @pytest.mark.parametrize("depth", [1000, 100_000])
     def test_any_depth_is_read_or_refused(self, depth: int) -> None:
         document = b"<a>" + b"<b>" * depth + b"</b>" * depth + b"</a>"
         try:
-            assert "".join(safe_xml.parse(document).itertext()) == ""
+            assert "".join(xml.parse(document).itertext()) == ""
             assert len(streamed(document)) == 1
         except UnsafeXMLError as error:
             assert depth > 1000, error
@@ -165,7 +165,7 @@ class TestEncodings:
         ],
     )
     def test_what_is_no_text_is_refused_in_one_line(self, document: bytes) -> None:
-        for read in (safe_xml.parse, streamed):
+        for read in (xml.parse, streamed):
             with pytest.raises(UnsafeXMLError) as caught:
                 read(document)
             assert "\n" not in str(caught.value)
@@ -174,13 +174,13 @@ class TestEncodings:
     def test_declared_encodings_are_read(self, encoding: str) -> None:
         declared = encoding.removesuffix("-sig")
         document = f"<?xml version='1.0' encoding='{declared}'?><a><b>é</b></a>".encode(encoding)
-        assert safe_xml.parse(document)[0].text == "é"
+        assert xml.parse(document)[0].text == "é"
         assert streamed(document, 3) == ["é"]
 
     def test_no_error_quotes_the_document(self) -> None:
         for document in (b"<a><S3CRET></a>", b"<a><![CDATA[S3CRET\nS3CRET", b"<a>S3CRET&x;</a>"):
             with pytest.raises(UnsafeXMLError) as caught:
-                safe_xml.parse(document)
+                xml.parse(document)
             assert "S3CRET" not in str(caught.value)
 
 
@@ -230,7 +230,7 @@ FRAGMENTS = st.lists(
 @example(b"<a><b>&#1;", 1)
 @example(b"<?xml version='1.0' encoding='cp037'?><a/>", 5)
 def test_whatever_comes_is_read_or_refused_in_one_line(document: bytes, size: int) -> None:
-    for read in (safe_xml.parse, lambda data: streamed(data, size)):
+    for read in (xml.parse, lambda data: streamed(data, size)):
         try:
             read(document)
         except UnsafeXMLError as error:
@@ -256,7 +256,7 @@ def test_a_tag_is_read_wherever_it_is_cut(
     edges = [0, *sorted(cuts), len(document)]
     chunks = [document[start:end] for start, end in pairwise(edges)]
     with BUILDS[build]():
-        assert [e.text for e in safe_xml.stream(chunks, "b", ("a",))] == ["t"]
+        assert [e.text for e in xml.stream(chunks, "b", ("a",))] == ["t"]
 
 
 @pytest.mark.parametrize("build", BUILDS)

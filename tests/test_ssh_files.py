@@ -18,9 +18,9 @@ import pytest
 from libcloud.compute.ssh import BaseSSHClient, ParamikoSSHClient
 from sshd import AT_COMMAND, AT_LOGIN, FLAVOURS, FaultySshd, Sshd, free_port, make_key, needed
 
-from stratuslab_libcloud import ssh_files
-from stratuslab_libcloud.client.errors import InvalidValueError
-from stratuslab_libcloud.ssh_files import ChannelClient, CommandTimeoutError
+from stratuslab_libcloud.errors import InvalidValueError
+from stratuslab_libcloud.ssh import files
+from stratuslab_libcloud.ssh.files import ChannelClient, CommandTimeoutError
 
 pytestmark = needed
 
@@ -315,7 +315,7 @@ class TestCommands:
         assert (output[5_000_000:], len(errors), status) == ("end\n", 5_000_000, 0)
 
     def test_but_not_without_limit(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ssh_files, "_MOST_KEPT", 1000)
+        monkeypatch.setattr(files, "_MOST_KEPT", 1000)
         output, errors, status = machine.client.run("head -c 300000 /dev/zero; echo e >&2")
         assert (len(output), errors, status) == (1000, "e\n", 0)
 

@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from permissions import unreadable
 
-from stratuslab_libcloud import ssh_keys
-from stratuslab_libcloud.client.errors import ConfigurationError, InvalidValueError
-from stratuslab_libcloud.client.template import BootDisk, NewMachine, render
+from stratuslab_libcloud.client.stratuslab.template import BootDisk, NewMachine, render
+from stratuslab_libcloud.errors import ConfigurationError, InvalidValueError
+from stratuslab_libcloud.ssh import keys as ssh_keys
 
 PAIR = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32))  # in the tests' names, too
 PUBLIC = PAIR.public_key().public_bytes(

@@ -10,7 +10,7 @@ from typing import NoReturn
 import click
 
 from stratuslab_libcloud import __version__
-from stratuslab_libcloud.settings import expanded
+from stratuslab_libcloud.configuration.settings import expanded
 
 __all__ = ["copy_config"]
 
@@ -22,7 +22,7 @@ __all__ = ["copy_config"]
 @click.version_option(__version__, message="%(version)s")
 def copy_config(config: str | None, force: bool, quiet: bool) -> None:
     """Put a commented reference configuration file in place, to be edited."""
-    from stratuslab_libcloud.config import default_path
+    from stratuslab_libcloud.configuration.file import default_path
 
     if config == "":
         _fail("the FILE of -c is empty")

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from stratuslab_libcloud.printable import printable
+from stratuslab_libcloud.untrusted.text import printable
 
 __all__ = ["walk"]
 

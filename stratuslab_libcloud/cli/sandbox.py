@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stratuslab_libcloud import __version__
-from stratuslab_libcloud.printable import one_line, printable
+from stratuslab_libcloud.untrusted.text import one_line, printable
 
 if TYPE_CHECKING:
     from stratuslab_libcloud.sandbox import Sandbox

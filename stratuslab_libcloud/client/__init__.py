@@ -9,12 +9,12 @@ import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from stratuslab_libcloud.client.compute import Compute
-from stratuslab_libcloud.client.errors import ConfigurationError, MissingCredentialsError
-from stratuslab_libcloud.client.marketplace import Marketplace
-from stratuslab_libcloud.client.storage import Storage
-from stratuslab_libcloud.client.transport import HTTPOptions
-from stratuslab_libcloud.settings import Credentials, Settings
+from stratuslab_libcloud.client.http.service import HTTPOptions
+from stratuslab_libcloud.client.stratuslab.compute import Compute
+from stratuslab_libcloud.client.stratuslab.marketplace import Marketplace
+from stratuslab_libcloud.client.stratuslab.pdisk import Storage
+from stratuslab_libcloud.configuration.settings import Credentials, Settings
+from stratuslab_libcloud.errors import ConfigurationError, MissingCredentialsError
 
 __all__ = ["Site"]
 

@@ -30,7 +30,8 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from stratuslab_libcloud.sandbox import addresses, hypervisor
+from stratuslab_libcloud.configuration.settings import expanded
+from stratuslab_libcloud.sandbox import addresses
 from stratuslab_libcloud.sandbox.accounts import (
     LEAST_COST,
     SCRYPT_COST,
@@ -38,21 +39,20 @@ from stratuslab_libcloud.sandbox.accounts import (
     server_context,
     user_certificate,
 )
-from stratuslab_libcloud.sandbox.browsers import Names
-from stratuslab_libcloud.sandbox.compute import Compute
+from stratuslab_libcloud.sandbox.compute.rules import Compute
 from stratuslab_libcloud.sandbox.durable import write_private
-from stratuslab_libcloud.sandbox.images import ENDORSER, Images
-from stratuslab_libcloud.sandbox.machines import Machines, Report
+from stratuslab_libcloud.sandbox.http.application import Application, Seen
+from stratuslab_libcloud.sandbox.http.browsers import Names
+from stratuslab_libcloud.sandbox.http.server import THREADS, Server
+from stratuslab_libcloud.sandbox.images.offered import ENDORSER, Images
+from stratuslab_libcloud.sandbox.images.offered.fetched import Origins
+from stratuslab_libcloud.sandbox.machines import Machines, Report, choice
 from stratuslab_libcloud.sandbox.machines.command import Host
-from stratuslab_libcloud.sandbox.machines.origins import Origins
 from stratuslab_libcloud.sandbox.machines.qemu import Qemu, live_on
 from stratuslab_libcloud.sandbox.machines.simulated import Simulated
-from stratuslab_libcloud.sandbox.marketplace import Marketplace
-from stratuslab_libcloud.sandbox.routes import Application, Seen
-from stratuslab_libcloud.sandbox.server import THREADS, Server
-from stratuslab_libcloud.sandbox.storage import Storage
+from stratuslab_libcloud.sandbox.marketplace.rest import Marketplace
+from stratuslab_libcloud.sandbox.storage.rules import Storage
 from stratuslab_libcloud.sandbox.store import SUPER_USER, SandboxError, Store
-from stratuslab_libcloud.settings import expanded
 
 __all__ = ["Sandbox", "SandboxError", "Seen", "register_image"]
 
@@ -114,8 +114,8 @@ class Sandbox:
         on_request: Callable[[Seen], object] | None = None,
         on_notice: Callable[[str], object] = log.info,
     ) -> None:
-        if machines not in hypervisor.KINDS:
-            raise SandboxError(f"machines are {', '.join(hypervisor.KINDS)}, not {machines!r}")
+        if machines not in choice.KINDS:
+            raise SandboxError(f"machines are {', '.join(choice.KINDS)}, not {machines!r}")
         for name, seconds in (("boot_seconds", boot_seconds), ("ending_seconds", ending_seconds)):
             if not 0 <= seconds <= MAX_SECONDS:
                 raise SandboxError(f"{name} must be from 0 to {MAX_SECONDS}, a day")
@@ -229,7 +229,7 @@ class Sandbox:
         passwords = _passwords(self.dir, self._durable)
         self.users = dict(self._given_users or {DEFAULT_USER: passwords[DEFAULT_USER]})
         images = Images(self.dir / "images")
-        self._qemu_host = hypervisor.find(
+        self._qemu_host = choice.find(
             self._given_machines,
             store,
             images,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from stratuslab_libcloud import config
 from stratuslab_libcloud.cli.config import copy_config
+from stratuslab_libcloud.configuration import file
 
 
 def run(*arguments: str) -> Result:
@@ -27,8 +27,8 @@ def test_it_prints_where_it_put_the_file(home: Path) -> None:
 
 def test_the_file_can_be_read(home: Path) -> None:
     run()
-    assert config.read().display("my-cloud") == ("My StratusLab Cloud", "Earth")
-    settings = config.read().settings("my-cloud")
+    assert file.read().display("my-cloud") == ("My StratusLab Cloud", "Earth")
+    settings = file.read().settings("my-cloud")
     assert settings.endpoint == "https://cloud.example.com/one-proxy/xmlrpc"
 
 
@@ -91,11 +91,11 @@ def test_without_a_home_directory_it_is_one_line(
 
 
 def test_every_key_that_is_read_is_documented() -> None:
-    reference = Path(config.__file__).with_name("conf") / "stratuslab-user.cfg.ref"
+    reference = Path(file.__file__).with_name("conf") / "stratuslab-user.cfg.ref"
     text = reference.read_text()
     for_commands = {"default_instance_type", "instance_type", "endpoints", "port_translation"}
     for_commands |= {"pat_service_host", "pat_gateway_host", "p12_certificate", "p12_password"}
-    assert {key for key in config._KNOWN - for_commands if f"{key} =" not in text} == set()
+    assert {key for key in file._KNOWN - for_commands if f"{key} =" not in text} == set()
 
 
 def test_help_imports_neither_libcloud_nor_paramiko() -> None:

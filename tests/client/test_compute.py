@@ -11,9 +11,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from libcloud.common.types import LibcloudError
 
-from stratuslab_libcloud import safe_xml
-from stratuslab_libcloud.client.compute import Compute, _read_machine, _read_pool, _read_value
-from stratuslab_libcloud.client.errors import (
+from stratuslab_libcloud.client.engine.machine import image_id
+from stratuslab_libcloud.client.http.service import Answer, HTTPOptions, _understood
+from stratuslab_libcloud.client.stratuslab.compute import (
+    Compute,
+    _read_machine,
+    _read_pool,
+    _read_value,
+)
+from stratuslab_libcloud.configuration.file import Certificate, Password
+from stratuslab_libcloud.errors import (
     ConfigurationError,
     ConflictError,
     CredentialsError,
@@ -26,9 +33,7 @@ from stratuslab_libcloud.client.errors import (
     StratusLabError,
     UnavailableError,
 )
-from stratuslab_libcloud.client.machine import image_id
-from stratuslab_libcloud.client.transport import Answer, HTTPOptions, _understood
-from stratuslab_libcloud.config import Certificate, Password
+from stratuslab_libcloud.untrusted import xml
 
 OLD = """<VM><ID>7</ID><UNAME>jane</UNAME><NAME> web </NAME><STATE>3</STATE><LCM_STATE>3</LCM_STATE>
 <STIME>1400000000</STIME><MEMORY>1572864</MEMORY><CPU>8</CPU><TEMPLATE><CPU>1</CPU><VCPU>2</VCPU>
@@ -505,7 +510,7 @@ class TestTooMuch:
             raise AssertionError("16 MiB were read")
 
         for reader in readers:
-            with pytest.raises((MalformedAnswerError, safe_xml.UnsafeXMLError), match="more"):
+            with pytest.raises((MalformedAnswerError, xml.UnsafeXMLError), match="more"):
                 reader(Answer(200, {"Content-Type": "text/xml"}, endless()))
 
     @pytest.mark.parametrize(
@@ -569,7 +574,7 @@ def test_text_in_an_answer_is_read_as_it_was_written(text: str) -> None:
 
 def test_a_doctype_is_refused_before_its_entities_are_read() -> None:
     bomb = b"<!DOCTYPE a [<!ENTITY b 'x'><!ENTITY c '&b;&b;'>]><VM_POOL a='&c;'/>"
-    with pytest.raises(safe_xml.UnsafeXMLError, match="DOCTYPE"):
-        safe_xml.parse(bomb)
-    with pytest.raises(safe_xml.UnsafeXMLError, match="DOCTYPE"):
-        list(safe_xml.stream([bomb[:20], bomb[20:]], "VM", ("VM_POOL",)))
+    with pytest.raises(xml.UnsafeXMLError, match="DOCTYPE"):
+        xml.parse(bomb)
+    with pytest.raises(xml.UnsafeXMLError, match="DOCTYPE"):
+        list(xml.stream([bomb[:20], bomb[20:]], "VM", ("VM_POOL",)))

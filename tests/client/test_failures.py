@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stratuslab_libcloud.client.errors import ServiceError, UnavailableError
-from stratuslab_libcloud.client.failures import explanation, refusal
+from stratuslab_libcloud.client.http.failures import explanation, refusal
+from stratuslab_libcloud.errors import ServiceError, UnavailableError
 
 KINDS = ("application/json", "application/xml", "text/xml", "text/plain", "text/html", "", "json")
 JSON = st.recursive(

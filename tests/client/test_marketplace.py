@@ -12,20 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from libcloud.common.types import LibcloudError
 
-from stratuslab_libcloud import metadata
-from stratuslab_libcloud.client import marketplace
-from stratuslab_libcloud.client.errors import (
+from stratuslab_libcloud.client.http.service import Answer, HTTPOptions, _understood
+from stratuslab_libcloud.client.stratuslab import marketplace
+from stratuslab_libcloud.client.stratuslab.marketplace import Marketplace
+from stratuslab_libcloud.errors import (
     InvalidValueError,
     MalformedAnswerError,
     NotFoundError,
     ServiceError,
 )
-from stratuslab_libcloud.client.marketplace import Marketplace
-from stratuslab_libcloud.client.transport import Answer, HTTPOptions, _understood
-from stratuslab_libcloud.metadata import Entry
+from stratuslab_libcloud.metadata.rdf import Entry, rdf
 
-ONE = metadata.identifier("880152820b3480250f6f744efba2fbad087622d9")
-TWO = metadata.identifier("b4b17e9314097aea19492c714c8af8ee23ddf3c1")
+ONE = rdf.identifier("880152820b3480250f6f744efba2fbad087622d9")
+TWO = rdf.identifier("b4b17e9314097aea19492c714c8af8ee23ddf3c1")
 DECLARATION = b'<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
 SAMPLES = Path(__file__).parents[1] / "samples"
 
@@ -37,7 +36,7 @@ def entry(
 
 
 def xml(*entries: Entry, declared: bool = False) -> tuple[int, str, bytes]:
-    stored = [metadata.write_entry(item) for item in entries]
+    stored = [rdf.write_entry(item) for item in entries]
     if not declared:
         stored = [document.removeprefix(DECLARATION) for document in stored]
     body = DECLARATION + b"<metadata>" + b"\n".join(stored) + b"</metadata>"
@@ -164,7 +163,7 @@ class TestEntry:
             assert len(server.requests) == 2
 
     def test_a_single_entry_without_container(self) -> None:
-        body = metadata.write_entry(entry(ONE))
+        body = rdf.write_entry(entry(ONE))
         with market((200, "application/rdf+xml", body)) as (asked, _):
             assert asked.newest(ONE).identifier == ONE
 
@@ -242,7 +241,7 @@ def test_rows_of_any_shape_are_a_listing_or_a_libcloud_error(document: object) -
     except LibcloudError as error:
         assert str(error).isprintable()
     else:
-        assert all(metadata.is_identifier(item.identifier) for item in found)
+        assert all(rdf.is_identifier(item.identifier) for item in found)
 
 
 @pytest.mark.timeout(60)  # it takes a second; once it took hours

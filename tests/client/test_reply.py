@@ -8,10 +8,10 @@ import pytest
 from canned import pool, rpc
 from late_expat import BUILDS
 
-from stratuslab_libcloud import safe_xml
-from stratuslab_libcloud.client import compute
-from stratuslab_libcloud.client.errors import NotPermittedError
-from stratuslab_libcloud.client.transport import Answer
+from stratuslab_libcloud.client.http.service import Answer
+from stratuslab_libcloud.client.stratuslab import compute
+from stratuslab_libcloud.errors import NotPermittedError
+from stratuslab_libcloud.untrusted import xml
 
 MACHINES = [
     f"<VM><ID>{number}</ID><NAME>{'n' * (number % 90)} &amp; é</NAME><STATE>3</STATE></VM>"
@@ -49,5 +49,5 @@ def test_short_answers_are_too(build: str) -> None:
             assert compute._read_pool(answer(rpc(True, "<VM_POOL/>", 0)[2], seed)) == []
             with pytest.raises(NotPermittedError):
                 compute._read_pool(answer(rpc(False, "[VirtualMachineInfo] no", 512)[2], seed))
-            with pytest.raises(safe_xml.UnsafeXMLError):
+            with pytest.raises(xml.UnsafeXMLError):
                 compute._read_pool(answer(rpc(True, "<VM_POOL>", 0)[2], seed))

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from stratuslab_libcloud.client import Site
-from stratuslab_libcloud.client.errors import ConfigurationError
-from stratuslab_libcloud.config import direct
+from stratuslab_libcloud.configuration.file import direct
+from stratuslab_libcloud.errors import ConfigurationError
 
 ENGINE = direct("u", "p", "http://h:2633/RPC2", None)  # which has no storage
 

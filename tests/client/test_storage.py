@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from libcloud.common.types import LibcloudError
 
-from stratuslab_libcloud.client import storage
-from stratuslab_libcloud.client.errors import (
+from stratuslab_libcloud.client.http.service import Answer, HTTPOptions, _understood
+from stratuslab_libcloud.client.stratuslab import pdisk
+from stratuslab_libcloud.client.stratuslab.pdisk import Disk, Storage
+from stratuslab_libcloud.configuration.file import Password
+from stratuslab_libcloud.errors import (
     ConflictError,
     InvalidValueError,
     LostAnswerError,
     MalformedAnswerError,
     NotFoundError,
 )
-from stratuslab_libcloud.client.storage import Disk, Storage
-from stratuslab_libcloud.client.transport import Answer, HTTPOptions, _understood
-from stratuslab_libcloud.config import Password
 
 UUID = "7a031320-9d3b-492f-9a97-3c5bd0ba786b"
 
@@ -216,7 +216,7 @@ def test_a_machine_that_is_none_is_neither_believed_nor_asked_for(machine: str) 
         assert {request.method for request in server.requests} == {"GET"}
 
 
-READERS = (storage._read_disks, storage._read_mounts, storage._object)
+READERS = (pdisk._read_disks, pdisk._read_mounts, pdisk._object)
 
 
 @given(

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from libcloud.compute.base import NodeAuthSSHKey
 
-from stratuslab_libcloud.client.errors import InvalidValueError
-from stratuslab_libcloud.client.template import BootDisk, NewMachine, render
+from stratuslab_libcloud.client.stratuslab.template import BootDisk, NewMachine, render
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
+from stratuslab_libcloud.errors import InvalidValueError
 from stratuslab_libcloud.sandbox import Sandbox
 from stratuslab_libcloud.sandbox.template import Template, parse
 

@@ -32,8 +32,13 @@ import trustme
 from canned import Canned, Request
 from permissions import unreadable
 
-from stratuslab_libcloud.client import Site, sessions, transport
-from stratuslab_libcloud.client.errors import (
+from stratuslab_libcloud.client import Site
+from stratuslab_libcloud.client.http import service as transport
+from stratuslab_libcloud.client.http import sessions
+from stratuslab_libcloud.client.http.proxies import proxies
+from stratuslab_libcloud.client.http.service import Answer, HTTPOptions, Service
+from stratuslab_libcloud.configuration.file import Certificate, Password, direct
+from stratuslab_libcloud.errors import (
     ConfigurationError,
     ConflictError,
     ConnectionFailedError,
@@ -46,9 +51,6 @@ from stratuslab_libcloud.client.errors import (
     StratusLabError,
     UnavailableError,
 )
-from stratuslab_libcloud.client.proxies import proxies
-from stratuslab_libcloud.client.transport import Answer, HTTPOptions, Service
-from stratuslab_libcloud.config import Certificate, Password, direct
 
 OK = (200, "text/plain", b"hello")
 DISK = "7a031320-9d3b-492f-9a97-3c5bd0ba786b"

@@ -22,7 +22,7 @@ import requests
 from canned import Canned
 from real import children, obliging, processes, real_sandbox, still, wait_for
 
-from stratuslab_libcloud.metadata import Entry, identifier, write_entry
+from stratuslab_libcloud.metadata.rdf import Entry, identifier, write_entry
 from stratuslab_libcloud.sandbox import Sandbox, SandboxError, register_image
 
 from ..sandbox.conftest import Caller
@@ -700,7 +700,7 @@ def test_an_image_is_served_to_everybody_and_nothing_else_is(lab):
 
 
 def test_simulated_is_what_auto_gives_where_qemu_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr("stratuslab_libcloud.sandbox.hypervisor.PATH", str(tmp_path))
+    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.choice.PATH", str(tmp_path))
     notices = []
     with Sandbox(machines="auto", on_notice=notices.append) as site:
         assert site.machines == "simulated"

@@ -20,8 +20,8 @@ from libcloud.compute.types import DeploymentError, NodeState
 from real import processes, real_sandbox, ssh, still, wait_for
 from sshd import make_key
 
-from stratuslab_libcloud.client.errors import ConflictError, NodeFailedError, NotFoundError
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
+from stratuslab_libcloud.errors import ConflictError, NodeFailedError, NotFoundError
 from stratuslab_libcloud.sandbox import Sandbox, register_image
 
 GIB = 1 << 30

@@ -6,7 +6,7 @@ import pytest
 from werkzeug.datastructures import Headers
 
 from stratuslab_libcloud.sandbox import Sandbox
-from stratuslab_libcloud.sandbox.browsers import Names, is_foreign
+from stratuslab_libcloud.sandbox.http.browsers import Names, is_foreign
 
 from .conftest import USERS, Caller
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from stratuslab_libcloud.sandbox import Sandbox
-from stratuslab_libcloud.sandbox.routes import METHODS
+from stratuslab_libcloud.sandbox.http.application import METHODS
 
 from .conftest import Caller
 

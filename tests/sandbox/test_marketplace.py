@@ -18,11 +18,11 @@ from lxml import etree
 from werkzeug import Request, Response
 from werkzeug.serving import make_server
 
-from stratuslab_libcloud import safe_xml
-from stratuslab_libcloud.metadata import Entry, MetadataError, identifier, write_entry
+from stratuslab_libcloud.metadata.rdf import Entry, MetadataError, identifier, write_entry
 from stratuslab_libcloud.sandbox import Sandbox
-from stratuslab_libcloud.sandbox.marketplace import Marketplace
+from stratuslab_libcloud.sandbox.marketplace.rest import Marketplace
 from stratuslab_libcloud.sandbox.store import Store
+from stratuslab_libcloud.untrusted import xml
 
 SAMPLES = pathlib.Path(__file__).parents[1] / "samples"  # signed by the tool of 2014
 NS = {
@@ -669,7 +669,7 @@ def test_the_same_coordinates_replace_an_entry(registry: Registry) -> None:
 def test_what_is_no_entry_is_not_stored_nor_what_came_with_it(
     registry: Registry, document: bytes
 ) -> None:
-    with pytest.raises((MetadataError, safe_xml.UnsafeXMLError)):
+    with pytest.raises((MetadataError, xml.UnsafeXMLError)):
         registry.service.add(entry(TWO, ADA, "2025-01-01"), document)
     assert registry.listed(status="all") == []
 
@@ -709,7 +709,7 @@ def test_no_document_that_is_stored_breaks_the_listings(
         document = document[:place] + text + document[place:]
     try:
         registry.service.add(document)
-    except (MetadataError, safe_xml.UnsafeXMLError) as error:
+    except (MetadataError, xml.UnsafeXMLError) as error:
         assert str(error).isprintable()
     else:
         assert registry.listed(status="all")

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from stratuslab_libcloud.metadata import Entry
+from stratuslab_libcloud.metadata.rdf import Entry
 from stratuslab_libcloud.sandbox import Sandbox
-from stratuslab_libcloud.sandbox.routes import METHODS
-from stratuslab_libcloud.sandbox.storage import Storage
+from stratuslab_libcloud.sandbox.http.application import METHODS
+from stratuslab_libcloud.sandbox.storage.rules import Storage
 
 from .conftest import USERS
 

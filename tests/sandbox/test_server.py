@@ -21,14 +21,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from real import wait_for
 
-from stratuslab_libcloud.metadata import Entry, write_entry
+from stratuslab_libcloud.metadata.rdf import Entry, write_entry
 from stratuslab_libcloud.sandbox import Sandbox
-from stratuslab_libcloud.sandbox.server import Server
+from stratuslab_libcloud.sandbox.http.server import Server
 
 from .conftest import USERS, Caller
 
-SERVER = "stratuslab_libcloud.sandbox.server"
-WIRE = "stratuslab_libcloud.sandbox.wire"
+SERVER = "stratuslab_libcloud.sandbox.http.server"
+WIRE = "stratuslab_libcloud.sandbox.http.wire"
 JANE = b"Basic " + base64.b64encode(b"jane:" + USERS["jane"].encode())
 REALM = 'Basic realm="StratusLab Password Realm"'
 SUBJECT = "CN=jane,OU=Users,O=StratusLab Sandbox"

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from stratuslab_libcloud.sandbox import Sandbox
-from stratuslab_libcloud.sandbox.storage import referenced_disk
+from stratuslab_libcloud.sandbox.storage.rules import referenced_disk
 
 from .conftest import TEMPLATE, USERS, Caller
 

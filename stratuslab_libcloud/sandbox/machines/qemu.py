@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from stratuslab_libcloud.sandbox.images.offered.fetched import Origins
 from stratuslab_libcloud.sandbox.machines import (
     DEPLOYING,
     TRANSFER,
@@ -40,7 +41,6 @@ from stratuslab_libcloud.sandbox.machines.monitor import (
     listening,
     running_process,
 )
-from stratuslab_libcloud.sandbox.machines.origins import Origins
 
 __all__ = ["PROGRAMS", "Qemu", "live_on"]
 

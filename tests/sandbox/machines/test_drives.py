@@ -5,10 +5,10 @@ import subprocess
 import threading
 
 import pytest
+from stratuslab_libcloud.sandbox.images.offered.fetched import Origin
 
 from stratuslab_libcloud.sandbox.machines import MachineError, drives
 from stratuslab_libcloud.sandbox.machines.drives import PATH, Drive, lay_out
-from stratuslab_libcloud.sandbox.machines.origins import Origin
 from stratuslab_libcloud.sandbox.template import parse
 
 UUID = "7a031320-9d3b-492f-9a97-3c5bd0ba786b"

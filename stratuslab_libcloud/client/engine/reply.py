@@ -1,0 +1,168 @@
+"""XML-RPC answers, read as they come (compute-xmlrpc 2.1, 2.2, 7.3, 7.5)."""
+
+from collections.abc import Iterator
+
+from stratuslab_libcloud.client.http.service import Answer
+from stratuslab_libcloud.errors import (
+    ConflictError,
+    CredentialsError,
+    MalformedAnswerError,
+    NotFoundError,
+    NotPermittedError,
+    NotSupportedError,
+    ServiceError,
+    UnavailableError,
+)
+from stratuslab_libcloud.untrusted import xml
+
+__all__ = ["document", "starting"]
+
+# Of what is held until it is complete: everything but a document.
+_MOST_VALUES = 100
+_MOST_TAGS = 10_000
+_LARGEST_VALUE = 2**20
+_PIECE = 2**18
+
+# How the texts of a proxy begin that has no answer of the engine's to hand on.
+_PROXY_FAILURES = ("Failed to ", "internal server error")
+
+
+class _Reply:
+    """
+    An XML-RPC answer, read as it comes: two to five values, or a fault (compute-xmlrpc 2.1, 7.3).
+
+    A pool of machines is one string in it, of many megabytes: :meth:`document` hands that on
+    before it is complete, so that it is never held whole.
+    """
+
+    def __init__(self) -> None:
+        self.values: list[str] = []
+        self._kinds: list[str] = []
+        self._fault = False
+        self._kind = ""
+        self._text: list[str] = []
+        self._in_value = False
+        self._tags = 0
+        self._scanner = xml.Scanner()
+        parser = self._scanner.parser
+        parser.buffer_text = True
+        parser.buffer_size = 1 << 20
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._data
+
+    def document(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """Read the answer; yield the text of its second value, if it tells of success."""
+        for piece in _small(pieces):
+            self._scanner.feed(piece)
+            if self._text and len(self.values) == 1 and self._in_value and self._success:
+                text, self._text = "".join(self._text), []
+                yield text.encode()
+            elif len(self.values) > _MOST_VALUES or sum(map(len, self._text)) > _LARGEST_VALUE:
+                raise MalformedAnswerError("answered more values, or longer ones, than is possible")
+        self._scanner.feed(b"", last=True)
+        self._raise_failure()
+        if len(self.values) > 1:
+            yield self.values[1].encode()
+
+    @property
+    def _success(self) -> bool:
+        return not self._fault and self.values[0].strip() in ("1", "true")
+
+    def _raise_failure(self) -> None:
+        if self._fault:
+            fault = dict(zip(self._kinds, self.values, strict=True))
+            raise _fault(fault.get("int", fault.get("i4", "?")), fault.get("string", ""))
+        if not self.values or self._kinds[0] != "boolean":
+            raise MalformedAnswerError(
+                "the answer is XML, but not OpenNebula's; is this the cloud?"
+            )
+        if not self._success:
+            text = self.values[1] if len(self.values) > 1 else "refused without a reason"
+            code = self.values[2] if len(self.values) > 2 else ""
+            raise _refusal(text, code)
+
+    def _start(self, name: str, _: object) -> None:
+        self._tags += 1
+        if self._tags > _MOST_TAGS:
+            raise MalformedAnswerError("answered more tags than is possible")
+        if name == "value":
+            self._in_value, self._kind, self._text = True, "string", []
+        elif name in ("array", "struct"):
+            self._in_value = False
+        elif self._in_value:
+            self._kind, self._text = name, []
+        elif name == "fault":
+            self._fault = True
+
+    def _end(self, name: str) -> None:
+        if name == "value" and self._kind:
+            self.values.append("".join(self._text))
+            self._kinds.append(self._kind)
+            self._kind, self._text = "", []
+        elif name == "array":
+            self._kind = ""
+        self._in_value = False
+
+    def _data(self, text: str) -> None:
+        if self._in_value:
+            self._text.append(text)
+
+
+def _small(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same in pieces so small that what is too much is noticed soon."""
+    for piece in pieces:
+        for start in range(0, len(piece), _PIECE):
+            yield piece[start : start + _PIECE]
+
+
+def document(answer: Answer) -> Iterator[bytes]:
+    """
+    The second value of an answer that tells of success: a document, or an id.
+
+    :raises ServiceError: the answer tells of a failure, or is a fault.
+    :raises MalformedAnswerError: it is not OpenNebula's.
+    """
+    if answer.content_type in ("text/html", "application/json"):
+        raise MalformedAnswerError(
+            f"answered {answer.content_type}, not XML-RPC; is this the cloud endpoint?"
+        )
+    return _Reply().document(answer.pieces)
+
+
+def starting(text: str) -> UnavailableError:
+    """For about two seconds after its start an engine refuses every user."""
+    error = UnavailableError(
+        f"the engine authenticates nobody ({text})",
+        advice="it may just have been started: try again in a few seconds",
+    )
+    error.refused = True
+    return error
+
+
+def _fault(code: str, text: str) -> ServiceError:
+    """A proxy has one of its own for when the engine behind it fails (compute-xmlrpc 7.3)."""
+    said = f"XML-RPC fault {code}: {text}"
+    if code.strip() == "0" and text.strip().startswith(_PROXY_FAILURES):
+        return UnavailableError(
+            f"the engine behind the proxy gave no answer ({said})", advice="try again later"
+        )
+    return ServiceError(said)
+
+
+def _refusal(text: str, code: str) -> ServiceError:
+    """By code where there is one; OpenNebula 2.2 sends none (compute-xmlrpc 2.2, 7.5)."""
+    kind = ServiceError
+    if "Could not find Authorization driver" in text:
+        return starting(text)
+    if "not supported" in text or "Unknown action" in text:
+        kind = NotSupportedError
+    elif code == "256" or "User couldn't be authenticated" in text:
+        return CredentialsError(text, advice="check user name and password")
+    elif code == "512" or "ot authorized to perform" in text:
+        kind = NotPermittedError
+    elif code == "1024" or "Error getting V" in text or "Error getting virtual" in text:
+        kind = NotFoundError
+    elif code == "2048" or "Wrong state" in text or "wrong state" in text:
+        kind = ConflictError
+    return kind(text)

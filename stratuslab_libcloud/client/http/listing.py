@@ -1,0 +1,161 @@
+"""
+Listings, which may be long: item by item, and no more of them than a client can bear.
+
+What is accepted has room for half as many things again as 100,000 real ones; what is more is
+refused before it has cost 256 MiB.
+"""
+
+import codecs
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from json.scanner import make_scanner
+from sys import getsizeof
+from typing import Any, TypeVar
+
+from stratuslab_libcloud.errors import MalformedAnswerError
+
+__all__ = ["MOST_ITEMS", "JSONText", "bounded"]
+
+T = TypeVar("T")
+
+MOST_ITEMS = 150_000
+_LARGEST = 232 * 2**20  # bytes of memory
+_LARGEST_TEXT = 160 * 2**20  # bytes of memory, of what JSON is read from
+_LARGEST_VALUE = 2**20  # characters
+_PIECE = 2**16
+_MOST_NAMES = 1000
+_BLANKS = re.compile(r"[ \t\r\n]*")
+
+_scan = make_scanner(json.JSONDecoder())  # type: ignore[arg-type] # typeshed's mistake
+
+
+def bounded(items: Iterable[T], weight: Callable[[T], int] = lambda _: 0) -> Iterator[T]:
+    """
+    The same.
+
+    :param weight: bytes of memory that an item takes, more or less.
+    :raises MalformedAnswerError: they are too many, or too large.
+    """
+    total = 0
+    for number, item in enumerate(items):
+        total += weight(item)
+        if number == MOST_ITEMS:
+            raise _too_much(f"answered a listing of more than {MOST_ITEMS:,} items")
+        if total > _LARGEST:
+            raise _too_much(f"answered a listing of more than {_LARGEST >> 20} MiB in memory")
+        yield item
+
+
+def _too_much(text: str) -> MalformedAnswerError:
+    error = MalformedAnswerError(text)
+    error.passing = False
+    return error
+
+
+class JSONText:
+    """
+    JSON, read as it comes.
+
+    :raises ValueError: (from each method) it is none.
+    :raises MalformedAnswerError: it is too large.
+    """
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
+        self._text = ""
+        self._at = 0
+        self._size = 0
+        self._ended = False
+
+    def array(self) -> Iterator[Any]:
+        """Each value of an array whose first bracket is next."""
+        self.expect("[")
+        if self.next() == "]":
+            self.expect("]")
+            return
+        while True:
+            yield self.value()
+            if self._text[self._at] == ",":  # nearly always, and cheaper
+                self._at += 1
+            elif self.expect(",]") == "]":
+                return
+
+    def names(self) -> Iterator[str]:
+        """Each name of an object that is next; whoever gets one reads its value."""
+        self.expect("{")
+        if self.next() == "}":
+            self.expect("}")
+            return
+        for _ in range(_MOST_NAMES):
+            name = self.value()
+            if not isinstance(name, str):
+                raise ValueError("not a name")
+            self.expect(":")
+            yield name
+            if self.expect(",}") == "}":
+                return
+        raise ValueError("too many names")
+
+    def value(self) -> Any:
+        """The value that is next, whole."""
+        while True:
+            if self._text[self._at : self._at + 1] <= " ":
+                self.next()
+            try:
+                value, end = _scan(self._text, self._at)
+            except (StopIteration, ValueError):
+                pass  # perhaps there is more of it
+            else:
+                if end < len(self._text):  # a number could go on
+                    self._at = end
+                    return value
+            if len(self._text) - self._at > _LARGEST_VALUE or not self._more():
+                raise ValueError("not a value")
+
+    def end(self) -> None:
+        """Nothing is next."""
+        if self.next():
+            raise ValueError("more than one value")
+
+    def next(self) -> str:
+        """The character that is next, blanks aside; none at the end."""
+        while True:
+            self._at = _BLANKS.match(self._text, self._at).end()  # type: ignore[union-attr]
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._more():
+                return ""
+
+    def expect(self, characters: str) -> str:
+        """The character that is next, which must be one of these."""
+        found = self.next()
+        if not found or found not in characters:
+            raise ValueError(f"none of {characters}")
+        self._at += 1
+        return found
+
+    def _more(self) -> bool:
+        """Read as much again as there is unread; whether there was anything."""
+        kept = self._text[self._at :]
+        wanted = max(_PIECE, len(kept))
+        texts, length = [kept], 0
+        for piece in self._pieces:
+            text = self._decoder.decode(piece)
+            # One character that is escaped can make a text four times as large.
+            self._size += max(getsizeof(text), 4 * len(text) * ("\\u" in text))
+            if self._size > _LARGEST_TEXT:
+                raise _too_much(f"answered JSON that is larger than {_LARGEST_TEXT >> 20} MiB")
+            texts.append(text)
+            length += len(text)
+            if length >= wanted:
+                break
+        else:
+            self._decoder.decode(b"", final=True)
+            if not self._ended:
+                texts.append(" ")  # so that something comes after the last value
+                length = 1
+                self._ended = True
+        self._text, self._at = "".join(texts), 0
+        return length > 0

@@ -1,0 +1,217 @@
+"""
+Sessions of requests that end in time, however connections are made and answers come.
+
+urllib3 tries every address of a host for as long as the time-out is. http.client reads the head of
+an answer to its end, and so the sizes of chunks, and skips every "100 Continue". Its time-out is
+for each read: what drips would never end. So connections are made, and the reads themselves
+know when to stop, by one clock. They also note when a request goes out.
+"""
+
+import http.client
+import io
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from stratuslab_libcloud.client.http.connecting import connected
+from stratuslab_libcloud.errors import ConnectionFailedError, MalformedAnswerError
+
+__all__ = ["Patience", "Session"]
+
+_PIECE = 16 * 1024  # sent at a time
+_SLOWEST = 1024  # bytes a second
+_MOST = 256 * 1024 * 1024  # bytes that may come, whatever they unpack to: nothing, for instance
+
+
+@dataclass
+class Patience:
+    """
+    How long an attempt at a request may take, and how far it has come.
+
+    :ivar silence: seconds until the request must have gone out, which includes finding the host,
+        connecting, a proxy and TLS. The head of the answer may take as long once more, and so may
+        the body.
+    :ivar deadline: when all must be there, by the monotonic clock.
+    :ivar streamed: the body may take longer than that while it brings a KiB a second.
+    :ivar sent: whether the first byte of the request may have gone out.
+    """
+
+    silence: float = 0.0
+    deadline: float = 0.0
+    streamed: bool = False
+    sent: bool = False
+    begun: float = 0.0
+
+    def begin(self, silence: float, deadline: float, *, streamed: bool) -> None:
+        """Start the clock for a request."""
+        self.begun = time.monotonic()
+        self.silence = max(0.01, min(silence, deadline - self.begun))
+        self.deadline, self.streamed = deadline, streamed
+
+    @property
+    def end(self) -> float:
+        """When the request must have gone out."""
+        return min(self.begun + self.silence, self.deadline)
+
+    def left(self) -> float:
+        """
+        Seconds until then.
+
+        :raises TimeoutError: none.
+        """
+        left = self.end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        return left
+
+
+class Session(requests.Session):
+    """
+    A session that only the configuration can influence, for one thread at a time.
+
+    :ivar patience: to be set before each request.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patience = Patience()
+        # A .netrc or REQUESTS_CA_BUNDLE would override what the configuration says.
+        self.trust_env = False
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = _Adapter(self.patience)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Nowhere: to find out, requests would read the whole answer, bounded by nothing."""
+        return None
+
+
+class _Adapter(HTTPAdapter):
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        super().__init__(pool_connections=1, pool_maxsize=1)
+
+    def get_connection_with_tls_context(
+        self,
+        request: requests.PreparedRequest,
+        verify: bool | str | None,
+        proxies: Mapping[str, str] | None = None,
+        cert: Any = None,
+    ) -> Any:
+        """As requests has it; with a proxy, too, all connections come from here."""
+        pool: Any = super().get_connection_with_tls_context(request, verify, proxies, cert)
+        pool.ConnectionCls = partial(_punctual(type(pool).ConnectionCls), self._patience)
+        return pool
+
+
+@cache
+def _punctual(kind: type) -> type:
+    return type(kind.__name__, (_Punctual, kind), {})
+
+
+class _Punctual:
+    """What is different about each of urllib3's kinds of connection."""
+
+    def __init__(self, patience: Patience, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._patience = patience
+        # For a proxy's answer to CONNECT, too.
+        self.response_class = partial(_Response, patience)
+
+    def _new_conn(self: Any) -> Any:
+        """The place where urllib3 connects, for its subclasses to change."""
+        if hasattr(self, "_socks_options"):  # as that for SOCKS does, by a library that it needs
+            return super()._new_conn()  # type: ignore[misc]
+        try:
+            return connected(self._dns_host, self.port, self._patience.end, self.socket_options)
+        except OSError as error:
+            raise urllib3.exceptions.NewConnectionError(self, str(error)) from error
+
+    def _tunnel(self: Any) -> None:
+        super()._tunnel()  # type: ignore[misc]
+        self.sock.settimeout(self._patience.left())  # for the TLS that follows
+
+    def endheaders(self: Any, *arguments: Any, **options: Any) -> None:
+        """The place where http.client has a request together, and begins to send it."""
+        if self.sock is None:
+            self.connect()
+        self._patience.sent = True
+        super().endheaders(*arguments, **options)  # type: ignore[misc]
+
+    def send(self: Any, data: bytes) -> None:
+        """In pieces: over TLS a time-out is for each record."""
+        for start in range(0, len(data), _PIECE):
+            self.sock.settimeout(self._patience.left())
+            super().send(data[start : start + _PIECE])  # type: ignore[misc]
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, patience: Patience, sock: Any, **options: Any) -> None:
+        super().__init__(sock, **options)
+        self._incoming = _Incoming(self.fp.detach(), sock, patience)
+        self.fp = io.BufferedReader(self._incoming)
+
+    def begin(self) -> None:
+        super().begin()
+        self._incoming.begin_body()
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """The final one: http.client skips 100 only, not 103 Early Hints (RFC 9110, 15.2)."""
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 <= status < 200:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
+
+class _Incoming(io.RawIOBase):
+    """What a socket receives, until patience runs out."""
+
+    def __init__(self, raw: io.RawIOBase, sock: Any, patience: Patience) -> None:
+        self._raw = raw
+        self._socket = sock
+        self._patience = patience
+        self._begun = time.monotonic()
+        self._received = 0
+        self._in_body = False
+
+    def begin_body(self) -> None:
+        self._begun = time.monotonic()
+        self._in_body = True
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._end() - time.monotonic()
+        if left <= 0:
+            raise ConnectionFailedError("gave no whole answer in time")
+        self._socket.settimeout(min(left, self._patience.silence))
+        try:
+            count: int | None = self._raw.readinto(buffer)
+        except TimeoutError:
+            if self._received:
+                raise ConnectionFailedError("gave no whole answer in time") from None
+            raise
+        self._received += count or 0
+        if self._received > _MOST:
+            raise MalformedAnswerError(f"the answer is larger than {_MOST >> 20} MiB")
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+    def _end(self) -> float:
+        end = self._begun + self._patience.silence
+        if self._in_body and self._patience.streamed:
+            return end + self._received / _SLOWEST
+        return min(end, self._patience.deadline)

@@ -1,0 +1,275 @@
+"""Image metadata over REST (marketplace-rest): the current entries, and one in full."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from operator import attrgetter
+from sys import getsizeof
+from typing import Any, NamedTuple
+
+from stratuslab_libcloud.client.http.listing import JSONText, bounded
+from stratuslab_libcloud.client.http.service import Answer, HTTPOptions, Service
+from stratuslab_libcloud.errors import (
+    InvalidValueError,
+    MalformedAnswerError,
+    NotFoundError,
+    ServiceError,
+)
+from stratuslab_libcloud.metadata.rdf import Entry, Shared
+from stratuslab_libcloud.metadata.rdf import rdf as metadata
+from stratuslab_libcloud.untrusted import xml
+
+__all__ = ["Marketplace", "Row"]
+
+_LOG = logging.getLogger(__name__)
+
+_CACHED = 300.0  # seconds
+_LARGEST_ENTRY = 2**20
+_LONGEST_DECLARATION = 200
+
+_COLUMNS = 11  # in a row of the JSON listing (marketplace-rest 2.1)
+_NOTHING = ("null", "")  # what it says of a field that the entry does not have (3.4)
+_ENTRY, _PORT = 600, 40  # bytes of memory that an entry takes beside its texts, and a port
+_fields = attrgetter(*metadata.ABSENT)
+
+
+class Row(NamedTuple):
+    """What a JSON listing says of an entry (marketplace-rest 2.1), by the names of its fields."""
+
+    os: str | None
+    os_version: str | None
+    os_arch: str | None
+    endorser: str | None
+    kind: str | None
+    endorsed: str | None
+    identifier: str
+    location: str | None
+    description: str | None
+    title: str | None
+
+    def values(self) -> dict[str, Any]:
+        """By the names of :class:`Entry`'s fields; what a listing has not is None."""
+        values = self._asdict()
+        location = values.pop("location")
+        locations = (location,) if location else ()
+        return {**metadata.ABSENT, "checksums": {}, **values, "locations": locations}
+
+
+class Marketplace:
+    """The Marketplace that one site uses."""
+
+    def __init__(self, endpoint: str, options: HTTPOptions) -> None:
+        self.endpoint = endpoint
+        self._service = Service(endpoint, None, options)
+        self._cache: dict[str, tuple[float, Entry]] = {}
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._service.close()
+
+    def url(self, identifier: str) -> str:
+        """The URL of an image, which is its name in a machine's template."""
+        return f"{self.endpoint}/metadata/{_checked(identifier)}"
+
+    def images(self) -> list[Sequence[Row] | Sequence[Entry]]:
+        """
+        The current images.
+
+        A Marketplace that can answers JSON, which has the fields of the listing only; otherwise
+        entries are whole.
+
+        :return: for each its endorsements, the newest first: rows, or entries.
+        """
+        try:
+            listed = self._service.send(
+                "GET",
+                "/metadata",
+                _read_listing,
+                accept="application/json, application/xml;q=0.5",
+                streamed=True,
+            )
+        except NotFoundError:
+            return []  # the XML listing has no empty form
+        images: dict[str, list[Any]] = {}
+        for endorsement in listed:
+            images.setdefault(endorsement.identifier, []).append(endorsement)
+        for endorsements in images.values():
+            if len(endorsements) > 1:
+                endorsements.sort(key=_endorsed, reverse=True)
+        return list(images.values())
+
+    def get(self, identifier: str) -> list[Entry]:
+        """
+        The current entries of one image, the newest endorsement first.
+
+        :raises NotFoundError: there is none: unknown, expired or deprecated.
+        """
+        try:
+            entries = self._service.send(
+                "GET",
+                f"/metadata/{_checked(identifier)}",
+                partial(_read_entries, identifier),
+                accept="application/xml",
+            )
+        except NotFoundError as error:
+            raise self._unknown(identifier) from error
+        if not entries:
+            raise self._unknown(identifier)
+        entries.sort(key=_endorsed, reverse=True)
+        with self._lock:
+            self._cache[identifier] = (time.monotonic(), entries[0])
+        return entries
+
+    def newest(self, identifier: str) -> Entry:
+        """The newest endorsement of one image; remembered for five minutes."""
+        with self._lock:
+            cached = self._cache.get(identifier)
+        if cached and time.monotonic() - cached[0] < _CACHED:
+            return cached[1]
+        return self.get(identifier)[0]
+
+    def _unknown(self, identifier: str) -> NotFoundError:
+        error = NotFoundError(
+            f"there is no current image {identifier}: it is unknown, expired or deprecated",
+            http_code=404,
+        )
+        error.endpoint = self.endpoint
+        return error
+
+
+def _endorsed(endorsement: Row | Entry) -> tuple[str, str]:
+    return endorsement.endorsed or "", endorsement.endorser or ""
+
+
+def _checked(identifier: str) -> str:
+    if not isinstance(identifier, str) or not metadata.is_identifier(identifier):
+        raise InvalidValueError(f"{identifier!r} is not the identifier of an image")
+    return identifier
+
+
+# -- reading answers ---------------------------------------------------------------------------
+
+
+def _read_listing(answer: Answer) -> Sequence[Row] | Sequence[Entry]:
+    if answer.content_type == "application/json":
+        return _read_json(answer)
+    shared = Shared()
+    return list(bounded(_read_xml(answer, shared), partial(_weight, shared)))
+
+
+def _read_entries(identifier: str, answer: Answer) -> list[Entry]:
+    """The entries of one image; others are not believed, if there are any."""
+    found = list(_read_xml(answer))
+    entries = [entry for entry in found if entry.identifier == identifier]
+    if found and not entries:
+        raise MalformedAnswerError(
+            f"was asked about image {identifier}, and answered about {found[0].identifier}"
+        )
+    return entries
+
+
+def _weight(shared: Shared, entry: Entry) -> int:
+    """Bytes of memory, more or less."""
+    texts = (*_fields(entry), *entry.locations, *entry.checksums, *entry.checksums.values())
+    own = (text for text in texts if isinstance(text, str) and text not in shared)
+    return _ENTRY + sum(map(getsizeof, own)) + _PORT * len(entry.inbound_ports)
+
+
+def _read_json(answer: Answer) -> list[Row]:
+    """Marketplace-rest 3.4."""
+    text = JSONText(answer.pieces)
+    rows: list[Row] | None = None
+    message = ""
+    try:
+        for name in text.names():
+            if name == "aaData" and text.next() == "[":
+                rows = list(_read_rows(bounded(text.array())))
+            elif name == "rMsg":
+                message = str(text.value())
+            else:
+                text.value()
+        text.end()
+    except (ValueError, RecursionError):
+        raise MalformedAnswerError("answered JSON that cannot be read") from None
+    if rows is None:
+        raise MalformedAnswerError("answered JSON without a listing; is this the Marketplace?")
+    if message.startswith("ERROR"):
+        raise ServiceError(f"could not list the images: {message}")
+    return rows
+
+
+def _read_rows(rows: Iterable[Any]) -> Iterator[Row]:
+    """The columns of each but the first, which is always empty."""
+    unnamed = 0
+    for row in rows:
+        if not isinstance(row, list) or len(row) < _COLUMNS:
+            raise MalformedAnswerError("answered a listing with an incomplete row")
+        columns: list[Any] = row[1:_COLUMNS]
+        try:
+            unusual = "null" in columns or "" in columns or not "".join(columns)
+        except TypeError:  # not all of them are texts
+            unusual = True
+        if unusual:
+            columns = [
+                text if isinstance(text, str) and text not in _NOTHING else None for text in columns
+            ]
+        found = Row._make(columns)
+        if metadata.is_identifier(found.identifier or ""):
+            yield found
+        else:
+            unnamed += 1
+    if unnamed:
+        _LOG.warning("left out of a Marketplace listing: %s", _rows_without_identifier(unnamed))
+
+
+def _rows_without_identifier(count: int) -> str:
+    if count == 1:
+        return "a row without an image identifier"
+    return f"{count:,} rows without an image identifier"
+
+
+def _read_xml(answer: Answer, shared: Shared | None = None) -> Iterator[Entry]:
+    """A listing or a single entry (marketplace-rest 3.2, 3.3)."""
+    if answer.content_type == "text/html":
+        # Marketplaces answer unknown paths with a page, and 200.
+        raise MalformedAnswerError(
+            "answered a web page; is marketplace_endpoint right? Its path is '/marketplace' on "
+            "newer sites"
+        )
+    pieces = _one_declaration(answer.pieces)
+    entries = xml.stream(pieces, metadata.RDF, ("metadata", metadata.RDF), _LARGEST_ENTRY)
+    left_out, first = 0, ""
+    for rdf in bounded(entries):
+        try:
+            yield metadata.read_entry(rdf, shared)
+        except metadata.MetadataError as error:
+            left_out, first = left_out + 1, first or str(error)
+    if left_out:
+        text = first if left_out == 1 else f"{left_out:,} entries, the first: {first}"
+        _LOG.warning("left out of a Marketplace listing: %s", text)
+
+
+def _one_declaration(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """
+    Drop XML declarations after the first byte.
+
+    Old Marketplaces leave those of stored documents in their listings, which are then not
+    well-formed (marketplace-rest 3.2).
+    """
+    kept = b""
+    first = True
+    for piece in pieces:
+        text = kept + piece
+        head, text = (text[:1], text[1:]) if first else (b"", text)
+        text = metadata.STRAY_DECLARATION.sub(b"", text)
+        begun = text.rfind(b"<?", max(0, len(text) - _LONGEST_DECLARATION))
+        if begun < 0 and text.endswith(b"<"):
+            begun = len(text) - 1
+        cut = begun if begun >= 0 and b"?>" not in text[begun:] else len(text)
+        kept = text[cut:]
+        first = False
+        yield head + text[:cut]
+    yield kept

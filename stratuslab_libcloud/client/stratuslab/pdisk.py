@@ -1,0 +1,372 @@
+"""Persistent disks over REST (pdisk-rest): list, create, change, delete, mount, unmount."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from stratuslab_libcloud.client.engine.machine import checked_id, is_id
+from stratuslab_libcloud.client.http.listing import JSONText, bounded
+from stratuslab_libcloud.client.http.service import Answer, HTTPOptions, Service
+from stratuslab_libcloud.configuration.settings import Certificate, Credentials
+from stratuslab_libcloud.errors import (
+    ConflictError,
+    InvalidValueError,
+    MalformedAnswerError,
+    NotFoundError,
+)
+
+__all__ = ["Disk", "Mount", "Storage", "is_uuid"]
+
+_JSON = "application/json"
+_FORM = "application/x-www-form-urlencoded"
+_LARGEST = 1024  # GiB
+_LONGEST_TAG = 40
+_VISIBILITIES = ("private", "public")
+_GIB = 2**30
+_DIGITS = re.compile("[0-9]+")
+_BACKSLASH = re.compile(rb'\\(["\\/bfnrtu]?)')
+_MOST_BACKSLASHES = 10_000_000
+_ABSENT = "is pdisk_endpoint right?"
+
+
+class Disk(NamedTuple):
+    """
+    A persistent disk. Servers differ in what they tell; ``None`` is unknown (pdisk-rest 4.4).
+
+    :ivar size: GiB.
+    :ivar users: number of machines that it is attached to.
+    :ivar visibility: ``private`` or ``public``.
+    """
+
+    uuid: str
+    tag: str
+    size: int | None
+    owner: str | None = None
+    users: int | None = None
+    visibility: str | None = None
+    type: str | None = None
+    identifier: str | None = None
+    created: str | None = None
+
+
+class Mount(NamedTuple):
+    """
+    A disk in a machine.
+
+    :ivar device: such as ``vdc``; ``static`` where the disk was there when the machine started.
+    """
+
+    machine_id: str
+    device: str
+
+    @property
+    def hot_plugged(self) -> bool:
+        return self.device != "static"
+
+
+class Storage:
+    """The persistent disk service of one site."""
+
+    def __init__(self, endpoint: str, credentials: Credentials, options: HTTPOptions) -> None:
+        self.endpoint = endpoint
+        way = "cert" if isinstance(credentials, Certificate) else "pswd"
+        self._service = Service(endpoint, credentials, options, url=f"{endpoint}/{way}")
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._service.close()
+
+    def uri(self, uuid: str) -> str:
+        """The name of a disk in a machine's template (pdisk-rest 6)."""
+        return f"pdisk:{self.endpoint}/{_checked(uuid)}"
+
+    def disks(self, timeout: float | None = None) -> list[Disk]:
+        """The account's disks."""
+        return self._service.send(
+            "GET",
+            "/disks/",
+            _read_disks,
+            accept=_JSON,
+            absent=_ABSENT,
+            streamed=True,
+            timeout=timeout,
+        )
+
+    def get(self, uuid: str) -> Disk:
+        """One disk, with everything that is told of it."""
+        return self._service.send(
+            "GET",
+            f"/disks/{_checked(uuid)}/",
+            lambda a: _to_disk(_about(_object(a), uuid=uuid)),
+            accept=_JSON,
+        )
+
+    def create(self, size: int, tag: str, visibility: str = "private") -> str:
+        """
+        :param size: GiB, 1 to 1024.
+        :return: the new disk's UUID.
+        """
+        fields = {"size": str(_checked_size(size)), **_checked_fields(tag, visibility)}
+        return self._service.send(
+            "POST",
+            "/disks/",
+            _read_created,
+            accept=_JSON,
+            body=urlencode(fields).encode("ascii"),
+            content_type=_FORM,
+            absent=_ABSENT,
+            lost=f"a disk tagged {tag!r} may have been created: look for it in the list of volumes",
+        )
+
+    def update(self, uuid: str, *, tag: str | None = None, visibility: str | None = None) -> None:
+        """Change what is given."""
+        fields = _checked_fields(tag, visibility)
+        if not fields:
+            raise InvalidValueError("there is nothing to change about the volume")
+        self._service.send(
+            "PUT",
+            f"/disks/{_checked(uuid)}",
+            partial(_read_update, uuid),
+            accept=_JSON,
+            body=urlencode(fields).encode("ascii"),
+            content_type=_FORM,
+        )
+
+    def delete(self, uuid: str) -> None:
+        """Delete a disk and its contents."""
+        self._delete(f"/disks/{_checked(uuid)}/", uuid=uuid)
+
+    def mounts(self, uuid: str) -> list[Mount]:
+        """The machines that have the disk."""
+        return self._service.send(
+            "GET", f"/disks/{_checked(uuid)}/mounts/", _read_mounts, accept=_JSON
+        )
+
+    def mount(self, uuid: str, machine_id: str, host: str) -> Mount:
+        """
+        Plug a disk into a running machine.
+
+        :param host: where the machine runs.
+        """
+        fields = {"node": host, "vm_id": machine_id}
+        device = self._service.send(
+            "POST",
+            f"/disks/{_checked(uuid)}/mounts/",
+            lambda a: _text(_about(_object(a), uuid=uuid, vm_id=machine_id), "target"),
+            accept=_JSON,
+            body=urlencode(fields).encode("ascii"),
+            content_type=_FORM,
+            lost=f"disk {uuid} may have been attached to node {machine_id} all the same",
+        )
+        return Mount(machine_id, device)
+
+    def unmount(self, uuid: str, machine_id: str) -> None:
+        """
+        Unplug a disk from a machine.
+
+        :raises ConflictError: it was there when the machine started, and still is.
+        """
+        mount_id = f"{_checked(uuid)}_{checked_id(machine_id)}"
+        answer = self._delete(
+            f"/disks/{uuid}/mounts/{mount_id}", mountId=mount_id, diskId=uuid, vmId=machine_id
+        )
+        if answer.get("target") == "static":
+            # Old servers forget the mount with a 200; the disk stays in the machine.
+            raise ConflictError(
+                f"disk {uuid} has not been hot-plugged; it stays in node {machine_id} until the "
+                "node is stopped"
+            )
+
+    def _delete(self, path: str, **asked: str) -> dict[str, Any]:
+        try:
+            return self._service.send(
+                "DELETE", path, lambda a: _about(_object(a), **asked), accept=_JSON
+            )
+        except NotFoundError as error:
+            if error.retried:
+                return {}  # an earlier attempt did it
+            raise
+
+
+def is_uuid(text: str) -> bool:
+    """Whether a text has the form of a disk's UUID (lower case, as the servers write it)."""
+    return bool(re.fullmatch("[a-f0-9]{8}(-[a-f0-9]{4}){3}-[a-f0-9]{12}", text))
+
+
+# -- before sending ----------------------------------------------------------------------------
+
+
+def _checked(uuid: str) -> str:
+    if not isinstance(uuid, str) or not is_uuid(uuid):
+        raise InvalidValueError(f"{uuid!r} is not the UUID of a disk")
+    return uuid
+
+
+def _checked_size(size: int) -> int:
+    if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= _LARGEST:
+        raise InvalidValueError(
+            f"the size of a volume must be a whole number of GiB from 1 to {_LARGEST}, not {size!r}"
+        )
+    return size
+
+
+def _checked_fields(tag: str | None, visibility: str | None) -> dict[str, str]:
+    fields = {}
+    if tag is not None:
+        if not isinstance(tag, str):
+            raise InvalidValueError(f"the name of a volume is text, not {tag!r}")
+        if len(tag) > _LONGEST_TAG:
+            raise InvalidValueError(
+                f"the name of a volume can have {_LONGEST_TAG} characters, not {len(tag)}"
+            )
+        try:
+            tag.encode()
+        except UnicodeEncodeError:
+            raise InvalidValueError("the name of the volume is not valid Unicode") from None
+        fields["tag"] = tag
+    if visibility is not None:
+        if visibility not in _VISIBILITIES:
+            raise InvalidValueError(
+                f"a volume can be {' or '.join(_VISIBILITIES)}, not {visibility!r}"
+            )
+        fields["visibility"] = visibility
+    return fields
+
+
+# -- reading answers ---------------------------------------------------------------------------
+
+
+@contextmanager
+def _json(answer: Answer) -> Iterator[JSONText]:
+    """The answer's body, of which all must be read."""
+    text = JSONText(_escaped(answer.pieces))
+    try:
+        yield text
+        text.end()
+    except (ValueError, RecursionError):
+        kind = answer.content_type or "something unnamed"
+        raise MalformedAnswerError(
+            f"answered {kind} that is not JSON; is this the persistent disk service?"
+        ) from None
+
+
+def _escaped(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The original does not escape the backslashes of certificate names (pdisk-rest 1.8)."""
+    kept = b""  # the backslashes at the end of a piece
+    count = 0
+    for piece in pieces:
+        count += piece.count(b"\\")
+        if count > _MOST_BACKSLASHES:
+            raise ValueError("too many backslashes")
+        whole = kept + piece
+        end = len(whole.rstrip(b"\\"))
+        yield _BACKSLASH.sub(_doubled, whole[:end])
+        kept = whole[end:]
+    yield kept
+
+
+def _doubled(escape: re.Match[bytes]) -> bytes:
+    return escape[0] if escape[1] else rb"\\"
+
+
+def _object(answer: Answer) -> dict[str, Any]:
+    with _json(answer) as text:
+        document = text.value()
+    if not isinstance(document, dict):
+        raise MalformedAnswerError("answered JSON of another form than expected")
+    return document
+
+
+def _objects(answer: Answer) -> Iterator[dict[str, Any]]:
+    with _json(answer) as text:
+        for item in bounded(text.array()):
+            if not isinstance(item, dict):
+                raise MalformedAnswerError("answered JSON of another form than expected")
+            yield item
+
+
+def _about(document: dict[str, Any], **asked: str) -> dict[str, Any]:
+    """
+    The answer, if all that it names is what was asked about.
+
+    :raises MalformedAnswerError: it is not. Nothing is repeated: nobody knows what was done.
+    """
+    for key, wanted in asked.items():
+        if key in document and _text(document, key) != wanted:
+            error = MalformedAnswerError(
+                f"was asked about {key} {wanted}, and answered about {_text(document, key)}"
+            )
+            error.passing = False
+            raise error
+    return document
+
+
+def _read_created(answer: Answer) -> str:
+    uuid = _text(_object(answer), "uuid")
+    if not is_uuid(uuid):
+        raise MalformedAnswerError("answered no UUID")
+    return uuid
+
+
+def _read_disks(answer: Answer) -> list[Disk]:
+    return [_to_disk(item) for item in _objects(answer)]
+
+
+def _read_update(uuid: str, answer: Answer) -> None:
+    """See Other, as a rule; otherwise the disk, or nothing (pdisk-rest 2.2.4)."""
+    if answer.status == 200:
+        _about(_object(answer), uuid=uuid)
+    elif is_uuid(seen := answer.headers.get("Location", "").rstrip("/").rpartition("/")[2]):
+        _about({"uuid": seen}, uuid=uuid)
+
+
+def _read_mounts(answer: Answer) -> list[Mount]:
+    mounts = [Mount(_text(item, "vmId"), _text(item, "device")) for item in _objects(answer)]
+    if not all(is_id(mount.machine_id) for mount in mounts):
+        raise MalformedAnswerError("answered the mount of a machine that cannot be one")
+    return mounts
+
+
+def _to_disk(item: Mapping[str, Any]) -> Disk:
+    size = _number(item.get("size"))
+    if size is not None and size > _LARGEST:
+        size = -(-size // _GIB)  # bytes, from a server that stores what it was told
+    users = item.get("count", item.get("users"))
+    visibility = _optional(item, "visibility")
+    return Disk(
+        uuid=_text(item, "uuid"),
+        tag=str(item.get("tag") or ""),
+        size=size,
+        owner=_optional(item, "owner"),
+        users=_number(users),
+        visibility=visibility and visibility.lower(),
+        type=_optional(item, "type"),
+        identifier=_optional(item, "identifier"),
+        created=_optional(item, "created"),
+    )
+
+
+def _text(item: Mapping[str, Any], key: str) -> str:
+    value = item.get(key)
+    if isinstance(value, list) and value:
+        value = value[0]
+    text = str(value).strip() if isinstance(value, (str, int)) else ""
+    if not text:
+        raise MalformedAnswerError(f"answered JSON without {key!r}")
+    return text
+
+
+def _optional(item: Mapping[str, Any], key: str) -> str | None:
+    value = item.get(key)
+    return str(value).strip() or None if value else None
+
+
+def _number(value: object) -> int | None:
+    """The digits of a number that may be written for people, as ``1,024``."""
+    digits = value if isinstance(value, str) else str(value) if isinstance(value, int) else ""
+    if not _DIGITS.fullmatch(digits):
+        digits = re.sub("[^0-9]", "", digits)
+    return int(digits) if 0 < len(digits) <= 18 else None

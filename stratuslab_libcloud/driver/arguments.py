@@ -1,0 +1,90 @@
+"""
+What callers of the driver hand over, checked; all raise :class:`.InvalidValueError`.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+from libcloud.compute.base import NodeSize
+
+from stratuslab_libcloud.configuration import endpoints
+from stratuslab_libcloud.configuration.settings import expanded
+from stratuslab_libcloud.errors import InvalidValueError
+
+__all__ = [
+    "all_of",
+    "as_bytes",
+    "check_interface",
+    "checked_proxy",
+    "checked_timeout",
+    "expected",
+    "key_path",
+    "numbers_of",
+]
+
+T = TypeVar("T")
+
+_LONGEST_TIMEOUT = 1e6  # seconds; far larger ones do not fit into a socket
+
+
+def expected(value: object, kind: type[T], name: str) -> T:
+    """The value, if it is of that kind."""
+    if not isinstance(value, kind):
+        raise InvalidValueError(f"{name} is to be a {kind.__name__}, not {value!r}")
+    return value
+
+
+def all_of(values: Sequence[T], kind: type[T]) -> list[T]:
+    """The values, if there are several and each is of that kind."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise InvalidValueError(f"a list of {kind.__name__} is wanted, not {values!r}")
+    return [expected(value, kind, "each of a list") for value in values]
+
+
+def numbers_of(size: NodeSize) -> dict[str, Any]:
+    """What a size says of a machine; a driver that knows no CPUs means one."""
+    extra = size.extra or {}
+    return {"cpus": extra.get("cpus", 1), "ram": size.ram, "swap": extra.get("swap", 0)}
+
+
+def as_bytes(user_data: str | bytes | None) -> bytes:
+    """User data as it is sent."""
+    if user_data is None or isinstance(user_data, bytes):
+        return user_data or b""
+    return expected(user_data, str, "ex_user_data").encode("utf-8", "surrogateescape")
+
+
+def key_path(path: str | os.PathLike[str]) -> str:
+    """The path of a private key; ``~`` is the home directory."""
+    try:
+        return str(expanded(os.fspath(path)))
+    except ValueError as error:
+        raise InvalidValueError(f"ssh_key {error}") from None
+
+
+def check_interface(name: str) -> None:
+    """Refuse what is no attribute with a node's addresses."""
+    if name not in ("public_ips", "private_ips"):
+        raise InvalidValueError(f"ssh_interface is public_ips or private_ips, not {name!r}")
+
+
+def checked_timeout(seconds: float) -> float:
+    """A time-out that sockets can take."""
+    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not number or not 0 < seconds <= _LONGEST_TIMEOUT:
+        raise InvalidValueError(f"timeout is a number of seconds, not {seconds!r}")
+    return float(seconds)
+
+
+def checked_proxy(url: str | None) -> str | None:
+    """The URL of a proxy, if it is one."""
+    try:
+        if url is None or "://" in url:
+            return url and endpoints.proxy(url)
+        problem = "names no scheme"
+    except ValueError as error:  # which does not repeat the text: it may have a password in it
+        problem = str(error)
+    except TypeError:
+        problem = "is no text"
+    raise InvalidValueError(f"proxy_url {problem}; a URL such as http://proxy:3128 is wanted")

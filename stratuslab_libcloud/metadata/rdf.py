@@ -1,0 +1,380 @@
+"""
+One Marketplace entry: what somebody endorsed about one image (marketplace-rest 4 and 5).
+
+An entry is an ``rdf:RDF`` element with one ``rdf:Description``. The same image may be endorsed by
+several people, and by each of them again and again: each time it is another entry.
+"""
+
+import base64
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any
+from xml.sax.saxutils import escape
+
+from stratuslab_libcloud.untrusted import xml
+from stratuslab_libcloud.untrusted.text import printable
+
+__all__ = [
+    "ABSENT",
+    "RDF",
+    "STRAY_DECLARATION",
+    "Entry",
+    "MetadataError",
+    "Shared",
+    "identifier",
+    "is_identifier",
+    "latest",
+    "name_of",
+    "read_entries",
+    "read_entry",
+    "sha1_of",
+    "write_entry",
+]
+
+_NAMESPACES = {
+    "dcterms": "http://purl.org/dc/terms/",
+    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
+    "slreq": "http://mp.stratuslab.eu/slreq#",
+    "slterms": "http://mp.stratuslab.eu/slterms#",
+}
+
+# Element to field of Entry, in the order in which they are written (marketplace-rest 8.2).
+_ELEMENTS = {
+    "dcterms:type": "type",
+    "slterms:kind": "kind",
+    "slterms:os": "os",
+    "slterms:os-version": "os_version",
+    "slterms:os-arch": "os_arch",
+    "slterms:version": "version",
+    "dcterms:compression": "compression",
+    "slterms:location": "locations",
+    "dcterms:format": "format",
+    "dcterms:creator": "creator",
+    "dcterms:created": "created",
+    "dcterms:valid": "valid",
+    "dcterms:title": "title",
+    "dcterms:alternative": "tag",
+    "dcterms:description": "description",
+    "slterms:hypervisor": "hypervisor",
+    "slterms:disks-bus": "disks_bus",
+    "slterms:inbound-port": "inbound_ports",
+    "dcterms:publisher": "publisher",
+    "slterms:deprecated": "deprecated",
+}
+
+# The others are written empty: missing ones stop the original commands (marketplace-rest 4.3, 7.3).
+_OPTIONAL = {"kind", "created", "valid", "title", "tag", "disks_bus", "deprecated"}
+
+
+def _clark(name: str) -> str:
+    prefix, _, local = name.partition(":")
+    return f"{{{_NAMESPACES[prefix]}}}{local}"
+
+
+RDF = _clark("rdf:RDF")
+"""The name of an entry's element in Clark notation."""
+
+# With "<" in it, it would take time without bounds.
+STRAY_DECLARATION = re.compile(rb"<\?xml\s[^<>]*\?>")
+"""What the original server leaves within its listings (marketplace-rest 3.2)."""
+
+_DESCRIPTION = _clark("rdf:Description")
+_BYTES = _clark("slreq:bytes")
+_CHECKSUM = _clark("slreq:checksum")
+_ALGORITHM = _clark("slreq:algorithm")
+_VALUE = _clark("slreq:value")
+_ENDORSEMENT = _clark("slreq:endorsement")
+_ENDORSER = _clark("slreq:endorser")
+_CREATED = _clark("dcterms:created")
+_EMAIL = _clark("slreq:email")
+_SUBJECT = _clark("slreq:subject")
+_ISSUER = _clark("slreq:issuer")
+_LOCATION = _clark("slterms:location")
+_INBOUND_PORT = _clark("slterms:inbound-port")
+_DEPRECATED = _clark("slterms:deprecated")
+_TEXTS = {
+    _clark(element): name
+    for element, name in {"dcterms:identifier": "identifier", **_ELEMENTS}.items()
+    if name not in {"locations", "inbound_ports", "deprecated"}
+}
+
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{27}")
+_SHA1 = re.compile(r"[0-9A-Fa-f]{40}")
+_HEX = re.compile(r"[0-9A-Fa-f]+")
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_MAX_PORT = 65535
+_LONGEST_SHARED = 100  # characters
+_MOST_SHARED = 10_000
+_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
+
+
+class MetadataError(ValueError):
+    """It is not a Marketplace entry. One line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """
+    A Marketplace entry, as it was written (marketplace-rest 4.3).
+
+    What is absent or empty is None, and nothing but the identifier is always there. Dates are
+    ``YYYY-MM-DDThh:mm:ssZ``; nobody has verified the signature.
+    """
+
+    identifier: str
+    size: int | None = None  #: bytes of the uncompressed image
+    checksums: dict[str, str] = field(default_factory=dict, hash=False)
+    """Of the uncompressed image: algorithm as written, such as ``SHA-1``, to lower-case hex."""
+
+    endorser: str | None = None  #: e-mail address
+    endorsed: str | None = None  #: endorsement date
+    subject: str | None = None
+    issuer: str | None = None
+    type: str | None = None
+    kind: str | None = None
+    os: str | None = None
+    os_version: str | None = None
+    os_arch: str | None = None
+    version: str | None = None
+    compression: str | None = None
+    locations: tuple[str, ...] = ()  #: in order of preference; not all of them are URLs
+    format: str | None = None
+    creator: str | None = None
+    created: str | None = None
+    valid: str | None = None
+    title: str | None = None
+    tag: str | None = None
+    description: str | None = None
+    publisher: str | None = None
+    hypervisor: str | None = None
+    disks_bus: str | None = None
+    inbound_ports: tuple[int, ...] = ()
+    deprecated: str | None = None  #: the reason, or ""; None when it is not deprecated
+
+    @property
+    def name(self) -> str:
+        """
+        One printable line for people: the title, else the description's first, else the identifier.
+        """
+        return name_of(self.identifier, self.title, self.description)
+
+
+ABSENT = {one.name: None for one in fields(Entry)}
+"""The fields of an entry that says nothing, for those of which listings have thousands."""
+
+
+def name_of(identifier: str, title: str | None, description: str | None) -> str:
+    """One printable line for people, as :attr:`Entry.name`."""
+    if title and title.isprintable() and (shown := title.strip()):
+        return shown
+    for text in (title, description):
+        for line in (text or "").splitlines():
+            if shown := printable(line).strip():
+                return shown
+    return identifier
+
+
+def identifier(sha1: bytes | str) -> str:
+    """
+    The identifier of the image with this SHA-1 (marketplace-rest 5.1).
+
+    :param sha1: of the uncompressed image: 20 bytes or 40 hex digits.
+    :raises MetadataError: it is neither.
+    """
+    if isinstance(sha1, str):
+        if not _SHA1.fullmatch(sha1):
+            raise MetadataError("a SHA-1 has 40 hex digits")
+        sha1 = bytes.fromhex(sha1)
+    if len(sha1) != 20:
+        raise MetadataError("a SHA-1 has 20 bytes")
+    return base64.urlsafe_b64encode(b"\0" + sha1)[1:].decode()
+
+
+def sha1_of(identifier: str) -> str:
+    """
+    The SHA-1 that an identifier stands for, in lower-case hex.
+
+    :raises MetadataError: it stands for none.
+    """
+    if is_identifier(identifier):
+        number = base64.urlsafe_b64decode("A" + identifier)
+        if number[0] == 0:
+            return number[1:].hex()
+    raise MetadataError("not an image identifier")
+
+
+def is_identifier(text: str) -> bool:
+    """Whether it has an identifier's form: 27 characters of its alphabet."""
+    return _IDENTIFIER.fullmatch(text) is not None
+
+
+def latest(entries: Iterable[Entry]) -> Entry | None:
+    """The entry with the newest endorsement, whoever gave it; None when there are none."""
+    return max(entries, key=lambda e: (e.endorsed or "", e.endorser or ""), default=None)
+
+
+def read_entries(document: bytes) -> list[Entry]:
+    """
+    The entries of an answer: a listing (root ``metadata``) or a single entry (``rdf:RDF``).
+
+    :raises MetadataError: it is neither, or an entry has no identifier.
+    :raises safe_xml.UnsafeXMLError: as for :func:`safe_xml.parse`.
+    """
+    # Registries of old leave the declarations of stored documents in (marketplace-rest 3.2).
+    root = xml.parse(document[:1] + STRAY_DECLARATION.sub(b"", document[1:]))
+    if root.tag == RDF:
+        return [read_entry(root)]
+    if root.tag != "metadata":
+        raise MetadataError("neither a listing nor an entry of a Marketplace")
+    return [read_entry(rdf) for rdf in root.iterfind(RDF)]
+
+
+class Shared(dict[str, str]):
+    """One copy of each of the texts that many entries of a listing have: half of its memory."""
+
+    def __missing__(self, text: str) -> str:
+        if len(text) <= _LONGEST_SHARED and len(self) < _MOST_SHARED:
+            self[text] = text
+        return text
+
+
+def read_entry(rdf: ET.Element, shared: Shared | None = None) -> Entry:
+    """
+    Read an ``rdf:RDF`` element.
+
+    Only direct children of the description count, others may repeat their names. The first of
+    several texts is taken; numbers that are none are left out.
+
+    :param shared: with other entries.
+    :raises MetadataError: it has no usable identifier.
+    """
+    shared = Shared() if shared is None else shared
+    values: dict[str, Any] = ABSENT.copy()
+    checksums: dict[str, str] = {}
+    locations: dict[str, None] = {}  # in order
+    ports: list[int] = []
+    description = rdf.find(_DESCRIPTION)
+    for child in () if description is None else description:
+        tag = child.tag
+        if tag in _TEXTS:
+            text = child.text
+            if text and not text.isspace() and values[_TEXTS[tag]] is None:
+                values[_TEXTS[tag]] = shared[text]
+        elif tag == _LOCATION:
+            text = _text(child)
+            if text is not None:
+                locations[text] = None
+        elif tag == _INBOUND_PORT:
+            port = _number(child.text)
+            if port is not None and port <= _MAX_PORT:
+                ports.append(port)
+        elif tag == _CHECKSUM:
+            checksums |= _checksum(child, shared)
+        elif tag == _ENDORSEMENT:
+            values |= _endorsement(child, shared)
+        elif tag == _BYTES:
+            values["size"] = _number(child.text)
+        elif tag == _DEPRECATED:
+            values["deprecated"] = _text(child) or ""
+    if not is_identifier(values["identifier"] or ""):
+        raise MetadataError("a Marketplace entry without an image identifier")
+    values.update(checksums=checksums, locations=(*locations,), inbound_ports=(*ports,))
+    return Entry(**values)
+
+
+def _text(element: ET.Element) -> str | None:
+    text = element.text
+    return text if text and not text.isspace() else None
+
+
+def _texts(element: ET.Element | None, shared: Shared) -> dict[str, str]:
+    """The first text of each kind of child."""
+    texts: dict[str, str] = {}
+    for child in () if element is None else element:
+        text = _text(child)
+        if text is not None:
+            texts.setdefault(child.tag, shared[text])
+    return texts
+
+
+def _number(text: str | None) -> int | None:
+    digits = (text or "").strip()
+    return int(digits) if _NUMBER.fullmatch(digits) else None
+
+
+def _checksum(element: ET.Element, shared: Shared) -> dict[str, str]:
+    texts = _texts(element, shared)
+    algorithm, value = texts.get(_ALGORITHM), texts.get(_VALUE, "").strip()
+    return {algorithm: value.lower()} if algorithm and _HEX.fullmatch(value) else {}
+
+
+def _endorsement(element: ET.Element, shared: Shared) -> dict[str, str | None]:
+    endorser = _texts(element.find(_ENDORSER), shared)
+    return {
+        "endorsed": _texts(element, shared).get(_CREATED),
+        "endorser": endorser.get(_EMAIL),
+        "subject": endorser.get(_SUBJECT),
+        "issuer": endorser.get(_ISSUER),
+    }
+
+
+def write_entry(entry: Entry) -> bytes:
+    """
+    An ``rdf:RDF`` document without a signature, in the form that the original registry stores
+    (marketplace-rest 4.2 and 8.2).
+
+    :raises MetadataError: the identifier is none, or a text has characters that XML cannot hold.
+    """
+    if not is_identifier(entry.identifier):
+        raise MetadataError("not an image identifier")
+    declared = " ".join(f'xmlns:{prefix}="{uri}"' for prefix, uri in _NAMESPACES.items())
+    about = entry.identifier
+    lines = [
+        f'{_DECLARATION}<rdf:RDF {declared} xml:base="http://mp.stratuslab.eu/">',
+        # The original server looks for this very start tag (marketplace-rest 4.1).
+        f'  <rdf:Description rdf:about="#{about}">',
+        f"    <dcterms:identifier>{about}</dcterms:identifier>",
+    ]
+    if entry.size is not None:
+        lines.append(f"    <slreq:bytes>{entry.size}</slreq:bytes>")
+    for algorithm, value in entry.checksums.items():
+        lines += [
+            '    <slreq:checksum rdf:parseType="Resource">',
+            f"      {_element('slreq:algorithm', algorithm)}",
+            f"      {_element('slreq:value', value)}",
+            "    </slreq:checksum>",
+        ]
+    lines.append(f"    {_written_endorsement(entry)}")
+    for name, field_name in _ELEMENTS.items():
+        value = getattr(entry, field_name)
+        if value is None and field_name not in _OPTIONAL:
+            value = ""
+        texts = value if isinstance(value, tuple) else () if value is None else (value,)
+        lines += (f"    {_element(name, str(text))}" for text in texts)
+    lines += ["  </rdf:Description>", "</rdf:RDF>\n"]
+    return "\n".join(lines).encode()
+
+
+def _element(name: str, text: str, attributes: str = "") -> str:
+    if _NOT_XML.search(text):
+        raise MetadataError(f"{name} has characters that XML cannot hold")
+    # A carriage return would be read back as a newline.
+    escaped = escape(text, {"\r": "&#13;"})
+    return f"<{name}{attributes}>{escaped}</{name}>" if text else f"<{name}{attributes}/>"
+
+
+def _written_endorsement(entry: Entry) -> str:
+    """As the original signer writes it: inner elements with default namespaces."""
+    inner = ""
+    if entry.endorsed is not None:
+        inner += _element("created", entry.endorsed, f' xmlns="{_NAMESPACES["dcterms"]}"')
+    names = {"email": entry.endorser, "subject": entry.subject, "issuer": entry.issuer}
+    who = "".join(_element(name, text) for name, text in names.items() if text is not None)
+    if who:
+        namespace = f'xmlns="{_NAMESPACES["slreq"]}"'
+        inner += f'<endorser {namespace} rdf:parseType="Resource">{who}</endorser>'
+    start = 'slreq:endorsement rdf:parseType="Resource"'
+    return f"<{start}>{inner}</slreq:endorsement>" if inner else f"<{start}/>"

@@ -1,0 +1,359 @@
+"""
+The compute service's rules, as an OpenNebula 3.2.1 with StratusLab's patches has them
+(compute-xmlrpc, opennebula-engines). Its calls are read in ``routes.py``.
+"""
+
+import json
+import re
+import sqlite3
+import time
+import urllib.parse
+from collections.abc import Callable
+
+from lxml import etree
+
+from stratuslab_libcloud.sandbox import addresses
+from stratuslab_libcloud.sandbox.machines import (
+    DEPLOYING,
+    HOST,
+    TRANSFER,
+    Machine,
+    Machines,
+    Phase,
+    Report,
+)
+from stratuslab_libcloud.sandbox.storage.rules import rules
+from stratuslab_libcloud.sandbox.store import Account, Store
+from stratuslab_libcloud.sandbox.template import NOT_XML, Template, TemplateError, parse
+
+__all__ = ["CallRefusedError", "Compute"]
+
+MAX_NAME_BYTES = 128
+POLL_SECONDS = 10  # between two looks at what a machine uses
+
+NOT_XML_CHARACTER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+AUTHORIZATION, NO_EXISTS, ACTION, API, INTERNAL = 512, 1024, 2048, 4096, 8192
+
+ACTIVE = {phase for phase in Phase if int(phase.value[0]) == 3}
+ENDED = {Phase.FAILED, Phase.DONE}
+# From where a machine may get there; a report that comes too late does not fit.
+BEFORE = {
+    Phase.PROLOG: {Phase.PENDING},
+    Phase.BOOT: {Phase.PROLOG},
+    Phase.RUNNING: {Phase.BOOT, Phase.SHUTDOWN, Phase.UNKNOWN},
+    Phase.SHUTDOWN: {Phase.RUNNING},
+    Phase.UNKNOWN: {Phase.BOOT, Phase.RUNNING, Phase.SHUTDOWN, Phase.UNKNOWN},
+    Phase.EPILOG: {Phase.SHUTDOWN},
+    Phase.CLEANUP: ACTIVE,
+    Phase.FAILURE: ACTIVE - {Phase.CLEANUP, Phase.FAILURE},
+    Phase.FAILED: {Phase.FAILURE},
+    Phase.DONE: {Phase.PENDING, Phase.EPILOG, Phase.CLEANUP, Phase.FAILED},
+}
+
+# The engine's actions, and in which of our phases it takes them (compute-xmlrpc 2.6).
+ACTIONS = {
+    "finalize": set(Phase),
+    "shutdown": {Phase.RUNNING},
+    "cancel": {Phase.RUNNING},
+    "stop": {Phase.RUNNING},
+    "suspend": {Phase.RUNNING},
+    "reboot": {Phase.RUNNING},
+    "hold": {Phase.PENDING},
+    "restart": {Phase.BOOT, Phase.UNKNOWN},
+    "resubmit": set(Phase) - {Phase.DONE},
+    "release": set[Phase](),  # it needs HOLD
+    "resume": set[Phase](),  # it needs STOPPED or SUSPENDED
+}
+
+
+class CallRefusedError(Exception):
+    """The answer ``[false, text, code]``."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Compute:
+    """
+    The rules about machines.
+
+    :param start_machinery: makes what they run on, given how that reports.
+    :ivar machinery: what they run on.
+    """
+
+    def __init__(self, store: Store, start_machinery: Callable[[Report], Machines]) -> None:
+        self._store = store
+        self.machinery = start_machinery(self.report)
+
+    # What users ask for.
+
+    def allocate(self, account: Account, text: str) -> int:
+        """
+        Register a machine, with its addresses and disks, and set it going (2.3).
+
+        :return: its id.
+        """
+        try:
+            template = parse(text)
+            with self._store.transaction() as db:
+                vm_id = _register(db, account, template)
+                obstacle = rules.claim(db, account, vm_id, template.vectors("DISK"))
+        except TemplateError as error:
+            reason = f"Error allocating a new virtual machine. {error}"
+            raise CallRefusedError(reason, INTERNAL) from None
+        self.machinery.enter(Machine(vm_id, Phase.PENDING, template, obstacle))
+        return vm_id
+
+    def info(self, account: Account, vm_id: int) -> str:
+        """The document of one machine (2.4, 5.1)."""
+        with self._store.reading() as db:
+            row = _find(db, account, vm_id, "USE")
+        return etree.tostring(_document(row, account), encoding="unicode")
+
+    def pool(self, account: Account, flag: int, start: int, end: int, state: int) -> str:
+        """The documents of the caller's machines; nobody sees those of others (2.5)."""
+        if flag < -3:
+            raise CallRefusedError("Incorrect filter_flag", API)
+        if not -2 <= state <= Phase.FAILED.value[0]:
+            raise CallRefusedError("Incorrect filter_flag, state", API)
+        query = "SELECT * FROM machines WHERE owner = ? AND id BETWEEN ? AND ?"
+        last = end if start >= 0 and end != -1 else 2**31
+        values: list[str | int] = [account.name, start, last]
+        if state != -2:
+            query += " AND state <> ?" if state == -1 else " AND state = ?"
+            values.append(Phase.DONE.value[0] if state == -1 else state)
+        machines: list[str] = []
+        if flag < 0 or flag == account.uid:
+            with self._store.reading() as db:
+                rows = db.execute(f"{query} ORDER BY id", values).fetchall()
+            # A tree of them all would take five times the memory, and give little of it back.
+            machines = [etree.tostring(_document(row, account), encoding="unicode") for row in rows]
+        return f"<VM_POOL>{''.join(machines)}</VM_POOL>"
+
+    def action(self, account: Account, action: str, vm_id: int) -> int:
+        """
+        Do ``shutdown`` (RUNNING only) or ``finalize`` (always) to a machine (2.6).
+
+        The engine's other actions are not supported here, and refused in its own words.
+        """
+        with self._store.transaction() as db:
+            row = _find(db, account, vm_id, "MANAGE")
+            phase = _phase(row)
+            if action not in ACTIONS:
+                raise CallRefusedError("Internal error. Action result not defined", INTERNAL)
+            if phase not in ACTIONS[action]:
+                raise CallRefusedError("Wrong state to perform action", ACTION)
+            if action == "shutdown":
+                phase = Phase.SHUTDOWN
+            elif action == "finalize":
+                phase = Phase.CLEANUP if phase in ACTIVE else Phase.DONE
+            else:
+                raise CallRefusedError("Virtual machine action not supported", ACTION)
+            _move(db, row, phase)
+        if phase in ACTIVE:
+            self.machinery.enter(Machine(vm_id, phase, Template.loads(row["template"])))
+        return vm_id
+
+    # What happens to machines.
+
+    def report(self, machine_id: int, *phases: Phase, error: str = "") -> bool:
+        """Write down where a machine is: see :class:`.machines.Report`."""
+        with self._store.transaction() as db:
+            row = db.execute("SELECT * FROM machines WHERE id = ?", (machine_id,)).fetchone()
+            return bool(row) and _move(db, row, *phases, error=error)
+
+    def fail(self, vm_id: int, message: str) -> bool:
+        """Make a machine break, as if its host had; False if there is none that could."""
+        with self._store.transaction() as db:
+            row = db.execute("SELECT * FROM machines WHERE id = ?", (vm_id,)).fetchone()
+            phase = _phase(row) if row else Phase.DONE
+            phases = (Phase.PROLOG,) if phase is Phase.PENDING else ()  # nothing fails before
+            transferring = phase in (Phase.PENDING, Phase.PROLOG, Phase.EPILOG)
+            error = f"{TRANSFER if transferring else DEPLOYING}: {message}"
+            if not row or not _move(db, row, *phases, Phase.FAILURE, error=error):
+                return False
+        self.machinery.enter(Machine(vm_id, Phase.FAILURE, Template([])))
+        return True
+
+    def adopt(self) -> None:
+        """Take on the machines that an earlier process left."""
+        machines = []
+        with self._store.transaction() as db:
+            query = (
+                "SELECT machines.*, uid FROM machines JOIN accounts ON owner = accounts.name "
+                "WHERE state NOT IN (6, 7)"
+            )
+            for row in db.execute(query).fetchall():
+                phase, template, obstacle = _phase(row), Template.loads(row["template"]), ""
+                if phase in (Phase.PENDING, Phase.PROLOG):
+                    account = Account(row["uid"], row["owner"])
+                    obstacle = rules.claim(db, account, row["id"], template.vectors("DISK"))
+                machines.append(Machine(row["id"], phase, template, obstacle))
+        for machine in machines:
+            self.machinery.enter(machine)
+
+    def stop(self, keep: bool) -> None:
+        """Let go of the machines, or end them; one that cannot be ended stays what it was."""
+        alive = self.machinery.close(keep)
+        if not keep:
+            with self._store.transaction() as db:
+                for row in db.execute("SELECT * FROM machines WHERE state <> 6").fetchall():
+                    if row["id"] in alive:
+                        continue
+                    ending = (Phase.CLEANUP,) if _phase(row) in ACTIVE else ()
+                    _move(db, row, *ending, Phase.DONE)
+
+
+def _phase(row: sqlite3.Row) -> Phase:
+    return Phase((row["state"], row["lcm_state"]))
+
+
+def _find(db: sqlite3.Connection, account: Account, vm_id: int, right: str) -> sqlite3.Row:
+    """A machine of the caller's. That others' exist is no secret (engines 7)."""
+    row: sqlite3.Row | None
+    row = db.execute("SELECT * FROM machines WHERE id = ?", (vm_id,)).fetchone()
+    if row is None and vm_id >= 0:
+        raise CallRefusedError(f"Error getting virtual machine [{vm_id}].", NO_EXISTS)
+    if row is None or row["owner"] != account.name:
+        which = f"{right} VM" if row is None else f"{right} VM [{vm_id}]"
+        raise CallRefusedError(
+            f"User [{account.uid}] : Not authorized to perform {which}.", AUTHORIZATION
+        )
+    return row
+
+
+def _move(db: sqlite3.Connection, row: sqlite3.Row, *phases: Phase, error: str = "") -> bool:
+    """Lead a machine through phases; at its end its addresses and disks become free."""
+    phase, times, template = _phase(row), json.loads(row["times"]), row["template"]
+    for following in phases:
+        if phase not in BEFORE[following]:
+            return False
+        phase = following
+        times.setdefault(phase.name, int(time.time()))
+    if error:
+        failed = Template.loads(template)
+        stamp = time.strftime("%a %b %e %H:%M:%S %Y", time.gmtime())
+        message = NOT_XML_CHARACTER.sub("\ufffd", error)
+        failed.attributes.append(("ERROR", {"MESSAGE": message, "TIMESTAMP": stamp}))
+        template = failed.dumps()
+    db.execute(
+        "UPDATE machines SET state = ?, lcm_state = ?, times = ?, template = ? WHERE id = ?",
+        (*phase.value, json.dumps(times), template, row["id"]),
+    )
+    if phase in ENDED:
+        db.execute("DELETE FROM addresses WHERE machine = ?", (row["id"],))
+        db.execute("DELETE FROM mounts WHERE machine = ?", (row["id"],))
+    return True
+
+
+def _register(db: sqlite3.Connection, account: Account, template: Template) -> int:
+    """Make the record of a new machine, and complete its template."""
+    (vm_id,) = db.execute("SELECT COALESCE(MAX(id), -1) + 1 FROM machines").fetchone()
+    if any("VLAN_ID" in nic for nic in template.vectors("NIC")):
+        raise TemplateError("VM Template includes a restricted attribute NIC/VLAN_ID.")
+    if sum(attribute == "CONTEXT" for attribute, _ in template.attributes) > 1:
+        raise TemplateError("Only one CONTEXT attribute can be defined.")
+    name = template.text("NAME") or f"one-{vm_id}"
+    if len(name.encode()) > MAX_NAME_BYTES:
+        # The id in front is a slip of the engine's (engines 4).
+        raise TemplateError(f"{vm_id}NAME is too long; max length is {MAX_NAME_BYTES} chars.")
+    if not template.text("NAME"):
+        template.set("NAME", name)
+    template.set("VMID", str(vm_id))
+    times = json.dumps({Phase.PENDING.name: int(time.time())})
+    row = (vm_id, account.name, name, "", *Phase.PENDING.value, times)
+    db.execute("INSERT INTO machines VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    addresses.lease(db, vm_id, template.vectors("NIC"))
+    for number, disk in enumerate(template.vectors("DISK")):
+        disk["DISK_ID"] = str(number)
+        if disk.keys() & {"IMAGE", "IMAGE_ID"}:  # of a repository that StratusLab does not use
+            raise TemplateError("Could not get disk image for VM.")
+    template.substitute()
+    if re.search("[<&]", name):
+        # The engine writes names as they are. (It does take markup that is balanced.)
+        raise TemplateError(NOT_XML)
+    db.execute("UPDATE machines SET template = ? WHERE id = ?", (template.dumps(), vm_id))
+    return int(vm_id)
+
+
+def _document(row: sqlite3.Row, account: Account) -> etree._Element:
+    """The ``<VM>`` element of one machine, in the dialect of 3.2 (5.1)."""
+    phase, times = _phase(row), json.loads(row["times"])
+    template = Template.loads(row["template"])
+    runs = phase in (Phase.RUNNING, Phase.SHUTDOWN)
+    memory = template.text("MEMORY")
+    polled = _last_poll(times) if runs else 0
+    machine = etree.Element("VM")
+    _fill(
+        machine,
+        ID=row["id"],
+        UID=account.uid,
+        GID=1,
+        UNAME=urllib.parse.quote_plus(account.name, safe="*").replace("~", "%7E"),
+        GNAME="users",
+        NAME=row["name"],
+    )
+    permissions = etree.SubElement(machine, "PERMISSIONS")
+    for who in ("OWNER", "GROUP", "OTHER"):
+        for right in "UMA":
+            allowed = who == "OWNER" and right != "A"
+            _fill(permissions, **{f"{who}_{right}": int(allowed)})
+    _fill(
+        machine,
+        LAST_POLL=polled,
+        STATE=row["state"],
+        LCM_STATE=row["lcm_state"],
+        STIME=times[Phase.PENDING.name],
+        ETIME=times.get("DONE", times.get("FAILED", 0)),
+        DEPLOY_ID=f"one-{row['id']}" if "RUNNING" in times else "",
+        MEMORY=int(memory) * 1024 if polled and re.fullmatch("[0-9]{1,9}", memory) else 0,
+        CPU=0,
+        NET_TX=0,
+        NET_RX=0,
+    )
+    machine.append(template.element())
+    history = etree.SubElement(machine, "HISTORY_RECORDS")
+    if "PROLOG" in times:
+        history.append(_history(times))
+    return machine
+
+
+def _last_poll(times: dict[str, int]) -> int:
+    """When it was last seen what a machine that runs uses; 0 before the first time."""
+    since = times["RUNNING"]
+    polls = (int(time.time()) - since) // POLL_SECONDS
+    return since + polls * POLL_SECONDS if polls > 0 else 0
+
+
+def _history(times: dict[str, int]) -> etree._Element:
+    def first(*phases: str) -> int:
+        return next((times[phase] for phase in phases if phase in times), 0)
+
+    history = etree.Element("HISTORY")
+    _fill(
+        history,
+        SEQ=0,
+        HOSTNAME=HOST,
+        VM_DIR="/var/lib/one",
+        HID=0,
+        STIME=times["PROLOG"],
+        ETIME=first("DONE", "FAILED"),
+        VMMMAD="vmm_sandbox",
+        VNMMAD="dummy",
+        TMMAD="tm_sandbox",
+        PSTIME=times["PROLOG"],
+        PETIME=first("BOOT", "CLEANUP", "FAILURE"),
+        RSTIME=first("BOOT"),
+        RETIME=first("EPILOG", "CLEANUP", "FAILURE") if "BOOT" in times else 0,
+        ESTIME=first("EPILOG"),
+        EETIME=first("DONE") if "EPILOG" in times else 0,
+        REASON=1 if "FAILURE" in times else 3 if "CLEANUP" in times else 0,
+    )
+    return history
+
+
+def _fill(parent: etree._Element, **values: str | int) -> None:
+    for tag, value in values.items():
+        etree.SubElement(parent, tag).text = str(value)

@@ -1,0 +1,386 @@
+"""
+The sandbox's one port: socket, TLS, threads.
+
+No thread ever waits for a peer. The one that accepts also collects what peers say, and sends on
+what they have not taken yet; a request has one of the THREADS from when it is complete until its
+answer is made. So who is silent, or stops in the middle, or drips, or reads slowly keeps nobody
+waiting.
+"""
+
+import contextlib
+import logging
+import re
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import cheroot.connections
+import cheroot.errors
+import cheroot.server
+import cheroot.ssl
+import cheroot.workers.threadpool
+import cheroot.wsgi
+
+from stratuslab_libcloud.sandbox.http.application import CERTIFICATE
+from stratuslab_libcloud.sandbox.http.wire import (
+    MAX_BODY_BYTES,
+    MAX_HEADER_BYTES,
+    Incoming,
+    Outgoing,
+)
+from stratuslab_libcloud.sandbox.store import SandboxError
+
+__all__ = ["THREADS", "Server"]
+
+THREADS = 32
+IDLE_SECONDS = 75  # a silent connection is kept that long
+STOP_SECONDS = 1  # for answers that are being sent at the end
+# That wait for their peer; over that, the one that waits longest is closed. Each may have an image
+# open: most systems let a process have 1024 files.
+MAX_CONNECTIONS = 400
+MAX_KEPT_BYTES = 256 * 1024 * 1024  # of requests and answers that wait for their peer; likewise
+# What is said twice could be understood in two ways.
+ONCE = {
+    *(b"Authorization", b"Content-Length", b"Host", b"Origin", b"Sec-Fetch-Site"),
+    b"Transfer-Encoding",
+}
+
+log = logging.getLogger(__name__)
+
+
+class _Headers(dict[bytes, bytes]):
+    def __setitem__(self, name: bytes, value: bytes) -> None:
+        if name in ONCE and name in self:
+            raise ValueError(f"{name.decode()} is given twice.")
+        super().__setitem__(name, value)
+
+
+class _HeaderReader(cheroot.server.HeaderReader):
+    def _allow_header(self, key_name: bytes) -> bool:
+        # Who expects to be told to go on has been told. In WSGI's environ an underscore would
+        # make a header look like another.
+        return key_name != b"Expect" and b"_" not in key_name
+
+    def _transform_key(self, key_name: bytes) -> bytes:
+        if key_name != key_name.strip():
+            raise ValueError("Blank around the name of a header.")
+        return key_name.title()
+
+
+class _Request(cheroot.server.HTTPRequest):
+    header_reader = _HeaderReader()
+
+    def __init__(self, server: Any, conn: Any) -> None:
+        # Not strict: clients whose endpoint ends in a slash ask for //metadata.
+        super().__init__(server, conn, strict_mode=False)
+        self.inheaders = _Headers()
+
+    def read_request_headers(self) -> bool:
+        if not super().read_request_headers():  # type: ignore[no-untyped-call]
+            return False
+        lengths = {b"Content-Length", b"Transfer-Encoding"} & self.inheaders.keys()
+        if len(lengths) == 2 or (b"Transfer-Encoding" in lengths and not self.chunked_read):
+            self.simple_response("400 Bad Request", "The length of the body is not clear.")
+            return False
+        if self.conn.rfile.is_too_large:
+            self.simple_response("413 Request Entity Too Large", "The body is too large.")
+            return False
+        if not re.fullmatch(rb"[0-9]+", self.inheaders.get(b"Content-Length", b"0")):
+            self.simple_response("400 Bad Request", "Malformed Content-Length Header.")
+            return False
+        if self.chunked_read:
+            self.close_connection = True  # cheroot leaves what may follow the last chunk
+        return True
+
+    def send_headers(self) -> None:
+        if (b"Connection", b"close") in self.outheaders:
+            self.close_connection = True  # cheroot itself only writes it
+        super().send_headers()
+
+
+class _Gateway(cheroot.wsgi.Gateway_10):
+    def respond(self) -> None:
+        """Leave the answer to be sent: cheroot's own would wait for its reader."""
+        response = self.req.server.wsgi_app(self.env, self.start_response)
+        self.req.ensure_headers_sent()
+        chunked = self.req.chunked_write
+        self.req.conn.wfile.stream(_Chunked(response) if chunked else response)
+
+
+class _Chunked:
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in filter(None, self._pieces):
+            yield b"%x\r\n%b\r\n" % (len(piece), piece)
+
+    def close(self) -> None:
+        if close := getattr(self._pieces, "close", None):
+            close()
+
+
+def _file(sock: Any, mode: str, _size: int) -> Any:
+    return Incoming(sock) if "r" in mode else Outgoing(sock)
+
+
+class _Connection(cheroot.server.HTTPConnection):
+    RequestHandlerClass = _Request
+
+    def __init__(self, server: Any, sock: Any, makefile: Any = None) -> None:
+        super().__init__(server, sock, _file)
+        self._last_used: float | None = None
+        self._is_last = False  # the answer that is being sent
+
+    @property
+    def last_used(self) -> float | None:
+        """For cheroot, which closes what waits and was not used for IDLE_SECONDS."""
+        deadline = self.wfile.deadline or self.rfile.deadline
+        return self._last_used if deadline is None else deadline - IDLE_SECONDS
+
+    @last_used.setter
+    def last_used(self, moment: float) -> None:
+        self._last_used = moment
+
+    @property
+    def is_new(self) -> bool:
+        return self._last_used is None
+
+    @property
+    def kept(self) -> int:
+        """Bytes of memory that this takes."""
+        return int(self.rfile.kept + self.wfile.kept)
+
+    def communicate(self) -> bool:
+        """Answer a request; True to wait for the peer again."""
+        if isinstance(self.socket, ssl.SSLSocket) and CERTIFICATE not in self.ssl_env:
+            with contextlib.suppress(ValueError):  # it never shook hands
+                self.ssl_env[CERTIFICATE] = self.socket.getpeercert(binary_form=True)
+        self.server.busy.add(self)  # first, so that stop() misses nobody
+        try:
+            if self.server.is_stopping:
+                return False
+            self._is_last = not super().communicate()  # type: ignore[no-untyped-call]
+        finally:
+            self.server.requests.done()
+        return self.send()
+
+    def send(self) -> bool:
+        """Send what the peer takes of the answer; True to wait for it again."""
+        self.wfile.send()
+        if self.wfile.is_pending:
+            return True
+        self.server.busy.discard(self)
+        self.rfile.next()
+        return not self._is_last
+
+    def close(self) -> None:
+        self.server.forget(self)
+        self.server.busy.discard(self)
+        self.wfile.close()
+        super().close()
+
+
+class _Connections(cheroot.connections.ConnectionManager):
+    """The connections that wait for their peer, and the loop of the thread that serves them."""
+
+    _selector: Any
+
+    def __init__(self, server: Any) -> None:
+        super().__init__(server)
+        self._ended = threading.Event()
+        self._ended.set()
+
+    def put(self, conn: Any) -> None:
+        if conn.wfile.is_pending:
+            conn.last_used = time.time()
+            self._selector.register(conn.socket.fileno(), conn.wfile.awaits, data=conn)
+        else:
+            super().put(conn)
+
+    def run(self, expiration_interval: float) -> None:
+        self._ended.clear()
+        try:
+            super().run(expiration_interval)
+        finally:
+            self._ended.set()
+
+    def stop(self) -> None:
+        """As cheroot's, without its sleep: a connection makes the loop look."""
+        self._stop_requested = True
+        with socket.socket(self.server.socket.family) as waker:
+            waker.setblocking(False)
+            with contextlib.suppress(OSError):
+                waker.connect(self.server.bind_addr)
+            self._ended.wait()
+
+
+class _Threads(cheroot.workers.threadpool.ThreadPool):
+    """As cheroot's, but beyond the least number a thread begins when there is work for it."""
+
+    _threads: list[Any]
+    _spawn_worker: Any
+
+    def __init__(self, server: Any, least: int) -> None:
+        super().__init__(server, min=least, max=THREADS)
+        self._lock = threading.Lock()
+        self._at_work = 0
+
+    def start(self) -> None:
+        """As cheroot's, without its sleep: requests can wait for a thread to begin."""
+        self._threads.extend(self._spawn_worker() for _ in range(self.min))
+
+    def put(self, conn: Any) -> None:
+        with self._lock:
+            self._at_work += 1
+            if len(self._threads) < min(self._at_work, THREADS):
+                self._threads.append(self._spawn_worker())
+        super().put(conn)
+
+    def done(self) -> None:
+        """A thread has finished what was put."""
+        with self._lock:
+            self._at_work -= 1
+
+
+class _Adapter(cheroot.ssl.Adapter):
+    """Leaves the handshake for later; cheroot's own waits for it while accepting."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self.context = context
+
+    def bind(self, sock: Any) -> Any:
+        return sock
+
+    def wrap(self, sock: Any) -> tuple[Any, dict[str, Any]]:
+        try:
+            wrapped = self.context.wrap_socket(
+                sock, server_side=True, do_handshake_on_connect=False
+            )
+        except OSError as error:  # the peer has gone already
+            sock.close()
+            raise cheroot.errors.FatalSSLAlert(*error.args) from error
+        return wrapped, self.get_environ()
+
+    def get_environ(self) -> dict[str, Any]:
+        return {"wsgi.url_scheme": "https"}
+
+    def makefile(self, sock: Any, mode: str = "r", bufsize: int = -1) -> Any:
+        return _file(sock, mode, bufsize)
+
+
+class Server(cheroot.wsgi.Server):
+    """
+    The HTTP server; ``prepare()`` takes the port, ``serve()`` serves until ``stop()``.
+
+    :param tls: the context to wrap connections in, if any.
+    :param threads: that there are from the start.
+    """
+
+    ConnectionClass = _Connection
+    _connections: Any
+    expiration_interval = 0.1
+    keep_alive_conn_limit = sys.maxsize  # MAX_CONNECTIONS closes the oldest, not the newest
+    max_request_body_size = MAX_BODY_BYTES
+    max_request_header_size = MAX_HEADER_BYTES
+
+    def __init__(
+        self, host: str, port: int, tls: ssl.SSLContext | None, threads: int = THREADS
+    ) -> None:
+        super().__init__(
+            (host, port),
+            None,
+            server_name="sandbox",
+            request_queue_size=128,
+            timeout=IDLE_SECONDS,
+            shutdown_timeout=STOP_SECONDS,
+        )
+        self.gateway = _Gateway
+        self.requests = _Threads(self, threads)
+        self.ssl_adapter = _Adapter(tls) if tls else None
+        self.busy: set[_Connection] = set()
+        self.is_stopping = False
+        self._waiting: dict[_Connection, None] = {}  # the one that waits longest first
+        self._lock = threading.Lock()
+
+    def prepare(self) -> None:
+        super().prepare()
+        self._connections.close()
+        self._connections = _Connections(self)
+
+    def process_conn(self, conn: Any) -> None:
+        """Send on an answer; give a connection to a worker, if there is something to do."""
+        self.forget(conn)
+        try:
+            if conn.wfile.is_pending and not conn.send():
+                conn.close()
+            elif conn.is_new or conn.wfile.is_pending or not conn.rfile.has_data():
+                self.put_conn(conn)
+            else:
+                super().process_conn(conn)
+        except Exception as error:  # or nobody would ever close it
+            self.error_log(repr(error), logging.ERROR, traceback=not isinstance(error, OSError))
+            conn.close()
+
+    def put_conn(self, conn: Any) -> None:
+        """Let a connection wait in the selector, which looks at what is there first."""
+        with self._lock:
+            self._waiting[conn] = None
+        try:
+            super().put_conn(conn)  # another thread may have it now
+        except ValueError:  # the selector was closed by stop() at this very moment
+            if not self.is_stopping:
+                raise
+            conn.close()
+        with self._lock:
+            oldest = None
+            kept = {one: one.kept for one in self._waiting if one.kept}
+            if len(self._waiting) > MAX_CONNECTIONS:
+                oldest = next(iter(self._waiting))
+            elif sum(kept.values()) > MAX_KEPT_BYTES and len(kept) > 1:
+                oldest = next(iter(kept))
+            if oldest:
+                del self._waiting[oldest]
+        if oldest:
+            oldest.rfile.hang_up(socket.SHUT_RDWR)
+
+    def forget(self, conn: _Connection) -> None:
+        """It does not wait any more."""
+        with self._lock:
+            self._waiting.pop(conn, None)
+
+    def stop(self) -> None:
+        """Let what is being answered be answered, but wait for nobody."""
+        self.is_stopping = True
+        for conn in list(self.busy):
+            conn.rfile.hang_up(socket.SHUT_RD)
+        end = time.monotonic() + STOP_SECONDS
+        while self.busy and time.monotonic() < end:
+            time.sleep(0.01)
+        for conn in list(self.busy):
+            conn.rfile.hang_up(socket.SHUT_RDWR)
+        super().stop()
+
+    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
+        # What goes wrong on the wire is the peer's affair.
+        wire = isinstance(sys.exc_info()[1], OSError)
+        log.log(logging.DEBUG if wire else level, "%s", msg, exc_info=traceback)
+
+    @staticmethod
+    def bind_socket(socket_: socket.socket, bind_addr: tuple[str, int]) -> socket.socket:
+        try:
+            socket_.bind(bind_addr)
+        except OSError as error:
+            socket_.close()
+            host, port = bind_addr
+            raise SandboxError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        # What a peer may say that nobody wants to hear; the system's own measure is many MiB.
+        socket_.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
+        # So that the port can be had again while old connections fade away. Set after bind():
+        # before it, a port that is chosen by the system may be another's.
+        socket_.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return socket_

@@ -1,0 +1,239 @@
+"""
+Origins: the disk images that machines start from, fetched once and checked.
+
+The way of a real site (marketplace-rest 7.2): a template names a Marketplace entry, the entry
+names the locations, size and SHA-1 of the image.
+"""
+
+import bz2
+import contextlib
+import gzip
+import hashlib
+import json
+import pathlib
+import subprocess
+import tempfile
+import threading
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import IO, Any
+
+from requests.utils import get_environ_proxies
+
+from stratuslab_libcloud.metadata.rdf import Entry, rdf
+from stratuslab_libcloud.sandbox import durable
+from stratuslab_libcloud.sandbox.images.offered.downloads import Download, Way
+from stratuslab_libcloud.sandbox.machines import MachineError
+from stratuslab_libcloud.untrusted import xml
+
+__all__ = ["Origin", "Origins", "refusal"]
+
+FORMATS = ("raw", "qcow2")
+POLL_SECONDS = 0.1
+QEMU_IMG_SECONDS = 60
+CHUNK_BYTES = 1 << 20
+MAX_ENTRY_BYTES = 1 << 20
+NOT_AS_SAID = "is not what its Marketplace entry says:"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A disk image that is here, and what it was checked against; it is never written to."""
+
+    path: pathlib.Path
+    format: str  #: ``raw`` or ``qcow2``
+
+
+# Compression to what reads it.
+UNPACKING: dict[str, Callable[[Any], contextlib.AbstractContextManager[Any]]] = {
+    "gz": lambda raw: gzip.GzipFile(fileobj=raw),
+    "bz2": bz2.BZ2File,
+    "none": contextlib.nullcontext,
+    "": contextlib.nullcontext,
+}
+
+
+class Origins:
+    """
+    The origins in a directory.
+
+    :param own_url: of this site itself, which is asked past any proxy.
+    :param ca: the file with this site's CA; None without TLS.
+    """
+
+    def __init__(self, directory: pathlib.Path, own_url: str, ca: pathlib.Path | None) -> None:
+        self._directory = directory
+        self._own_url = own_url
+        self._ca = ca
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        for half in directory.glob("*.part"):
+            half.unlink()
+
+    def fetch(self, source: str, stop: threading.Event) -> Origin:
+        """
+        The origin of a Marketplace entry; downloaded if it is not here yet.
+
+        :param source: the URL of the entry, as in ``DISK/SOURCE``.
+        :param stop: set when nobody wants it any more.
+        :raises MachineError: it cannot be had, or is not what its entry says.
+        """
+        entry = self._read_entry(source, stop)
+        disk_format = (entry.format or "").lower() or "raw"
+        if disk_format not in FORMATS:
+            raise MachineError(f"the image is in the format {disk_format}, not raw or qcow2")
+        path = self._directory / f"{entry.identifier}.{disk_format}"
+        with _held(self._locks[entry.identifier], stop):
+            if not path.exists():
+                self._download(entry, disk_format, path, stop)
+        return Origin(path, disk_format)
+
+    def _way(self, url: str) -> dict[str, Any]:
+        """By a proxy or not, and whose certificate is trusted."""
+        if url.startswith(f"{self._own_url}/"):
+            return {"verify": str(self._ca) if self._ca else True}
+        return {"verify": True, "proxies": get_environ_proxies(url)}
+
+    def _read_entry(self, url: str, stop: threading.Event) -> Entry:
+        wanted = url.rstrip("/").rpartition("/")[2]
+        if not url.startswith(("http://", "https://")) or not rdf.is_identifier(wanted):
+            raise MachineError(f"{url} is neither a Marketplace entry nor a persistent disk")
+        document = b""
+        with Download(stop) as download:
+            answer = download.get(url, self._way, "application/xml")
+            if answer.status_code == 404:
+                raise MachineError(f"there is no image {url}, or it has expired or is deprecated")
+            if answer.status_code != 200:
+                raise MachineError(f"{url} answered {answer.status_code} {answer.reason}")
+            while (data := download.read(CHUNK_BYTES)) and len(document) <= MAX_ENTRY_BYTES:
+                document += data
+        try:
+            entry = rdf.latest(rdf.read_entries(document))
+        except (rdf.MetadataError, xml.UnsafeXMLError):
+            entry = None
+        if entry is None or entry.identifier != wanted:
+            raise MachineError(f"{url} is not the Marketplace entry of {wanted}")
+        return entry
+
+    def _download(
+        self, entry: Entry, disk_format: str, path: pathlib.Path, stop: threading.Event
+    ) -> None:
+        """Try one location after the other; all or nothing is left."""
+        reasons = []
+        for location in entry.locations:
+            if not location.startswith(("http://", "https://")):
+                continue
+            try:
+                with _new_file(path) as file, Download(stop) as download:
+                    _copy(download, self._way, location, entry, file)
+                    file.flush()
+                    if reason := refusal(pathlib.Path(file.name), disk_format):
+                        raise MachineError(f"{location} cannot be used: {reason}")
+                return
+            except MachineError as error:
+                if stop.is_set():
+                    raise
+                reasons.append(str(error))
+        raise MachineError("; ".join(reasons) or "the image has no http or https location")
+
+
+@contextlib.contextmanager
+def _new_file(path: pathlib.Path) -> Iterator[IO[bytes]]:
+    """A file that takes this place if the block ends well, and leaves nothing otherwise."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+            try:
+                yield file
+                durable.rename(pathlib.Path(file.name), path)
+            except BaseException:
+                pathlib.Path(file.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise MachineError(f"the image cannot be stored: {error.strerror or error}") from error
+
+
+def _copy(download: Download, way: Way, location: str, entry: Entry, file: IO[bytes]) -> None:
+    """Download, unpack and check. What is longer than it should be is not read to its end."""
+    if entry.size is None:
+        raise MachineError("the image's Marketplace entry does not tell its size")
+    sha1, size = hashlib.sha1(usedforsecurity=False), 0
+    answer = download.get(location, way)
+    if answer.status_code != 200:
+        raise MachineError(f"{location} answered {answer.status_code} {answer.reason}")
+    has_more = f"{location} {NOT_AS_SAID} {entry.size} bytes, but it has more"
+    packed = _Packed(download, entry.size + entry.size // 8 + CHUNK_BYTES, has_more)
+    for data in _unpacked(packed, location, (entry.compression or "").lower()):
+        size += len(data)
+        if size > entry.size:
+            raise MachineError(has_more)
+        sha1.update(data)
+        file.write(data)
+    if size != entry.size:
+        raise MachineError(f"{location} {NOT_AS_SAID} {entry.size} bytes, but it has {size}")
+    found, wanted = sha1.hexdigest(), rdf.sha1_of(entry.identifier)
+    if found != wanted:
+        raise MachineError(f"{location} {NOT_AS_SAID} SHA-1 {wanted}, but it has {found}")
+
+
+@contextlib.contextmanager
+def _held(lock: threading.Lock, stop: threading.Event) -> Iterator[None]:
+    """Wait while another machine fetches the same image."""
+    while not lock.acquire(timeout=POLL_SECONDS):
+        if stop.is_set():
+            raise MachineError("the download was stopped")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class _Packed:
+    """What comes, to be unpacked. It is bounded, too, as it may unpack to nothing."""
+
+    def __init__(self, download: Download, longest: int, complaint: str) -> None:
+        self._download = download
+        self._longest = longest
+        self._complaint = complaint
+
+    def read(self, size: int) -> bytes:
+        if self._download.received > self._longest:
+            raise MachineError(self._complaint)
+        return self._download.read(size)
+
+
+def _unpacked(packed: _Packed, location: str, compression: str) -> Iterator[bytes]:
+    if compression not in UNPACKING:
+        raise MachineError(f"the image is compressed with {compression}, not with gz or bz2")
+    with UNPACKING[compression](packed) as stream:
+        while True:
+            try:
+                data = stream.read(CHUNK_BYTES)
+            except (OSError, EOFError, zlib.error) as error:
+                raise MachineError(f"{location} is corrupt: {error}") from error
+            if not data:
+                return
+            yield data
+
+
+def refusal(path: pathlib.Path, disk_format: str) -> str | None:
+    """
+    Why machines must not be started from this file; None if they may.
+
+    An image that names other files could show its machine any file of this host.
+    """
+    command = ["qemu-img", "info", "--output=json", "-f", disk_format, str(path)]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=QEMU_IMG_SECONDS)
+    except FileNotFoundError:
+        return "qemu-img is missing; Debian's package qemu-utils has it"
+    except subprocess.TimeoutExpired:
+        return f"qemu-img did not come to an end with it within {QEMU_IMG_SECONDS} seconds"
+    if told.returncode:
+        return f"it is not in the format {disk_format}"
+    info = json.loads(told.stdout)
+    details = info.get("format-specific", {}).get("data", {})
+    if "backing-filename" in info or "data-file" in details:
+        return "it refers to other files"
+    return None

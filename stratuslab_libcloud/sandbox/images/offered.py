@@ -1,0 +1,177 @@
+"""
+The disk images that this site offers itself, at ``/images``, and their Marketplace entries.
+
+Those of ``guest`` lie in its cache; further ones, which somebody registered, in a directory of
+the sandbox's, each with a note of what its entry says.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import pathlib
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+
+from stratuslab_libcloud.metadata.rdf import Entry, rdf
+from stratuslab_libcloud.sandbox import durable
+from stratuslab_libcloud.sandbox.checksums import copy_summed
+from stratuslab_libcloud.sandbox.guest import GuestImage
+from stratuslab_libcloud.sandbox.images.offered.fetched import refusal
+from stratuslab_libcloud.sandbox.marketplace.rest import Marketplace
+from stratuslab_libcloud.sandbox.store import SandboxError
+
+__all__ = ["ENDORSER", "Images"]
+
+ENDORSER = "sandbox@localhost"
+SUBJECT = "CN=StratusLab Sandbox"
+VALID = "2099-01-01T00:00:00Z"
+IMAGE = re.compile(r"[\w-]{27}\.(?:raw|qcow2)", re.ASCII)  # as add() calls them
+GUESTS = {
+    "standard": "A small Debian-based Linux with SSH and SFTP, made by the sandbox itself.",
+    "ttylinux": "The same without SFTP, as the ttylinux of the User's Guide was.",
+}
+
+
+class Images:
+    """The images in a directory."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self._directory = directory
+        self._offers: dict[str, tuple[pathlib.Path, Entry]] = {}  # by the name in a URL
+        directory.mkdir(mode=0o700, exist_ok=True)
+        self._clean()
+        self._read_notes()
+
+    def __len__(self) -> int:
+        return len(self._offers)
+
+    def find(self, name: str) -> pathlib.Path | None:
+        """The file that is offered under this name, if any is."""
+        if name not in self._offers:
+            self._read_notes()  # another process may have registered it
+        return self._offers[name][0] if name in self._offers else None
+
+    def offer_guest(self, flavour: str, image: GuestImage) -> None:
+        """Offer an image that ``guest`` built."""
+        self._offer(
+            image.file,
+            _entry(
+                image.checksums,
+                image.size,
+                image.file.stat().st_mtime,
+                title=f"{flavour} (sandbox)",
+                description=GUESTS[flavour],
+                os="ttylinux" if flavour == "ttylinux" else "Debian",
+                os_version="1.0",
+                tag=flavour,
+                format="raw",
+                compression="gz",
+                disks_bus="virtio",
+            ),
+        )
+
+    def add(self, file: pathlib.Path, disk_format: str, **described: object) -> Entry:
+        """
+        Take in a copy of a disk image.
+
+        :param described: fields of its entry.
+        :raises SandboxError: it is not in that format, or cannot be copied.
+        """
+        try:
+            with (
+                self._locked(fcntl.LOCK_SH),
+                tempfile.TemporaryDirectory(dir=self._directory, prefix="new-") as folder,
+            ):
+                half = pathlib.Path(folder) / "image"
+                with file.open("rb") as source, half.open("wb") as target:
+                    checksums, size = copy_summed(source, target)
+                if reason := refusal(half, disk_format):
+                    raise SandboxError(f"{file} cannot be used: {reason}")
+                entry = _entry(checksums, size, time.time(), format=disk_format, **described)
+                rdf.write_entry(entry)  # it can be published, or nothing is kept
+                image = self._directory / f"{entry.identifier}.{disk_format}"
+                durable.rename(half, image)
+                note = {name: v for name, v in dataclasses.asdict(entry).items() if v is not None}
+                durable.write_private(_note(image), json.dumps(note).encode())
+        except OSError as error:
+            raise SandboxError(f"{file} cannot be taken in: {error.strerror}") from None
+        except rdf.MetadataError as error:
+            raise SandboxError(f"{file} cannot be described so: {error}") from None
+        self._offer(image, entry)
+        return entry
+
+    def publish(self, marketplace: Marketplace, url: str) -> None:
+        """Endorse all of them in the Marketplace of the site at ``url``."""
+        marketplace.add(
+            *(
+                rdf.write_entry(dataclasses.replace(entry, locations=(f"{url}/images/{name}",)))
+                for name, (_, entry) in self._offers.items()
+            )
+        )
+
+    def _clean(self) -> None:
+        """Remove what somebody left who was ended while adding an image, unless one is now."""
+        try:
+            with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
+                for path in self._directory.iterdir():
+                    if path.name.startswith("new-"):
+                        shutil.rmtree(path)
+                    elif IMAGE.fullmatch(path.name) and not _note(path).exists():
+                        path.unlink()
+        except BlockingIOError:
+            pass  # the next start will do
+
+    @contextlib.contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        """With a lock on the directory, which ends with this process at the latest."""
+        descriptor = os.open(self._directory, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, how)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _offer(self, file: pathlib.Path, entry: Entry) -> None:
+        self._offers[file.name] = file, entry
+
+    def _read_notes(self) -> None:
+        for note in self._directory.glob("*.json"):
+            try:
+                values = json.loads(note.read_bytes())
+                values["inbound_ports"] = tuple(values["inbound_ports"])
+                self._offer(note.with_suffix(""), Entry(**values))
+            except (OSError, ValueError, KeyError, TypeError):
+                raise SandboxError(f"{note} is damaged: remove it, add the image anew") from None
+
+
+def _note(image: pathlib.Path) -> pathlib.Path:
+    return image.with_name(f"{image.name}.json")
+
+
+def _entry(checksums: dict[str, str], size: int, moment: float, **described: object) -> Entry:
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+    entry = Entry(
+        identifier=rdf.identifier(checksums["SHA-1"]),
+        size=size,
+        checksums=checksums,
+        endorser=ENDORSER,
+        endorsed=stamp,
+        created=stamp,
+        valid=VALID,
+        subject=SUBJECT,
+        issuer=SUBJECT,
+        creator="StratusLab Sandbox",
+        publisher="StratusLab Sandbox",
+        type="base",
+        kind="machine",
+        version="1.0",
+        os_arch="x86_64",
+        hypervisor="kvm",
+        inbound_ports=(22,),
+    )
+    return dataclasses.replace(entry, **described)  # type: ignore[arg-type]

@@ -1,0 +1,71 @@
+"""What this host can run machines on: QEMU, if all that it takes can be had."""
+
+import shutil
+from collections.abc import Callable
+
+from stratuslab_libcloud.sandbox import addresses, guest
+from stratuslab_libcloud.sandbox.images.offered import Images
+from stratuslab_libcloud.sandbox.machines.acceleration import accelerator
+from stratuslab_libcloud.sandbox.machines.command import Host
+from stratuslab_libcloud.sandbox.machines.drives import PATH
+from stratuslab_libcloud.sandbox.machines.qemu import PROGRAMS
+from stratuslab_libcloud.sandbox.store import SandboxError, Store
+
+__all__ = ["KINDS", "find"]
+
+KINDS = ("simulated", "qemu", "auto")
+
+Tell = Callable[[str], object]
+
+
+def find(
+    kind: str, store: Store, images: Images, *, outbound: bool, throwaway: bool, tell: Tell
+) -> Host | None:
+    """
+    How to run machines; the images that they can be started from are offered then.
+
+    :param kind: one of ``KINDS``.
+    :param tell: told what the user should know.
+    :return: None for simulated machines.
+    :raises SandboxError: they are to be real, and cannot.
+    """
+    if kind == "simulated":
+        return None
+    try:
+        _check_programs()
+        acceleration = _offer_guests(images, tell)
+        port, reason = addresses.choose_ssh_port(store)
+    except SandboxError as error:
+        if kind == "qemu":
+            raise
+        tell(f"machines are simulated, they boot but run nothing: {error}")
+        return None
+    how = "KVM" if acceleration == "kvm" else "software emulation, as KVM does not work here"
+    tell(f"machines are real: QEMU with {how}")
+    if reason:
+        tell(f"SSH of machines is on port {port}: {reason}")
+    return Host(acceleration, port, outbound, throwaway)
+
+
+def _check_programs() -> None:
+    missing = {program for program in PROGRAMS if not shutil.which(program, path=PATH)}
+    if missing:
+        packages = " ".join(sorted({PROGRAMS[program] for program in missing}))
+        raise SandboxError(
+            f"real machines need {', '.join(sorted(missing))}: apt-get install {packages}"
+        )
+
+
+def _offer_guests(images: Images, tell: Tell) -> str:
+    """Offer our own images, if they can be had or there is no other; :return: acceleration."""
+    cache = guest.default_cache()
+    try:
+        built = {flavour: guest.build(flavour, cache, tell) for flavour in guest.FLAVOURS}
+    except SandboxError as error:
+        if not images:
+            raise
+        tell(f"the Marketplace does not have our own images: {error}")
+        return "tcg"  # nothing to prove KVM with
+    for flavour, image in built.items():
+        images.offer_guest(flavour, image)
+    return accelerator(built["standard"], cache)
