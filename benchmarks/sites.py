@@ -32,7 +32,7 @@ def bare(_: str) -> Callable[[], object]:
 
 def sandbox(_: str) -> Callable[[], object]:
     """Ours."""
-    from stratuslab_libcloud.sandbox import Sandbox
+    from stratuslab_libcloud.sandbox.site import Sandbox
 
     def call() -> None:
         with Sandbox():

@@ -32,11 +32,13 @@ from libcloud.compute.types import NodeState, StorageVolumeState
 from libcloud.utils.networking import is_valid_ip_address
 
 from stratuslab_libcloud import portable
-from stratuslab_libcloud.client import Site
-from stratuslab_libcloud.client.engine.machine import Machine
+from stratuslab_libcloud.client.cloud import BootDisk, Machine, NewMachine
+from stratuslab_libcloud.client.stratuslab.cloud import Site
 from stratuslab_libcloud.client.stratuslab.pdisk import Disk, is_uuid
-from stratuslab_libcloud.client.stratuslab.template import BootDisk, NewMachine, render
+from stratuslab_libcloud.client.stratuslab.template import render
 from stratuslab_libcloud.configuration import endpoints, file
+from stratuslab_libcloud.configuration.instance_types import STANDARD_TYPES, InstanceType
+from stratuslab_libcloud.configuration.location import direct
 from stratuslab_libcloud.driver import arguments
 from stratuslab_libcloud.driver.connection import Connection
 from stratuslab_libcloud.driver.creation import creating
@@ -198,7 +200,7 @@ class StratusLabNodeDriver(NodeDriver):
             raise InvalidValueError(
                 "key, secret and host are needed: user name, password, endpoint"
             )
-        settings = file.direct(
+        settings = direct(
             key,
             secret,
             host,
@@ -769,8 +771,8 @@ class StratusLabNodeDriver(NodeDriver):
         return self._config.display(location_id) if self._config else (location_id, "unknown")
 
     @property
-    def _types(self) -> tuple[file.InstanceType, ...]:
-        return self._config.instance_types if self._config else file.STANDARD_TYPES
+    def _types(self) -> tuple[InstanceType, ...]:
+        return self._config.instance_types if self._config else STANDARD_TYPES
 
     def _default_location(self) -> str:
         return self._config.default_location if self._config else next(iter(self._sites))

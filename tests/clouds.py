@@ -8,7 +8,7 @@ from libcloud.compute.base import Node, NodeAuthSSHKey
 from lxml import etree
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
-from stratuslab_libcloud.sandbox import Sandbox
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 __all__ = ["KEY", "Site", "config", "context", "section"]
 

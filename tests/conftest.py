@@ -10,7 +10,8 @@ import pytest
 from clouds import Site
 from real import children
 
-from stratuslab_libcloud.sandbox import Sandbox, guest
+from stratuslab_libcloud.sandbox import guest
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 # How long an example takes is the machine's affair.
 hypothesis.settings.register_profile("untimed", hypothesis.settings(), deadline=None)

@@ -21,7 +21,7 @@ from typing import Any
 import trustme
 from canned import Canned, Request
 
-from stratuslab_libcloud.sandbox import Sandbox
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 __all__ = ["Certificates", "Fault", "FaultySite", "Reply"]
 

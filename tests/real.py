@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from libcloud.compute.base import Node
 
-from stratuslab_libcloud.sandbox import Sandbox, SandboxError
+from stratuslab_libcloud.sandbox import SandboxError
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 __all__ = [
     "BOOT_SECONDS",

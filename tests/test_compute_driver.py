@@ -35,7 +35,7 @@ from libcloud.compute.drivers.dummy import DummyNodeDriver
 from libcloud.compute.types import NodeState, StorageVolumeState
 
 from stratuslab_libcloud import compute_driver
-from stratuslab_libcloud.client.engine.machine import Machine, Nic
+from stratuslab_libcloud.client.cloud import Machine, Nic
 from stratuslab_libcloud.compute_driver import StratusLabNode, StratusLabNodeDriver
 from stratuslab_libcloud.errors import (
     ConfigurationError,
@@ -55,7 +55,7 @@ from stratuslab_libcloud.errors import (
     StratusLabError,
     UnavailableError,
 )
-from stratuslab_libcloud.sandbox import Sandbox
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 # Where nodes are gone as soon as they are ended; and where that takes a while, as on a real site.
 ENDS = pytest.mark.parametrize(

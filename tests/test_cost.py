@@ -18,7 +18,7 @@ from test_hostile_input import IMAGE, JSON, RPC, XML
 
 from benchmarks import documents
 from stratuslab_libcloud.client.http import listing, service
-from stratuslab_libcloud.client.http.service import Answer
+from stratuslab_libcloud.client.http.answer import Answer, _bounded
 from stratuslab_libcloud.client.stratuslab import compute, marketplace, pdisk
 from stratuslab_libcloud.errors import MalformedAnswerError
 from stratuslab_libcloud.untrusted import xml
@@ -205,7 +205,7 @@ def test_a_listing_of_a_hundred_thousand_is_read(name: str) -> None:
                 yield text[start : start + 65536]
         yield after
 
-    body = service._bounded(pieces(), service._LARGEST_ANSWER)
+    body = _bounded(pieces(), service._LARGEST_ANSWER)
     found = read(Answer(200, {"Content-Type": kind}, body))
     assert isinstance(found, list)
     assert len(found) == 100_000 < listing.MOST_ITEMS
@@ -218,4 +218,4 @@ def test_a_deep_element_is_refused_before_it_is_made() -> None:
 
 def test_an_answer_cannot_come_byte_by_byte() -> None:
     with pytest.raises(MalformedAnswerError, match="more than 1,024 pieces"):
-        list(service._bounded(iter([b"x"] * 2000), MIB))
+        list(_bounded(iter([b"x"] * 2000), MIB))

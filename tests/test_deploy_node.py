@@ -34,7 +34,7 @@ from stratuslab_libcloud.errors import (
     NodeFailedError,
     NodeNotReadyError,
 )
-from stratuslab_libcloud.sandbox import Sandbox
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 pytestmark = needed
 

@@ -9,7 +9,7 @@ from libcloud.compute.base import NodeImage
 
 from stratuslab_libcloud.client.stratuslab.marketplace import Row
 from stratuslab_libcloud.driver.entities import to_image
-from stratuslab_libcloud.metadata.rdf import ABSENT, Entry
+from stratuslab_libcloud.metadata.entry import ABSENT, Entry
 
 IMAGE = "IgBUoILNIAlD290Tvui-60IdiLZ"
 ROW = Row("Debian", "12", "x86_64", "a@b", "machine", "2025", IMAGE, "https://x", "text", "T\x1b")

@@ -34,7 +34,7 @@ from stratuslab_libcloud.errors import (
     StratusLabError,
     UnavailableError,
 )
-from stratuslab_libcloud.sandbox import Sandbox
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 WAITING, WORKING = 16, 4  # cells that are tried at the same time: such as wait, and others
 AMPLE, SHORT = 20.0, 6.0  # time-outs of a driver: seconds, of which a busy machine may take some

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stratuslab_libcloud.sandbox import Sandbox
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 CHILDREN, EACH = 4, 5
 

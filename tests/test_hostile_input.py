@@ -28,8 +28,9 @@ from stratuslab_libcloud.errors import (
     ServiceError,
     StratusLabError,
 )
-from stratuslab_libcloud.metadata.rdf import Entry, rdf
-from stratuslab_libcloud.sandbox import Sandbox
+from stratuslab_libcloud.metadata import rdf
+from stratuslab_libcloud.metadata.entry import Entry
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 MIB = 2**20
 DISK = "7a031320-9d3b-492f-9a97-3c5bd0ba786b"

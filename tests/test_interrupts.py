@@ -16,7 +16,7 @@ from sshd import FaultySshd, needed
 
 import stratuslab_libcloud
 from stratuslab_libcloud.errors import LostAnswerError
-from stratuslab_libcloud.sandbox import Sandbox
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 PACKAGE = str(Path(stratuslab_libcloud.__file__).parent)
 

@@ -8,8 +8,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stratuslab_libcloud.metadata.rdf import Entry, MetadataError
-from stratuslab_libcloud.metadata.rdf import rdf as metadata
+from stratuslab_libcloud.metadata import rdf as metadata
+from stratuslab_libcloud.metadata.entry import (
+    Entry,
+    MetadataError,
+    identifier,
+    is_identifier,
+    latest,
+    sha1_of,
+)
 from stratuslab_libcloud.untrusted import xml
 
 SAMPLES = pathlib.Path(__file__).parent / "samples"  # signed by the tool of 2014
@@ -75,35 +82,35 @@ def read(properties: str, identified: str = f"<d:identifier>{ONE}</d:identifier>
 )
 def test_an_identifier_stands_for_the_sha1_of_the_contents(contents: bytes, expected: str) -> None:
     digest = hashlib.sha1(contents)
-    assert metadata.identifier(digest.digest()) == expected
-    assert metadata.identifier(digest.hexdigest()) == expected
-    assert metadata.identifier(digest.hexdigest().upper()) == expected
-    assert metadata.sha1_of(expected) == digest.hexdigest()
+    assert identifier(digest.digest()) == expected
+    assert identifier(digest.hexdigest()) == expected
+    assert identifier(digest.hexdigest().upper()) == expected
+    assert sha1_of(expected) == digest.hexdigest()
 
 
 @given(st.binary(min_size=20, max_size=20))
 def test_every_sha1_survives_the_way_through_its_identifier(sha1: bytes) -> None:
-    made = metadata.identifier(sha1)
-    assert metadata.is_identifier(made)
-    assert metadata.sha1_of(made) == sha1.hex()
+    made = identifier(sha1)
+    assert is_identifier(made)
+    assert sha1_of(made) == sha1.hex()
 
 
 @pytest.mark.parametrize("sha1", [b"", b"x" * 21, "", "12" * 19, "zz" * 20, "12 " * 20])
 def test_what_is_no_sha1_has_no_identifier(sha1: bytes | str) -> None:
     with pytest.raises(MetadataError):
-        metadata.identifier(sha1)
+        identifier(sha1)
 
 
 @pytest.mark.parametrize("text", ["", ONE[1:], ONE + "A", ONE + "\n", "é" + ONE[1:], "-" + ONE[1:]])
 def test_what_is_no_identifier_has_no_sha1(text: str) -> None:
     with pytest.raises(MetadataError):
-        metadata.sha1_of(text)
+        sha1_of(text)
 
 
 @pytest.mark.parametrize("text", ["", ONE[1:], ONE + "A", ONE + "\n", "+" + ONE[1:], "é" + ONE[1:]])
 def test_an_identifier_has_27_characters_of_its_alphabet(text: str) -> None:
-    assert metadata.is_identifier(ONE)
-    assert not metadata.is_identifier(text)
+    assert is_identifier(ONE)
+    assert not is_identifier(text)
 
 
 # Reading
@@ -137,7 +144,7 @@ def test_signed_entries_are_read(
     sample: str, endorsed: str, locations: tuple[str, ...], deprecated: str | None
 ) -> None:
     (entry,) = metadata.read_entries((SAMPLES / sample).read_bytes())
-    assert metadata.sha1_of(entry.identifier) == entry.checksums["SHA-1"]
+    assert sha1_of(entry.identifier) == entry.checksums["SHA-1"]
     assert sorted(entry.checksums) == ["MD5", "SHA-1", "SHA-256", "SHA-512"]
     assert entry.endorsed == endorsed
     assert entry.locations == locations
@@ -315,7 +322,7 @@ def test_arbitrary_bytes_are_read_or_refused(document: bytes) -> None:
         entries = metadata.read_entries(document)
     except (MetadataError, xml.UnsafeXMLError):
         return
-    assert all(metadata.is_identifier(entry.identifier) for entry in entries)
+    assert all(is_identifier(entry.identifier) for entry in entries)
 
 
 PROPERTIES = st.recursive(
@@ -390,9 +397,9 @@ def test_the_latest_entry_is_the_newest_endorsement() -> None:
         Entry(identifier=ONE, endorsed="2025-01-01T00:00:00Z", title="new"),
         Entry(identifier=ONE, title="unsigned"),
     ]
-    assert metadata.latest(entries) is entries[1]
-    assert metadata.latest(reversed(entries)) is entries[1]
-    assert metadata.latest([]) is None
+    assert latest(entries) is entries[1]
+    assert latest(reversed(entries)) is entries[1]
+    assert latest([]) is None
 
 
 def test_entries_can_be_members_of_sets() -> None:
@@ -460,7 +467,7 @@ TEXT = st.text(
     max_size=20,
 ).filter(lambda text: not text.isspace())
 STRUCTURED = {
-    "identifier": st.binary(min_size=20, max_size=20).map(metadata.identifier),
+    "identifier": st.binary(min_size=20, max_size=20).map(identifier),
     "size": st.none() | st.integers(0, 10**18 - 1),
     "checksums": st.dictionaries(TEXT, st.text("0123456789abcdef", min_size=1), max_size=3),
     "locations": st.lists(TEXT, max_size=3, unique=True).map(tuple),

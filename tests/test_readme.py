@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
-from stratuslab_libcloud.sandbox import Sandbox
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

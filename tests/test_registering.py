@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import stratuslab_libcloud
-from stratuslab_libcloud.sandbox import Sandbox
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 GUIDE = """\
 from libcloud.compute.providers import set_driver

@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from permissions import unreadable
 
-from stratuslab_libcloud.client.stratuslab.template import BootDisk, NewMachine, render
+from stratuslab_libcloud.client.cloud import BootDisk, NewMachine
+from stratuslab_libcloud.client.stratuslab.template import render
 from stratuslab_libcloud.errors import ConfigurationError, InvalidValueError
 from stratuslab_libcloud.ssh import keys as ssh_keys
 

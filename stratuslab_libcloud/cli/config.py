@@ -10,7 +10,7 @@ from typing import NoReturn
 import click
 
 from stratuslab_libcloud import __version__
-from stratuslab_libcloud.configuration.settings import expanded
+from stratuslab_libcloud.paths import expanded
 
 __all__ = ["copy_config"]
 

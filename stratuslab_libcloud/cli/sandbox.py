@@ -16,7 +16,7 @@ from stratuslab_libcloud import __version__
 from stratuslab_libcloud.untrusted.text import one_line, printable
 
 if TYPE_CHECKING:
-    from stratuslab_libcloud.sandbox import Sandbox
+    from stratuslab_libcloud.sandbox.site import Sandbox
 
 __all__ = ["main", "make_sandbox"]
 
@@ -48,7 +48,8 @@ def make_sandbox(**options: object) -> "Sandbox":
     :raises click.ClickException: it cannot be, or what it needs is not installed. One line.
     """
     with _needing_extra():
-        from stratuslab_libcloud.sandbox import Sandbox, SandboxError
+        from stratuslab_libcloud.sandbox import SandboxError
+        from stratuslab_libcloud.sandbox.site import Sandbox
     try:
         return Sandbox(on_notice=_notice, **options)  # type: ignore[arg-type]
     except SandboxError as error:
@@ -205,7 +206,8 @@ def add_image(directory: pathlib.Path, file: pathlib.Path, **described: Any) -> 
     sandbox may be running.
     """
     with _needing_extra():
-        from stratuslab_libcloud.sandbox import SandboxError, register_image
+        from stratuslab_libcloud.sandbox import SandboxError
+        from stratuslab_libcloud.sandbox.site import register_image
     described["title"] = described["title"] or file.stem
     for number in ENDING:
         signal.signal(number, _end_once)  # the copy is removed

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from libcloud.compute.base import NodeSize
 
 from stratuslab_libcloud.configuration import endpoints
-from stratuslab_libcloud.configuration.settings import expanded
 from stratuslab_libcloud.errors import InvalidValueError
+from stratuslab_libcloud.paths import expanded
 
 __all__ = [
     "all_of",

@@ -17,12 +17,14 @@ from libcloud.compute.base import (
 )
 from libcloud.compute.types import NodeState, StorageVolumeState
 
-from stratuslab_libcloud.client.engine.machine import Machine, image_id
+from stratuslab_libcloud.client.cloud import Machine
+from stratuslab_libcloud.client.engine.sources import image_id
 from stratuslab_libcloud.client.stratuslab.marketplace import Row
 from stratuslab_libcloud.client.stratuslab.pdisk import Disk
-from stratuslab_libcloud.configuration.file import InstanceType, Settings, suggestion
+from stratuslab_libcloud.configuration.file import Settings, suggestion
+from stratuslab_libcloud.configuration.instance_types import InstanceType
 from stratuslab_libcloud.errors import InvalidValueError
-from stratuslab_libcloud.metadata.rdf import Entry, name_of
+from stratuslab_libcloud.metadata.entry import Entry, name_of
 from stratuslab_libcloud.portable import Portable
 
 __all__ = [

@@ -5,33 +5,15 @@ An entry is an ``rdf:RDF`` element with one ``rdf:Description``. The same image 
 several people, and by each of them again and again: each time it is another entry.
 """
 
-import base64
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
 from typing import Any
 from xml.sax.saxutils import escape
 
+from stratuslab_libcloud.metadata.entry import ABSENT, Entry, MetadataError, is_identifier
 from stratuslab_libcloud.untrusted import xml
-from stratuslab_libcloud.untrusted.text import printable
 
-__all__ = [
-    "ABSENT",
-    "RDF",
-    "STRAY_DECLARATION",
-    "Entry",
-    "MetadataError",
-    "Shared",
-    "identifier",
-    "is_identifier",
-    "latest",
-    "name_of",
-    "read_entries",
-    "read_entry",
-    "sha1_of",
-    "write_entry",
-]
+__all__ = ["RDF", "STRAY_DECLARATION", "Shared", "read_entries", "read_entry", "write_entry"]
 
 _NAMESPACES = {
     "dcterms": "http://purl.org/dc/terms/",
@@ -100,8 +82,6 @@ _TEXTS = {
     if name not in {"locations", "inbound_ports", "deprecated"}
 }
 
-_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{27}")
-_SHA1 = re.compile(r"[0-9A-Fa-f]{40}")
 _HEX = re.compile(r"[0-9A-Fa-f]+")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _MAX_PORT = 65535
@@ -109,111 +89,6 @@ _LONGEST_SHARED = 100  # characters
 _MOST_SHARED = 10_000
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
-
-
-class MetadataError(ValueError):
-    """It is not a Marketplace entry. One line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """
-    A Marketplace entry, as it was written (marketplace-rest 4.3).
-
-    What is absent or empty is None, and nothing but the identifier is always there. Dates are
-    ``YYYY-MM-DDThh:mm:ssZ``; nobody has verified the signature.
-    """
-
-    identifier: str
-    size: int | None = None  #: bytes of the uncompressed image
-    checksums: dict[str, str] = field(default_factory=dict, hash=False)
-    """Of the uncompressed image: algorithm as written, such as ``SHA-1``, to lower-case hex."""
-
-    endorser: str | None = None  #: e-mail address
-    endorsed: str | None = None  #: endorsement date
-    subject: str | None = None
-    issuer: str | None = None
-    type: str | None = None
-    kind: str | None = None
-    os: str | None = None
-    os_version: str | None = None
-    os_arch: str | None = None
-    version: str | None = None
-    compression: str | None = None
-    locations: tuple[str, ...] = ()  #: in order of preference; not all of them are URLs
-    format: str | None = None
-    creator: str | None = None
-    created: str | None = None
-    valid: str | None = None
-    title: str | None = None
-    tag: str | None = None
-    description: str | None = None
-    publisher: str | None = None
-    hypervisor: str | None = None
-    disks_bus: str | None = None
-    inbound_ports: tuple[int, ...] = ()
-    deprecated: str | None = None  #: the reason, or ""; None when it is not deprecated
-
-    @property
-    def name(self) -> str:
-        """
-        One printable line for people: the title, else the description's first, else the identifier.
-        """
-        return name_of(self.identifier, self.title, self.description)
-
-
-ABSENT = {one.name: None for one in fields(Entry)}
-"""The fields of an entry that says nothing, for those of which listings have thousands."""
-
-
-def name_of(identifier: str, title: str | None, description: str | None) -> str:
-    """One printable line for people, as :attr:`Entry.name`."""
-    if title and title.isprintable() and (shown := title.strip()):
-        return shown
-    for text in (title, description):
-        for line in (text or "").splitlines():
-            if shown := printable(line).strip():
-                return shown
-    return identifier
-
-
-def identifier(sha1: bytes | str) -> str:
-    """
-    The identifier of the image with this SHA-1 (marketplace-rest 5.1).
-
-    :param sha1: of the uncompressed image: 20 bytes or 40 hex digits.
-    :raises MetadataError: it is neither.
-    """
-    if isinstance(sha1, str):
-        if not _SHA1.fullmatch(sha1):
-            raise MetadataError("a SHA-1 has 40 hex digits")
-        sha1 = bytes.fromhex(sha1)
-    if len(sha1) != 20:
-        raise MetadataError("a SHA-1 has 20 bytes")
-    return base64.urlsafe_b64encode(b"\0" + sha1)[1:].decode()
-
-
-def sha1_of(identifier: str) -> str:
-    """
-    The SHA-1 that an identifier stands for, in lower-case hex.
-
-    :raises MetadataError: it stands for none.
-    """
-    if is_identifier(identifier):
-        number = base64.urlsafe_b64decode("A" + identifier)
-        if number[0] == 0:
-            return number[1:].hex()
-    raise MetadataError("not an image identifier")
-
-
-def is_identifier(text: str) -> bool:
-    """Whether it has an identifier's form: 27 characters of its alphabet."""
-    return _IDENTIFIER.fullmatch(text) is not None
-
-
-def latest(entries: Iterable[Entry]) -> Entry | None:
-    """The entry with the newest endorsement, whoever gave it; None when there are none."""
-    return max(entries, key=lambda e: (e.endorsed or "", e.endorser or ""), default=None)
 
 
 def read_entries(document: bytes) -> list[Entry]:

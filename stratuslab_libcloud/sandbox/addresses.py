@@ -10,7 +10,8 @@ import socket
 import sqlite3
 from collections.abc import Iterable
 
-from stratuslab_libcloud.sandbox.store import SandboxError, Store
+from stratuslab_libcloud.sandbox.errors import SandboxError
+from stratuslab_libcloud.sandbox.store import Store
 from stratuslab_libcloud.sandbox.template import TemplateError, Vector
 
 __all__ = ["SSH_PORTS", "cannot_listen", "choose_ssh_port", "lease", "reserve"]

@@ -12,7 +12,9 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Account", "SandboxError", "Store"]
+from stratuslab_libcloud.sandbox.errors import SandboxError
+
+__all__ = ["Account", "Store"]
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 30.0
@@ -50,10 +52,6 @@ CREATE TABLE entries (
     PRIMARY KEY (identifier, email, created));
 CREATE INDEX entries_latest ON entries (created, identifier, email) WHERE latest;
 """
-
-
-class SandboxError(Exception):
-    """The sandbox cannot be started so. One line, for the user."""
 
 
 @dataclass(frozen=True)

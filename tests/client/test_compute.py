@@ -11,8 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from libcloud.common.types import LibcloudError
 
-from stratuslab_libcloud.client.engine.machine import image_id
-from stratuslab_libcloud.client.http.service import Answer, HTTPOptions, _understood
+from stratuslab_libcloud.client.engine.sources import image_id
+from stratuslab_libcloud.client.http.answer import Answer
+from stratuslab_libcloud.client.http.options import HTTPOptions
+from stratuslab_libcloud.client.http.service import _understood
 from stratuslab_libcloud.client.stratuslab.compute import (
     Compute,
     _read_machine,

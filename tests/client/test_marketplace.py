@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from libcloud.common.types import LibcloudError
 
-from stratuslab_libcloud.client.http.service import Answer, HTTPOptions, _understood
+from stratuslab_libcloud.client.http.answer import Answer
+from stratuslab_libcloud.client.http.options import HTTPOptions
+from stratuslab_libcloud.client.http.service import _understood
 from stratuslab_libcloud.client.stratuslab import marketplace
 from stratuslab_libcloud.client.stratuslab.marketplace import Marketplace
 from stratuslab_libcloud.errors import (
@@ -21,10 +23,11 @@ from stratuslab_libcloud.errors import (
     NotFoundError,
     ServiceError,
 )
-from stratuslab_libcloud.metadata.rdf import Entry, rdf
+from stratuslab_libcloud.metadata import rdf
+from stratuslab_libcloud.metadata.entry import Entry, identifier, is_identifier
 
-ONE = rdf.identifier("880152820b3480250f6f744efba2fbad087622d9")
-TWO = rdf.identifier("b4b17e9314097aea19492c714c8af8ee23ddf3c1")
+ONE = identifier("880152820b3480250f6f744efba2fbad087622d9")
+TWO = identifier("b4b17e9314097aea19492c714c8af8ee23ddf3c1")
 DECLARATION = b'<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
 SAMPLES = Path(__file__).parents[1] / "samples"
 
@@ -241,7 +244,7 @@ def test_rows_of_any_shape_are_a_listing_or_a_libcloud_error(document: object) -
     except LibcloudError as error:
         assert str(error).isprintable()
     else:
-        assert all(rdf.is_identifier(item.identifier) for item in found)
+        assert all(is_identifier(item.identifier) for item in found)
 
 
 @pytest.mark.timeout(60)  # it takes a second; once it took hours

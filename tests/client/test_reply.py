@@ -8,7 +8,7 @@ import pytest
 from canned import pool, rpc
 from late_expat import BUILDS
 
-from stratuslab_libcloud.client.http.service import Answer
+from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.stratuslab import compute
 from stratuslab_libcloud.errors import NotPermittedError
 from stratuslab_libcloud.untrusted import xml

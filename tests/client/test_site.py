@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from stratuslab_libcloud.client import Site
-from stratuslab_libcloud.configuration.file import direct
+from stratuslab_libcloud.client.stratuslab.cloud import Site
+from stratuslab_libcloud.configuration.location import direct
 from stratuslab_libcloud.errors import ConfigurationError
 
 ENGINE = direct("u", "p", "http://h:2633/RPC2", None)  # which has no storage

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from libcloud.common.types import LibcloudError
 
-from stratuslab_libcloud.client.http.service import Answer, HTTPOptions, _understood
+from stratuslab_libcloud.client.http.answer import Answer
+from stratuslab_libcloud.client.http.options import HTTPOptions
+from stratuslab_libcloud.client.http.service import _understood
 from stratuslab_libcloud.client.stratuslab import pdisk
 from stratuslab_libcloud.client.stratuslab.pdisk import Disk, Storage
 from stratuslab_libcloud.configuration.file import Password

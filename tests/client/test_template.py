@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from libcloud.compute.base import NodeAuthSSHKey
 
-from stratuslab_libcloud.client.stratuslab.template import BootDisk, NewMachine, render
+from stratuslab_libcloud.client.cloud import BootDisk, NewMachine
+from stratuslab_libcloud.client.stratuslab.template import render
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.errors import InvalidValueError
-from stratuslab_libcloud.sandbox import Sandbox
+from stratuslab_libcloud.sandbox.site import Sandbox
 from stratuslab_libcloud.sandbox.template import Template, parse
 
 BOOT = BootDisk("https://m/metadata/X", driver="qcow2", bus="virtio", inbound_ports=(22, 80))

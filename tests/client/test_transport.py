@@ -32,12 +32,14 @@ import trustme
 from canned import Canned, Request
 from permissions import unreadable
 
-from stratuslab_libcloud.client import Site
+from stratuslab_libcloud.client.http import proxies, sessions
 from stratuslab_libcloud.client.http import service as transport
-from stratuslab_libcloud.client.http import sessions
-from stratuslab_libcloud.client.http.proxies import proxies
-from stratuslab_libcloud.client.http.service import Answer, HTTPOptions, Service
-from stratuslab_libcloud.configuration.file import Certificate, Password, direct
+from stratuslab_libcloud.client.http.answer import Answer
+from stratuslab_libcloud.client.http.options import HTTPOptions
+from stratuslab_libcloud.client.http.service import Service
+from stratuslab_libcloud.client.stratuslab.cloud import Site
+from stratuslab_libcloud.configuration.file import Certificate, Password
+from stratuslab_libcloud.configuration.location import direct
 from stratuslab_libcloud.errors import (
     ConfigurationError,
     ConflictError,

@@ -22,7 +22,7 @@ import pytest
 from sshd import free_port, make_key
 
 from stratuslab_libcloud.sandbox import guest
-from stratuslab_libcloud.sandbox.store import SandboxError
+from stratuslab_libcloud.sandbox.errors import SandboxError
 
 TOOLS = ("apt-get", "dpkg-deb", "qemu-system-x86_64", "ssh-keygen")
 MISSING = ", ".join(tool for tool in TOOLS if not shutil.which(tool))

@@ -22,8 +22,10 @@ import requests
 from canned import Canned
 from real import children, obliging, processes, real_sandbox, still, wait_for
 
-from stratuslab_libcloud.metadata.rdf import Entry, identifier, write_entry
-from stratuslab_libcloud.sandbox import Sandbox, SandboxError, register_image
+from stratuslab_libcloud.metadata.entry import Entry, identifier
+from stratuslab_libcloud.metadata.rdf import write_entry
+from stratuslab_libcloud.sandbox import SandboxError
+from stratuslab_libcloud.sandbox.site import Sandbox, register_image
 
 from ..sandbox.conftest import Caller
 

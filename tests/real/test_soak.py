@@ -19,7 +19,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
-from stratuslab_libcloud.sandbox import Sandbox
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 from ..sandbox.conftest import JANE, Caller, Elsewhere, elsewhere
 

@@ -14,7 +14,7 @@ from typing import IO
 import pytest
 import requests
 
-from stratuslab_libcloud.sandbox import Sandbox
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 TEMPLATE = """\
 # as the original client writes them (compute-xmlrpc 4.2)

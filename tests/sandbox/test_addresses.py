@@ -2,7 +2,8 @@
 
 import pytest
 
-from stratuslab_libcloud.sandbox import Sandbox, addresses
+from stratuslab_libcloud.sandbox import addresses
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 from .conftest import Caller
 

@@ -5,8 +5,8 @@ import socket
 import pytest
 from werkzeug.datastructures import Headers
 
-from stratuslab_libcloud.sandbox import Sandbox
 from stratuslab_libcloud.sandbox.http.browsers import Names, is_foreign
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 from .conftest import USERS, Caller
 

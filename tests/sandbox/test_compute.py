@@ -5,8 +5,8 @@ import xmlrpc.client
 
 import pytest
 
-from stratuslab_libcloud.sandbox import Sandbox
-from stratuslab_libcloud.sandbox.compute.rules import rules
+from stratuslab_libcloud.sandbox.compute import rules
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 from .conftest import TEMPLATE, USERS, Caller, NotOkError
 

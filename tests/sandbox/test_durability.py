@@ -8,7 +8,7 @@ from pathlib import Path
 
 import requests
 
-from stratuslab_libcloud.sandbox import Sandbox
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 from .conftest import JANE, TEMPLATE, Caller, Elsewhere, elsewhere
 

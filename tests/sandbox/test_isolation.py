@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from stratuslab_libcloud.sandbox import Sandbox
-from stratuslab_libcloud.sandbox.http.application import METHODS
+from stratuslab_libcloud.sandbox.compute.xmlrpc import METHODS
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 from .conftest import Caller
 

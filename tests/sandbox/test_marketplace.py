@@ -18,9 +18,10 @@ from lxml import etree
 from werkzeug import Request, Response
 from werkzeug.serving import make_server
 
-from stratuslab_libcloud.metadata.rdf import Entry, MetadataError, identifier, write_entry
-from stratuslab_libcloud.sandbox import Sandbox
+from stratuslab_libcloud.metadata.entry import Entry, MetadataError, identifier
+from stratuslab_libcloud.metadata.rdf import write_entry
 from stratuslab_libcloud.sandbox.marketplace.rest import Marketplace
+from stratuslab_libcloud.sandbox.site import Sandbox
 from stratuslab_libcloud.sandbox.store import Store
 from stratuslab_libcloud.untrusted import xml
 

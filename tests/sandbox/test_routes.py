@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from stratuslab_libcloud.metadata.rdf import Entry
-from stratuslab_libcloud.sandbox import Sandbox
-from stratuslab_libcloud.sandbox.http.application import METHODS
+from stratuslab_libcloud.metadata.entry import Entry
+from stratuslab_libcloud.sandbox.compute.xmlrpc import METHODS
+from stratuslab_libcloud.sandbox.site import Sandbox
 from stratuslab_libcloud.sandbox.storage.rules import Storage
 
 from .conftest import USERS

@@ -10,7 +10,8 @@ import pytest
 import requests
 from cryptography.hazmat.primitives import serialization
 
-from stratuslab_libcloud.sandbox import Sandbox, SandboxError
+from stratuslab_libcloud.sandbox import SandboxError
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 from .conftest import USERS, Caller
 

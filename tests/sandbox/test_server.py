@@ -21,9 +21,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from real import wait_for
 
-from stratuslab_libcloud.metadata.rdf import Entry, write_entry
-from stratuslab_libcloud.sandbox import Sandbox
+from stratuslab_libcloud.metadata.entry import Entry
+from stratuslab_libcloud.metadata.rdf import write_entry
 from stratuslab_libcloud.sandbox.http.server import Server
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 from .conftest import USERS, Caller
 

@@ -3,7 +3,8 @@ import threading
 
 import pytest
 
-from stratuslab_libcloud.sandbox.store import SandboxError, Store
+from stratuslab_libcloud.sandbox.errors import SandboxError
+from stratuslab_libcloud.sandbox.store import Store
 
 INSERT = "INSERT INTO settings VALUES (?, ?)"
 

@@ -3,144 +3,19 @@
 import re
 import xml.etree.ElementTree as ET
 from sys import getsizeof
-from typing import NamedTuple, TypedDict
 
-from stratuslab_libcloud.errors import InvalidValueError
+from stratuslab_libcloud.client.cloud import Disk, Machine, Nic
+from stratuslab_libcloud.client.engine.ids import is_id
 
-__all__ = ["Disk", "Machine", "Nic", "checked_id", "image_id", "is_id", "to_machine", "weight"]
+__all__ = ["to_machine", "weight"]
 
-_ID = re.compile("[0-9]{1,9}")
 _INTEGER = re.compile("-?[0-9]{1,18}")
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 _NONE = ET.Element("none")
-# A Marketplace entry's URL, which may go on with /ENDORSER/DATE, or a disk in any of its forms.
-_SOURCES = (
-    re.compile(r"/metadata/(?:[^/?#]*/)*?([A-Za-z0-9_-]{27})(?=$|[/?#])"),
-    re.compile(r"[/:]([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/?$"),
-)
 # What a document of OpenNebula 3.2 has between the name and HISTORY_RECORDS, and once only.
 _ONCE = ("STATE", "LCM_STATE", "STIME", "MEMORY", "CPU", "TEMPLATE")
 
 _MACHINE, _PART = 500, 200  # bytes of memory beside the texts; a part is a disk or a network card
-
-_ACTIVE, _DONE = 3, 6
-_ENDING = (11, 12, 13, 15, 23)
-_STATES = ("Init", "Pending", "Hold", "Active", "Stopped", "Suspended", "Done", "Failed")
-_ACTIVE_STATES = (
-    "Init",
-    "Prolog",
-    "Boot",
-    "Running",
-    "Migrate",
-    "Save_Stop",
-    "Save_Suspend",
-    "Save_Migrate",
-    "Prolog_Migrate",
-    "Prolog_Resume",
-    "Epilog_Stop",
-    "Epilog",
-    "Shutdown",
-    "Cancel",
-    "Failure",
-    "Delete",
-    "Unknown",
-)
-
-
-class Nic(TypedDict):
-    """A network card; ``network`` is the name of the network that it is in."""
-
-    ip: str | None
-    network: str | None
-
-
-class Disk(TypedDict):
-    """
-    A disk in a machine's document.
-
-    ``source`` is the URL of a Marketplace entry or a ``pdisk:`` URI; ``size`` is in MiB.
-    """
-
-    id: str | None
-    target: str | None
-    source: str | None
-    size: int | None
-    type: str | None
-
-
-class Machine(NamedTuple):
-    """
-    What a VM document says.
-
-    :ivar state: ``STATE``; -1 where it is missing.
-    :ivar lcm_state: ``LCM_STATE``, which matters while the state is 3.
-    :ivar host: where it runs (the latest record).
-    :ivar cpus: cores.
-    :ivar memory: MiB, as asked for.
-    :ivar memory_kib: in use, as measured.
-    :ivar cpu_percent: of one core, as measured.
-    :ivar started: UNIX seconds.
-    """
-
-    id: str
-    name: str
-    owner: str | None
-    state: int
-    lcm_state: int
-    nics: list[Nic]
-    disks: list[Disk]
-    host: str | None
-    cpus: int | None
-    memory: int | None
-    memory_kib: int | None
-    cpu_percent: float | None
-    started: int | None
-    error: str | None
-
-    @property
-    def summary(self) -> str:
-        """The state in a word, as the commands show it (compute-xmlrpc 3.4)."""
-        labels, number = (
-            (_ACTIVE_STATES, self.lcm_state) if self.state == _ACTIVE else (_STATES, self.state)
-        )
-        return labels[number] if 0 <= number < len(labels) else f"{self.state}/{self.lcm_state}"
-
-    @property
-    def running(self) -> bool:
-        return (self.state, self.lcm_state) == (_ACTIVE, 3)
-
-    @property
-    def ending(self) -> bool:
-        """Whether its end has come, or is under way (compute-xmlrpc 3.2, 3.3)."""
-        return self.state == _DONE or (self.state == _ACTIVE and self.lcm_state in _ENDING)
-
-
-def is_id(text: str) -> bool:
-    """Whether a text has the form of a machine's id."""
-    return _ID.fullmatch(text) is not None
-
-
-def checked_id(machine_id: object) -> str:
-    """
-    A machine's id, before it is sent.
-
-    :raises InvalidValueError: it is none.
-    """
-    if not is_id(str(machine_id)):
-        raise InvalidValueError(f"{machine_id!r} is not the id of a node")
-    return str(machine_id)
-
-
-def image_id(source: str) -> str:
-    """
-    The image or disk that a disk's source means (compute-xmlrpc 4.4, pdisk-rest 6).
-
-    :return: an identifier or a UUID; of other sources, the last part.
-    """
-    for form in _SOURCES:
-        if found := form.search(source):
-            return found[1]
-    return source.rstrip("/").rpartition("/")[2]
 
 
 def to_machine(vm: ET.Element) -> Machine | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from stratuslab_libcloud.client.http.service import Answer
+from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.errors import (
     ConflictError,
     CredentialsError,

@@ -4,21 +4,30 @@ HTTP for the three services: sessions, TLS, credentials, time-outs, retries.
 This is the one border to requests and urllib3; failures.py puts what they raise in our words.
 """
 
-import base64
 import contextlib
 import os
-import ssl
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TypeVar
-from urllib.parse import unquote, urljoin, urlsplit
 
-import libcloud.security
 import requests
 
 from stratuslab_libcloud.client.http import debug_log
+from stratuslab_libcloud.client.http.answer import (
+    _ENCODINGS,
+    _LARGEST_HELD,
+    Answer,
+    _check_encoding,
+    _final,
+    _pieces,
+)
+from stratuslab_libcloud.client.http.credentials import (
+    _base64,
+    _check_authority,
+    _checked,
+    _secrets_of,
+)
 from stratuslab_libcloud.client.http.failures import (
     explanation,
     in_doubt,
@@ -28,9 +37,11 @@ from stratuslab_libcloud.client.http.failures import (
     with_doubt,
 )
 from stratuslab_libcloud.client.http.masking import mask
+from stratuslab_libcloud.client.http.options import HTTPOptions
 from stratuslab_libcloud.client.http.proxies import proxies
+from stratuslab_libcloud.client.http.redirects import _Request, _same_origin_target, _shown
+from stratuslab_libcloud.client.http.retries import _ATTEMPTS, _ENOUGH, _pause
 from stratuslab_libcloud.client.http.sessions import Session
-from stratuslab_libcloud.configuration import endpoints
 from stratuslab_libcloud.configuration.settings import Certificate, Credentials, Password
 from stratuslab_libcloud.errors import (
     ConfigurationError,
@@ -38,87 +49,16 @@ from stratuslab_libcloud.errors import (
     CredentialsError,
     MalformedAnswerError,
     StratusLabError,
-    UnavailableError,
 )
-from stratuslab_libcloud.metadata.rdf import rdf
+from stratuslab_libcloud.metadata.entry import MetadataError
 from stratuslab_libcloud.untrusted import xml
 from stratuslab_libcloud.untrusted.text import one_line
 
-__all__ = ["Answer", "HTTPOptions", "Service"]
+__all__ = ["Service"]
 
 T = TypeVar("T")
 
-_ATTEMPTS = 3
-_FIRST_PAUSE = 0.25  # seconds; doubled for each further attempt
-_ENOUGH = 0.95  # of the time; what is left then is no chance, and would hide the real trouble
 _LARGEST_ANSWER = 640 * 1024 * 1024  # 100,000 entries are 500
-_LARGEST_HELD = 64 * 1024 * 1024  # of what is not streamed
-_PIECE = 256 * 1024
-_ENCODINGS = "gzip, deflate"  # which urllib3 unpacks piece by piece, whatever is installed
-
-
-@dataclass(frozen=True)
-class HTTPOptions:
-    """
-    How the services of a site are talked to.
-
-    :ivar timeout: seconds that a whole call may take, retries included. An attempt may be silent
-        for a third of it. Streamed answers may take longer while they bring a KiB a second.
-    :ivar proxy_url: an HTTP proxy to go through.
-    :ivar verify_tls: check certificates, against ``ca_certificate`` if that is given.
-    """
-
-    timeout: float = 60.0
-    proxy_url: str | None = field(default=None, repr=False)  # may have a password in it
-    verify_tls: bool = True
-    ca_certificate: str | None = None
-
-    def verify(self) -> bool | str:
-        """
-        For requests; Libcloud's own two settings are honoured at every request.
-
-        :raises ConfigurationError: Libcloud's is no path.
-        """
-        if not (self.verify_tls and libcloud.security.VERIFY_SSL_CERT):
-            return False
-        if self.ca_certificate:
-            return self.ca_certificate
-        trusted = libcloud.security.CA_CERTS_PATH
-        if isinstance(trusted, list) and trusted:  # of Libcloud 0.x, which 3.9 takes so, too
-            warnings.warn(
-                "libcloud.security.CA_CERTS_PATH is a list, of which only the first path is used",
-                DeprecationWarning,
-                stacklevel=2,
-            )
-            trusted = trusted[0]
-        try:
-            return os.fsdecode("" if trusted is None else trusted) or True
-        except TypeError:
-            raise ConfigurationError(
-                f"libcloud.security.CA_CERTS_PATH is not the path of a file: {trusted!r}"
-            ) from None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """
-    A successful answer whose body is still to be read.
-
-    :ivar pieces: the body, decompressed, bounded in size and time.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    pieces: Iterator[bytes] = field(repr=False)
-
-    @property
-    def content_type(self) -> str:
-        """The media type, lower-case and without parameters."""
-        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-
-    def body(self) -> bytes:
-        """All of the body, of 64 MiB at most."""
-        return b"".join(_bounded(self.pieces, _LARGEST_HELD))
 
 
 class Service:
@@ -337,132 +277,12 @@ class Service:
         debug_log.write(line, body, self._masked)
 
 
-@dataclass(frozen=True)
-class _Request:
-    method: str
-    url: str
-    headers: dict[str, str] = field(repr=False)
-    body: bytes | None = field(repr=False)
-    streamed: bool
-
-
 def _understood(read: Callable[[Answer], T], answer: Answer) -> T:
     try:
         return read(answer)
-    except (xml.UnsafeXMLError, rdf.MetadataError, RecursionError) as error:
+    except (xml.UnsafeXMLError, MetadataError, RecursionError) as error:
         # Not chained: its text is here, where secrets in it will be masked.
         text = f"the answer cannot be read: {error}"
         if isinstance(error, xml.TooMuchError):
             raise _final(text) from None
         raise MalformedAnswerError(text) from None
-
-
-def _pause(error: StratusLabError, attempt: int) -> float | None:
-    """Seconds to wait before another attempt; ``None``: it would be no use."""
-    if not error.passing:
-        return None
-    asked_for = error.retry_after if isinstance(error, UnavailableError) else 0.0
-    return max(asked_for, float(_FIRST_PAUSE * 2**attempt))
-
-
-def _pieces(response: requests.Response, largest: int) -> Iterator[bytes]:
-    """The decompressed body; ``read1``, as ``read`` would wait for a whole piece to drip in."""
-    return _bounded(iter(lambda: response.raw.read1(_PIECE, decode_content=True), b""), largest)
-
-
-def _bounded(pieces: Iterator[bytes], largest: int) -> Iterator[bytes]:
-    total = 0
-    for number, piece in enumerate(pieces):
-        total += len(piece)
-        if total > largest:
-            raise _final(f"the answer is larger than {largest >> 20} MiB")
-        if number > largest >> 10:
-            raise _final(f"the answer comes in more than {largest >> 10:,} pieces")
-        yield piece
-
-
-def _final(text: str, http_code: int | None = None) -> MalformedAnswerError:
-    error = MalformedAnswerError(text, http_code=http_code)
-    error.passing = False
-    return error
-
-
-def _check_encoding(response: requests.Response) -> None:
-    """Encodings within encodings could make terabytes of one piece."""
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in ("", "identity", "x-gzip", *_ENCODINGS.split(", ")):
-        raise MalformedAnswerError(
-            f"the answer is encoded as {encoding!r}, which it was not asked to be"
-        )
-
-
-def _same_origin_target(request: _Request, response: requests.Response) -> str | None:
-    location = response.headers.get("Location")
-    if request.method != "GET" or not location or not 300 < response.status_code < 309:
-        return None
-    try:
-        target = urljoin(request.url, location)
-        same = endpoints.origin(request.url) == endpoints.origin(target)
-    except ValueError:
-        return None
-    return target if same else None
-
-
-def _checked(credentials: Certificate) -> tuple[str, str]:
-    """The two paths; whatever is wrong with the files is said here, not by OpenSSL at a prompt."""
-    for path in (credentials.certificate, credentials.key):
-        try:
-            with open(path, encoding="latin-1") as file:
-                text = file.read()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ConfigurationError(f"the PEM file {path} cannot be read: {reason}") from error
-        if "-----BEGIN" not in text:
-            raise ConfigurationError(f"{path} is not a PEM file")
-        if path == credentials.key and "ENCRYPTED" in text:
-            raise ConfigurationError(
-                f"the key in {path} is encrypted; give an unencrypted one, or a proxy"
-            )
-    try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_cert_chain(credentials.certificate, credentials.key, password=lambda: "")
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"certificate {credentials.certificate} and key {credentials.key} do not fit: {error}"
-        ) from error
-    return credentials.certificate, credentials.key
-
-
-def _check_authority(path: str) -> None:
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-    except FileNotFoundError:
-        raise ConfigurationError(f"the CA certificate file {path} does not exist") from None
-    except (ssl.SSLError, ValueError) as error:
-        raise ConfigurationError(f"{path} holds no CA certificate that can be used") from error
-    except OSError as error:
-        reason = error.strerror
-        raise ConfigurationError(
-            f"the CA certificate file {path} cannot be read: {reason}"
-        ) from error
-
-
-def _secrets_of(proxy_url: str) -> list[str]:
-    """The password in a proxy's URL, and how it is sent."""
-    parts = urlsplit(proxy_url)
-    username, password = unquote(parts.username or ""), unquote(parts.password or "")
-    return [password, _base64(f"{username}:{password}".encode())] if password else []
-
-
-def _base64(login: bytes) -> str:
-    return base64.b64encode(login).decode("ascii")
-
-
-def _shown(url: str) -> str:
-    """A foreign URL without what may be secret in it."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "an address that is none"
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}" if host else parts.path

@@ -6,10 +6,14 @@ from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 from xmlrpc.client import dumps
 
-from stratuslab_libcloud.client.engine.machine import Machine, checked_id, is_id, to_machine, weight
+from stratuslab_libcloud.client.cloud import Machine
+from stratuslab_libcloud.client.engine.ids import checked_id, is_id
+from stratuslab_libcloud.client.engine.machine import to_machine, weight
 from stratuslab_libcloud.client.engine.reply import document, starting
+from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.listing import bounded
-from stratuslab_libcloud.client.http.service import Answer, HTTPOptions, Service
+from stratuslab_libcloud.client.http.options import HTTPOptions
+from stratuslab_libcloud.client.http.service import Service
 from stratuslab_libcloud.configuration import endpoints
 from stratuslab_libcloud.configuration.settings import Certificate, Credentials, Password
 from stratuslab_libcloud.errors import (
@@ -58,7 +62,7 @@ class Compute:
         """
         Ask for a machine.
 
-        :param template: text as :func:`stratuslab_libcloud.client.stratuslab.template.render` makes it.
+        :param template: as :func:`stratuslab_libcloud.client.stratuslab.template.render` writes it.
         :param name: for the message when the answer is lost.
         :return: its id.
         """

@@ -9,16 +9,19 @@ from operator import attrgetter
 from sys import getsizeof
 from typing import Any, NamedTuple
 
+from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.listing import JSONText, bounded
-from stratuslab_libcloud.client.http.service import Answer, HTTPOptions, Service
+from stratuslab_libcloud.client.http.options import HTTPOptions
+from stratuslab_libcloud.client.http.service import Service
 from stratuslab_libcloud.errors import (
     InvalidValueError,
     MalformedAnswerError,
     NotFoundError,
     ServiceError,
 )
-from stratuslab_libcloud.metadata.rdf import Entry, Shared
-from stratuslab_libcloud.metadata.rdf import rdf as metadata
+from stratuslab_libcloud.metadata import rdf as metadata
+from stratuslab_libcloud.metadata.entry import ABSENT, Entry, MetadataError, is_identifier
+from stratuslab_libcloud.metadata.rdf import Shared
 from stratuslab_libcloud.untrusted import xml
 
 __all__ = ["Marketplace", "Row"]
@@ -32,7 +35,7 @@ _LONGEST_DECLARATION = 200
 _COLUMNS = 11  # in a row of the JSON listing (marketplace-rest 2.1)
 _NOTHING = ("null", "")  # what it says of a field that the entry does not have (3.4)
 _ENTRY, _PORT = 600, 40  # bytes of memory that an entry takes beside its texts, and a port
-_fields = attrgetter(*metadata.ABSENT)
+_fields = attrgetter(*ABSENT)
 
 
 class Row(NamedTuple):
@@ -54,7 +57,7 @@ class Row(NamedTuple):
         values = self._asdict()
         location = values.pop("location")
         locations = (location,) if location else ()
-        return {**metadata.ABSENT, "checksums": {}, **values, "locations": locations}
+        return {**ABSENT, "checksums": {}, **values, "locations": locations}
 
 
 class Marketplace:
@@ -145,7 +148,7 @@ def _endorsed(endorsement: Row | Entry) -> tuple[str, str]:
 
 
 def _checked(identifier: str) -> str:
-    if not isinstance(identifier, str) or not metadata.is_identifier(identifier):
+    if not isinstance(identifier, str) or not is_identifier(identifier):
         raise InvalidValueError(f"{identifier!r} is not the identifier of an image")
     return identifier
 
@@ -217,7 +220,7 @@ def _read_rows(rows: Iterable[Any]) -> Iterator[Row]:
                 text if isinstance(text, str) and text not in _NOTHING else None for text in columns
             ]
         found = Row._make(columns)
-        if metadata.is_identifier(found.identifier or ""):
+        if is_identifier(found.identifier or ""):
             yield found
         else:
             unnamed += 1
@@ -245,7 +248,7 @@ def _read_xml(answer: Answer, shared: Shared | None = None) -> Iterator[Entry]:
     for rdf in bounded(entries):
         try:
             yield metadata.read_entry(rdf, shared)
-        except metadata.MetadataError as error:
+        except MetadataError as error:
             left_out, first = left_out + 1, first or str(error)
     if left_out:
         text = first if left_out == 1 else f"{left_out:,} entries, the first: {first}"

@@ -7,9 +7,11 @@ from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from stratuslab_libcloud.client.engine.machine import checked_id, is_id
+from stratuslab_libcloud.client.engine.ids import checked_id, is_id
+from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.listing import JSONText, bounded
-from stratuslab_libcloud.client.http.service import Answer, HTTPOptions, Service
+from stratuslab_libcloud.client.http.options import HTTPOptions
+from stratuslab_libcloud.client.http.service import Service
 from stratuslab_libcloud.configuration.settings import Certificate, Credentials
 from stratuslab_libcloud.errors import (
     ConflictError,

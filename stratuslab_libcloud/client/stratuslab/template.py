@@ -6,17 +6,22 @@ server would not read back exactly is refused here, before anything is sent.
 """
 
 import base64
-import gzip
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
+from stratuslab_libcloud.client.cloud import NewMachine
+from stratuslab_libcloud.client.engine.template import (
+    _SHELL_VARIABLES,
+    _checked_name,
+    _packed,
+    _shell_safe,
+    _single,
+    _Vector,
+    _vector,
+)
 from stratuslab_libcloud.errors import InvalidValueError
 
-__all__ = ["BootDisk", "NewMachine", "render"]
+__all__ = ["render"]
 
-_LONGEST_NAME = 128
-_LARGEST_USER_DATA = 16384
 _TARGET_PREFIXES = {"ide": "hd", "scsi": "sd", "virtio": "vd"}
 _CONTEXT_TARGET = "hdd"
 _RESERVED_CONTEXT = {
@@ -26,61 +31,6 @@ _RESERVED_CONTEXT = {
     "CLOUD_INIT_AUTHORIZED_KEYS",
     "CLOUD_INIT_USER_DATA",
 }
-
-# The guest's shell reads the context as assignments. One of these would end the reading, would not
-# keep its value, or would change how the shell goes on.
-_SHELL_VARIABLES = re.compile(
-    "_|BASH|BASH_.*|BASHOPTS|BASHPID|EUID|PPID|SHELLOPTS|UID"  # the first of them are read-only
-    "|DIRSTACK|EPOCHREALTIME|EPOCHSECONDS|FUNCNAME|GROUPS|HISTCMD|LINENO|OPTIND|PIPESTATUS|RANDOM"
-    "|SECONDS|SRANDOM"
-    "|CDPATH|ENV|EXECIGNORE|FUNCNEST|GLOBIGNORE|IFS|LD_.*|PATH|POSIXLY_CORRECT|TMOUT"
-)
-
-_Vector = list[tuple[str, object]]
-
-
-@dataclass(frozen=True)
-class BootDisk:
-    """
-    What a machine starts from.
-
-    :ivar source: URL of the Marketplace entry, or ``pdisk:`` URI.
-    :ivar driver: disk format, such as ``qcow2``.
-    :ivar bus: ``ide``, ``scsi`` or ``virtio``, for all disks of the machine.
-    """
-
-    source: str
-    driver: str = "raw"
-    bus: str = "ide"
-    inbound_ports: Sequence[int] = ()
-
-
-@dataclass(frozen=True)
-class NewMachine:
-    """
-    A machine to be started.
-
-    :ivar ram: MiB.
-    :ivar swap: MiB; 0 for none.
-    :ivar volumes: ``pdisk:`` URIs, attached from the start.
-    :ivar readonly_images: URLs of Marketplace entries, attached for reading.
-    :ivar public_keys: lines of an ``authorized_keys`` file.
-    :ivar context: further values for the guest.
-    :ivar context_method: ``one`` or ``cloud-init``.
-    """
-
-    boot: BootDisk
-    cpus: int
-    ram: int
-    swap: int
-    name: str = ""
-    network: str = "public"
-    volumes: Sequence[str] = ()
-    readonly_images: Sequence[str] = ()
-    public_keys: Sequence[str] = ()
-    context: Mapping[str, str] = field(default_factory=dict)
-    context_method: str = "one"
-    user_data: bytes = b""
 
 
 def render(machine: NewMachine) -> str:
@@ -200,75 +150,9 @@ def _context(machine: NewMachine) -> _Vector:
     return [*pairs, ("TARGET", _CONTEXT_TARGET)]
 
 
-def _packed(user_data: bytes) -> str:
-    packed = gzip.compress(user_data, compresslevel=9, mtime=0)
-    if len(packed) > _LARGEST_USER_DATA:
-        raise InvalidValueError(
-            f"the user data is too large: {len(packed)} bytes compressed, of at most "
-            f"{_LARGEST_USER_DATA}"
-        )
-    return base64.b64encode(packed).decode("ascii")
-
-
-def _checked_name(name: str) -> str:
-    """A name that the engine can also show: it writes names into its documents as they are."""
-    length = len(name.encode("utf-8", "surrogatepass"))
-    if length > _LONGEST_NAME:
-        raise InvalidValueError(
-            f"the node name is too long: {length} bytes in UTF-8, of at most {_LONGEST_NAME}"
-        )
-    if "<" in name or "&" in name:
-        raise InvalidValueError(f"the node name {name!r} cannot have '<' or '&' in it")
-    return name
-
-
-def _shell_safe(what: str, value: str) -> str:
-    """The engine expands ``$``, and the guest's shell reads the others (compute-xmlrpc 4.1)."""
-    found = set('"$`\\') & set(value)
-    if found:
-        raise InvalidValueError(
-            f"the {what} has {' '.join(sorted(found))} in it, which the machine's shell would "
-            "interpret; encode it, for instance as base64"
-        )
-    return value
-
-
 def _plain_key(line: str) -> str:
     """A public key; its comment is dropped where a shell could trip over it."""
     fields = line.split(None, 2)
     if len(fields) == 3 and not re.fullmatch(r"[\w@.:+,/ -]*", fields[2], re.ASCII):
         line = " ".join(fields[:2])
     return _shell_safe("public key", line)
-
-
-def _single(name: str, value: object) -> str:
-    return f"{name} = {_quoted(name, value)}"
-
-
-def _vector(name: str, pairs: _Vector) -> str:
-    # An empty value would be read back as two quotation marks: it is left out.
-    written = [f"  {key} = {_quoted(key, value)}" for key, value in pairs if value != ""]
-    return f"{name} = [\n" + ",\n".join(written) + " ]"
-
-
-_UNWRITABLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]"  # not XML, or not kept by it
-    "|[\U00010000-\U0010ffff]"  # engines refuse what is outside the Basic Multilingual Plane
-)
-
-
-def _quoted(name: str, value: object) -> str:
-    """Quote a value so that both parser generations read back the same text."""
-    text = str(value)
-    bad = _UNWRITABLE.search(text)
-    if bad:
-        raise InvalidValueError(
-            f"the value of {name} has the character U+{ord(bad[0]):04X} in it, which cannot be sent"
-        )
-    if "]]>" in text:
-        raise InvalidValueError(f"the value of {name} cannot have ']]>' in it")
-    if text.endswith("\\") or '\\"' in text:
-        raise InvalidValueError(
-            f"the value of {name} cannot have a backslash at its end or before a quotation mark"
-        )
-    return '"' + text.replace('"', '\\"') + '"'

@@ -16,12 +16,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from stratuslab_libcloud.configuration.settings import expanded
+from stratuslab_libcloud.paths import expanded
 from stratuslab_libcloud.sandbox import durable
 from stratuslab_libcloud.sandbox.checksums import copy_summed
+from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.guest import contents, disk, packages
 from stratuslab_libcloud.sandbox.guest.kernel import Kernel
-from stratuslab_libcloud.sandbox.store import SandboxError
 
 __all__ = ["FLAVOURS", "GuestImage", "build", "default_cache"]
 

@@ -9,8 +9,8 @@ import pathlib
 import stat
 from dataclasses import dataclass
 
+from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.guest.packages import EPOCH, Packages
-from stratuslab_libcloud.sandbox.store import SandboxError
 
 __all__ = ["Entry", "Files", "cpio", "ext4", "folder", "regular", "symlink"]
 

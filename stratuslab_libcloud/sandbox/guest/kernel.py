@@ -3,9 +3,9 @@
 import lzma
 import re
 
+from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.guest.filesystem import Files, regular
 from stratuslab_libcloud.sandbox.guest.packages import Packages
-from stratuslab_libcloud.sandbox.store import SandboxError
 
 __all__ = ["Kernel"]
 

@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stratuslab_libcloud.sandbox.store import SandboxError
+from stratuslab_libcloud.sandbox.errors import SandboxError
 
 __all__ = ["EPOCH", "Packages", "fetch"]
 

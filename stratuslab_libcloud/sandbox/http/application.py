@@ -4,14 +4,11 @@ and storage.
 """
 
 import base64
-import json
 import logging
 import pathlib
 import re
 import sqlite3
 import urllib.parse
-import xml.etree.ElementTree as ET
-import xmlrpc.client
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -22,30 +19,21 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.utils import send_file
 
 from stratuslab_libcloud.sandbox.accounts import Accounts
-from stratuslab_libcloud.sandbox.compute.rules import CallRefusedError, Compute
+from stratuslab_libcloud.sandbox.compute.rules import Compute
+from stratuslab_libcloud.sandbox.compute.xmlrpc import answer_call
 from stratuslab_libcloud.sandbox.http.browsers import Names, is_foreign
-from stratuslab_libcloud.sandbox.storage.rules import Form, RequestRefusedError, Storage
+from stratuslab_libcloud.sandbox.storage.rest import answer_rest
+from stratuslab_libcloud.sandbox.storage.rules import Storage
 from stratuslab_libcloud.sandbox.store import Account
-from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["CERTIFICATE", "Application", "Seen", "answer_call", "answer_rest"]
+__all__ = ["CERTIFICATE", "Application", "Seen"]
 
 log = logging.getLogger(__name__)
 
 CERTIFICATE = "stratuslab.certificate"  # in the environ: the peer's, as DER
 DOORS = ("pswd", "cert")
 REALM = 'Basic realm="StratusLab Password Realm"'
-MAX_CALL_BYTES = 512 * 1024
-FORM = "application/x-www-form-urlencoded"
 RANGE = re.compile(r"bytes=(?!-$)([0-9]*)-([0-9]*)", re.IGNORECASE | re.ASCII)
-
-# Tag of error texts, types of parameters, rule.
-METHODS: dict[str, tuple[str, tuple[type, ...], Callable[..., int | str]]] = {
-    "one.vm.allocate": ("VirtualMachineAllocate", (str, str), Compute.allocate),
-    "one.vm.info": ("VirtualMachineInfo", (str, int), Compute.info),
-    "one.vm.action": ("VirtualMachineAction", (str, str, int), Compute.action),
-    "one.vmpool.info": ("VirtualMachinePoolInfo", (str, int, int, int, int), Compute.pool),
-}
 
 
 @dataclass(frozen=True)
@@ -195,188 +183,3 @@ def _read_body(request: Request) -> Response | None:
         text = "The body of the request is malformed, incomplete or too large."
         return Response(text, status, {"Connection": "close"})
     return None
-
-
-def answer_call(compute: Compute, request: Request, account: Account) -> Response:
-    """Answer an XML-RPC call of this account: an array of three, or a fault (2.1, 7.3)."""
-    if request.method != "POST":
-        return Response(status=405, headers={"Allow": "POST"})
-    try:
-        method, parameters = _read_call(request.get_data())
-        array = _call(compute, account, method, parameters)
-        answer = xmlrpc.client.dumps((array,), methodresponse=True)
-    except xmlrpc.client.Fault as fault:
-        answer = xmlrpc.client.dumps(fault, methodresponse=True)
-    return Response(answer, content_type="text/xml; charset=utf-8")
-
-
-def _call(
-    compute: Compute, account: Account, method: str, parameters: list[object]
-) -> list[object]:
-    if method not in METHODS:
-        raise xmlrpc.client.Fault(-506, f"Method '{method}' not defined")
-    tag, types, rule = METHODS[method]
-    if len(parameters) < len(types):
-        raise xmlrpc.client.Fault(-501, "Not enough parameters")
-    for parameter, wanted in zip(parameters, types, strict=False):
-        if type(parameter) is not wanted:
-            name = "integer" if wanted is int else "a string"
-            raise xmlrpc.client.Fault(-501, f"Parameter that is supposed to be {name} is not")
-    try:
-        # Not the session, the first one: the proxy would have put its own in its place (1.6).
-        return [True, rule(compute, account, *parameters[1 : len(types)]), 0]
-    except CallRefusedError as refused:
-        return [False, f"[{tag}] {refused}", refused.code]
-
-
-def _read_call(body: bytes) -> tuple[str, list[object]]:
-    """Method and parameters; None stands for a parameter of a type that no method takes."""
-    if len(body) > MAX_CALL_BYTES:
-        raise xmlrpc.client.Fault(-509, "The call is larger than 512 KiB")
-    try:
-        root = xml.parse(body)
-        if max("".join(root.itertext()), default="") > "\uffff":
-            raise ValueError("a character is not in the Basic Multilingual Plane")
-        method = root.findtext("methodName") if root.tag == "methodCall" else None
-        if not method:
-            raise ValueError("not a method call")
-        return method, [_read_value(value) for value in root.iterfind("params/param/value")]
-    except ValueError as error:
-        raise xmlrpc.client.Fault(-503, f"Call is not valid XML-RPC: {error}") from None
-
-
-def _read_value(value: ET.Element) -> object:
-    typed = value[0] if len(value) else None
-    if typed is None or typed.tag == "string":
-        return (value if typed is None else typed).text or ""
-    text = (typed.text or "").strip()
-    if typed.tag in ("int", "i4"):
-        if not re.fullmatch("[+-]?[0-9]{1,10}", text) or not -(2**31) <= int(text) < 2**31:
-            raise ValueError("not a 32-bit integer")
-        return int(text)
-    return text == "1" if typed.tag == "boolean" and text in ("0", "1") else None
-
-
-def answer_rest(
-    storage: Storage, request: Request, account: Account, segments: list[str]
-) -> Response:
-    """
-    Answer a request of this account for disks (pdisk-rest 2).
-
-    :param segments: the path after ``pswd`` or ``cert``, without empty segments.
-    """
-    try:
-        return _route(storage, request, account, segments)
-    except RequestRefusedError as refused:
-        return _error(request, refused.status, str(refused))
-    except (OSError, sqlite3.Error) as error:
-        log.error("%s %r: %s", request.method, request.path, error)
-        return _error(request, 500, "The disk service could not do this")
-
-
-def _route(storage: Storage, request: Request, account: Account, segments: list[str]) -> Response:
-    match _method(request), segments:
-        case "GET", []:
-            return Response("<html><body>Persistent disks</body></html>", mimetype="text/html")
-        case "GET", ["disks"]:
-            return _json(storage.disks(account))
-        case "POST", ["disks"]:
-            return _json({"uuid": storage.create(account, _form(request))}, 201)
-        case "GET", ["disks", disk]:
-            shown = storage.disk(account, disk)
-            if _wants_gzip(request):
-                raise RequestRefusedError(403, "the sandbox does not download disks")
-            return _json(shown)
-        case "POST", ["disks", disk]:
-            storage.disk(account, disk)
-            raise RequestRefusedError(403, "the sandbox does not copy disks")
-        case "PUT", ["disks", disk]:
-            storage.update(account, disk, _form(request))
-            return Response(status=303, headers={"Location": _own_url(request)})
-        case "DELETE", ["disks", disk]:
-            storage.delete(account, disk)
-            return _json({"uuid": disk})
-        case "GET", ["disks", disk, "mounts"]:
-            return _json(storage.mounts(account, disk))
-        case "POST", ["disks", disk, "mounts"]:
-            return _json(storage.attach(account, disk, _form(request)))
-        case "GET", ["disks", disk, "mounts", mount]:
-            return _json(storage.mount(account, disk, mount))
-        case "DELETE", ["disks", disk, "mounts", mount]:
-            return _json(storage.detach(account, disk, mount))
-        case "GET", ["disks", disk, "turl"]:
-            return _json({"uuid": disk, "turl": storage.turl(account, disk)})
-        case "GET", ["instances"] | ["instances", _]:
-            return _json(storage.instances(account))
-        case _:
-            return _no_route(request, segments)
-
-
-def _method(request: Request) -> str:
-    """The verb that is meant: browsers tunnel theirs through POST (1.7)."""
-    if request.method == "HEAD":
-        return "GET"
-    override = request.headers.get("X-HTTP-Method-Override") or request.args.get("method", "")
-    if request.method == "POST" and override.upper() in ("PUT", "DELETE"):
-        return override.upper()
-    return request.method
-
-
-def _form(request: Request) -> Form:
-    if request.mimetype == "multipart/form-data":
-        raise RequestRefusedError(403, "the sandbox does not take uploads")
-    if request.mimetype not in ("", FORM):
-        raise RequestRefusedError(415, "The entity of the request is not a form")
-    body = request.get_data().decode("utf-8", "replace")
-    try:
-        fields = urllib.parse.parse_qs(body, keep_blank_values=True, max_num_fields=100)
-    except ValueError:
-        raise RequestRefusedError(400, "The form has too many fields") from None
-    return {name: values[0] for name, values in fields.items()}
-
-
-def _own_url(request: Request) -> str:
-    forwarded = request.headers.get("X-Forwarded-Proto", "")
-    scheme = forwarded if forwarded in ("http", "https") else request.scheme
-    path = request.environ["REQUEST_URI"].partition("?")[0]
-    return f"{scheme}://{request.host}{path}"
-
-
-def _json(value: object, status: int = 200) -> Response:
-    text = json.dumps(value, ensure_ascii=False)
-    return Response(text, status, content_type="application/json; charset=UTF-8")
-
-
-def _error(request: Request, status: int, text: str) -> Response:
-    """JSON, unless something else that errors are written in is named first (1.6, NEW)."""
-    for media in request.headers.get("Accept", "").split(","):
-        match media.partition(";")[0].strip().lower():
-            case "application/json":
-                break
-            case "text/plain" | "application/x-gzip":
-                return Response(f"ERROR ({status}): {text}", status, mimetype="text/plain")
-    return _json({"message": text, "code": status}, status)
-
-
-def _wants_gzip(request: Request) -> bool:
-    wanted = request.headers.get("Accept", "")
-    return "application/x-gzip" in wanted or request.args.get("media") == "gzip"
-
-
-def _no_route(request: Request, segments: list[str]) -> Response:
-    match segments:
-        case [] | ["instances"] | ["instances", _] | ["disks", _, "turl"]:
-            allowed = "GET, HEAD"
-        case ["disks"] | ["disks", _, "mounts"]:
-            allowed = "GET, HEAD, POST"
-        case ["disks", _]:
-            allowed = "GET, HEAD, POST, PUT, DELETE"
-        case ["disks", _, "mounts", _]:
-            allowed = "GET, HEAD, DELETE"
-        case _:
-            raise RequestRefusedError(
-                404, "The server has not found anything matching the request URI"
-            )
-    response = _error(request, 405, "The method specified in the request is not allowed")
-    response.headers["Allow"] = allowed
-    return response

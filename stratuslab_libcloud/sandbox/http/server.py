@@ -25,6 +25,7 @@ import cheroot.ssl
 import cheroot.workers.threadpool
 import cheroot.wsgi
 
+from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.http.application import CERTIFICATE
 from stratuslab_libcloud.sandbox.http.wire import (
     MAX_BODY_BYTES,
@@ -32,7 +33,6 @@ from stratuslab_libcloud.sandbox.http.wire import (
     Incoming,
     Outgoing,
 )
-from stratuslab_libcloud.sandbox.store import SandboxError
 
 __all__ = ["THREADS", "Server"]
 

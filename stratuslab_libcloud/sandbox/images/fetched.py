@@ -22,10 +22,11 @@ from typing import IO, Any
 
 from requests.utils import get_environ_proxies
 
-from stratuslab_libcloud.metadata.rdf import Entry, rdf
+from stratuslab_libcloud.metadata import rdf
+from stratuslab_libcloud.metadata.entry import Entry, MetadataError, is_identifier, latest, sha1_of
 from stratuslab_libcloud.sandbox import durable
-from stratuslab_libcloud.sandbox.images.offered.downloads import Download, Way
-from stratuslab_libcloud.sandbox.machines import MachineError
+from stratuslab_libcloud.sandbox.errors import MachineError
+from stratuslab_libcloud.sandbox.images.downloads import Download, Way
 from stratuslab_libcloud.untrusted import xml
 
 __all__ = ["Origin", "Origins", "refusal"]
@@ -98,7 +99,7 @@ class Origins:
 
     def _read_entry(self, url: str, stop: threading.Event) -> Entry:
         wanted = url.rstrip("/").rpartition("/")[2]
-        if not url.startswith(("http://", "https://")) or not rdf.is_identifier(wanted):
+        if not url.startswith(("http://", "https://")) or not is_identifier(wanted):
             raise MachineError(f"{url} is neither a Marketplace entry nor a persistent disk")
         document = b""
         with Download(stop) as download:
@@ -110,8 +111,8 @@ class Origins:
             while (data := download.read(CHUNK_BYTES)) and len(document) <= MAX_ENTRY_BYTES:
                 document += data
         try:
-            entry = rdf.latest(rdf.read_entries(document))
-        except (rdf.MetadataError, xml.UnsafeXMLError):
+            entry = latest(rdf.read_entries(document))
+        except (MetadataError, xml.UnsafeXMLError):
             entry = None
         if entry is None or entry.identifier != wanted:
             raise MachineError(f"{url} is not the Marketplace entry of {wanted}")
@@ -172,7 +173,7 @@ def _copy(download: Download, way: Way, location: str, entry: Entry, file: IO[by
         file.write(data)
     if size != entry.size:
         raise MachineError(f"{location} {NOT_AS_SAID} {entry.size} bytes, but it has {size}")
-    found, wanted = sha1.hexdigest(), rdf.sha1_of(entry.identifier)
+    found, wanted = sha1.hexdigest(), sha1_of(entry.identifier)
     if found != wanted:
         raise MachineError(f"{location} {NOT_AS_SAID} SHA-1 {wanted}, but it has {found}")
 

@@ -17,13 +17,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-from stratuslab_libcloud.metadata.rdf import Entry, rdf
+from stratuslab_libcloud.metadata import rdf
+from stratuslab_libcloud.metadata.entry import Entry, MetadataError, identifier
 from stratuslab_libcloud.sandbox import durable
 from stratuslab_libcloud.sandbox.checksums import copy_summed
+from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.guest import GuestImage
-from stratuslab_libcloud.sandbox.images.offered.fetched import refusal
+from stratuslab_libcloud.sandbox.images.fetched import refusal
 from stratuslab_libcloud.sandbox.marketplace.rest import Marketplace
-from stratuslab_libcloud.sandbox.store import SandboxError
 
 __all__ = ["ENDORSER", "Images"]
 
@@ -100,7 +101,7 @@ class Images:
                 durable.write_private(_note(image), json.dumps(note).encode())
         except OSError as error:
             raise SandboxError(f"{file} cannot be taken in: {error.strerror}") from None
-        except rdf.MetadataError as error:
+        except MetadataError as error:
             raise SandboxError(f"{file} cannot be described so: {error}") from None
         self._offer(image, entry)
         return entry
@@ -156,7 +157,7 @@ def _note(image: pathlib.Path) -> pathlib.Path:
 def _entry(checksums: dict[str, str], size: int, moment: float, **described: object) -> Entry:
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
     entry = Entry(
-        identifier=rdf.identifier(checksums["SHA-1"]),
+        identifier=identifier(checksums["SHA-1"]),
         size=size,
         checksums=checksums,
         endorser=ENDORSER,

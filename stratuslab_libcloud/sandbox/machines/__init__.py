@@ -12,17 +12,7 @@ from typing import Protocol
 
 from stratuslab_libcloud.sandbox.template import Template
 
-__all__ = [
-    "DEPLOYING",
-    "HOST",
-    "TRANSFER",
-    "Machine",
-    "MachineError",
-    "Machines",
-    "Phase",
-    "Report",
-    "UnsettledError",
-]
+__all__ = ["DEPLOYING", "HOST", "TRANSFER", "Machine", "Machines", "Phase", "Report"]
 
 HOST = "sandbox"  # the one host: what HOSTNAME says, and what a hot-plug must name
 # What the engine begins the reason of a failure with (its own spelling).
@@ -44,14 +34,6 @@ class Phase(enum.Enum):
     FAILURE = (3, 14)
     FAILED = (7, 0)
     DONE = (6, 0)
-
-
-class MachineError(Exception):
-    """A machine cannot do, or be, what is asked. One line, for its owner."""
-
-
-class UnsettledError(MachineError):
-    """What was asked for may have happened all the same, or may happen yet."""
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ import shutil
 from collections.abc import Callable
 
 from stratuslab_libcloud.sandbox import addresses, guest
+from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.images.offered import Images
 from stratuslab_libcloud.sandbox.machines.acceleration import accelerator
 from stratuslab_libcloud.sandbox.machines.command import Host
 from stratuslab_libcloud.sandbox.machines.drives import PATH
 from stratuslab_libcloud.sandbox.machines.qemu import PROGRAMS
-from stratuslab_libcloud.sandbox.store import SandboxError, Store
+from stratuslab_libcloud.sandbox.store import Store
 
 __all__ = ["KINDS", "find"]
 

@@ -7,7 +7,7 @@ import string
 from dataclasses import dataclass
 
 from stratuslab_libcloud.sandbox import addresses
-from stratuslab_libcloud.sandbox.machines import MachineError
+from stratuslab_libcloud.sandbox.errors import MachineError
 from stratuslab_libcloud.sandbox.machines.drives import Drive
 from stratuslab_libcloud.sandbox.template import Template, Vector
 

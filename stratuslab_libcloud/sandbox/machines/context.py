@@ -14,7 +14,7 @@ import zlib
 
 import pycdlib
 
-from stratuslab_libcloud.sandbox.machines import MachineError
+from stratuslab_libcloud.sandbox.errors import MachineError
 from stratuslab_libcloud.sandbox.template import Vector
 
 __all__ = ["burn", "script"]

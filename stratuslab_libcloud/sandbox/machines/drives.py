@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stratuslab_libcloud.sandbox.images.offered.fetched import Origin
-from stratuslab_libcloud.sandbox.machines import MachineError
-from stratuslab_libcloud.sandbox.storage.rules import rules
+from stratuslab_libcloud.sandbox.errors import MachineError
+from stratuslab_libcloud.sandbox.images.fetched import Origin
+from stratuslab_libcloud.sandbox.storage.references import referenced_disk
 from stratuslab_libcloud.sandbox.template import Template, Vector
 
 __all__ = ["PATH", "SERIAL_LENGTH", "Drive", "lay_out"]
@@ -62,7 +62,7 @@ def lay_out(
         if any(drive.target == target for drive in drives):
             raise MachineError(f"two disks have the target {target}")
         source = disk.get("SOURCE", "")
-        uuid = rules.referenced_disk(source)
+        uuid = referenced_disk(source)
         if uuid:
             drives.append(Drive(target, str(disks / uuid), serial=uuid[:SERIAL_LENGTH]))
         elif source:

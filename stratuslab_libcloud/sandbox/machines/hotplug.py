@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import pathlib
 
-from stratuslab_libcloud.sandbox.machines import MachineError, UnsettledError
+from stratuslab_libcloud.sandbox.errors import MachineError, UnsettledError
 from stratuslab_libcloud.sandbox.machines.command import hot_plugged
 from stratuslab_libcloud.sandbox.machines.drives import SERIAL_LENGTH
 from stratuslab_libcloud.sandbox.machines.monitor import Events, Monitor

@@ -11,7 +11,7 @@ from typing import Any
 
 from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError, Runstate
 
-from stratuslab_libcloud.sandbox.machines import MachineError, UnsettledError
+from stratuslab_libcloud.sandbox.errors import MachineError, UnsettledError
 
 __all__ = ["LOG", "PID_FILE", "Events", "Monitor", "end_process", "listening", "running_process"]
 

@@ -19,12 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from stratuslab_libcloud.sandbox.images.offered.fetched import Origins
+from stratuslab_libcloud.sandbox.errors import MachineError
+from stratuslab_libcloud.sandbox.images.fetched import Origins
 from stratuslab_libcloud.sandbox.machines import (
     DEPLOYING,
     TRANSFER,
     Machine,
-    MachineError,
     Phase,
     Report,
     command,

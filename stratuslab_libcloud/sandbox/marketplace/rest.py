@@ -8,20 +8,31 @@ import html
 import json
 import re
 import time
-import xml.etree.ElementTree as ET
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from werkzeug import Request, Response
 from werkzeug.datastructures import MIMEAccept
-from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, NotFound
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.exceptions import NotImplemented as NotOffered
 from werkzeug.http import HTTP_STATUS_CODES, parse_accept_header
 
-from stratuslab_libcloud.metadata.rdf import RDF, MetadataError, read_entry, write_entry
-from stratuslab_libcloud.sandbox.marketplace.rest import seeds
+from stratuslab_libcloud.metadata.rdf import write_entry
+from stratuslab_libcloud.sandbox.marketplace import seeds
+from stratuslab_libcloud.sandbox.marketplace.listing import _number, _Selection, _selection
+from stratuslab_libcloud.sandbox.marketplace.pages import (
+    HTML,
+    JSON,
+    RDF_XML,
+    XML,
+    _html_rows,
+    _page,
+    _response,
+)
+from stratuslab_libcloud.sandbox.marketplace.registry import (
+    DECLARATION,
+    _stored,
+)
 from stratuslab_libcloud.sandbox.store import Store
-from stratuslab_libcloud.untrusted import xml
 
 __all__ = ["Marketplace"]
 
@@ -34,50 +45,8 @@ NO_METHOD = (
 )
 NO_UPLOAD = "this Marketplace takes no uploads"
 
-XML, JSON, HTML = "application/xml", "application/json", "text/html"
-RDF_XML = "application/rdf+xml"
 FORMS = {XML: XML, "text/xml": XML, RDF_XML: XML, JSON: JSON, HTML: HTML}
 MEDIA = {"xml": XML, "json": JSON, "html": HTML}
-
-DECLARATION = b'<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
-ANY_DECLARATION = re.compile(r"\s*<\?xml\s[^>]*\?>")
-EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
-DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
-NUMBER = re.compile(r"[0-9]{1,9}")
-
-# Their places in a listing's row are 1 to 10 (marketplace-rest 2.1); 0 is a dummy.
-ENDORSER, ENDORSED, IDENTIFIER = 4, 6, 7
-COLUMNS = {
-    1: "slterms:os",
-    2: "slterms:os-version",
-    3: "slterms:os-arch",
-    5: "slterms:kind",
-    8: "slterms:location",
-    9: "dcterms:description",
-    10: "dcterms:title",
-}
-LAST_COLUMN = 10
-LOCATIONS = LAST_COLUMN + 1  # kept behind the row that is shown: all of them, to select by
-NAMESPACES = {
-    "dcterms": "http://purl.org/dc/terms/",
-    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
-    "slterms": "http://mp.stratuslab.eu/slterms#",
-}
-
-STATUS = {
-    "valid": "valid > :now AND NOT deprecated",
-    "expired": "valid < :now AND NOT deprecated",
-    "deprecated": "deprecated",
-}
-ACCESS = {
-    "web": "(json_array_length(row, '$[11]') = 0 OR EXISTS (SELECT 1 FROM json_each(row, '$[11]') "
-    "WHERE value GLOB 'http://*' OR value GLOB 'https://*' OR value GLOB 'ftp://*'))",
-    "pdisk": "EXISTS (SELECT 1 FROM json_each(row, '$[11]') WHERE value GLOB 'pdisk*')",
-}
-DIRECTIONS = {
-    "asc": "json_extract(row, :sort) ASC, ",
-    "desc": "json_extract(row, :sort) DESC, ",
-}
 
 
 class Marketplace:
@@ -203,142 +172,6 @@ class Marketplace:
         return _response(f'{json.dumps(numbers)[:-1]}, "aaData": [{rows}]}}'.encode(), JSON)
 
 
-@dataclass
-class _Selection:
-    """Which entries a listing shows, in which order: constant SQL, and values for it."""
-
-    status: str
-    values: dict[str, str | int]
-    conditions: list[str] = field(default_factory=list)
-    order: str = ""
-    page: str = ""
-    words: set[str] = field(default_factory=set)
-    columns: dict[int, str] = field(default_factory=dict)
-
-    @property
-    def where(self) -> str:
-        return " AND ".join([self.status, *self.conditions])
-
-    def sql(self, wanted: str) -> str:
-        order = f"{self.order}created DESC, identifier, email"
-        return f"SELECT {wanted} FROM entries WHERE {self.where} ORDER BY {order} {self.page}"  # noqa: S608
-
-    @property
-    def sql_matching(self) -> str:
-        return f"SELECT COUNT(*) FROM entries WHERE {self.where}"  # noqa: S608
-
-    @property
-    def sql_total(self) -> str:
-        return f"SELECT COUNT(*) FROM entries WHERE latest AND {self.status}"  # noqa: S608
-
-    def searched(self, row: str) -> bool:
-        """
-        Whether the row matches the search.
-
-        Words are substrings here, not the original's regular expressions: of those, one of 30
-        characters can keep a server busy for hours.
-        """
-        texts = [text.casefold() for text in json.loads(row)[: LAST_COLUMN + 1]]
-        return all(text in texts[column] for column, text in self.columns.items()) and all(
-            any(word in text for text in texts) for word in self.words
-        )
-
-
-def _selection(segments: list[str], query: Mapping[str, str], now: str) -> _Selection:
-    """
-    Read a listing's path and query (marketplace-rest 2.1, 3.1).
-
-    :raises BadRequest: a number is none.
-    """
-    # Without dcterms:valid an entry is never listed.
-    status = STATUS.get(query.get("status", "valid"), "valid IS NOT NULL")
-    selection = _Selection(f"valid IS NOT NULL AND {status}", {"now": now})
-    named = [query[name] for name in ("identifier", "email", "created") if name in query]
-    dated = False
-    for number, text in enumerate([*segments, *named]):
-        column = "created" if DATE.fullmatch(text) else "identifier"
-        column = "email" if EMAIL.fullmatch(text) else column
-        dated = dated or column == "created"
-        selection.conditions.append(f"{column} = :filter{number}")
-        selection.values[f"filter{number}"] = text
-    if not dated:
-        selection.conditions.append("latest")
-    if query.get("location") in ACCESS:
-        selection.conditions.append(ACCESS[query["location"]])
-    selection.words = set(query.get("sSearch", "").casefold().split())
-    selection.columns = {
-        column: query[f"sSearch_{column}"].casefold()
-        for column in range(1, 6)
-        if query.get(f"sSearch_{column}")
-    }
-    if selection.words or selection.columns:
-        selection.conditions.append("searched(row)")
-    _read_page(selection, query)
-    return selection
-
-
-def _read_page(selection: _Selection, query: Mapping[str, str]) -> None:
-    start, length = _number(query, "iDisplayStart", -1), _number(query, "iDisplayLength", -1)
-    column = _number(query, "iSortCol_0", ENDORSED)
-    if start < 0 or length < 0:
-        return
-    direction = query.get("sSortDir_0")
-    if direction not in DIRECTIONS or not 1 <= column <= LAST_COLUMN:
-        raise BadRequest("paging needs sSortDir_0, asc or desc, and iSortCol_0 from 1 to 10")
-    selection.order = DIRECTIONS[direction]
-    selection.page = "LIMIT :length OFFSET :start"
-    selection.values |= {"sort": f"$[{column}]", "length": length, "start": start}
-
-
-def _number(query: Mapping[str, str], name: str, default: int) -> int:
-    if name not in query:
-        return default
-    if not NUMBER.fullmatch(query[name]):
-        raise BadRequest(f"{name} is not a number, or too large")
-    return int(query[name])
-
-
-def _stored(document: bytes) -> dict[str, object]:
-    """
-    The columns of an entry. Its document is kept as it came, less the declaration: that says
-    nothing that we do not know, and makes a listing ill-formed (marketplace-rest 3.2).
-    """
-    try:
-        text = document.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise MetadataError("a Marketplace entry that is not UTF-8") from None
-    declaration = ANY_DECLARATION.match(text)
-    bare = text[declaration.end() :] if declaration else text
-    if ANY_DECLARATION.match(bare):
-        raise MetadataError("a Marketplace entry with two declarations")
-    rdf = xml.parse(bare.encode())
-    if rdf.tag != RDF:
-        raise MetadataError("not a Marketplace entry")
-    entry = read_entry(rdf)
-    if not (EMAIL.fullmatch(entry.endorser or "") and DATE.fullmatch(entry.endorsed or "")):
-        raise MetadataError("a Marketplace entry without an endorser's address and a date")
-    row: list[object] = [""] * (LAST_COLUMN + 1)
-    row[ENDORSER], row[ENDORSED], row[IDENTIFIER] = entry.endorser, entry.endorsed, entry.identifier
-    for column, name in COLUMNS.items():
-        value = _value(rdf, name)
-        row[column] = "null" if value is None else value
-    return {
-        "identifier": entry.identifier,
-        "email": entry.endorser,
-        "created": entry.endorsed,
-        "document": bare.strip().encode(),
-        "valid": _value(rdf, "dcterms:valid"),
-        "deprecated": entry.deprecated is not None,
-        "row": json.dumps([*row, entry.locations]),
-    }
-
-
-def _value(rdf: ET.Element, name: str) -> str | None:
-    """A text, empty where its element is, None where there is none: rows show which."""
-    element = rdf.find(f"rdf:Description/{name}", NAMESPACES)
-    return None if element is None else element.text or ""
-
-
 def _accept(request: Request) -> str:
     """What is asked for: ``media`` takes the place of the header (marketplace-rest 1.3)."""
     media = request.args.get("media")
@@ -372,22 +205,3 @@ def _error(request: Request, error: HTTPException) -> Response:
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = "GET, HEAD"
     return response
-
-
-def _response(body: bytes, form: str) -> Response:
-    response = Response(body, content_type=f"{form}; charset=UTF-8")
-    response.headers["Vary"] = "Accept"
-    return response
-
-
-def _page(title: str, body: str) -> Response:
-    text = f"<!DOCTYPE html><title>{html.escape(title)}</title><h1>{html.escape(title)}</h1>{body}"
-    return _response(text.encode(), HTML)
-
-
-def _html_rows(rows: list[list[str]]) -> str:
-    lines = (
-        "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in row[1:]) + "</tr>"
-        for row in rows
-    )
-    return f"<table>{''.join(lines)}</table>"

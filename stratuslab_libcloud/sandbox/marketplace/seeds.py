@@ -4,7 +4,7 @@ from dataclasses import replace
 from hashlib import sha1
 from typing import Any
 
-from stratuslab_libcloud.metadata.rdf import Entry, identifier
+from stratuslab_libcloud.metadata.entry import Entry, identifier
 
 __all__ = ["entries"]
 

@@ -17,17 +17,13 @@ import uuid
 import weakref
 from collections.abc import Iterator
 
-from stratuslab_libcloud.sandbox.machines import (
-    HOST,
-    MachineError,
-    Machines,
-    Phase,
-    UnsettledError,
-)
+from stratuslab_libcloud.sandbox.errors import MachineError, UnsettledError
+from stratuslab_libcloud.sandbox.machines import HOST, Machines, Phase
+from stratuslab_libcloud.sandbox.storage.references import _UUID, referenced_disk
 from stratuslab_libcloud.sandbox.store import Account, Store
 from stratuslab_libcloud.sandbox.template import Template, Vector
 
-__all__ = ["Form", "RequestRefusedError", "Storage", "claim", "referenced_disk"]
+__all__ = ["Form", "RequestRefusedError", "Storage", "claim"]
 
 GIB = 1 << 30
 MAX_GIB = 1024
@@ -48,23 +44,9 @@ CHOICES = {
 SUPER_FIELDS = ("owner", "identifier", "quarantine")
 
 _UNKNOWN = "Unknown disk: {}"
-_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_REFERENCE = re.compile(rf"(?:pdisk:.*|https?://[^?#]*/(?:pswd|cert)/disks/)({_UUID})/?", re.ASCII)
 _SELECT = "SELECT *, (SELECT COUNT(*) FROM mounts WHERE disk = uuid) AS count FROM disks"
 
 Form = dict[str, str]
-
-
-def referenced_disk(source: str) -> str | None:
-    """
-    The disk that a ``DISK/SOURCE`` means, in any of the forms of section 6.
-
-    :return: its UUID; "" for a disk reference without one; None if it means no disk.
-    """
-    match = _REFERENCE.fullmatch(source)
-    if match:
-        return match.group(1)
-    return "" if source.startswith("pdisk:") else None
 
 
 def claim(db: sqlite3.Connection, account: Account, vm_id: int, disks: list[Vector]) -> str:

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from stratuslab_libcloud.sandbox.machines import MachineError
+from stratuslab_libcloud.sandbox.errors import MachineError
 from stratuslab_libcloud.sandbox.machines.command import Host, hot_plugged, qemu
 from stratuslab_libcloud.sandbox.machines.drives import Drive
 from stratuslab_libcloud.sandbox.template import parse

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stratuslab_libcloud.sandbox.machines import MachineError, context
+from stratuslab_libcloud.sandbox.errors import MachineError
+from stratuslab_libcloud.sandbox.machines import context
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60)
 

@@ -5,9 +5,10 @@ import subprocess
 import threading
 
 import pytest
-from stratuslab_libcloud.sandbox.images.offered.fetched import Origin
 
-from stratuslab_libcloud.sandbox.machines import MachineError, drives
+from stratuslab_libcloud.sandbox.errors import MachineError
+from stratuslab_libcloud.sandbox.images.fetched import Origin
+from stratuslab_libcloud.sandbox.machines import drives
 from stratuslab_libcloud.sandbox.machines.drives import PATH, Drive, lay_out
 from stratuslab_libcloud.sandbox.template import parse
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 from real import wait_for
 
-from stratuslab_libcloud.sandbox.machines import MachineError, UnsettledError
+from stratuslab_libcloud.sandbox.errors import MachineError, UnsettledError
 from stratuslab_libcloud.sandbox.machines.monitor import PID_FILE, Monitor
 
 # A stand-in that does what a QEMU that is being killed does: its connections are closed first, and

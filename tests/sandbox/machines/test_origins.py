@@ -10,11 +10,12 @@ import threading
 
 import pytest
 from canned import Canned
-from stratuslab_libcloud.sandbox.images.offered.fetched import Origins
 
-from stratuslab_libcloud.metadata.rdf import Entry, identifier, write_entry
+from stratuslab_libcloud.metadata.entry import Entry, identifier
+from stratuslab_libcloud.metadata.rdf import write_entry
 from stratuslab_libcloud.sandbox import durable
-from stratuslab_libcloud.sandbox.machines import MachineError
+from stratuslab_libcloud.sandbox.errors import MachineError
+from stratuslab_libcloud.sandbox.images.fetched import Origins
 
 IMAGE = random.Random(1).randbytes(100_000) + bytes(3_000_000) + b"the end"
 SHA1 = hashlib.sha1(IMAGE)

@@ -1,0 +1,91 @@
+"""TODO."""
+
+import base64
+import gzip
+import re
+
+from stratuslab_libcloud.errors import InvalidValueError
+
+_LONGEST_NAME = 128
+
+
+_LARGEST_USER_DATA = 16384
+
+
+# The guest's shell reads the context as assignments. One of these would end the reading, would not
+# keep its value, or would change how the shell goes on.
+_SHELL_VARIABLES = re.compile(
+    "_|BASH|BASH_.*|BASHOPTS|BASHPID|EUID|PPID|SHELLOPTS|UID"  # the first of them are read-only
+    "|DIRSTACK|EPOCHREALTIME|EPOCHSECONDS|FUNCNAME|GROUPS|HISTCMD|LINENO|OPTIND|PIPESTATUS|RANDOM"
+    "|SECONDS|SRANDOM"
+    "|CDPATH|ENV|EXECIGNORE|FUNCNEST|GLOBIGNORE|IFS|LD_.*|PATH|POSIXLY_CORRECT|TMOUT"
+)
+
+
+_Vector = list[tuple[str, object]]
+
+
+def _packed(user_data: bytes) -> str:
+    packed = gzip.compress(user_data, compresslevel=9, mtime=0)
+    if len(packed) > _LARGEST_USER_DATA:
+        raise InvalidValueError(
+            f"the user data is too large: {len(packed)} bytes compressed, of at most "
+            f"{_LARGEST_USER_DATA}"
+        )
+    return base64.b64encode(packed).decode("ascii")
+
+
+def _checked_name(name: str) -> str:
+    """A name that the engine can also show: it writes names into its documents as they are."""
+    length = len(name.encode("utf-8", "surrogatepass"))
+    if length > _LONGEST_NAME:
+        raise InvalidValueError(
+            f"the node name is too long: {length} bytes in UTF-8, of at most {_LONGEST_NAME}"
+        )
+    if "<" in name or "&" in name:
+        raise InvalidValueError(f"the node name {name!r} cannot have '<' or '&' in it")
+    return name
+
+
+def _shell_safe(what: str, value: str) -> str:
+    """The engine expands ``$``, and the guest's shell reads the others (compute-xmlrpc 4.1)."""
+    found = set('"$`\\') & set(value)
+    if found:
+        raise InvalidValueError(
+            f"the {what} has {' '.join(sorted(found))} in it, which the machine's shell would "
+            "interpret; encode it, for instance as base64"
+        )
+    return value
+
+
+def _single(name: str, value: object) -> str:
+    return f"{name} = {_quoted(name, value)}"
+
+
+def _vector(name: str, pairs: _Vector) -> str:
+    # An empty value would be read back as two quotation marks: it is left out.
+    written = [f"  {key} = {_quoted(key, value)}" for key, value in pairs if value != ""]
+    return f"{name} = [\n" + ",\n".join(written) + " ]"
+
+
+_UNWRITABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]"  # not XML, or not kept by it
+    "|[\U00010000-\U0010ffff]"  # engines refuse what is outside the Basic Multilingual Plane
+)
+
+
+def _quoted(name: str, value: object) -> str:
+    """Quote a value so that both parser generations read back the same text."""
+    text = str(value)
+    bad = _UNWRITABLE.search(text)
+    if bad:
+        raise InvalidValueError(
+            f"the value of {name} has the character U+{ord(bad[0]):04X} in it, which cannot be sent"
+        )
+    if "]]>" in text:
+        raise InvalidValueError(f"the value of {name} cannot have ']]>' in it")
+    if text.endswith("\\") or '\\"' in text:
+        raise InvalidValueError(
+            f"the value of {name} cannot have a backslash at its end or before a quotation mark"
+        )
+    return '"' + text.replace('"', '\\"') + '"'

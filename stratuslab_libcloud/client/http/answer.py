@@ -1,0 +1,72 @@
+"""TODO."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import requests
+
+from stratuslab_libcloud.errors import MalformedAnswerError
+
+__all__ = ["Answer"]
+
+
+_LARGEST_HELD = 64 * 1024 * 1024  # of what is not streamed
+
+
+_PIECE = 256 * 1024
+
+
+_ENCODINGS = "gzip, deflate"  # which urllib3 unpacks piece by piece, whatever is installed
+
+
+@dataclass(frozen=True)
+class Answer:
+    """
+    A successful answer whose body is still to be read.
+
+    :ivar pieces: the body, decompressed, bounded in size and time.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    pieces: Iterator[bytes] = field(repr=False)
+
+    @property
+    def content_type(self) -> str:
+        """The media type, lower-case and without parameters."""
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    def body(self) -> bytes:
+        """All of the body, of 64 MiB at most."""
+        return b"".join(_bounded(self.pieces, _LARGEST_HELD))
+
+
+def _pieces(response: requests.Response, largest: int) -> Iterator[bytes]:
+    """The decompressed body; ``read1``, as ``read`` would wait for a whole piece to drip in."""
+    return _bounded(iter(lambda: response.raw.read1(_PIECE, decode_content=True), b""), largest)
+
+
+def _bounded(pieces: Iterator[bytes], largest: int) -> Iterator[bytes]:
+    total = 0
+    for number, piece in enumerate(pieces):
+        total += len(piece)
+        if total > largest:
+            raise _final(f"the answer is larger than {largest >> 20} MiB")
+        if number > largest >> 10:
+            raise _final(f"the answer comes in more than {largest >> 10:,} pieces")
+        yield piece
+
+
+def _final(text: str, http_code: int | None = None) -> MalformedAnswerError:
+    error = MalformedAnswerError(text, http_code=http_code)
+    error.passing = False
+    return error
+
+
+def _check_encoding(response: requests.Response) -> None:
+    """Encodings within encodings could make terabytes of one piece."""
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity", "x-gzip", *_ENCODINGS.split(", ")):
+        raise MalformedAnswerError(
+            f"the answer is encoded as {encoding!r}, which it was not asked to be"
+        )

@@ -1,0 +1,86 @@
+"""TODO."""
+
+import re
+import xml.etree.ElementTree as ET
+import xmlrpc.client
+from collections.abc import Callable
+
+from werkzeug import Request, Response
+
+from stratuslab_libcloud.sandbox.compute.rules import CallRefusedError, Compute
+from stratuslab_libcloud.sandbox.store import Account
+from stratuslab_libcloud.untrusted import xml
+
+__all__ = ["MAX_CALL_BYTES", "METHODS", "answer_call"]
+
+
+MAX_CALL_BYTES = 512 * 1024
+
+
+# Tag of error texts, types of parameters, rule.
+METHODS: dict[str, tuple[str, tuple[type, ...], Callable[..., int | str]]] = {
+    "one.vm.allocate": ("VirtualMachineAllocate", (str, str), Compute.allocate),
+    "one.vm.info": ("VirtualMachineInfo", (str, int), Compute.info),
+    "one.vm.action": ("VirtualMachineAction", (str, str, int), Compute.action),
+    "one.vmpool.info": ("VirtualMachinePoolInfo", (str, int, int, int, int), Compute.pool),
+}
+
+
+def answer_call(compute: Compute, request: Request, account: Account) -> Response:
+    """Answer an XML-RPC call of this account: an array of three, or a fault (2.1, 7.3)."""
+    if request.method != "POST":
+        return Response(status=405, headers={"Allow": "POST"})
+    try:
+        method, parameters = _read_call(request.get_data())
+        array = _call(compute, account, method, parameters)
+        answer = xmlrpc.client.dumps((array,), methodresponse=True)
+    except xmlrpc.client.Fault as fault:
+        answer = xmlrpc.client.dumps(fault, methodresponse=True)
+    return Response(answer, content_type="text/xml; charset=utf-8")
+
+
+def _call(
+    compute: Compute, account: Account, method: str, parameters: list[object]
+) -> list[object]:
+    if method not in METHODS:
+        raise xmlrpc.client.Fault(-506, f"Method '{method}' not defined")
+    tag, types, rule = METHODS[method]
+    if len(parameters) < len(types):
+        raise xmlrpc.client.Fault(-501, "Not enough parameters")
+    for parameter, wanted in zip(parameters, types, strict=False):
+        if type(parameter) is not wanted:
+            name = "integer" if wanted is int else "a string"
+            raise xmlrpc.client.Fault(-501, f"Parameter that is supposed to be {name} is not")
+    try:
+        # Not the session, the first one: the proxy would have put its own in its place (1.6).
+        return [True, rule(compute, account, *parameters[1 : len(types)]), 0]
+    except CallRefusedError as refused:
+        return [False, f"[{tag}] {refused}", refused.code]
+
+
+def _read_call(body: bytes) -> tuple[str, list[object]]:
+    """Method and parameters; None stands for a parameter of a type that no method takes."""
+    if len(body) > MAX_CALL_BYTES:
+        raise xmlrpc.client.Fault(-509, "The call is larger than 512 KiB")
+    try:
+        root = xml.parse(body)
+        if max("".join(root.itertext()), default="") > "\uffff":
+            raise ValueError("a character is not in the Basic Multilingual Plane")
+        method = root.findtext("methodName") if root.tag == "methodCall" else None
+        if not method:
+            raise ValueError("not a method call")
+        return method, [_read_value(value) for value in root.iterfind("params/param/value")]
+    except ValueError as error:
+        raise xmlrpc.client.Fault(-503, f"Call is not valid XML-RPC: {error}") from None
+
+
+def _read_value(value: ET.Element) -> object:
+    typed = value[0] if len(value) else None
+    if typed is None or typed.tag == "string":
+        return (value if typed is None else typed).text or ""
+    text = (typed.text or "").strip()
+    if typed.tag in ("int", "i4"):
+        if not re.fullmatch("[+-]?[0-9]{1,10}", text) or not -(2**31) <= int(text) < 2**31:
+            raise ValueError("not a 32-bit integer")
+        return int(text)
+    return text == "1" if typed.tag == "boolean" and text in ("0", "1") else None

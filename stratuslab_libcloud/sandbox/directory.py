@@ -1,0 +1,145 @@
+"""TODO."""
+
+import configparser
+import contextlib
+import fcntl
+import io
+import json
+import os
+import pathlib
+import re
+import secrets
+import shutil
+import sqlite3
+import string
+import tempfile
+from collections.abc import Iterator
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from stratuslab_libcloud.paths import expanded
+from stratuslab_libcloud.sandbox.durable import write_private
+from stratuslab_libcloud.sandbox.errors import SandboxError
+from stratuslab_libcloud.sandbox.store import SUPER_USER
+
+__all__ = ["ALPHABET", "DEFAULT_USER", "MAX_USER", "RESERVED"]
+
+
+DEFAULT_USER = "clouduser"
+
+
+MAX_USER = 64  # what fits in the common name of a certificate
+
+
+RESERVED = {"default", "sandbox", "certificate", "instance_types", "oneadmin", SUPER_USER}
+
+
+ALPHABET = string.ascii_letters + string.digits
+
+
+def _directory(given: str | os.PathLike[str] | None, stack: contextlib.ExitStack) -> pathlib.Path:
+    try:
+        path = expanded(tempfile.gettempdir() if given is None else os.fspath(given)).absolute()
+    except ValueError as error:
+        raise SandboxError(f"the directory {given} {error}") from None
+    _check_text(f"{path}/", f"path of the directory {str(path)!r}")
+    if given is None:
+        temporary = pathlib.Path(tempfile.mkdtemp(prefix="stratuslab-sandbox-"))
+        stack.callback(shutil.rmtree, temporary)
+        return temporary
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SandboxError(f"cannot use {path} as directory: {error.strerror}") from None
+    return path
+
+
+def _lock(directory: pathlib.Path, stack: contextlib.ExitStack) -> None:
+    try:
+        file = stack.enter_context((directory / "lock").open("wb"))
+    except OSError as error:
+        raise SandboxError(f"cannot write in {directory}: {error.strerror}") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise SandboxError(f"another sandbox is running on {directory}") from None
+
+
+@contextlib.contextmanager
+def _in_one_line(directory: pathlib.Path) -> Iterator[None]:
+    """What can be expected to fail in a directory, for the user."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise SandboxError(f"{directory / 'sandbox.db'} cannot be used: {error}") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise SandboxError(f"{error.filename or directory} cannot be used: {reason}") from error
+
+
+def _passwords(directory: pathlib.Path, durable: bool) -> dict[str, str]:
+    """The passwords that we made up ourselves, always the same in a directory."""
+    path = directory / "passwords.json"
+    if not path.exists():
+        made = {
+            user: "".join(secrets.choice(ALPHABET) for _ in range(20))
+            for user in (DEFAULT_USER, SUPER_USER)
+        }
+        write_private(path, json.dumps(made).encode(), durable=durable)
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        passwords = json.loads(path.read_bytes())
+        found = {user: passwords[user] for user in (DEFAULT_USER, SUPER_USER)}
+        if all(isinstance(password, str) and password for password in found.values()):
+            return found
+    raise SandboxError(f"{path} is damaged: remove it, and passwords are made anew")
+
+
+def _ssh_key(directory: pathlib.Path, durable: bool) -> pathlib.Path:
+    path = directory / "id_ed25519"
+    if not path.with_suffix(".pub").exists():
+        key = ed25519.Ed25519PrivateKey.generate()
+        private = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.OpenSSH,
+            serialization.NoEncryption(),
+        )
+        public = key.public_key().public_bytes(
+            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+        )
+        write_private(path, private, durable=durable)
+        write_private(path.with_suffix(".pub"), public + b" sandbox\n", durable=durable)
+    return path
+
+
+def _check_account(user: str, password: str) -> None:
+    """Refuse what neither HTTP Basic nor the configuration file could carry."""
+    if user.lower() in RESERVED or len(user) > MAX_USER:
+        raise SandboxError(f"a user cannot be called {user!r}")
+    for text, what in ((user, f"user name {user!r}"), (password, f"password of {user!r}")):
+        _check_text(text, what)
+    if re.search(r"[\[\]:]", user):
+        raise SandboxError(f"the user name {user!r} contains a colon or a bracket")
+
+
+def _check_text(text: str, what: str) -> None:
+    writable = r"[^\x00-\x1f\x7f\ud800-\udfff]+"  # no control characters, nor half ones
+    if not re.fullmatch(writable, text) or text != text.strip() or text == '""':
+        raise SandboxError(f"the {what} is empty, or cannot be written in a file")
+    if text.startswith(";") or re.search(r"\s;", text):
+        raise SandboxError(f"the {what} contains what begins a comment in a file")
+
+
+def _write_configuration(
+    path: pathlib.Path, sections: dict[str, dict[str, str]], durable: bool
+) -> None:
+    parser = configparser.RawConfigParser()
+    parser.read_dict(
+        {
+            section: {key: value.replace("%", "%%") for key, value in values.items()}
+            for section, values in sections.items()
+        }
+    )
+    text = io.StringIO()
+    parser.write(text)
+    write_private(path, text.getvalue().encode(), durable=durable)

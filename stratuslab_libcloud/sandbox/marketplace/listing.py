@@ -1,0 +1,130 @@
+"""TODO."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from werkzeug.exceptions import BadRequest
+
+from stratuslab_libcloud.sandbox.marketplace.registry import DATE, EMAIL, ENDORSED, LAST_COLUMN
+
+__all__ = ["ACCESS", "DIRECTIONS", "NUMBER", "STATUS"]
+
+
+NUMBER = re.compile(r"[0-9]{1,9}")
+
+
+STATUS = {
+    "valid": "valid > :now AND NOT deprecated",
+    "expired": "valid < :now AND NOT deprecated",
+    "deprecated": "deprecated",
+}
+
+
+ACCESS = {
+    "web": "(json_array_length(row, '$[11]') = 0 OR EXISTS (SELECT 1 FROM json_each(row, '$[11]') "
+    "WHERE value GLOB 'http://*' OR value GLOB 'https://*' OR value GLOB 'ftp://*'))",
+    "pdisk": "EXISTS (SELECT 1 FROM json_each(row, '$[11]') WHERE value GLOB 'pdisk*')",
+}
+
+
+DIRECTIONS = {
+    "asc": "json_extract(row, :sort) ASC, ",
+    "desc": "json_extract(row, :sort) DESC, ",
+}
+
+
+@dataclass
+class _Selection:
+    """Which entries a listing shows, in which order: constant SQL, and values for it."""
+
+    status: str
+    values: dict[str, str | int]
+    conditions: list[str] = field(default_factory=list)
+    order: str = ""
+    page: str = ""
+    words: set[str] = field(default_factory=set)
+    columns: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def where(self) -> str:
+        return " AND ".join([self.status, *self.conditions])
+
+    def sql(self, wanted: str) -> str:
+        order = f"{self.order}created DESC, identifier, email"
+        return f"SELECT {wanted} FROM entries WHERE {self.where} ORDER BY {order} {self.page}"  # noqa: S608
+
+    @property
+    def sql_matching(self) -> str:
+        return f"SELECT COUNT(*) FROM entries WHERE {self.where}"  # noqa: S608
+
+    @property
+    def sql_total(self) -> str:
+        return f"SELECT COUNT(*) FROM entries WHERE latest AND {self.status}"  # noqa: S608
+
+    def searched(self, row: str) -> bool:
+        """
+        Whether the row matches the search.
+
+        Words are substrings here, not the original's regular expressions: of those, one of 30
+        characters can keep a server busy for hours.
+        """
+        texts = [text.casefold() for text in json.loads(row)[: LAST_COLUMN + 1]]
+        return all(text in texts[column] for column, text in self.columns.items()) and all(
+            any(word in text for text in texts) for word in self.words
+        )
+
+
+def _selection(segments: list[str], query: Mapping[str, str], now: str) -> _Selection:
+    """
+    Read a listing's path and query (marketplace-rest 2.1, 3.1).
+
+    :raises BadRequest: a number is none.
+    """
+    # Without dcterms:valid an entry is never listed.
+    status = STATUS.get(query.get("status", "valid"), "valid IS NOT NULL")
+    selection = _Selection(f"valid IS NOT NULL AND {status}", {"now": now})
+    named = [query[name] for name in ("identifier", "email", "created") if name in query]
+    dated = False
+    for number, text in enumerate([*segments, *named]):
+        column = "created" if DATE.fullmatch(text) else "identifier"
+        column = "email" if EMAIL.fullmatch(text) else column
+        dated = dated or column == "created"
+        selection.conditions.append(f"{column} = :filter{number}")
+        selection.values[f"filter{number}"] = text
+    if not dated:
+        selection.conditions.append("latest")
+    if query.get("location") in ACCESS:
+        selection.conditions.append(ACCESS[query["location"]])
+    selection.words = set(query.get("sSearch", "").casefold().split())
+    selection.columns = {
+        column: query[f"sSearch_{column}"].casefold()
+        for column in range(1, 6)
+        if query.get(f"sSearch_{column}")
+    }
+    if selection.words or selection.columns:
+        selection.conditions.append("searched(row)")
+    _read_page(selection, query)
+    return selection
+
+
+def _read_page(selection: _Selection, query: Mapping[str, str]) -> None:
+    start, length = _number(query, "iDisplayStart", -1), _number(query, "iDisplayLength", -1)
+    column = _number(query, "iSortCol_0", ENDORSED)
+    if start < 0 or length < 0:
+        return
+    direction = query.get("sSortDir_0")
+    if direction not in DIRECTIONS or not 1 <= column <= LAST_COLUMN:
+        raise BadRequest("paging needs sSortDir_0, asc or desc, and iSortCol_0 from 1 to 10")
+    selection.order = DIRECTIONS[direction]
+    selection.page = "LIMIT :length OFFSET :start"
+    selection.values |= {"sort": f"$[{column}]", "length": length, "start": start}
+
+
+def _number(query: Mapping[str, str], name: str, default: int) -> int:
+    if name not in query:
+        return default
+    if not NUMBER.fullmatch(query[name]):
+        raise BadRequest(f"{name} is not a number, or too large")
+    return int(query[name])

@@ -1,0 +1,104 @@
+"""TODO."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+
+from stratuslab_libcloud.metadata.entry import MetadataError
+from stratuslab_libcloud.metadata.rdf import RDF, read_entry
+from stratuslab_libcloud.untrusted import xml
+
+__all__ = [
+    "ANY_DECLARATION",
+    "COLUMNS",
+    "DATE",
+    "DECLARATION",
+    "EMAIL",
+    "ENDORSED",
+    "ENDORSER",
+    "IDENTIFIER",
+    "LAST_COLUMN",
+    "LOCATIONS",
+    "NAMESPACES",
+]
+
+
+DECLARATION = b'<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
+
+
+ANY_DECLARATION = re.compile(r"\s*<\?xml\s[^>]*\?>")
+
+
+EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
+
+
+DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
+
+
+# Their places in a listing's row are 1 to 10 (marketplace-rest 2.1); 0 is a dummy.
+ENDORSER, ENDORSED, IDENTIFIER = 4, 6, 7
+
+
+COLUMNS = {
+    1: "slterms:os",
+    2: "slterms:os-version",
+    3: "slterms:os-arch",
+    5: "slterms:kind",
+    8: "slterms:location",
+    9: "dcterms:description",
+    10: "dcterms:title",
+}
+
+
+LAST_COLUMN = 10
+
+
+LOCATIONS = LAST_COLUMN + 1  # kept behind the row that is shown: all of them, to select by
+
+
+NAMESPACES = {
+    "dcterms": "http://purl.org/dc/terms/",
+    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
+    "slterms": "http://mp.stratuslab.eu/slterms#",
+}
+
+
+def _stored(document: bytes) -> dict[str, object]:
+    """
+    The columns of an entry. Its document is kept as it came, less the declaration: that says
+    nothing that we do not know, and makes a listing ill-formed (marketplace-rest 3.2).
+    """
+    try:
+        text = document.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise MetadataError("a Marketplace entry that is not UTF-8") from None
+    declaration = ANY_DECLARATION.match(text)
+    bare = text[declaration.end() :] if declaration else text
+    if ANY_DECLARATION.match(bare):
+        raise MetadataError("a Marketplace entry with two declarations")
+    rdf = xml.parse(bare.encode())
+    if rdf.tag != RDF:
+        raise MetadataError("not a Marketplace entry")
+    entry = read_entry(rdf)
+    if not (EMAIL.fullmatch(entry.endorser or "") and DATE.fullmatch(entry.endorsed or "")):
+        raise MetadataError("a Marketplace entry without an endorser's address and a date")
+    row: list[object] = [""] * (LAST_COLUMN + 1)
+    row[ENDORSER], row[ENDORSED], row[IDENTIFIER] = entry.endorser, entry.endorsed, entry.identifier
+    for column, name in COLUMNS.items():
+        value = _value(rdf, name)
+        row[column] = "null" if value is None else value
+    return {
+        "identifier": entry.identifier,
+        "email": entry.endorser,
+        "created": entry.endorsed,
+        "document": bare.strip().encode(),
+        "valid": _value(rdf, "dcterms:valid"),
+        "deprecated": entry.deprecated is not None,
+        "row": json.dumps([*row, entry.locations]),
+    }
+
+
+def _value(rdf: ET.Element, name: str) -> str | None:
+    """A text, empty where its element is, None where there is none: rows show which."""
+    element = rdf.find(f"rdf:Description/{name}", NAMESPACES)
+    return None if element is None else element.text or ""

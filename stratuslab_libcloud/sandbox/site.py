@@ -1,0 +1,362 @@
+"""TODO."""
+
+import contextlib
+import logging
+import os
+import pathlib
+import socket
+import threading
+import types
+import urllib.parse
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from stratuslab_libcloud.sandbox import addresses
+from stratuslab_libcloud.sandbox.accounts import LEAST_COST, SCRYPT_COST, Accounts
+from stratuslab_libcloud.sandbox.certificates import server_context, user_certificate
+from stratuslab_libcloud.sandbox.compute.rules import Compute
+from stratuslab_libcloud.sandbox.directory import (
+    DEFAULT_USER,
+    _check_account,
+    _directory,
+    _in_one_line,
+    _lock,
+    _passwords,
+    _ssh_key,
+    _write_configuration,
+)
+from stratuslab_libcloud.sandbox.errors import SandboxError
+from stratuslab_libcloud.sandbox.http.application import Application, Seen
+from stratuslab_libcloud.sandbox.http.browsers import Names
+from stratuslab_libcloud.sandbox.http.server import THREADS, Server
+from stratuslab_libcloud.sandbox.images.fetched import Origins
+from stratuslab_libcloud.sandbox.images.offered import ENDORSER, Images
+from stratuslab_libcloud.sandbox.machines import Machines, Report, choice
+from stratuslab_libcloud.sandbox.machines.command import Host
+from stratuslab_libcloud.sandbox.machines.qemu import Qemu, live_on
+from stratuslab_libcloud.sandbox.machines.simulated import Simulated
+from stratuslab_libcloud.sandbox.marketplace.rest import Marketplace
+from stratuslab_libcloud.sandbox.storage.rules import Storage
+from stratuslab_libcloud.sandbox.store import SUPER_USER, Store
+
+__all__ = ["ANY_ADDRESS", "MAX_SECONDS", "Sandbox", "log", "register_image"]
+
+
+MAX_SECONDS = 86_400
+
+
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+
+
+log = logging.getLogger(__name__)
+
+
+class Sandbox:
+    """
+    A site, up within a ``with`` block, or from :meth:`start` to :meth:`stop`.
+
+    :param dir: where all its state is and stays; None for a temporary directory.
+    :param machines: what machines run on: ``qemu``, ``simulated``, or ``auto`` for the best there
+        is; a property says then which of the two it was.
+    :param boot_seconds: how long a simulated machine takes from PENDING to RUNNING.
+    :param ending_seconds: how long a simulated machine stays listed when it was killed or shut
+        down (which takes two thirds of ``boot_seconds`` at least); until then its disks are in use.
+    :param host: the address to listen on. Browsers may call the site by its addresses and names
+        only, as a page could have another name lead here (DNS rebinding).
+    :param port: the port to listen on; 0 for any that is free.
+    :param tls: speak HTTPS, with a CA of its own, and give the first user a certificate.
+    :param users: name to password; None for one account with a random password.
+    :param keep_machines: let machines live on when the sandbox stops.
+    :param outbound: let real machines reach the network, and what listens on this host.
+    :param on_request: called with what was answered, before the answer is sent.
+    :param on_notice: called with lines that the user should see.
+    :ivar dir: the directory; like what follows, known once it was started.
+    :ivar port: the port.
+    :ivar users: name to password of the accounts in the configuration file.
+    :ivar marketplace: the Marketplace, to ``add()`` entries to.
+    """
+
+    dir: pathlib.Path
+    port: int
+    users: dict[str, str]
+    marketplace: Marketplace
+    _compute: Compute
+    _qemu_host: Host | None = None
+
+    def __init__(
+        self,
+        dir: str | os.PathLike[str] | None = None,  # noqa: A002
+        *,
+        machines: str = "simulated",
+        boot_seconds: float = 0.0,
+        ending_seconds: float = 0.0,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls: bool = False,
+        users: Mapping[str, str] | None = None,
+        keep_machines: bool = False,
+        outbound: bool = False,
+        on_request: Callable[[Seen], object] | None = None,
+        on_notice: Callable[[str], object] = log.info,
+    ) -> None:
+        if machines not in choice.KINDS:
+            raise SandboxError(f"machines are {', '.join(choice.KINDS)}, not {machines!r}")
+        for name, seconds in (("boot_seconds", boot_seconds), ("ending_seconds", ending_seconds)):
+            if not 0 <= seconds <= MAX_SECONDS:
+                raise SandboxError(f"{name} must be from 0 to {MAX_SECONDS}, a day")
+        for user, password in (users or {}).items():
+            _check_account(user, password)
+        self._given_dir = dir
+        self._durable = dir is not None  # a temporary directory is not worth waiting for the disk
+        self._given_machines = machines
+        self._boot_seconds = boot_seconds
+        self._ending_seconds = ending_seconds
+        self._host = host
+        self._shown_host = _shown_host(host, tls)
+        self._tls = tls
+        # Nobody could take them on when the directory is gone.
+        self._keep_machines = keep_machines and dir is not None
+        self._outbound = outbound
+        self._on_request = on_request
+        self._on_notice = on_notice
+        self._given_users = users
+        self._given_port = port
+        self._running: contextlib.ExitStack | None = None
+
+    def __enter__(self) -> "Sandbox":
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """Where the site is: scheme, host and port."""
+        host = self._shown_host
+        host = f"[{host}]" if ":" in host else host
+        return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
+
+    @property
+    def machines(self) -> str:
+        """What machines run on: ``qemu`` or ``simulated``."""
+        return "qemu" if self._qemu_host else "simulated"
+
+    @property
+    def config_path(self) -> pathlib.Path:
+        """The configuration file for this site (guide 4.4), with passwords: 0600."""
+        return self.dir / "stratuslab-user.cfg"
+
+    def start(self) -> None:
+        """
+        Serve, from a thread of its own.
+
+        :raises SandboxError: the port, or the directory, is not to be had.
+        """
+        if self._running:
+            raise SandboxError(f"this sandbox is running, on {self.dir}")
+        with contextlib.ExitStack() as stack:
+            self.dir = _directory(self._given_dir, stack)
+            stack.enter_context(_in_one_line(self.dir))
+            _lock(self.dir, stack)
+            store = Store(self.dir / "sandbox.db", durable=self._durable)
+            stack.callback(store.close)
+            stack.enter_context(addresses.reserve(store))
+            context = None
+            if self._tls:
+                context = server_context(self.dir, self._host, durable=self._durable)
+            threads = THREADS if self._durable else 1
+            server = Server(self._host, self._given_port, context, threads)
+            server.prepare()
+            stack.callback(server.stop)
+            self.port = int(server.bind_addr[1])
+            names = Names(self._host, server.bind_addr[0])
+            server.wsgi_app = self._open_services(store, names)
+            try:
+                self._compute.adopt()
+            except BaseException:
+                self._compute.stop(keep=True)
+                raise
+            stack.callback(self._compute.stop, self._keep_machines)
+            thread = threading.Thread(target=server.serve, name="sandbox", daemon=True)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.stop)
+            self._running = stack.pop_all()
+
+    def stop(self) -> None:
+        """
+        End the machines (unless they are kept), give back everything. Twice is harmless.
+
+        :raises SandboxError: it cannot be written down; all the same everything is given back.
+        """
+        running, self._running = self._running, None
+        if running:
+            running.close()
+
+    def fail(self, vm_id: int, message: str) -> None:
+        """
+        Make a machine break, as if its host had.
+
+        :param message: what its document will say in ``TEMPLATE/ERROR/MESSAGE``, after what the
+            engine begins such texts with.
+        :raises ValueError: there is no such machine, or its life is over.
+        """
+        if not self._compute.fail(vm_id, message):
+            raise ValueError(f"there is no machine {vm_id} that could fail")
+
+    def _open_services(self, store: Store, names: Names) -> Application:
+        passwords = _passwords(self.dir, self._durable)
+        self.users = dict(self._given_users or {DEFAULT_USER: passwords[DEFAULT_USER]})
+        images = Images(self.dir / "images")
+        self._qemu_host = choice.find(
+            self._given_machines,
+            store,
+            images,
+            outbound=self._outbound,
+            throwaway=not self._durable,
+            tell=self._on_notice,
+        )
+        if not self._qemu_host and live_on(self.dir / "machines"):
+            raise SandboxError(f"real machines live on in {self.dir}: start it with real ones")
+        sections, subjects = self._sections()
+        _write_configuration(self.config_path, sections, self._durable)
+        accounts = Accounts(store, SCRYPT_COST if self._durable else LEAST_COST)
+        accounts.enrol({**self.users, SUPER_USER: passwords[SUPER_USER]}, subjects)
+        self.marketplace = Marketplace(store)
+        with store.transaction() as db:
+            db.execute("INSERT OR REPLACE INTO settings VALUES ('url', ?)", (self.url,))
+        self.marketplace.withdraw(ENDORSER)  # what is not offered any more
+        images.publish(self.marketplace, self.url)
+        if not self._qemu_host:
+            self._seed(store)
+        disks = self.dir / "disks"
+        self._compute = Compute(store, partial(self._start_machinery, store, disks))
+        storage = Storage(store, disks, self._compute.machinery)
+        return Application(
+            accounts,
+            self._compute,
+            storage,
+            self.marketplace.respond,
+            images.find,
+            names,
+            self._on_request,
+        )
+
+    def _seed(self, store: Store) -> None:
+        """Give the Marketplace entries to start with; once, as users may have removed some."""
+        with store.reading() as db:
+            seeded = db.execute("SELECT 1 FROM settings WHERE name = 'seeded'").fetchone()
+        if not seeded:
+            self.marketplace.seed()
+            with store.transaction() as db:
+                db.execute("INSERT INTO settings VALUES ('seeded', 'yes')")
+
+    def _start_machinery(self, store: Store, disks: pathlib.Path, report: Report) -> Machines:
+        if not self._qemu_host:
+            return Simulated(
+                report, self._boot_seconds, self._ending_seconds, partial(self._is_missing, store)
+            )
+        ca = self.dir / "ca.pem" if self._tls else None
+        origins = Origins(self.dir / "origins", self.url, ca)
+        return Qemu(report, self._qemu_host, self.dir / "machines", disks, origins)
+
+    def _is_missing(self, store: Store, source: str) -> bool:
+        """Whether this is an entry of our own Marketplace that does not exist."""
+        try:
+            url = urllib.parse.urlsplit(source)
+            ours = {"localhost", "127.0.0.1", urllib.parse.urlsplit(self.url).hostname}
+            if url.port != self.port or url.hostname not in ours:
+                return False
+        except ValueError:
+            return False
+        match [urllib.parse.unquote(segment) for segment in url.path.split("/") if segment]:
+            case ["metadata", identifier, *_] | ["marketplace", "metadata", identifier, *_]:
+                with store.reading() as db:
+                    query = "SELECT 1 FROM entries WHERE identifier = ?"
+                    return db.execute(query, (identifier,)).fetchone() is None
+        return False
+
+    def _sections(self) -> tuple[dict[str, dict[str, str]], list[str]]:
+        """What the configuration file says, and the subjects of the certificates in it."""
+        shared = {
+            "endpoint": f"{self.url}/one-proxy/xmlrpc",
+            "pdisk_endpoint": f"{self.url}/pdisk",
+            "marketplace_endpoint": f"{self.url}/marketplace",
+            # Clients find the private key by this name. A key of its own, user_private_key_file,
+            # would trip up the original commands.
+            "user_public_key_file": str(_ssh_key(self.dir, self._durable).with_suffix(".pub")),
+        }
+        if self._qemu_host and self._qemu_host.ssh_port != addresses.SSH_PORTS[0]:
+            shared["ssh_port"] = str(self._qemu_host.ssh_port)
+        if self._tls:
+            shared["ca_certificate"] = str(self.dir / "ca.pem")
+        sections = {"default": {"selected_section": "sandbox"}}
+        subjects = []
+        for number, (user, password) in enumerate(self.users.items()):
+            sections[user if number else "sandbox"] = {
+                "name": "StratusLab sandbox" + (f" ({user})" if number else ""),
+                "country": "localhost",
+                **shared,
+                "username": user,
+                "password": password,
+            }
+        if self._tls:
+            path, subject = user_certificate(
+                self.dir, next(iter(self.users)), durable=self._durable
+            )
+            subjects.append(subject)
+            sections["certificate"] = {
+                "name": "StratusLab sandbox (certificate)",
+                "country": "localhost",
+                **shared,
+                "pem_certificate": str(path),
+                "pem_key": str(path),
+            }
+        return sections, subjects
+
+
+def register_image(
+    dir: str | os.PathLike[str],  # noqa: A002
+    file: pathlib.Path,
+    disk_format: str,
+    **described: Any,
+) -> str:
+    """
+    Put a disk image into the Marketplace of the sandbox in ``dir``, which may be running.
+
+    :param file: is copied.
+    :param disk_format: ``raw`` or ``qcow2``.
+    :param described: fields of its :class:`.metadata.Entry`.
+    :return: its identifier.
+    :raises SandboxError: it cannot be used.
+    """
+    with contextlib.ExitStack() as stack:
+        directory = _directory(dir, stack)
+        stack.enter_context(_in_one_line(directory))
+        images = Images(directory / "images")
+        entry = images.add(file, disk_format, **described)
+        store = Store(directory / "sandbox.db")
+        stack.callback(store.close)
+        with store.reading() as db:
+            known = db.execute("SELECT value FROM settings WHERE name = 'url'").fetchone()
+        if known:  # otherwise it is published at the first start
+            images.publish(Marketplace(store), known["value"])
+    return entry.identifier
+
+
+def _shown_host(host: str, tls: bool) -> str:
+    """How clients should call the address that is listened on."""
+    host = ANY_ADDRESS.get(host, host)
+    if tls:  # Python 2.7 wants a name in a certificate (compute-xmlrpc 9.1)
+        with contextlib.suppress(OSError):
+            found = socket.getaddrinfo("localhost", None, type=socket.SOCK_STREAM)
+            if host in [address[0] for *_, address in found]:
+                return "localhost"
+    return host
