@@ -12,11 +12,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
+import documents
 import pytest
 from canned import Canned
 from test_hostile_input import IMAGE, JSON, RPC, XML
 
-from benchmarks import documents
 from stratuslab_libcloud import safe_xml
 from stratuslab_libcloud.client import compute, listing, marketplace, storage, transport
 from stratuslab_libcloud.client.errors import MalformedAnswerError
