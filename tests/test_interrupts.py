@@ -131,19 +131,48 @@ def test_a_volume_may_be_attached(cloud: Interrupted) -> None:
     assert cloud.driver.detach_volume(cloud.volume) is True
 
 
-@pytest.mark.parametrize("kind", [SystemExit, RuntimeError, MemoryError])
-def test_whatever_ends_the_call(cloud: Interrupted, kind: type[BaseException]) -> None:
+def test_an_exit_loses_nothing(cloud: Interrupted) -> None:
+    def handler(number: int, frame: FrameType | None) -> None:
+        raise SystemExit
+
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        cloud.interrupt_at(2)
+        with pytest.raises(SystemExit) as caught:
+            cloud.node(image=cloud.ready.image)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [node.id for node in caught.value.created] == cloud.new()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, MemoryError])
+def test_whatever_ends_the_call(
+    cloud: Interrupted, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    def break_down(*_: object) -> None:
+        raise kind
+
+    monkeypatch.setattr(cloud.driver, "_to_node", break_down)
+    with pytest.raises(kind) as caught:
+        cloud.node(image=cloud.ready.image)
+    monkeypatch.undo()
+    assert [node.id for node in caught.value.created] == cloud.new()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, MemoryError])
+def test_what_breaks_a_look_at_a_new_node_is_no_reason_to_lose_it(
+    cloud: Interrupted, kind: type[Exception]
+) -> None:
     def handler(number: int, frame: FrameType | None) -> None:
         raise kind
 
     before = signal.signal(signal.SIGINT, handler)
     try:
         cloud.interrupt_at(2)
-        with pytest.raises(kind) as caught:
-            cloud.node(image=cloud.ready.image)
+        node = cloud.node(image=cloud.ready.image)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert [node.id for node in caught.value.created] == cloud.new()  # type: ignore[attr-defined]
+    assert [node.id] == cloud.new()
 
 
 def test_an_error_that_says_it_itself_is_as_it_was(

@@ -2,14 +2,17 @@
 
 import itertools
 import json
+import ssl
 from collections.abc import Iterator
 
 import pytest
+import requests
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stratuslab_libcloud.client.http.failures import explanation, refusal
-from stratuslab_libcloud.errors import ServiceError, UnavailableError
+from stratuslab_libcloud.client.http.failures import explanation, refusal, translated
+from stratuslab_libcloud.client.http.sessions import Patience
+from stratuslab_libcloud.errors import ConnectionFailedError, ServiceError, UnavailableError
 
 KINDS = ("application/json", "application/xml", "text/xml", "text/plain", "text/html", "", "json")
 JSON = st.recursive(
@@ -67,3 +70,21 @@ def test_any_refusal_is_one_line_and_no_endless_wait(
     assert str(error).isprintable()
     if isinstance(error, UnavailableError):
         assert 0 <= error.retry_after < float("inf")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)",
+        "[SSL: PACKET_LENGTH_TOO_LONG] packet length too long (_ssl.c:1029)",
+        "[SSL: RECORD_LAYER_FAILURE] record layer failure (_ssl.c:1035)",
+        "[SSL: UNKNOWN_PROTOCOL] unknown protocol (_ssl.c:590)",
+        "[SSL: HTTP_REQUEST] http request (_ssl.c:1006)",
+    ],
+)
+def test_a_service_without_tls_is_one_whatever_openssl_calls_it(said: str) -> None:
+    patience = Patience()
+    with pytest.raises(ConnectionFailedError, match="does not speak TLS") as caught:
+        with translated(patience):
+            raise requests.exceptions.SSLError(ssl.SSLError(1, said))
+    assert not caught.value.passing

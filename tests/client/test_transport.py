@@ -722,6 +722,35 @@ class TestSurroundings:
         for far in ("http://10.1.9.3/x", "http://[2001:db9::7]/x", "http://10.1.2.3.example/x"):
             assert proxies(far, None) == {"http": "http://proxy.example.org:3128"}
 
+    def test_another_thread_may_change_the_environment(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Changing(dict[str, str]):
+            """As os.environ: a variable that is gone by the time it is looked at."""
+
+            def __iter__(self) -> Iterator[str]:
+                raise KeyError("GONE")
+
+            items = keys = __iter__  # type: ignore[assignment]
+
+        monkeypatch.setattr(os, "environ", Changing(HTTP_PROXY="http://proxy.example.org:3128"))
+        expected = {"http": "http://proxy.example.org:3128"}
+        assert proxies("http://far.example.org/x", None) == expected
+
+    def test_to_a_cgi_script_an_upper_case_proxy_is_a_header(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTP_PROXY", "http://evil.example.org:3128")
+        monkeypatch.setenv("REQUEST_METHOD", "GET")
+        assert proxies("http://far.example.org/x", None) == {}
+
+    def test_an_empty_lower_case_variable_switches_the_proxy_off(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.org:3128")
+        monkeypatch.setenv("https_proxy", "")
+        assert proxies("https://far.example.org/x", None) == {}
+
     def test_a_given_proxy_is_used(self) -> None:
         with Canned([OK]) as proxy:
             get(service("http://far.example.org", proxy_url=proxy.url))

@@ -64,6 +64,14 @@ _BY_STATUS: dict[int, type[ServiceError]] = {
     429: UnavailableError,
     501: NotSupportedError,
 }
+# What the builds of OpenSSL say of an answer in plain text.
+_NOT_TLS = (
+    "wrong version number",
+    "packet length too long",
+    "record layer failure",
+    "unknown protocol",
+    "http request",
+)
 _ADVICE = {401: "check user name and password", 429: "try again later"}
 
 
@@ -140,7 +148,7 @@ def _tls_failure(reason: str, sent: bool) -> ConnectionFailedError:
     failure = ConnectionFailedError(f"TLS failed: {reason}")
     if "certificate verify failed" in reason or "doesn't match" in reason:
         failure.value = f"its TLS certificate is not trusted ({reason}); {_tls_advice(reason)}"
-    elif "wrong version number" in reason.lower() and not sent:
+    elif not sent and any(text in reason.lower() for text in _NOT_TLS):
         failure.value = "does not speak TLS; is it http, not https?"
     elif "alert" in reason:
         failure.value = f"refused the TLS connection, or its certificate ({reason})"

@@ -1,8 +1,9 @@
 """Which proxy a request goes through."""
 
 import ipaddress
+import os
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
 from stratuslab_libcloud.configuration import endpoints
 from stratuslab_libcloud.errors import ConfigurationError
@@ -21,8 +22,9 @@ def proxies(url: str, given: str | None) -> dict[str, str]:
         return dict.fromkeys(("http", "https"), given)
     parts = urlsplit(url)
     host = parts.hostname or ""
-    found = getproxies_environment()
-    if endpoints.is_loopback(host) or proxy_bypass(parts.netloc) or _excepted(host, found):
+    found = _environment()
+    bypassed = proxy_bypass_environment(parts.netloc, found)
+    if endpoints.is_loopback(host) or bypassed or _excepted(host, found):
         return {}
     proxy = found.get(parts.scheme)
     try:
@@ -31,6 +33,22 @@ def proxies(url: str, given: str | None) -> dict[str, str]:
         raise ConfigurationError(
             f"the proxy that {parts.scheme}_proxy names in the environment {error}"
         ) from None
+
+
+def _environment() -> dict[str, str]:
+    """
+    What ``http_proxy``, ``https_proxy`` and ``no_proxy`` say, as urllib reads them.
+
+    urllib itself looks through the whole environment, and fails if another thread changes it.
+    """
+    found = {}
+    for name in ("http", "https", "no"):
+        # To a CGI script, HTTP_PROXY is what a client sent in a header.
+        sent = name == "http" and "REQUEST_METHOD" in os.environ
+        upper = "" if sent else os.environ.get(f"{name}_proxy".upper(), "")
+        if text := os.environ.get(f"{name}_proxy", upper):
+            found[name] = text
+    return found
 
 
 def _excepted(host: str, found: dict[str, str]) -> bool:

@@ -12,11 +12,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
+import documents
 import pytest
 from canned import Canned
 from test_hostile_input import IMAGE, JSON, RPC, XML
 
-from benchmarks import documents
 from stratuslab_libcloud.client.http import listing, service
 from stratuslab_libcloud.client.http.answer import Answer, _bounded
 from stratuslab_libcloud.client.stratuslab import compute, marketplace, pdisk
