@@ -124,7 +124,7 @@ class _Resolver:
             options=self.options,
         )
 
-    def _error(self, key: str, problem: object) -> errors.ConfigurationError:
+    def _error(self, key: str, problem: object) -> "errors.ConfigurationError":
         return errors.ConfigurationError(f"{self.where} {key} {problem}")
 
     def _warn(self, text: str) -> None:

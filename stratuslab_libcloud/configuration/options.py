@@ -159,8 +159,8 @@ class Options:
         "",
         text,
         "The persistent disk service: a URL or a host name.",
-        fallback="`/pdisk` on the host of the cloud endpoint or, if that is a bare host name, port "
-        "8445 of it",
+        fallback="`/pdisk` on the cloud endpoint's host, or port 8445 of it if that is a bare host "
+        "name",
         example="https://cloud.example.com/pdisk",
         active=True,
         variable="STRATUSLAB_PDISK_ENDPOINT",

@@ -62,7 +62,7 @@ def _documented(shared: bool) -> list[str]:
 
 def _lines(key: str) -> str:
     row = TABLE[key]
-    comments = [row.doc, f"Default: {row.fallback}"]
+    comments = [_meaning(row), f"Default: {row.fallback}"]
     if row.variable:
         comments.append(f"Environment variable: {_variable(row)}")
     wrapped = [line for comment in comments for line in _wrapped(comment.replace("`", ""))]
@@ -76,13 +76,16 @@ def _wrapped(comment: str) -> list[str]:
 
 def _definition(key: str) -> str:
     row = TABLE[key]
-    inheritance = "" if row.inherited else " Not inherited from `[default]`."
     facts = [f"Default: {row.fallback}"]
     if row.variable:
         name, *note = _variable(row).split(" ", 1)
         facts.append(" ".join([f"Environment variable: `{name}`", *note]))
     facts.append(f"Example: `{key} = {row.example}`")
-    return "\n".join([f"### `{key}`\n", f"{row.doc}{inheritance}\n", *(f"* {f}" for f in facts)])
+    return "\n".join([f"### `{key}`\n", f"{_meaning(row)}\n", *(f"* {f}" for f in facts)])
+
+
+def _meaning(row: Row) -> str:
+    return row.doc if row.inherited else f"{row.doc} Not inherited from `[default]`."
 
 
 def _variable(row: Row) -> str:
