@@ -71,12 +71,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    tree = vars(import_module(f"{__name__}.tree"))
-    globals().update({known: tree[known] for known in __all__})
-    return tree[name]
+if not TYPE_CHECKING:  # which would take any name for one that is there
+
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        tree = vars(import_module(f"{__name__}.tree"))
+        globals().update({known: tree[known] for known in __all__})
+        return tree[name]
 
 
 def __dir__() -> list[str]:
