@@ -414,7 +414,7 @@ class StratusLabNodeDriver(NodeDriver):
                 context=arguments.expected(ex_context or {}, Mapping, "ex_context"),  # type: ignore[type-abstract]
                 user_data=arguments.as_bytes(ex_user_data),
                 context_method=ex_context_method
-                or ("cloud-init" if ex_user_data else site.settings.context_method),
+                or ("cloud-init" if ex_user_data else site.settings.options.default_context_method),
             )
             template = render(machine)
             with created.asking(
@@ -509,7 +509,7 @@ class StratusLabNodeDriver(NodeDriver):
                 halves = [ssh_keys.public_half(path, ssh_key_password) for path in paths]
                 auth = auth or NodeAuthSSHKey(halves[0])
                 ssh_key = paths[0] if len(paths) == 1 else paths
-            port = ssh_port or site.settings.ssh_port
+            port = ssh_port or site.settings.options.ssh_port
         with creating(), files.without_sftp(deploy) as deployment:
             return super().deploy_node(
                 deployment,
@@ -874,7 +874,7 @@ class StratusLabNodeDriver(NodeDriver):
 
         def question(name: str) -> list[T]:
             with self._asking(name) as site:
-                return ask(site, site.settings.listing_timeout)
+                return ask(site, site.settings.options.endpoint_timeout)
 
         failures: dict[str, Exception] = {}
         first: dict[object, str] = {}

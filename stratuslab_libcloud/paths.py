@@ -1,4 +1,4 @@
-"""TODO."""
+"""Paths as people write them, with the home directory spelt out."""
 
 import os
 from pathlib import Path

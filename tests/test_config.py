@@ -16,6 +16,7 @@ from permissions import unreadable
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.configuration import file as config
 from stratuslab_libcloud.configuration.file import Certificate, Password, UserConfig
+from stratuslab_libcloud.configuration.options import KNOWN
 from stratuslab_libcloud.errors import ConfigurationError, InvalidValueError
 
 TWO_CLOUDS = """
@@ -231,7 +232,8 @@ class TestEnvironment:
     def test_it_never_reaches_another_cloud(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for key in ("USERNAME", "PASSWORD", "PDISK_USERNAME", "PDISK_PASSWORD", "ENDPOINT"):
             monkeypatch.setenv(f"STRATUSLAB_{key}", "from-env")
-        assert "from-env" not in repr(vars(read(TWO_CLOUDS).settings("b")))
+        settings = read(TWO_CLOUDS).settings("b")
+        assert "from-env" not in repr(vars(settings)) + repr(vars(settings.options))
 
     def test_arguments_come_before_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("STRATUSLAB_PDISK_ENDPOINT", "env.example.org")
@@ -338,7 +340,7 @@ class TestValues:
         text = "[default]\nendpoint=h\nuser_public_key_file = ~/k.pub\nca_certificate=~/ca\n"
         settings = read(text).settings("default")
         assert settings.public_key == home / "k.pub"
-        assert settings.ca_certificate == str(home / "ca")
+        assert settings.options.ca_certificate == str(home / "ca")
 
     def test_a_slip_of_the_pen_is_named_but_not_its_value(self) -> None:
         with pytest.warns(UserWarning, match=r"\[default\] pasword is ignored; is pass") as caught:
@@ -373,7 +375,7 @@ class TestValues:
     def test_verification_is_not_switched_off_in_silence(self) -> None:
         with pytest.warns(UserWarning, match="verify_tls"):
             settings = read("[default]\nendpoint=h\nverify_tls = no\n").settings("default")
-        assert not settings.verify_tls
+        assert not settings.options.verify_tls
 
 
 class TestServices:
@@ -599,7 +601,7 @@ def test_arbitrary_bytes_are_a_configuration_or_a_configuration_error(content: b
             assert "\n" not in str(error)
 
 
-KEYS = st.sampled_from(sorted(config._KNOWN))
+KEYS = st.sampled_from(sorted(KNOWN))
 VALUES = st.lists(
     st.sampled_from(
         [

@@ -1,35 +1,39 @@
-"""TODO."""
+"""What the environment says; an empty variable counts as unset (config-and-cli 2)."""
 
 import os
 from pathlib import Path
 
-from stratuslab_libcloud.errors import ConfigurationError
+from stratuslab_libcloud import errors
+from stratuslab_libcloud.configuration.options import TABLE
 from stratuslab_libcloud.paths import expanded
 
-_FROM_ENVIRONMENT = (
-    "endpoint",
-    "username",
-    "password",
-    "pdisk_endpoint",
-    "pdisk_protocol",
-    "pdisk_port",
-    "pdisk_username",
-    "pdisk_password",
-    "marketplace_endpoint",
-    "pem_certificate",
-    "pem_key",
-)
+__all__ = ["of_default_location", "public_key", "value"]
 
 
-def _environment() -> dict[str, str]:
-    """The options that ``STRATUSLAB_*`` variables set; an empty variable counts as unset."""
-    found = {key: os.environ.get(f"STRATUSLAB_{key.upper()}", "") for key in _FROM_ENVIRONMENT}
-    return {key: text for key, text in found.items() if text}
+def value(key: str) -> str:
+    """The value of an option's variable, or ``""``."""
+    return os.environ.get(TABLE[key].variable, "")
 
 
-def _environment_key() -> Path | None:
-    text = os.environ.get("STRATUSLAB_KEY")
+def of_default_location() -> dict[str, str]:
+    """
+    The options that variables set for the default location.
+
+    They name services and accounts: one cloud's password must never be sent to another.
+    """
+    keys = [key for key, row in TABLE.items() if row.variable and not row.everywhere]
+    return {key: value(key) for key in keys if value(key)}
+
+
+def public_key() -> Path | None:
+    """
+    The public key file of ``STRATUSLAB_KEY``, which holds for every location.
+
+    :raises ConfigurationError: it begins with ``~``, and there is no such directory.
+    """
+    text = value("user_public_key_file")
     try:
         return expanded(text) if text else None
     except ValueError as error:
-        raise ConfigurationError(f"STRATUSLAB_KEY {error}") from None
+        variable = TABLE["user_public_key_file"].variable
+        raise errors.ConfigurationError(f"{variable} {error}") from None

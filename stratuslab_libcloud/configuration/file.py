@@ -15,15 +15,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
-from stratuslab_libcloud.configuration import ini
-from stratuslab_libcloud.configuration.environment import (
-    _FROM_ENVIRONMENT,
-    _environment,
-)
-from stratuslab_libcloud.configuration.instance_types import _TYPES, InstanceType, _instance_types
-from stratuslab_libcloud.configuration.location import _BASE, _Resolver, _unquoted
+from stratuslab_libcloud import errors
+from stratuslab_libcloud.configuration import environment, ini, instance_types
+from stratuslab_libcloud.configuration.instance_types import InstanceType
+from stratuslab_libcloud.configuration.location import BASE, resolve
+from stratuslab_libcloud.configuration.options import KNOWN, TABLE, unquoted
 from stratuslab_libcloud.configuration.settings import Certificate, Credentials, Password, Settings
-from stratuslab_libcloud.errors import ConfigurationError
 from stratuslab_libcloud.paths import expanded
 
 __all__ = [
@@ -65,9 +62,7 @@ class UserConfig:
     def locations(self) -> list[str]:
         """Ids of the locations, the default one first, the others in file order."""
         names = [name for name in self.sections if name != self.default_location]
-        chosen_is_real = self.default_location != _BASE or bool(
-            self._options(_BASE).get("endpoint")
-        )
+        chosen_is_real = self.default_location != BASE or bool(self._texts(BASE).get("endpoint"))
         return [self.default_location, *names] if chosen_is_real else names
 
     def settings(self, location: str, overrides: Mapping[str, str] | None = None) -> Settings:
@@ -77,24 +72,27 @@ class UserConfig:
         :param overrides: options given as arguments; they concern the default location only.
         :raises ConfigurationError: naming the file, the section and the key.
         """
-        options = self._options(location)
+        texts = self._texts(location)
         if location == self.default_location:
-            options.update(overrides or {})
-        own = self.base if location == _BASE else self.sections[location]
-        return _Resolver(self.source, location, own, options).settings()
+            texts.update(overrides or {})
+        return resolve(self.source, location, self._own(location), texts)
 
     def display(self, location: str) -> tuple[str, str]:
         """Name and country of a location, from its own section only."""
-        own = self.base if location == _BASE else self.sections[location]
-        name, country = (_unquoted(own.get(key, "")) for key in ("name", "country"))
+        own = self._own(location)
+        name, country = (unquoted(own.get(key, "")) for key in ("name", "country"))
         return name or location, country or "unknown"
 
-    def _options(self, location: str) -> dict[str, str]:
-        options = {**self.base, **self.sections.get(location, {})}
-        if location == self.default_location:
-            # One cloud's password must never be sent to another: only the default location.
-            options.update(self.environment)
-        return options
+    def _own(self, location: str) -> Mapping[str, str]:
+        return self.base if location == BASE else self.sections[location]
+
+    def _texts(self, location: str) -> dict[str, str]:
+        own = self._own(location)
+        inherited = {
+            key: text for key, text in self.base.items() if key not in TABLE or TABLE[key].inherited
+        }
+        from_environment = self.environment if location == self.default_location else {}
+        return {**inherited, **own, **from_environment}
 
 
 def default_path() -> Path:
@@ -106,7 +104,7 @@ def default_path() -> Path:
     try:
         home = expanded("~")
     except ValueError:
-        raise ConfigurationError(
+        raise errors.ConfigurationError(
             "there is no home directory for the configuration file to be in: set HOME, or name the "
             "file"
         ) from None
@@ -135,10 +133,12 @@ def read(
     :raises ConfigurationError: naming the file.
     """
     source, content, exposed = _load(file)
-    sections = ini.parse(source, content, standalone=(_TYPES,))
-    if _BASE not in sections:
-        raise ConfigurationError(f"{source}: there is no [default] section, which is mandatory")
-    base, types = sections.pop(_BASE), sections.pop(_TYPES, {})
+    sections = ini.parse(source, content, standalone=(instance_types.SECTION,))
+    if BASE not in sections:
+        raise errors.ConfigurationError(
+            f"{source}: there is no [default] section, which is mandatory"
+        )
+    base, types = sections.pop(BASE), sections.pop(instance_types.SECTION, {})
     if preferred in _MEANINGLESS and preferred not in sections:
         warnings.warn(
             f"{preferred!r} names no section of {source}: the default location is used; leave the "
@@ -147,7 +147,7 @@ def read(
         )
         preferred = None
     selected = _selected(source, base, sections, location, preferred)
-    _warn_of_slips(source, {_BASE: base, **sections})
+    _warn_of_slips(source, {BASE: base, **sections})
     if exposed and any(map(_has_password, (base, *sections.values()))):
         warnings.warn(
             f"{source}: everybody on this machine can read the passwords in it; "
@@ -158,9 +158,9 @@ def read(
         source,
         base,
         sections,
-        _environment(),
-        _instance_types(source, types),
-        selected or _BASE,
+        environment.of_default_location(),
+        instance_types.all_types(source, types),
+        selected or BASE,
         _place(file),
     )
     only = config.locations()
@@ -183,33 +183,35 @@ def _load(
     """
     if file is not None and not isinstance(file, (str, os.PathLike)):
         if not hasattr(file, "read"):
-            raise ConfigurationError(f"the configuration is to be a path or an open file: {file!r}")
+            raise errors.ConfigurationError(
+                f"the configuration is to be a path or an open file: {file!r}"
+            )
         return str(getattr(file, "name", "configuration file")), file.read(), False
     if file is not None and not os.fspath(file):
-        raise ConfigurationError("the path of the configuration file is empty")
+        raise errors.ConfigurationError("the path of the configuration file is empty")
     try:
         path = default_path() if file is None else expanded(os.fspath(file))
     except ValueError as error:
-        if file is None and os.environ.get("STRATUSLAB_ENDPOINT"):
-            return "the environment", f"[{_BASE}]\n", False
+        if file is None and environment.value("endpoint"):
+            return "the environment", f"[{BASE}]\n", False
         if file is None:
             raise
-        raise ConfigurationError(f"the path {file} of the configuration {error}") from None
+        raise errors.ConfigurationError(f"the path {file} of the configuration {error}") from None
     try:
         with path.open("rb") as opened:
             mode = os.fstat(opened.fileno()).st_mode
             exposed = os.name != "nt" and bool(mode & stat.S_IROTH)
             return str(path), opened.read(), exposed
     except FileNotFoundError:
-        if file is None and os.environ.get("STRATUSLAB_ENDPOINT"):
-            return "the environment", f"[{_BASE}]\n", False
-        raise ConfigurationError(
+        if file is None and environment.value("endpoint"):
+            return "the environment", f"[{BASE}]\n", False
+        raise errors.ConfigurationError(
             f"{path}: there is no such configuration file; put one in place with "
             "stratus-copy-config and edit it"
         ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ConfigurationError(f"{path}: cannot be read: {reason}") from error
+        raise errors.ConfigurationError(f"{path}: cannot be read: {reason}") from error
 
 
 def _place(file: str | os.PathLike[str] | IO[str] | IO[bytes] | None) -> str | None:
@@ -230,14 +232,14 @@ def _selected(
 ) -> str | None:
     """The section that somebody chose, if anybody did."""
     choices = {
-        "the argument": location or (preferred if preferred != _BASE else None),
-        "STRATUSLAB_USER_CONFIG_SECTION": os.environ.get("STRATUSLAB_USER_CONFIG_SECTION"),
+        "the argument": location or (preferred if preferred != BASE else None),
+        TABLE["selected_section"].variable: environment.value("selected_section"),
         "[default] selected_section": base.get("selected_section"),
     }
     for origin, name in choices.items():
-        if name and name != _BASE and name not in sections:
-            known = [_BASE, *sections]
-            raise ConfigurationError(
+        if name and name != BASE and name not in sections:
+            known = [BASE, *sections]
+            raise errors.ConfigurationError(
                 f"{source}: there is no section [{name}], which {origin} names; known are: "
                 f"{', '.join(known)}{suggestion(name, known)}"
             )
@@ -255,8 +257,8 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 def _warn_of_slips(source: str, sections: Mapping[str, Mapping[str, str]]) -> None:
     """Unknown keys are ignored, but one that looks like a known one was hardly meant so."""
     for section, options in sections.items():
-        for key in options.keys() - _KNOWN:
-            meant = difflib.get_close_matches(key, _KNOWN, n=1, cutoff=0.85)
+        for key in options.keys() - KNOWN:
+            meant = difflib.get_close_matches(key, KNOWN, n=1, cutoff=0.85)
             if meant:
                 warnings.warn(
                     f"{source}: [{section}] {key} is ignored; is {meant[0]} meant?", stacklevel=2
@@ -267,18 +269,3 @@ def _has_password(options: Mapping[str, str]) -> bool:
     """Whether a section has one, if only in its endpoint; a certificate is in another file."""
     named = any(text for key, text in options.items() if key.endswith("password"))
     return named or "@" in options.get("endpoint", "")
-
-
-# -- the environment ---------------------------------------------------------------------------
-
-
-_KNOWN = {
-    *_FROM_ENVIRONMENT,
-    *("selected_section", "name", "country", "user_public_key_file", "user_private_key_file"),
-    *("default_context_method", "default_instance_type", "instance_type", "endpoint_timeout"),
-    *("ca_certificate", "verify_tls", "ssh_port", "p12_certificate", "p12_password", "endpoints"),
-    *("port_translation", "pat_service_host", "pat_gateway_host"),
-}
-
-
-# -- one location ------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Collection, Mapping
 
-from stratuslab_libcloud.errors import ConfigurationError
+from stratuslab_libcloud import errors
 
 __all__ = ["parse"]
 
@@ -44,7 +44,7 @@ def _decoded(source: str, content: str | bytes) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigurationError(f"{source}: line {line} is not UTF-8 text") from None
+        raise errors.ConfigurationError(f"{source}: line {line} is not UTF-8 text") from None
 
 
 def _parsed(source: str, text: str) -> configparser.RawConfigParser:
@@ -58,14 +58,18 @@ def _parsed(source: str, text: str) -> configparser.RawConfigParser:
         parser.read_string(text)
     # The parser's own messages, and so its exceptions, repeat lines that may hold a password.
     except configparser.MissingSectionHeaderError as error:
-        raise ConfigurationError(
+        raise errors.ConfigurationError(
             f"{source}: line {error.lineno} comes before any section header, such as [default]"
         ) from None
     except configparser.ParsingError as error:
         line = error.errors[0][0] if error.errors else "?"
-        raise ConfigurationError(f"{source}: line {line} is not of the form key = value") from None
+        raise errors.ConfigurationError(
+            f"{source}: line {line} is not of the form key = value"
+        ) from None
     except configparser.Error as error:
-        raise ConfigurationError(f"{source}: not an INI file ({type(error).__name__})") from None
+        raise errors.ConfigurationError(
+            f"{source}: not an INI file ({type(error).__name__})"
+        ) from None
     return parser
 
 
@@ -107,7 +111,9 @@ def _interpolated(where: str, text: str, raw: Mapping[str, str]) -> str:
             return "%"
         followed += 1
         if followed > _MOST_REFERENCES:
-            raise ConfigurationError(f"{where} leads to more than {_MOST_REFERENCES} references")
+            raise errors.ConfigurationError(
+                f"{where} leads to more than {_MOST_REFERENCES} references"
+            )
         return expand(raw[match[2].lower()], depth + 1)
 
     return expand(text, 0)

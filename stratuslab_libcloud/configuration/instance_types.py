@@ -1,14 +1,13 @@
-"""TODO."""
+"""Machine sizes: the standard ones, and those of ``[instance_types]`` (config-and-cli 1.5)."""
 
 import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["STANDARD_TYPES", "InstanceType"]
+__all__ = ["SECTION", "STANDARD_TYPES", "InstanceType", "all_types"]
 
-
-_TYPES = "instance_types"
+SECTION = "instance_types"
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,8 @@ STANDARD_TYPES = (
 )
 
 
-def _instance_types(source: str, lines: Mapping[str, str]) -> tuple[InstanceType, ...]:
-    """The standard types, and the user's, which may replace them (config-and-cli 1.5)."""
+def all_types(source: str, lines: Mapping[str, str]) -> tuple[InstanceType, ...]:
+    """The standard types, and the user's, which may replace them."""
     types = {kind.name: kind for kind in STANDARD_TYPES}
     for name, text in lines.items():
         kind = _instance_type(name, text)
@@ -46,7 +45,7 @@ def _instance_types(source: str, lines: Mapping[str, str]) -> tuple[InstanceType
             types[name] = kind
         else:
             warnings.warn(
-                f"{source}: [{_TYPES}] {name} is ignored: it must be three numbers, "
+                f"{source}: [{SECTION}] {name} is ignored: it must be three numbers, "
                 "'cpus, ram, swap', with at least one CPU and 1 MiB of RAM",
                 stacklevel=2,
             )

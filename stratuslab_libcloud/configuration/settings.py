@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from stratuslab_libcloud.configuration.options import Options
 from stratuslab_libcloud.paths import in_home, private_of
 
 __all__ = ["Certificate", "Credentials", "Password", "Settings"]
@@ -43,7 +44,7 @@ class Settings:
     :ivar pdisk_endpoint: base URL of the storage service, or ``None`` where there is none.
     :ivar public_key: the configured SSH public key file, or ``None`` for the first of the default
         ones that is there.
-    :ivar listing_timeout: seconds to wait for this location when several are listed, or ``None``.
+    :ivar options: what needs no resolving, such as ``options.ssh_port``.
     """
 
     location: str
@@ -55,11 +56,7 @@ class Settings:
     storage_credentials: Credentials | None
     public_key: Path | None = None
     private_key: Path | None = None
-    context_method: str = "one"
-    ssh_port: int = 22
-    ca_certificate: str | None = None
-    verify_tls: bool = True
-    listing_timeout: float | None = None
+    options: Options = field(default_factory=Options)
 
     def default_key_pair(self) -> tuple[Path, Path] | None:
         """The SSH key pair to use when a caller names none: public and private file."""

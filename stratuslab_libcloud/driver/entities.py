@@ -228,7 +228,8 @@ def new_node(node_id: str, name: str, settings: Settings, driver: NodeDriver) ->
 
 def _whereabouts(settings: Settings) -> dict[str, Any]:
     where = {"location": settings.location, "endpoint": settings.endpoint}
-    return where if settings.ssh_port == 22 else {**where, "ssh_port": settings.ssh_port}
+    port = settings.options.ssh_port
+    return where if port == 22 else {**where, "ssh_port": port}
 
 
 def to_volume(disk: Disk, settings: Settings, driver: NodeDriver) -> StorageVolume:

@@ -4,9 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import paramiko
-
-from stratuslab_libcloud.errors import ConfigurationError, InvalidValueError
+from stratuslab_libcloud import errors
 
 __all__ = ["public_half", "public_lines", "read_public"]
 
@@ -25,7 +23,9 @@ def read_public(path: Path) -> list[str]:
         text = path.read_text("utf-8")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
-        raise ConfigurationError(f"the SSH public key {path} cannot be read: {reason}") from error
+        raise errors.ConfigurationError(
+            f"the SSH public key {path} cannot be read: {reason}"
+        ) from error
     return public_lines(text, str(path))
 
 
@@ -37,13 +37,13 @@ def public_lines(text: str, source: str) -> list[str]:
     :raises InvalidValueError: there is none, or a private key.
     """
     if not isinstance(text, str):
-        raise InvalidValueError(f"{source} is to be the text of a public key")
+        raise errors.InvalidValueError(f"{source} is to be the text of a public key")
     if "PRIVATE KEY" in text:
-        raise InvalidValueError(f"{source} holds a private key; the public one is wanted")
+        raise errors.InvalidValueError(f"{source} holds a private key; the public one is wanted")
     lines = [line.strip() for line in text.splitlines() if not line.startswith(("Comment:", "#"))]
     keys = [line for line in lines if line]
     if not keys or not all(map(_KEY.search, keys)):
-        raise InvalidValueError(f"{source} holds no SSH public key")
+        raise errors.InvalidValueError(f"{source} holds no SSH public key")
     return keys
 
 
@@ -57,16 +57,16 @@ def public_half(path: str, passphrase: str | None) -> str:
     try:
         key = _load(path, passphrase)
     except OSError as error:
-        raise ConfigurationError(
+        raise errors.ConfigurationError(
             f"the SSH private key {path} cannot be read: {error.strerror}"
         ) from error
     except TypeError:
-        raise InvalidValueError(
+        raise errors.InvalidValueError(
             f"the SSH private key {path} is encrypted; give ssh_key_password"
         ) from None
     except Exception as error:  # paramiko and cryptography raise all sorts
         hint = "is the passphrase right?" if passphrase else "is it a private key?"
-        raise InvalidValueError(
+        raise errors.InvalidValueError(
             f"the SSH private key {path} cannot be used; {hint} Keys in PKCS#8 format cannot: "
             f"ssh-keygen -p -f {path} converts one"
         ) from error
@@ -74,6 +74,8 @@ def public_half(path: str, passphrase: str | None) -> str:
 
 
 def _load(path: str, passphrase: str | None) -> Any:
+    import paramiko  # here, as it takes long and public keys do without
+
     if passphrase:
         try:
             # The annotation says str, the code below it takes bytes only.

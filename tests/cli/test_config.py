@@ -90,14 +90,6 @@ def test_without_a_home_directory_it_is_one_line(
     assert os.listdir(home) == []
 
 
-def test_every_key_that_is_read_is_documented() -> None:
-    reference = Path(file.__file__).with_name("conf") / "stratuslab-user.cfg.ref"
-    text = reference.read_text()
-    for_commands = {"default_instance_type", "instance_type", "endpoints", "port_translation"}
-    for_commands |= {"pat_service_host", "pat_gateway_host", "p12_certificate", "p12_password"}
-    assert {key for key in file._KNOWN - for_commands if f"{key} =" not in text} == set()
-
-
 def test_help_imports_neither_libcloud_nor_paramiko() -> None:
     code = (
         "import sys\n"

@@ -126,6 +126,6 @@ class Site:
         return HTTPOptions(
             timeout=self._timeout,
             proxy_url=self._proxy_url,
-            verify_tls=self.settings.verify_tls,
-            ca_certificate=self.settings.ca_certificate,
+            verify_tls=self.settings.options.verify_tls,
+            ca_certificate=self.settings.options.ca_certificate or None,
         )

@@ -1,26 +1,4 @@
-"""
-What can go wrong, in one tree.
-
-    LibcloudError
-     +- StratusLabError                 everything below; str() is one plain line
-         +- ConfigurationError          (ValueError) the configuration cannot be used
-         |   +- MissingCredentialsError (InvalidCredsError)
-         +- InvalidValueError           (ValueError) refused before anything was sent
-         +- ConnectionFailedError       no connection, or no whole answer in time
-         |   +- LostAnswerError         sent once, no answer: it may have been carried out
-         +- MalformedAnswerError        (MalformedResponseError) an answer that cannot be read, or
-         |                              that is about something else than was asked for
-         +- ServiceError                (ProviderError) the service said no
-         |   +- CredentialsError        (InvalidCredsError)
-         |   +- NotPermittedError
-         |   +- NotFoundError
-         |   +- ConflictError           wrong state, in use, already there
-         |   +- NotSupportedError       this service has no such operation
-         |   +- UnavailableError        (ServiceUnavailableError) its own fault, perhaps passing
-         +- NodeFailedError             a node that was waited for will not run
-         +- NodeNotReadyError           a node that was waited for is not ready yet: time ran out
-         +- PartialListError            some locations answered, others did not
-"""
+"""The classes that :mod:`stratuslab_libcloud.errors` shows; it has the tree of them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,27 +11,8 @@ from libcloud.common.types import (
     ServiceUnavailableError,
 )
 
+from stratuslab_libcloud import errors
 from stratuslab_libcloud.untrusted.text import one_line
-
-__all__ = [
-    "ConfigurationError",
-    "ConflictError",
-    "ConnectionFailedError",
-    "CredentialsError",
-    "InvalidValueError",
-    "LostAnswerError",
-    "MalformedAnswerError",
-    "MissingCredentialsError",
-    "NodeFailedError",
-    "NodeNotReadyError",
-    "NotFoundError",
-    "NotPermittedError",
-    "NotSupportedError",
-    "PartialListError",
-    "ServiceError",
-    "StratusLabError",
-    "UnavailableError",
-]
 
 
 class StratusLabError(LibcloudError):
@@ -204,3 +163,8 @@ class PartialListError(StratusLabError):
         super().__init__(value)
         self.found = list(found)
         self.failures = dict(failures or {})
+
+
+# Where users find them; pickles and tracebacks name them so.
+for _name in errors.__all__:
+    globals()[_name].__module__ = errors.__name__

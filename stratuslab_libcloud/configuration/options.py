@@ -1,0 +1,328 @@
+"""
+The options of the user configuration file: one table, a row each (config-and-cli 1.4).
+
+Parsing, the environment variables, the warnings about misspelt keys, the reference file and the
+documentation all come from it. To add an option, add a field to :class:`Options`: its name is the
+key in the file.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, TypeVar
+
+from stratuslab_libcloud.paths import expanded
+
+__all__ = ["KNOWN", "TABLE", "Options", "Row", "parse", "unquoted"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Row:
+    """
+    What the table says about one option.
+
+    :ivar parser: turns a value that is not empty into what it means; its ``ValueError`` completes
+        a sentence that begins with the key, and does not repeat the value, which may be a secret.
+    :ivar doc: what the option means, for people; code is in ``backquotes``. An option without
+        one is recognised, but this version has no use for it.
+    :ivar fallback: what holds without it, likewise.
+    :ivar example: its value in the reference file.
+    :ivar active: whether its line in the reference file is more than a comment.
+    :ivar shared: it belongs in ``[default]``.
+    :ivar inherited: whether the value in ``[default]`` holds for sections without one.
+    :ivar variable: the environment variable that takes precedence over the file.
+    :ivar everywhere: whether that variable concerns every location, not just the default one.
+    """
+
+    parser: Callable[[str], Any]
+    doc: str = ""
+    fallback: str = ""
+    example: str = ""
+    active: bool = False
+    shared: bool = False
+    inherited: bool = True
+    variable: str = ""
+    everywhere: bool = False
+
+
+def row(default: T, parser: Callable[[str], T], doc: str = "", **more: Any) -> T:
+    """One field of :class:`Options`; see :class:`Row`."""
+    made: T = field(default=default, metadata={"row": Row(parser, doc, **more)})
+    return made
+
+
+# -- parsers -----------------------------------------------------------------------------------
+
+
+def text(value: str) -> str:
+    """Take the value as it is."""
+    return value
+
+
+def unquoted(value: str) -> str:
+    """Take the value without the double quotes around it, if there are any."""
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
+
+
+def path(value: str) -> str:
+    """Parse a file name; a leading ``~`` is the home directory."""
+    return str(expanded(value))
+
+
+def truth(value: str) -> bool:
+    """Parse yes or no, in any of the words that INI files have for them."""
+    if value.lower() in ("true", "yes", "on", "1"):
+        return True
+    if value.lower() in ("false", "no", "off", "0"):
+        return False
+    raise ValueError("must be yes or no")
+
+
+def number(largest: int) -> Callable[[str], int]:
+    """Parse a whole number from 1 to ``largest``."""
+
+    def parse_number(value: str) -> int:
+        if not re.fullmatch("[0-9]{1,5}", value) or not 0 < int(value) <= largest:
+            raise ValueError(f"must be a whole number from 1 to {largest}")
+        return int(value)
+
+    return parse_number
+
+
+def choice(*choices: str) -> Callable[[str], str]:
+    """Parse one of these words, in whatever case."""
+
+    def parse_choice(value: str) -> str:
+        if value.lower() not in choices:
+            raise ValueError(f"must be one of: {', '.join(choices)}")
+        return value.lower()
+
+    return parse_choice
+
+
+# -- the table ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)  # passwords are among them
+class Options:
+    """What holds for one section: its own values, and those that it inherits."""
+
+    selected_section: str = row(
+        "",
+        text,
+        "The section to use when none is named.",
+        fallback="`[default]` itself or, if that has no endpoint, the only other section",
+        example="my-cloud",
+        active=True,
+        shared=True,
+        variable="STRATUSLAB_USER_CONFIG_SECTION",
+        everywhere=True,
+    )
+    endpoint_timeout: int | None = row(
+        None,
+        number(86400),
+        "Seconds to wait for each cloud when several are listed together.",
+        fallback="as long as for any other call",
+        example="20",
+        shared=True,
+    )
+    name: str = row(
+        "",
+        unquoted,
+        "The name of this cloud in `list_locations()`.",
+        fallback="the name of the section",
+        example='"My StratusLab Cloud"',
+        active=True,
+        inherited=False,
+    )
+    country: str = row(
+        "",
+        unquoted,
+        "The country of this cloud in `list_locations()`.",
+        fallback="unknown",
+        example='"Earth"',
+        active=True,
+        inherited=False,
+    )
+    endpoint: str = row(
+        "",
+        text,
+        "The cloud endpoint: a URL, or a host name (which means https on port 2634).",
+        fallback="none; every cloud needs one",
+        example="https://cloud.example.com/one-proxy/xmlrpc",
+        active=True,
+        variable="STRATUSLAB_ENDPOINT",
+    )
+    pdisk_endpoint: str = row(
+        "",
+        text,
+        "The persistent disk service: a URL or a host name.",
+        fallback="`/pdisk` on the cloud endpoint's host, or port 8445 of it if that is a bare host "
+        "name",
+        example="https://cloud.example.com/pdisk",
+        active=True,
+        variable="STRATUSLAB_PDISK_ENDPOINT",
+    )
+    pdisk_protocol: str = row(
+        "https",
+        choice("https", "http"),
+        "The protocol (https or http) to use when the endpoint of the persistent disk service is a "
+        "bare host name.",
+        fallback="https",
+        example="https",
+        variable="STRATUSLAB_PDISK_PROTOCOL",
+    )
+    pdisk_port: int = row(
+        8445,
+        number(65535),
+        "The port to use when the endpoint of the persistent disk service is a bare host name.",
+        fallback="8445",
+        example="8445",
+        variable="STRATUSLAB_PDISK_PORT",
+    )
+    marketplace_endpoint: str = row(
+        "",
+        text,
+        "The Marketplace of image metadata: a URL or a host name.",
+        fallback="`https://marketplace.stratuslab.eu`",
+        example="https://cloud.example.com/marketplace",
+        variable="STRATUSLAB_MARKETPLACE_ENDPOINT",
+    )
+    username: str = row(
+        "",
+        text,
+        "The name of your account. Log in with a user name and password, or with a certificate; "
+        "where both are configured, the certificate is used (User's Guide 4.9.2).",
+        fallback="none",
+        example="username",
+        active=True,
+        variable="STRATUSLAB_USERNAME",
+    )
+    password: str = row(
+        "",
+        text,
+        "The password of your account. It is taken whole, whatever is in it.",
+        fallback="none",
+        example="password",
+        active=True,
+        variable="STRATUSLAB_PASSWORD",
+    )
+    pdisk_username: str = row(
+        "",
+        text,
+        "The name of another account, for the persistent disk service.",
+        fallback="`username`",
+        example="username",
+        variable="STRATUSLAB_PDISK_USERNAME",
+    )
+    pdisk_password: str = row(
+        "",
+        text,
+        "The password of that account.",
+        fallback="`password`",
+        example="password",
+        variable="STRATUSLAB_PDISK_PASSWORD",
+    )
+    pem_certificate: str = row(
+        "",
+        path,
+        "A PEM certificate to log in with. For a grid or VOMS proxy, name the proxy file both here "
+        "and in `pem_key`.",
+        fallback="`~/.globus/usercert.pem`, if there is no user name",
+        example="~/.globus/usercert.pem",
+        variable="STRATUSLAB_PEM_CERTIFICATE",
+    )
+    pem_key: str = row(
+        "",
+        path,
+        "The key of that certificate, unencrypted.",
+        fallback="`~/.globus/userkey.pem`, if there is no user name",
+        example="~/.globus/userkey.pem",
+        variable="STRATUSLAB_PEM_KEY",
+    )
+    ca_certificate: str = row(
+        "",
+        path,
+        "A file with the certificate authorities to trust, for a cloud that has its own.",
+        fallback="the usual authorities",
+        example="/etc/ssl/certs/my-cloud-ca.pem",
+    )
+    verify_tls: bool = row(
+        True,
+        truth,
+        "Whether to verify the certificates of the services. With `no`, anybody on the way can "
+        "read your password; name a `ca_certificate` instead.",
+        fallback="yes",
+        example="yes",
+    )
+    user_public_key_file: str = row(
+        "",
+        path,
+        "The SSH public key that new machines let in.",
+        fallback="the first of `~/.ssh/id_rsa.pub`, `id_ed25519.pub` and `id_ecdsa.pub` that "
+        "exists",
+        example="~/.ssh/id_rsa.pub",
+        variable="STRATUSLAB_KEY",
+        everywhere=True,
+    )
+    user_private_key_file: str = row(
+        "",
+        path,
+        "The private half of that key, with which `deploy_node` logs in.",
+        fallback="the name of the public key without `.pub`",
+        example="~/.ssh/id_rsa",
+    )
+    ssh_port: int = row(
+        22,
+        number(65535),
+        "The port of SSH on the machines of this cloud.",
+        fallback="22",
+        example="22",
+    )
+    default_context_method: str = row(
+        "one",
+        choice("one", "cloud-init"),
+        "How a machine gets its context: `one` (OpenNebula's and HEPiX's way) or `cloud-init`.",
+        fallback="one",
+        example="one",
+    )
+
+    # For the commands of the User's Guide.
+    default_instance_type: str = row("", text)
+    instance_type: str = row("", text)
+    p12_certificate: str = row("", text)
+    p12_password: str = row("", text)
+    endpoints: str = row("", text)
+    port_translation: str = row("", text)
+    pat_service_host: str = row("", text)
+    pat_gateway_host: str = row("", text)
+
+
+def _row(option: Field[Any]) -> Row:
+    found: Row = option.metadata["row"]
+    return found
+
+
+TABLE: Mapping[str, Row] = {option.name: _row(option) for option in fields(Options)}
+"""Key to what is known about the option, in the order of the reference file."""
+
+KNOWN = frozenset(TABLE)
+"""The keys that mean something."""
+
+
+def parse(texts: Mapping[str, str]) -> Options:
+    """
+    Make sense of the values of a section; an empty one counts as absent, unknown keys are ignored.
+
+    :raises ValueError: with the key and what is wrong with its value, but not the value.
+    """
+    values = {}
+    for key, known in TABLE.items():
+        if value := texts.get(key):
+            try:
+                values[key] = known.parser(value)
+            except ValueError as error:
+                raise ValueError(f"{key} {error}") from None
+    return Options(**values)
