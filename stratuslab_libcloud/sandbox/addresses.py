@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from stratuslab_libcloud.sandbox.errors import SandboxError
-from stratuslab_libcloud.sandbox.store import Store
+from stratuslab_libcloud.sandbox.store import Settings, Store
 from stratuslab_libcloud.sandbox.template import TemplateError, Vector
 
 __all__ = ["SSH_PORTS", "cannot_listen", "choose_ssh_port", "lease", "reserve"]
@@ -33,16 +33,16 @@ def reserve(store: Store) -> contextlib.AbstractContextManager[object]:
     :return: what keeps other new sites from this base until it is left.
     """
     with store.transaction() as db:
-        query = "SELECT value FROM settings WHERE name = 'addresses'"
-        known = db.execute(query).fetchone()
+        settings = Settings(db)
+        known = settings.get("addresses")
         # A site that has its base keeps it: rarely, two that were new at different times share one.
-        bases = [*known] if known else secrets.SystemRandom().sample(BASES, len(BASES))
+        bases = [known] if known else secrets.SystemRandom().sample(BASES, len(BASES))
         base, lock = bases[0], None
         for candidate in bases:
-            if lock := _lock(candidate):
+            if lock := _locked(candidate):
                 base = candidate
                 break
-        db.execute("INSERT OR IGNORE INTO settings VALUES ('addresses', ?)", (base,))
+        settings.set("addresses", base)
     return lock or contextlib.nullcontext()
 
 
@@ -57,14 +57,14 @@ def choose_ssh_port(store: Store) -> tuple[int, str | None]:
     """
     first = SSH_PORTS[0]
     with store.transaction() as db:
-        settings = dict(map(tuple, db.execute("SELECT name, value FROM settings")))
+        settings = Settings(db)
         # Not a machine's address, so that machines which live on do not count.
-        probe = str(_first(settings["addresses"], len(NETWORKS)) + 1)
+        probe = str(_first(_base(settings), len(NETWORKS)) + 1)
         why = "as it was before"
-        for port in (int(settings.get("ssh_port", first)), *SSH_PORTS):
+        for port in (_ssh_port(settings), *SSH_PORTS):
             reason = cannot_listen(probe, port)
             if reason is None:
-                db.execute("INSERT OR REPLACE INTO settings VALUES ('ssh_port', ?)", (str(port),))
+                settings.set("ssh_port", str(port))
                 return port, None if port == first else why
             if port == first:
                 why = f"port {port} failed ({reason})"
@@ -80,7 +80,7 @@ def cannot_listen(address: str, port: int) -> str | None:
     return None
 
 
-def _lock(base: str) -> socket.socket | None:
+def _locked(base: str) -> socket.socket | None:
     """A socket on an address of this base that no machine gets; the system closes it for us."""
     lock = socket.socket(type=socket.SOCK_DGRAM)
     try:
@@ -89,6 +89,15 @@ def _lock(base: str) -> socket.socket | None:
         lock.close()
         return None
     return lock
+
+
+def _base(settings: Settings) -> str:
+    """The site's base address, which :func:`reserve` has chosen."""
+    return settings.get("addresses") or BASES[0]
+
+
+def _ssh_port(settings: Settings) -> int:
+    return int(settings.get("ssh_port") or SSH_PORTS[0])
 
 
 def _first(base: str, network: int) -> ipaddress.IPv4Address:
@@ -106,8 +115,8 @@ def lease(db: sqlite3.Connection, vm_id: int, nics: list[Vector]) -> None:
 
     :raises TemplateError: there is no such network or address, or there are too many NICs.
     """
-    settings = dict(map(tuple, db.execute("SELECT name, value FROM settings")))
-    base, ssh_port = settings["addresses"], int(settings.get("ssh_port", SSH_PORTS[0]))
+    settings = Settings(db)
+    base, ssh_port = _base(settings), _ssh_port(settings)
     taken = {address for (address,) in db.execute("SELECT address FROM addresses")}
     if len(nics) > MAX_NICS:
         raise TemplateError(NO_LEASE)
@@ -117,15 +126,13 @@ def lease(db: sqlite3.Connection, vm_id: int, nics: list[Vector]) -> None:
         network = _network(nic)
         address = None
         if network in NETWORKS:
-            last = settings.get(f"last {network} address", "")
+            last = settings.get(f"last {network} address") or ""
             hosts = _hosts(_first(base, NETWORKS[network]), last)
             address = _free_address(hosts, taken, nic.get("IP"), ssh_port)
         if address is None:
             raise TemplateError(NO_LEASE)
         if "IP" not in nic or hosts.index(address) < len(hosts) // 2:  # not back to recent ones
-            name = f"last {network} address"
-            settings[name] = address
-            db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, address))
+            settings.set(f"last {network} address", address)
         taken.add(address)
         db.execute("INSERT INTO addresses VALUES (?, ?, ?)", (address, network, vm_id))
         nic["NETWORK"] = network

@@ -38,7 +38,7 @@ from stratuslab_libcloud.sandbox.machines.qemu import Qemu, live_on
 from stratuslab_libcloud.sandbox.machines.simulated import Simulated
 from stratuslab_libcloud.sandbox.marketplace.rest import Marketplace
 from stratuslab_libcloud.sandbox.storage.rules import Storage
-from stratuslab_libcloud.sandbox.store import SUPER_USER, Store
+from stratuslab_libcloud.sandbox.store import SUPER_USER, Settings, Store
 
 __all__ = ["ANY_ADDRESS", "MAX_SECONDS", "Sandbox", "log", "register_image"]
 
@@ -231,7 +231,7 @@ class Sandbox:
         accounts.enrol({**self.users, SUPER_USER: passwords[SUPER_USER]}, subjects)
         self.marketplace = Marketplace(store)
         with store.transaction() as db:
-            db.execute("INSERT OR REPLACE INTO settings VALUES ('url', ?)", (self.url,))
+            Settings(db).set("url", self.url)
         self.marketplace.withdraw(ENDORSER)  # what is not offered any more
         images.publish(self.marketplace, self.url)
         if not self._qemu_host:
@@ -252,11 +252,11 @@ class Sandbox:
     def _seed(self, store: Store) -> None:
         """Give the Marketplace entries to start with; once, as users may have removed some."""
         with store.reading() as db:
-            seeded = db.execute("SELECT 1 FROM settings WHERE name = 'seeded'").fetchone()
+            seeded = Settings(db).get("seeded")
         if not seeded:
             self.marketplace.seed()
             with store.transaction() as db:
-                db.execute("INSERT INTO settings VALUES ('seeded', 'yes')")
+                Settings(db).set("seeded", "yes")
 
     def _start_machinery(self, store: Store, disks: pathlib.Path, report: Report) -> Machines:
         if not self._qemu_host:
@@ -345,9 +345,9 @@ def register_image(
         store = Store(directory / "sandbox.db")
         stack.callback(store.close)
         with store.reading() as db:
-            known = db.execute("SELECT value FROM settings WHERE name = 'url'").fetchone()
-        if known:  # otherwise it is published at the first start
-            images.publish(Marketplace(store), known["value"])
+            url = Settings(db).get("url")
+        if url:  # otherwise it is published at the first start
+            images.publish(Marketplace(store), url)
     return entry.identifier
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from stratuslab_libcloud.sandbox.errors import SandboxError
 
-__all__ = ["Account", "Store"]
+__all__ = ["SUPER_USER", "Account", "Settings", "Store"]
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 30.0
@@ -65,6 +65,26 @@ class Account:
     def is_super(self) -> bool:
         """The storage service's own account, which may do everything there (pdisk-rest 1.4)."""
         return self.name == SUPER_USER
+
+
+class Settings:
+    """
+    What a site remembers about itself: names and texts.
+
+    :param db: of a transaction of the store's; it is read, and changed, within that.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def get(self, name: str) -> str | None:
+        """The text of that name; None if there is none."""
+        row = self._db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row["value"])
+
+    def set(self, name: str, value: str) -> None:
+        """Remember a text, in place of the one before."""
+        self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
 
 
 class Store:

@@ -12,7 +12,6 @@ import hashlib
 import json
 import pathlib
 import subprocess
-import tempfile
 import threading
 import zlib
 from collections import defaultdict
@@ -127,7 +126,7 @@ class Origins:
             if not location.startswith(("http://", "https://")):
                 continue
             try:
-                with _new_file(path) as file, Download(stop) as download:
+                with _storing(), durable.new_file(path) as file, Download(stop) as download:
                     _copy(download, self._way, location, entry, file)
                     file.flush()
                     if reason := refusal(pathlib.Path(file.name), disk_format):
@@ -141,16 +140,9 @@ class Origins:
 
 
 @contextlib.contextmanager
-def _new_file(path: pathlib.Path) -> Iterator[IO[bytes]]:
-    """A file that takes this place if the block ends well, and leaves nothing otherwise."""
+def _storing() -> Iterator[None]:
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            try:
-                yield file
-                durable.rename(pathlib.Path(file.name), path)
-            except BaseException:
-                pathlib.Path(file.name).unlink(missing_ok=True)
-                raise
+        yield
     except OSError as error:
         raise MachineError(f"the image cannot be stored: {error.strerror or error}") from error
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from stratuslab_libcloud.sandbox.errors import MachineError
 from stratuslab_libcloud.sandbox.images.fetched import Origin
-from stratuslab_libcloud.sandbox.storage.references import referenced_disk
+from stratuslab_libcloud.sandbox.references import referenced_disk
 from stratuslab_libcloud.sandbox.template import Template, Vector
 
 __all__ = ["PATH", "SERIAL_LENGTH", "Drive", "lay_out"]

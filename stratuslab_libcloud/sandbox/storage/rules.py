@@ -6,7 +6,6 @@ A disk is a sparse file. It is there before its record, and goes after it.
 """
 
 import contextlib
-import os
 import pathlib
 import re
 import sqlite3
@@ -17,9 +16,10 @@ import uuid
 import weakref
 from collections.abc import Iterator
 
+from stratuslab_libcloud.sandbox import durable
 from stratuslab_libcloud.sandbox.errors import MachineError, UnsettledError
 from stratuslab_libcloud.sandbox.machines import HOST, Machines, Phase
-from stratuslab_libcloud.sandbox.storage.references import _UUID, referenced_disk
+from stratuslab_libcloud.sandbox.references import UUID, referenced_disk
 from stratuslab_libcloud.sandbox.store import Account, Store
 from stratuslab_libcloud.sandbox.template import Template, Vector
 
@@ -108,7 +108,7 @@ class Storage:
             known = {disk for (disk,) in db.execute("SELECT uuid FROM disks")}
         for path in directory.iterdir():
             # Made just before a crash, and never acknowledged. What is not ours stays.
-            if path.name not in known and re.fullmatch(_UUID, path.name):
+            if path.name not in known and re.fullmatch(UUID, path.name):
                 path.unlink()
 
     # Disks.
@@ -320,13 +320,7 @@ class Storage:
         path = self._directory / disk
         try:
             try:
-                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-                try:
-                    os.truncate(descriptor, size * GIB)
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-                _sync_directory(self._directory)
+                durable.create_sparse(path, size * GIB)
             except OSError as error:
                 reason = f"There is no room for {size} GiB: {error.strerror}"
                 raise RequestRefusedError(507, reason) from None
@@ -438,11 +432,3 @@ def _settable(account: Account, form: Form) -> Form:
         if values.get(name, choices[0]) not in choices:
             raise RequestRefusedError(400, f"Invalid value for form element {name}: {form[name]}")
     return values
-
-
-def _sync_directory(directory: pathlib.Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

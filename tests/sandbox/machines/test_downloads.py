@@ -12,8 +12,8 @@ from canned import Canned
 
 from stratuslab_libcloud.sandbox import durable
 from stratuslab_libcloud.sandbox.errors import MachineError
+from stratuslab_libcloud.sandbox.images import downloads
 from stratuslab_libcloud.sandbox.images.downloads import Download
-from stratuslab_libcloud.sandbox.images.offered import downloads
 
 HANG_SECONDS = 60
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
