@@ -36,7 +36,7 @@ from stratuslab_libcloud.sandbox.machines import Machines, Report, choice
 from stratuslab_libcloud.sandbox.machines.command import Host
 from stratuslab_libcloud.sandbox.machines.qemu import Qemu, live_on
 from stratuslab_libcloud.sandbox.machines.simulated import Simulated
-from stratuslab_libcloud.sandbox.marketplace.rest import Marketplace
+from stratuslab_libcloud.sandbox.marketplace.registry import Registry
 from stratuslab_libcloud.sandbox.storage.rules import Storage
 from stratuslab_libcloud.sandbox.store import SUPER_USER, Settings, Store
 
@@ -80,7 +80,7 @@ class Sandbox:
     dir: pathlib.Path
     port: int
     users: dict[str, str]
-    marketplace: Marketplace
+    marketplace: Registry
     _compute: Compute
     _qemu_host: Host | None = None
 
@@ -229,7 +229,7 @@ class Sandbox:
         _write_configuration(self.config_path, sections, self._durable)
         accounts = Accounts(store, SCRYPT_COST if self._durable else LEAST_COST)
         accounts.enrol({**self.users, SUPER_USER: passwords[SUPER_USER]}, subjects)
-        self.marketplace = Marketplace(store)
+        self.marketplace = Registry(store)
         with store.transaction() as db:
             Settings(db).set("url", self.url)
         self.marketplace.withdraw(ENDORSER)  # what is not offered any more
@@ -237,13 +237,13 @@ class Sandbox:
         if not self._qemu_host:
             self._seed(store)
         disks = self.dir / "disks"
-        self._compute = Compute(store, partial(self._start_machinery, store, disks))
+        self._compute = Compute(store, partial(self._start_machinery, disks))
         storage = Storage(store, disks, self._compute.machinery)
         return Application(
             accounts,
             self._compute,
             storage,
-            self.marketplace.respond,
+            self.marketplace,
             images.find,
             names,
             self._on_request,
@@ -258,16 +258,14 @@ class Sandbox:
             with store.transaction() as db:
                 Settings(db).set("seeded", "yes")
 
-    def _start_machinery(self, store: Store, disks: pathlib.Path, report: Report) -> Machines:
+    def _start_machinery(self, disks: pathlib.Path, report: Report) -> Machines:
         if not self._qemu_host:
-            return Simulated(
-                report, self._boot_seconds, self._ending_seconds, partial(self._is_missing, store)
-            )
+            return Simulated(report, self._boot_seconds, self._ending_seconds, self._is_missing)
         ca = self.dir / "ca.pem" if self._tls else None
         origins = Origins(self.dir / "origins", self.url, ca)
         return Qemu(report, self._qemu_host, self.dir / "machines", disks, origins)
 
-    def _is_missing(self, store: Store, source: str) -> bool:
+    def _is_missing(self, source: str) -> bool:
         """Whether this is an entry of our own Marketplace that does not exist."""
         try:
             url = urllib.parse.urlsplit(source)
@@ -278,9 +276,7 @@ class Sandbox:
             return False
         match [urllib.parse.unquote(segment) for segment in url.path.split("/") if segment]:
             case ["metadata", identifier, *_] | ["marketplace", "metadata", identifier, *_]:
-                with store.reading() as db:
-                    query = "SELECT 1 FROM entries WHERE identifier = ?"
-                    return db.execute(query, (identifier,)).fetchone() is None
+                return not self.marketplace.has(identifier)
         return False
 
     def _sections(self) -> tuple[dict[str, dict[str, str]], list[str]]:
@@ -347,7 +343,7 @@ def register_image(
         with store.reading() as db:
             url = Settings(db).get("url")
         if url:  # otherwise it is published at the first start
-            images.publish(Marketplace(store), url)
+            images.publish(Registry(store), url)
     return entry.identifier
 
 

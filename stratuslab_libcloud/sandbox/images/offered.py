@@ -24,7 +24,7 @@ from stratuslab_libcloud.sandbox.checksums import copy_summed
 from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.guest import GuestImage
 from stratuslab_libcloud.sandbox.images.fetched import refusal
-from stratuslab_libcloud.sandbox.marketplace.rest import Marketplace
+from stratuslab_libcloud.sandbox.marketplace.registry import Registry
 
 __all__ = ["ENDORSER", "Images"]
 
@@ -106,7 +106,7 @@ class Images:
         self._offer(image, entry)
         return entry
 
-    def publish(self, marketplace: Marketplace, url: str) -> None:
+    def publish(self, marketplace: Registry, url: str) -> None:
         """Endorse all of them in the Marketplace of the site at ``url``."""
         marketplace.add(
             *(
