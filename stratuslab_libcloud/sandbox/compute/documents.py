@@ -1,4 +1,9 @@
-"""TODO."""
+"""
+The documents of machines, in the dialect of OpenNebula 3.2 (compute-xmlrpc 5.1).
+
+What the sandbox writes is made by lxml: by libxml2, as the engine's is, with its way of writing
+empty elements and carriage returns. What it reads comes from strangers: ``untrusted.xml``.
+"""
 
 import json
 import re
@@ -12,17 +17,13 @@ from stratuslab_libcloud.sandbox.machines import HOST, Phase
 from stratuslab_libcloud.sandbox.store import Account
 from stratuslab_libcloud.sandbox.template import Template
 
-__all__ = ["ACTIVE", "BEFORE", "ENDED", "POLL_SECONDS"]
-
+__all__ = ["ACTIVE", "BEFORE", "ENDED", "phase_of", "vm_document"]
 
 POLL_SECONDS = 10  # between two looks at what a machine uses
 
-
 ACTIVE = {phase for phase in Phase if int(phase.value[0]) == 3}
 
-
 ENDED = {Phase.FAILED, Phase.DONE}
-
 
 # From where a machine may get there; a report that comes too late does not fit.
 BEFORE = {
@@ -39,13 +40,18 @@ BEFORE = {
 }
 
 
-def _phase(row: sqlite3.Row) -> Phase:
+def phase_of(row: sqlite3.Row) -> Phase:
+    """Where the record of a machine says that it is."""
     return Phase((row["state"], row["lcm_state"]))
 
 
-def _document(row: sqlite3.Row, account: Account) -> etree._Element:
-    """The ``<VM>`` element of one machine, in the dialect of 3.2 (5.1)."""
-    phase, times = _phase(row), json.loads(row["times"])
+def vm_document(row: sqlite3.Row, account: Account) -> str:
+    """The document of one machine."""
+    return etree.tostring(_machine(row, account), encoding="unicode")
+
+
+def _machine(row: sqlite3.Row, account: Account) -> etree._Element:
+    phase, times = phase_of(row), json.loads(row["times"])
     template = Template.loads(row["template"])
     runs = phase in (Phase.RUNNING, Phase.SHUTDOWN)
     memory = template.text("MEMORY")

@@ -1,6 +1,6 @@
 """
 The compute service's rules, as an OpenNebula 3.2.1 with StratusLab's patches has them
-(compute-xmlrpc, opennebula-engines). Its calls are read in ``routes.py``.
+(compute-xmlrpc, opennebula-engines).
 """
 
 import json
@@ -9,10 +9,14 @@ import sqlite3
 import time
 from collections.abc import Callable
 
-from lxml import etree
-
 from stratuslab_libcloud.sandbox import addresses
-from stratuslab_libcloud.sandbox.compute.documents import ACTIVE, BEFORE, ENDED, _document, _phase
+from stratuslab_libcloud.sandbox.compute.documents import (
+    ACTIVE,
+    BEFORE,
+    ENDED,
+    phase_of,
+    vm_document,
+)
 from stratuslab_libcloud.sandbox.machines import (
     DEPLOYING,
     TRANSFER,
@@ -21,7 +25,7 @@ from stratuslab_libcloud.sandbox.machines import (
     Phase,
     Report,
 )
-from stratuslab_libcloud.sandbox.storage import rules
+from stratuslab_libcloud.sandbox.storage.records import claim
 from stratuslab_libcloud.sandbox.store import Account, Store
 from stratuslab_libcloud.sandbox.template import NOT_XML, Template, TemplateError, parse
 
@@ -82,7 +86,7 @@ class Compute:
             template = parse(text)
             with self._store.transaction() as db:
                 vm_id = _register(db, account, template)
-                obstacle = rules.claim(db, account, vm_id, template.vectors("DISK"))
+                obstacle = claim(db, account, vm_id, template.vectors("DISK"))
         except TemplateError as error:
             reason = f"Error allocating a new virtual machine. {error}"
             raise CallRefusedError(reason, INTERNAL) from None
@@ -92,8 +96,8 @@ class Compute:
     def info(self, account: Account, vm_id: int) -> str:
         """The document of one machine (2.4, 5.1)."""
         with self._store.reading() as db:
-            row = _find(db, account, vm_id, "USE")
-        return etree.tostring(_document(row, account), encoding="unicode")
+            row = _find_machine(db, account, vm_id, "USE")
+        return vm_document(row, account)
 
     def pool(self, account: Account, flag: int, start: int, end: int, state: int) -> str:
         """The documents of the caller's machines; nobody sees those of others (2.5)."""
@@ -112,7 +116,7 @@ class Compute:
             with self._store.reading() as db:
                 rows = db.execute(f"{query} ORDER BY id", values).fetchall()
             # A tree of them all would take five times the memory, and give little of it back.
-            machines = [etree.tostring(_document(row, account), encoding="unicode") for row in rows]
+            machines = [vm_document(row, account) for row in rows]
         return f"<VM_POOL>{''.join(machines)}</VM_POOL>"
 
     def action(self, account: Account, action: str, vm_id: int) -> int:
@@ -122,8 +126,8 @@ class Compute:
         The engine's other actions are not supported here, and refused in its own words.
         """
         with self._store.transaction() as db:
-            row = _find(db, account, vm_id, "MANAGE")
-            phase = _phase(row)
+            row = _find_machine(db, account, vm_id, "MANAGE")
+            phase = phase_of(row)
             if action not in ACTIONS:
                 raise CallRefusedError("Internal error. Action result not defined", INTERNAL)
             if phase not in ACTIONS[action]:
@@ -151,7 +155,7 @@ class Compute:
         """Make a machine break, as if its host had; False if there is none that could."""
         with self._store.transaction() as db:
             row = db.execute("SELECT * FROM machines WHERE id = ?", (vm_id,)).fetchone()
-            phase = _phase(row) if row else Phase.DONE
+            phase = phase_of(row) if row else Phase.DONE
             phases = (Phase.PROLOG,) if phase is Phase.PENDING else ()  # nothing fails before
             transferring = phase in (Phase.PENDING, Phase.PROLOG, Phase.EPILOG)
             error = f"{TRANSFER if transferring else DEPLOYING}: {message}"
@@ -169,10 +173,10 @@ class Compute:
                 "WHERE state NOT IN (6, 7)"
             )
             for row in db.execute(query).fetchall():
-                phase, template, obstacle = _phase(row), Template.loads(row["template"]), ""
+                phase, template, obstacle = phase_of(row), Template.loads(row["template"]), ""
                 if phase in (Phase.PENDING, Phase.PROLOG):
                     account = Account(row["uid"], row["owner"])
-                    obstacle = rules.claim(db, account, row["id"], template.vectors("DISK"))
+                    obstacle = claim(db, account, row["id"], template.vectors("DISK"))
                 machines.append(Machine(row["id"], phase, template, obstacle))
         for machine in machines:
             self.machinery.enter(machine)
@@ -185,11 +189,11 @@ class Compute:
                 for row in db.execute("SELECT * FROM machines WHERE state <> 6").fetchall():
                     if row["id"] in alive:
                         continue
-                    ending = (Phase.CLEANUP,) if _phase(row) in ACTIVE else ()
+                    ending = (Phase.CLEANUP,) if phase_of(row) in ACTIVE else ()
                     _move(db, row, *ending, Phase.DONE)
 
 
-def _find(db: sqlite3.Connection, account: Account, vm_id: int, right: str) -> sqlite3.Row:
+def _find_machine(db: sqlite3.Connection, account: Account, vm_id: int, right: str) -> sqlite3.Row:
     """A machine of the caller's. That others' exist is no secret (engines 7)."""
     row: sqlite3.Row | None
     row = db.execute("SELECT * FROM machines WHERE id = ?", (vm_id,)).fetchone()
@@ -205,7 +209,7 @@ def _find(db: sqlite3.Connection, account: Account, vm_id: int, right: str) -> s
 
 def _move(db: sqlite3.Connection, row: sqlite3.Row, *phases: Phase, error: str = "") -> bool:
     """Lead a machine through phases; at its end its addresses and disks become free."""
-    phase, times, template = _phase(row), json.loads(row["times"]), row["template"]
+    phase, times, template = phase_of(row), json.loads(row["times"]), row["template"]
     for following in phases:
         if phase not in BEFORE[following]:
             return False

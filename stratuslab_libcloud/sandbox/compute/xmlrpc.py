@@ -13,9 +13,7 @@ from stratuslab_libcloud.untrusted import xml
 
 __all__ = ["MAX_CALL_BYTES", "METHODS", "answer"]
 
-
 MAX_CALL_BYTES = 512 * 1024
-
 
 # Tag of error texts, types of parameters, rule.
 METHODS: dict[str, tuple[str, tuple[type, ...], Callable[..., int | str]]] = {

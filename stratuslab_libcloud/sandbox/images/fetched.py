@@ -1,5 +1,5 @@
 """
-Origins: the disk images that machines start from, fetched once and checked.
+The disk images that machines start from, fetched once and checked.
 
 The way of a real site (marketplace-rest 7.2): a template names a Marketplace entry, the entry
 names the locations, size and SHA-1 of the image.
@@ -28,7 +28,7 @@ from stratuslab_libcloud.sandbox.errors import MachineError
 from stratuslab_libcloud.sandbox.images.downloads import Download, Way
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["Origin", "Origins", "refusal"]
+__all__ = ["FetchedImage", "FetchedImages", "refusal"]
 
 FORMATS = ("raw", "qcow2")
 POLL_SECONDS = 0.1
@@ -39,7 +39,7 @@ NOT_AS_SAID = "is not what its Marketplace entry says:"
 
 
 @dataclass(frozen=True)
-class Origin:
+class FetchedImage:
     """A disk image that is here, and what it was checked against; it is never written to."""
 
     path: pathlib.Path
@@ -55,9 +55,9 @@ UNPACKING: dict[str, Callable[[Any], contextlib.AbstractContextManager[Any]]] = 
 }
 
 
-class Origins:
+class FetchedImages:
     """
-    The origins in a directory.
+    The images in a directory.
 
     :param own_url: of this site itself, which is asked past any proxy.
     :param ca: the file with this site's CA; None without TLS.
@@ -72,9 +72,9 @@ class Origins:
         for half in directory.glob("*.part"):
             half.unlink()
 
-    def fetch(self, source: str, stop: threading.Event) -> Origin:
+    def fetch(self, source: str, stop: threading.Event) -> FetchedImage:
         """
-        The origin of a Marketplace entry; downloaded if it is not here yet.
+        The image of a Marketplace entry; downloaded if it is not here yet.
 
         :param source: the URL of the entry, as in ``DISK/SOURCE``.
         :param stop: set when nobody wants it any more.
@@ -88,7 +88,7 @@ class Origins:
         with _held(self._locks[entry.identifier], stop):
             if not path.exists():
                 self._download(entry, disk_format, path, stop)
-        return Origin(path, disk_format)
+        return FetchedImage(path, disk_format)
 
     def _way(self, url: str) -> dict[str, Any]:
         """By a proxy or not, and whose certificate is trusted."""

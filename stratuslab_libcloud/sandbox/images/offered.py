@@ -26,7 +26,7 @@ from stratuslab_libcloud.sandbox.guest import GuestImage
 from stratuslab_libcloud.sandbox.images.fetched import refusal
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
 
-__all__ = ["ENDORSER", "Images"]
+__all__ = ["ENDORSER", "OfferedImages"]
 
 ENDORSER = "sandbox@localhost"
 SUBJECT = "CN=StratusLab Sandbox"
@@ -38,7 +38,7 @@ GUESTS = {
 }
 
 
-class Images:
+class OfferedImages:
     """The images in a directory."""
 
     def __init__(self, directory: pathlib.Path) -> None:

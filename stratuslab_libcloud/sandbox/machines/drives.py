@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stratuslab_libcloud.sandbox.errors import MachineError
-from stratuslab_libcloud.sandbox.images.fetched import Origin
+from stratuslab_libcloud.sandbox.images.fetched import FetchedImage
 from stratuslab_libcloud.sandbox.references import referenced_disk
 from stratuslab_libcloud.sandbox.template import Template, Vector
 
@@ -23,7 +23,7 @@ PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # users' own may be with
 POLL_SECONDS = 0.1
 FILE_SYSTEMS = ("ext2", "ext3", "ext4")
 
-Fetch = Callable[[str, threading.Event], Origin]
+Fetch = Callable[[str, threading.Event], FetchedImage]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def lay_out(
 
     :param folder: of the machine.
     :param disks: where the persistent disks are.
-    :param fetch: brings the origin of a Marketplace entry.
+    :param fetch: brings the image of a Marketplace entry.
     :param stop: set when the machine is not wanted any more.
     :raises MachineError: one cannot be had.
     """
@@ -72,13 +72,13 @@ def lay_out(
     return drives
 
 
-def _layer(target: str, origin: Origin, folder: pathlib.Path, stop: threading.Event) -> Drive:
+def _layer(target: str, image: FetchedImage, folder: pathlib.Path, stop: threading.Event) -> Drive:
     """The machine's own layer over an image, which itself is never written to."""
     # Relative: QEMU would read what is before a colon as a protocol.
-    backing = os.path.relpath(origin.path, folder)
+    backing = os.path.relpath(image.path, folder)
     _run(
         folder,
-        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", backing, "-F", origin.format, target],
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", backing, "-F", image.format, target],
         stop,
     )
     return Drive(target, target, "qcow2")

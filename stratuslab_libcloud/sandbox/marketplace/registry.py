@@ -68,7 +68,7 @@ class Registry:
         with self._store.transaction() as db:
             db.execute("DELETE FROM entries WHERE email = ?", (endorser,))
 
-    def seed(self, base_url: str | None = None) -> None:
+    def add_examples(self, base_url: str | None = None) -> None:
         """
         Put the entries of a new site in; again is harmless.
 

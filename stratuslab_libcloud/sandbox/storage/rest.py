@@ -11,7 +11,9 @@ from werkzeug import Request, Response
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from stratuslab_libcloud.sandbox.routes import Routes
-from stratuslab_libcloud.sandbox.storage.rules import Form, RequestRefusedError, Storage
+from stratuslab_libcloud.sandbox.storage.forms import Form
+from stratuslab_libcloud.sandbox.storage.records import RequestRefusedError
+from stratuslab_libcloud.sandbox.storage.rules import Storage
 from stratuslab_libcloud.sandbox.store import Account
 
 __all__ = ["answer"]
