@@ -32,9 +32,9 @@ __all__ = [
 ]
 
 DEFAULT_USER = "clouduser"
-MAX_USER = 64  # what fits in the common name of a certificate
-RESERVED = {"default", "sandbox", "certificate", "instance_types", "oneadmin", SUPER_USER}
-ALPHABET = string.ascii_letters + string.digits
+_MAX_USER = 64  # what fits in the common name of a certificate
+_RESERVED = {"default", "sandbox", "certificate", "instance_types", "oneadmin", SUPER_USER}
+_ALPHABET = string.ascii_letters + string.digits
 
 
 def open_directory(
@@ -104,7 +104,7 @@ def made_passwords(directory: pathlib.Path, durable: bool) -> dict[str, str]:
     path = directory / "passwords.json"
     if not path.exists():
         made = {
-            user: "".join(secrets.choice(ALPHABET) for _ in range(20))
+            user: "".join(secrets.choice(_ALPHABET) for _ in range(20))
             for user in (DEFAULT_USER, SUPER_USER)
         }
         write_private(path, json.dumps(made).encode(), durable=durable)
@@ -140,7 +140,7 @@ def check_account(user: str, password: str) -> None:
 
     :raises SandboxError: the name or the password is such.
     """
-    if user.lower() in RESERVED or len(user) > MAX_USER:
+    if user.lower() in _RESERVED or len(user) > _MAX_USER:
         raise SandboxError(f"a user cannot be called {user!r}")
     for text, what in ((user, f"user name {user!r}"), (password, f"password of {user!r}")):
         _check_text(text, what)

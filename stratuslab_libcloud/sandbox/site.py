@@ -42,11 +42,11 @@ from stratuslab_libcloud.sandbox.store import SUPER_USER, Settings, Store
 
 __all__ = ["Sandbox", "register_image"]
 
-MAX_SECONDS = 86_400
+_MAX_SECONDS = 86_400
 
-ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
-log = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 
 class Sandbox:
@@ -95,13 +95,13 @@ class Sandbox:
         keep_machines: bool = False,
         outbound: bool = False,
         on_request: Callable[[Seen], object] | None = None,
-        on_notice: Callable[[str], object] = log.info,
+        on_notice: Callable[[str], object] = _LOG.info,
     ) -> None:
         if machines not in choice.KINDS:
             raise SandboxError(f"machines are {', '.join(choice.KINDS)}, not {machines!r}")
         for name, seconds in (("boot_seconds", boot_seconds), ("ending_seconds", ending_seconds)):
-            if not 0 <= seconds <= MAX_SECONDS:
-                raise SandboxError(f"{name} must be from 0 to {MAX_SECONDS}, a day")
+            if not 0 <= seconds <= _MAX_SECONDS:
+                raise SandboxError(f"{name} must be from 0 to {_MAX_SECONDS}, a day")
         for user, password in (users or {}).items():
             check_account(user, password)
         self._given_dir = dir
@@ -322,7 +322,7 @@ def register_image(
 
 def _shown_host(host: str, tls: bool) -> str:
     """How clients should call the address that is listened on."""
-    host = ANY_ADDRESS.get(host, host)
+    host = _ANY_ADDRESS.get(host, host)
     if tls:  # Python 2.7 wants a name in a certificate (compute-xmlrpc 9.1)
         with contextlib.suppress(OSError):
             found = socket.getaddrinfo("localhost", None, type=socket.SOCK_STREAM)

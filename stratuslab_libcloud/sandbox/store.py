@@ -16,11 +16,11 @@ from stratuslab_libcloud.sandbox.errors import SandboxError
 
 __all__ = ["SUPER_USER", "Account", "Settings", "Store"]
 
-SCHEMA_VERSION = 1
-BUSY_SECONDS = 30.0
+_SCHEMA_VERSION = 1
+_BUSY_SECONDS = 30.0
 SUPER_USER = "pdisk"
 
-SCHEMA = """
+_SCHEMA = """
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 
 CREATE TABLE accounts (  -- without a hash: logs in with a certificate, or no longer
@@ -107,13 +107,13 @@ class Store:
             with self.transaction() as db:
                 (version,) = db.execute("PRAGMA user_version").fetchone()
                 if version == 0:
-                    for statement in SCHEMA.split(";"):
+                    for statement in _SCHEMA.split(";"):
                         db.execute(statement)
-                    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-                elif version != SCHEMA_VERSION:
+                    db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+                elif version != _SCHEMA_VERSION:
                     raise SandboxError(
                         f"{path} was written by another version (schema {version}, this version "
-                        f"knows {SCHEMA_VERSION}): take another directory or remove it"
+                        f"knows {_SCHEMA_VERSION}): take another directory or remove it"
                     )
         except (OSError, sqlite3.DatabaseError) as error:
             self.close()
@@ -174,7 +174,7 @@ class Store:
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(
-            self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
             db.row_factory = sqlite3.Row

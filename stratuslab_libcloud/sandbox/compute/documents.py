@@ -19,7 +19,7 @@ from stratuslab_libcloud.sandbox.template import Template
 
 __all__ = ["ACTIVE", "BEFORE", "ENDED", "phase_of", "vm_document"]
 
-POLL_SECONDS = 10  # between two looks at what a machine uses
+_POLL_SECONDS = 10  # between two looks at what a machine uses
 
 ACTIVE = {phase for phase in Phase if int(phase.value[0]) == 3}
 
@@ -94,8 +94,8 @@ def _machine(row: sqlite3.Row, account: Account) -> etree._Element:
 def _last_poll(times: dict[str, int]) -> int:
     """When it was last seen what a machine that runs uses; 0 before the first time."""
     since = times["RUNNING"]
-    polls = (int(time.time()) - since) // POLL_SECONDS
-    return since + polls * POLL_SECONDS if polls > 0 else 0
+    polls = (int(time.time()) - since) // _POLL_SECONDS
+    return since + polls * _POLL_SECONDS if polls > 0 else 0
 
 
 def _history(times: dict[str, int]) -> etree._Element:

@@ -31,15 +31,15 @@ from stratuslab_libcloud.sandbox.template import NOT_XML, Template, TemplateErro
 
 __all__ = ["CallRefusedError", "Compute"]
 
-MAX_NAME_BYTES = 128
+_MAX_NAME_BYTES = 128
 
-NOT_XML_CHARACTER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_XML_CHARACTER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-AUTHORIZATION, NO_EXISTS, ACTION, API, INTERNAL = 512, 1024, 2048, 4096, 8192
+_AUTHORIZATION, _NO_EXISTS, _ACTION, _API, _INTERNAL = 512, 1024, 2048, 4096, 8192
 
 
 # The engine's actions, and in which of our phases it takes them (compute-xmlrpc 2.6).
-ACTIONS = {
+_ACTIONS = {
     "finalize": set(Phase),
     "shutdown": {Phase.RUNNING},
     "cancel": {Phase.RUNNING},
@@ -89,7 +89,7 @@ class Compute:
                 obstacle = claim(db, account, vm_id, template.vectors("DISK"))
         except TemplateError as error:
             reason = f"Error allocating a new virtual machine. {error}"
-            raise CallRefusedError(reason, INTERNAL) from None
+            raise CallRefusedError(reason, _INTERNAL) from None
         self.machinery.enter(Machine(vm_id, Phase.PENDING, template, obstacle))
         return vm_id
 
@@ -102,9 +102,9 @@ class Compute:
     def pool(self, account: Account, flag: int, start: int, end: int, state: int) -> str:
         """The documents of the caller's machines; nobody sees those of others (2.5)."""
         if flag < -3:
-            raise CallRefusedError("Incorrect filter_flag", API)
+            raise CallRefusedError("Incorrect filter_flag", _API)
         if not -2 <= state <= Phase.FAILED.value[0]:
-            raise CallRefusedError("Incorrect filter_flag, state", API)
+            raise CallRefusedError("Incorrect filter_flag, state", _API)
         query = "SELECT * FROM machines WHERE owner = ? AND id BETWEEN ? AND ?"
         last = end if start >= 0 and end != -1 else 2**31
         values: list[str | int] = [account.name, start, last]
@@ -128,16 +128,16 @@ class Compute:
         with self._store.transaction() as db:
             row = _find_machine(db, account, vm_id, "MANAGE")
             phase = phase_of(row)
-            if action not in ACTIONS:
-                raise CallRefusedError("Internal error. Action result not defined", INTERNAL)
-            if phase not in ACTIONS[action]:
-                raise CallRefusedError("Wrong state to perform action", ACTION)
+            if action not in _ACTIONS:
+                raise CallRefusedError("Internal error. Action result not defined", _INTERNAL)
+            if phase not in _ACTIONS[action]:
+                raise CallRefusedError("Wrong state to perform action", _ACTION)
             if action == "shutdown":
                 phase = Phase.SHUTDOWN
             elif action == "finalize":
                 phase = Phase.CLEANUP if phase in ACTIVE else Phase.DONE
             else:
-                raise CallRefusedError("Virtual machine action not supported", ACTION)
+                raise CallRefusedError("Virtual machine action not supported", _ACTION)
             _move(db, row, phase)
         if phase in ACTIVE:
             self.machinery.enter(Machine(vm_id, phase, Template.loads(row["template"])))
@@ -198,11 +198,11 @@ def _find_machine(db: sqlite3.Connection, account: Account, vm_id: int, right: s
     row: sqlite3.Row | None
     row = db.execute("SELECT * FROM machines WHERE id = ?", (vm_id,)).fetchone()
     if row is None and vm_id >= 0:
-        raise CallRefusedError(f"Error getting virtual machine [{vm_id}].", NO_EXISTS)
+        raise CallRefusedError(f"Error getting virtual machine [{vm_id}].", _NO_EXISTS)
     if row is None or row["owner"] != account.name:
         which = f"{right} VM" if row is None else f"{right} VM [{vm_id}]"
         raise CallRefusedError(
-            f"User [{account.uid}] : Not authorized to perform {which}.", AUTHORIZATION
+            f"User [{account.uid}] : Not authorized to perform {which}.", _AUTHORIZATION
         )
     return row
 
@@ -218,7 +218,7 @@ def _move(db: sqlite3.Connection, row: sqlite3.Row, *phases: Phase, error: str =
     if error:
         failed = Template.loads(template)
         stamp = time.strftime("%a %b %e %H:%M:%S %Y", time.gmtime())
-        message = NOT_XML_CHARACTER.sub("\ufffd", error)
+        message = _NOT_XML_CHARACTER.sub("\ufffd", error)
         failed.attributes.append(("ERROR", {"MESSAGE": message, "TIMESTAMP": stamp}))
         template = failed.dumps()
     db.execute(
@@ -239,9 +239,9 @@ def _register(db: sqlite3.Connection, account: Account, template: Template) -> i
     if sum(attribute == "CONTEXT" for attribute, _ in template.attributes) > 1:
         raise TemplateError("Only one CONTEXT attribute can be defined.")
     name = template.text("NAME") or f"one-{vm_id}"
-    if len(name.encode()) > MAX_NAME_BYTES:
+    if len(name.encode()) > _MAX_NAME_BYTES:
         # The id in front is a slip of the engine's (engines 4).
-        raise TemplateError(f"{vm_id}NAME is too long; max length is {MAX_NAME_BYTES} chars.")
+        raise TemplateError(f"{vm_id}NAME is too long; max length is {_MAX_NAME_BYTES} chars.")
     if not template.text("NAME"):
         template.set("NAME", name)
     template.set("VMID", str(vm_id))

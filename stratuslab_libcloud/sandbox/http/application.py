@@ -31,8 +31,8 @@ __all__ = ["CERTIFICATE", "Application", "Seen"]
 _LOG = logging.getLogger(__name__)
 
 CERTIFICATE = "stratuslab.certificate"  # in the environ: the peer's, as DER
-REALM = 'Basic realm="StratusLab Password Realm"'
-RANGE = re.compile(r"bytes=(?!-$)([0-9]*)-([0-9]*)", re.IGNORECASE | re.ASCII)
+_REALM = 'Basic realm="StratusLab Password Realm"'
+_RANGE = re.compile(r"bytes=(?!-$)([0-9]*)-([0-9]*)", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Application:
         if login and (account := self._accounts.by_password(*login)):
             return account
         html = "text/html; charset=ISO-8859-1"
-        return Response(status=401, headers={"WWW-Authenticate": REALM}, content_type=html)
+        return Response(status=401, headers={"WWW-Authenticate": _REALM}, content_type=html)
 
 
 def _login(header: str) -> tuple[str, str] | None:
@@ -179,7 +179,7 @@ def _login(header: str) -> tuple[str, str] | None:
 
 def _take_range(request: Request, size: int) -> None:
     """Leave one range of bytes to werkzeug; whatever else is said is ignored (RFC 9110 14.2)."""
-    match = RANGE.fullmatch(request.environ.pop("HTTP_RANGE", ""))
+    match = _RANGE.fullmatch(request.environ.pop("HTTP_RANGE", ""))
     if match is None or request.method != "GET":
         return
     # A number that is too long to be read is beyond the end of any file.

@@ -14,10 +14,10 @@ from stratuslab_libcloud.sandbox.machines.monitor import LOG, Monitor, listening
 
 __all__ = ["Life", "launch", "live_on"]
 
-BIOS_LOG = "bios.log"
-BIOS_SECONDS = 120.0
-POLL_SECONDS = 0.05
-STOPPED = ("guest-panicked", "internal-error", "io-error", "paused", "watchdog")
+_BIOS_LOG = "bios.log"
+_BIOS_SECONDS = 120.0
+_POLL_SECONDS = 0.05
+_STOPPED = ("guest-panicked", "internal-error", "io-error", "paused", "watchdog")
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Life:
             if running_process(self.folder):
                 raise
             return
-        if status in STOPPED:
+        if status in _STOPPED:
             raise MachineError(f"QEMU has stopped the machine: {status}")
 
     async def await_boot(self) -> Phase | None:
@@ -66,7 +66,7 @@ class Life:
             say so; None if all has ended already.
         :raises MachineError: it does not boot.
         """
-        for _ in range(int(BIOS_SECONDS / POLL_SECONDS)):
+        for _ in range(int(_BIOS_SECONDS / _POLL_SECONDS)):
             hearing = asyncio.ensure_future(self._hear_bios())
             try:
                 said = await asyncio.shield(hearing)
@@ -81,7 +81,7 @@ class Life:
                 return Phase.RUNNING
             if "No bootable device" in said:
                 break
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
         else:
             if self.process is None:
                 return Phase.UNKNOWN
@@ -89,7 +89,7 @@ class Life:
 
     async def _hear_bios(self) -> str:
         """All that the BIOS has said. It is kept, as QEMU hands it out only once."""
-        kept = self.folder / BIOS_LOG
+        kept = self.folder / _BIOS_LOG
         heard: str = await self.connected().execute("ringbuf-read", device="bios", size=65536)
         try:
             with kept.open("a") as file:

@@ -52,16 +52,16 @@ PROGRAMS = {
     "mke2fs": "e2fsprogs",
     "setpriv": "util-linux",
 }
-THREADS, DOWNLOADS = 8, 64
-END_SECONDS = 20.0
+_THREADS, _DOWNLOADS = 8, 64
+_END_SECONDS = 20.0
 # The power button is pressed again: a guest may not have been listening yet.
-PRESSES, PRESS_SECONDS = 36, 5.0
-ENDING = {Phase.CLEANUP: Phase.DONE, Phase.EPILOG: Phase.DONE, Phase.FAILURE: Phase.FAILED}
+_PRESSES, _PRESS_SECONDS = 36, 5.0
+_ENDING = {Phase.CLEANUP: Phase.DONE, Phase.EPILOG: Phase.DONE, Phase.FAILURE: Phase.FAILED}
 
 # A Popen that is forgotten warns that its process still runs; these are meant to.
-OUTLIVING: list[subprocess.Popen[bytes]] = []
+_OUTLIVING: list[subprocess.Popen[bytes]] = []
 
-log = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 
 class _TooLateError(Exception):
@@ -93,8 +93,8 @@ class Qemu:
         directory.mkdir(mode=0o700, exist_ok=True)
         self._loop = asyncio.new_event_loop()
         # Apart from each other: slow downloads must not keep others from being ended.
-        self._reporting = ThreadPoolExecutor(THREADS, "sandbox report")
-        self._preparing = ThreadPoolExecutor(DOWNLOADS, "sandbox image")
+        self._reporting = ThreadPoolExecutor(_THREADS, "sandbox report")
+        self._preparing = ThreadPoolExecutor(_DOWNLOADS, "sandbox image")
         self._thread = threading.Thread(target=self._run_loop, name="sandbox machines", daemon=True)
         self._thread.start()
 
@@ -102,7 +102,7 @@ class Qemu:
         entered = asyncio.run_coroutine_threadsafe(self._enter(machine), self._loop)
         if machine.phase is Phase.CLEANUP:
             # Its owner may want to use, or delete, its disks next.
-            concurrent.futures.wait([entered], END_SECONDS)
+            concurrent.futures.wait([entered], _END_SECONDS)
 
     def plug(self, machine_id: int, device: str, disk: pathlib.Path) -> None:
         self._wait_for(self._plug(machine_id, device, disk))
@@ -151,10 +151,10 @@ class Qemu:
             life = Life(machine.id, self._directory / str(machine.id))
             self._lives[machine.id] = life
             life.task = self._loop.create_task(self._lead(life, machine))
-            if machine.phase in ENDING:
+            if machine.phase in _ENDING:
                 await life.task
-        elif machine.phase in ENDING:
-            await self._end(life, ENDING[machine.phase])
+        elif machine.phase in _ENDING:
+            await self._end(life, _ENDING[machine.phase])
         elif machine.phase is Phase.SHUTDOWN:
             self._press(life)
 
@@ -166,10 +166,10 @@ class Qemu:
         alive = set()
         for life, error in zip(lives, ended, strict=True):
             if error:
-                log.error("machine %d is not gone", life.id, exc_info=error)
+                _LOG.error("machine %d is not gone", life.id, exc_info=error)
                 alive.add(life.id)
                 if life.process:
-                    OUTLIVING.append(life.process)
+                    _OUTLIVING.append(life.process)
         return alive
 
     async def _let_go(self, life: Life, keep: bool) -> None:
@@ -178,7 +178,7 @@ class Qemu:
             await self._destroy(life)
             return
         if life.process:
-            OUTLIVING.append(life.process)
+            _OUTLIVING.append(life.process)
         if life.monitor:
             await life.monitor.close()
 
@@ -187,8 +187,8 @@ class Qemu:
     async def _lead(self, life: Life, machine: Machine) -> None:
         """Lead a machine from the phase that it is in, until it ends or is ended."""
         try:
-            if machine.phase in ENDING:
-                await self._finish(life, ENDING[machine.phase])
+            if machine.phase in _ENDING:
+                await self._finish(life, _ENDING[machine.phase])
             elif await self._take_on(life, machine.phase):
                 await self._watch(life, machine.phase)
             elif machine.phase in (Phase.RUNNING, Phase.SHUTDOWN, Phase.UNKNOWN):
@@ -203,7 +203,7 @@ class Qemu:
         except MachineError as error:
             await self._fail(life, str(error))
         except Exception:
-            log.exception("machine %d", life.id)
+            _LOG.exception("machine %d", life.id)
             await self._fail(life, "an error of the sandbox itself; its log has the details")
 
     async def _take_on(self, life: Life, phase: Phase) -> bool:
@@ -213,7 +213,7 @@ class Qemu:
         try:
             life.monitor = await Monitor.connect(life.folder)
         except MachineError as error:
-            log.warning("machine %d: %s", life.id, error)  # but it may be busy, not broken
+            _LOG.warning("machine %d: %s", life.id, error)  # but it may be busy, not broken
             await self._move(life, Phase.UNKNOWN)
             raise _TooLateError from error
         return True
@@ -289,10 +289,10 @@ class Qemu:
 
     async def _power_down(self, life: Life) -> None:
         """Press the power button until the guest obeys; it runs on if it never does."""
-        for _ in range(PRESSES):
+        for _ in range(_PRESSES):
             with contextlib.suppress(MachineError):
                 await life.connected().execute("system_powerdown")
-            await asyncio.sleep(PRESS_SECONDS)
+            await asyncio.sleep(_PRESS_SECONDS)
         await self._report(life, Phase.RUNNING)
 
     async def _fail(self, life: Life, reason: str) -> None:
@@ -310,7 +310,7 @@ class Qemu:
         try:
             await self._destroy(life)
         except MachineError:
-            log.exception("machine %d is not gone", life.id)  # nor its disks free
+            _LOG.exception("machine %d is not gone", life.id)  # nor its disks free
             return
         self._lives.pop(life.id, None)
         await self._report(life, last)
@@ -329,7 +329,7 @@ class Qemu:
         if life.process:
             life.process.kill()  # if there was no file that names it
             life.process.wait()
-        OUTLIVING[:] = [process for process in OUTLIVING if process.poll() is None]
+        _OUTLIVING[:] = [process for process in _OUTLIVING if process.poll() is None]
         if life.monitor:
             await life.monitor.close()
         await self._in_thread(

@@ -38,7 +38,7 @@ from stratuslab_libcloud.sandbox.store import Account, Store
 
 __all__ = ["Storage"]
 
-GIB = 1 << 30
+_GIB = 1 << 30
 
 
 class Storage:
@@ -274,7 +274,7 @@ class Storage:
         path = self._directory / disk
         try:
             try:
-                durable.create_sparse(path, size * GIB)
+                durable.create_sparse(path, size * _GIB)
             except OSError as error:
                 reason = f"There is no room for {size} GiB: {error.strerror}"
                 raise RequestRefusedError(507, reason) from None
