@@ -17,27 +17,9 @@ from stratuslab_libcloud.sandbox.machines import HOST, Phase
 from stratuslab_libcloud.sandbox.store import Account
 from stratuslab_libcloud.sandbox.template import Template
 
-__all__ = ["ACTIVE", "BEFORE", "ENDED", "phase_of", "vm_document"]
+__all__ = ["phase_of", "vm_document"]
 
 _POLL_SECONDS = 10  # between two looks at what a machine uses
-
-ACTIVE = {phase for phase in Phase if int(phase.value[0]) == 3}
-
-ENDED = {Phase.FAILED, Phase.DONE}
-
-# From where a machine may get there; a report that comes too late does not fit.
-BEFORE = {
-    Phase.PROLOG: {Phase.PENDING},
-    Phase.BOOT: {Phase.PROLOG},
-    Phase.RUNNING: {Phase.BOOT, Phase.SHUTDOWN, Phase.UNKNOWN},
-    Phase.SHUTDOWN: {Phase.RUNNING},
-    Phase.UNKNOWN: {Phase.BOOT, Phase.RUNNING, Phase.SHUTDOWN, Phase.UNKNOWN},
-    Phase.EPILOG: {Phase.SHUTDOWN},
-    Phase.CLEANUP: ACTIVE,
-    Phase.FAILURE: ACTIVE - {Phase.CLEANUP, Phase.FAILURE},
-    Phase.FAILED: {Phase.FAILURE},
-    Phase.DONE: {Phase.PENDING, Phase.EPILOG, Phase.CLEANUP, Phase.FAILED},
-}
 
 
 def phase_of(row: sqlite3.Row) -> Phase:

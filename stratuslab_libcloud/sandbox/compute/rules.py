@@ -10,13 +10,7 @@ import time
 from collections.abc import Callable
 
 from stratuslab_libcloud.sandbox import addresses
-from stratuslab_libcloud.sandbox.compute.documents import (
-    ACTIVE,
-    BEFORE,
-    ENDED,
-    phase_of,
-    vm_document,
-)
+from stratuslab_libcloud.sandbox.compute.documents import phase_of, vm_document
 from stratuslab_libcloud.sandbox.machines import (
     DEPLOYING,
     TRANSFER,
@@ -32,11 +26,25 @@ from stratuslab_libcloud.sandbox.template import NOT_XML, Template, TemplateErro
 __all__ = ["CallRefusedError", "Compute"]
 
 _MAX_NAME_BYTES = 128
-
 _NOT_XML_CHARACTER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
 _AUTHORIZATION, _NO_EXISTS, _ACTION, _API, _INTERNAL = 512, 1024, 2048, 4096, 8192
 
+_ACTIVE = {phase for phase in Phase if int(phase.value[0]) == 3}
+_ENDED = {Phase.FAILED, Phase.DONE}
+
+# From where a machine may get there; a report that comes too late does not fit.
+_BEFORE = {
+    Phase.PROLOG: {Phase.PENDING},
+    Phase.BOOT: {Phase.PROLOG},
+    Phase.RUNNING: {Phase.BOOT, Phase.SHUTDOWN, Phase.UNKNOWN},
+    Phase.SHUTDOWN: {Phase.RUNNING},
+    Phase.UNKNOWN: {Phase.BOOT, Phase.RUNNING, Phase.SHUTDOWN, Phase.UNKNOWN},
+    Phase.EPILOG: {Phase.SHUTDOWN},
+    Phase.CLEANUP: _ACTIVE,
+    Phase.FAILURE: _ACTIVE - {Phase.CLEANUP, Phase.FAILURE},
+    Phase.FAILED: {Phase.FAILURE},
+    Phase.DONE: {Phase.PENDING, Phase.EPILOG, Phase.CLEANUP, Phase.FAILED},
+}
 
 # The engine's actions, and in which of our phases it takes them (compute-xmlrpc 2.6).
 _ACTIONS = {
@@ -135,11 +143,11 @@ class Compute:
             if action == "shutdown":
                 phase = Phase.SHUTDOWN
             elif action == "finalize":
-                phase = Phase.CLEANUP if phase in ACTIVE else Phase.DONE
+                phase = Phase.CLEANUP if phase in _ACTIVE else Phase.DONE
             else:
                 raise CallRefusedError("Virtual machine action not supported", _ACTION)
             _move(db, row, phase)
-        if phase in ACTIVE:
+        if phase in _ACTIVE:
             self.machinery.enter(Machine(vm_id, phase, Template.loads(row["template"])))
         return vm_id
 
@@ -189,7 +197,7 @@ class Compute:
                 for row in db.execute("SELECT * FROM machines WHERE state <> 6").fetchall():
                     if row["id"] in alive:
                         continue
-                    ending = (Phase.CLEANUP,) if phase_of(row) in ACTIVE else ()
+                    ending = (Phase.CLEANUP,) if phase_of(row) in _ACTIVE else ()
                     _move(db, row, *ending, Phase.DONE)
 
 
@@ -211,7 +219,7 @@ def _move(db: sqlite3.Connection, row: sqlite3.Row, *phases: Phase, error: str =
     """Lead a machine through phases; at its end its addresses and disks become free."""
     phase, times, template = phase_of(row), json.loads(row["times"]), row["template"]
     for following in phases:
-        if phase not in BEFORE[following]:
+        if phase not in _BEFORE[following]:
             return False
         phase = following
         times.setdefault(phase.name, int(time.time()))
@@ -225,7 +233,7 @@ def _move(db: sqlite3.Connection, row: sqlite3.Row, *phases: Phase, error: str =
         "UPDATE machines SET state = ?, lcm_state = ?, times = ?, template = ? WHERE id = ?",
         (*phase.value, json.dumps(times), template, row["id"]),
     )
-    if phase in ENDED:
+    if phase in _ENDED:
         db.execute("DELETE FROM addresses WHERE machine = ?", (row["id"],))
         db.execute("DELETE FROM mounts WHERE machine = ?", (row["id"],))
     return True

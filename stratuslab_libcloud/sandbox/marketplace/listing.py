@@ -11,20 +11,17 @@ __all__ = ["MalformedQueryError", "Selection", "read_number", "read_selection"]
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
-
 _STATUS = {
     "valid": "valid > :now AND NOT deprecated",
     "expired": "valid < :now AND NOT deprecated",
     "deprecated": "deprecated",
 }
 
-
 _ACCESS = {
     "web": "(json_array_length(row, '$[11]') = 0 OR EXISTS (SELECT 1 FROM json_each(row, '$[11]') "
     "WHERE value GLOB 'http://*' OR value GLOB 'https://*' OR value GLOB 'ftp://*'))",
     "pdisk": "EXISTS (SELECT 1 FROM json_each(row, '$[11]') WHERE value GLOB 'pdisk*')",
 }
-
 
 _DIRECTIONS = {
     "asc": "json_extract(row, :sort) ASC, ",
