@@ -1,5 +1,5 @@
 """
-Who may come in, by password or by certificate, and the throw-away CA behind the certificates.
+Who may come in, by password or by certificate.
 """
 
 import hashlib
@@ -14,7 +14,6 @@ from cryptography import x509
 from stratuslab_libcloud.sandbox.store import Account, Store
 
 __all__ = ["LEAST_COST", "SCRYPT_COST", "Accounts"]
-
 
 SCRYPT_COST = 1 << 12
 LEAST_COST = 2  # for hashes that nobody will ever find

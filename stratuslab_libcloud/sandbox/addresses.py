@@ -11,18 +11,18 @@ import sqlite3
 from collections.abc import Iterable
 
 from stratuslab_libcloud.sandbox.errors import SandboxError
-from stratuslab_libcloud.sandbox.store import Store
+from stratuslab_libcloud.sandbox.store import Settings, Store
 from stratuslab_libcloud.sandbox.template import TemplateError, Vector
 
 __all__ = ["SSH_PORTS", "cannot_listen", "choose_ssh_port", "lease", "reserve"]
 
-NETWORKS = {"public": 0, "local": 1, "private": 2}  # which of a base's networks
-OWNER = "oneadmin"  # of the networks
-NETWORK_SIZE = 1 << 12
-BASES = [f"127.{second}.{third}.0" for second in range(1, 255) for third in (0, 64, 128, 192)]
-MAX_NICS = 16
-NO_LEASE = "Could not get virtual network for VM."
-LOCK_PORT = 28445
+_NETWORKS = {"public": 0, "local": 1, "private": 2}  # which of a base's networks
+_OWNER = "oneadmin"  # of the networks
+_NETWORK_SIZE = 1 << 12
+_BASES = [f"127.{second}.{third}.0" for second in range(1, 255) for third in (0, 64, 128, 192)]
+_MAX_NICS = 16
+_NO_LEASE = "Could not get virtual network for VM."
+_LOCK_PORT = 28445
 SSH_PORTS = (22, *range(2222, 2232))
 
 
@@ -33,16 +33,16 @@ def reserve(store: Store) -> contextlib.AbstractContextManager[object]:
     :return: what keeps other new sites from this base until it is left.
     """
     with store.transaction() as db:
-        query = "SELECT value FROM settings WHERE name = 'addresses'"
-        known = db.execute(query).fetchone()
+        settings = Settings(db)
+        known = settings.get("addresses")
         # A site that has its base keeps it: rarely, two that were new at different times share one.
-        bases = [*known] if known else secrets.SystemRandom().sample(BASES, len(BASES))
+        bases = [known] if known else secrets.SystemRandom().sample(_BASES, len(_BASES))
         base, lock = bases[0], None
         for candidate in bases:
-            if lock := _lock(candidate):
+            if lock := _locked(candidate):
                 base = candidate
                 break
-        db.execute("INSERT OR IGNORE INTO settings VALUES ('addresses', ?)", (base,))
+        settings.set("addresses", base)
     return lock or contextlib.nullcontext()
 
 
@@ -57,14 +57,14 @@ def choose_ssh_port(store: Store) -> tuple[int, str | None]:
     """
     first = SSH_PORTS[0]
     with store.transaction() as db:
-        settings = dict(map(tuple, db.execute("SELECT name, value FROM settings")))
+        settings = Settings(db)
         # Not a machine's address, so that machines which live on do not count.
-        probe = str(_first(settings["addresses"], len(NETWORKS)) + 1)
+        probe = str(_first(_base(settings), len(_NETWORKS)) + 1)
         why = "as it was before"
-        for port in (int(settings.get("ssh_port", first)), *SSH_PORTS):
+        for port in (_ssh_port(settings), *SSH_PORTS):
             reason = cannot_listen(probe, port)
             if reason is None:
-                db.execute("INSERT OR REPLACE INTO settings VALUES ('ssh_port', ?)", (str(port),))
+                settings.set("ssh_port", str(port))
                 return port, None if port == first else why
             if port == first:
                 why = f"port {port} failed ({reason})"
@@ -80,19 +80,28 @@ def cannot_listen(address: str, port: int) -> str | None:
     return None
 
 
-def _lock(base: str) -> socket.socket | None:
+def _locked(base: str) -> socket.socket | None:
     """A socket on an address of this base that no machine gets; the system closes it for us."""
     lock = socket.socket(type=socket.SOCK_DGRAM)
     try:
-        lock.bind((str(_first(base, len(NETWORKS)) + 1), LOCK_PORT))
+        lock.bind((str(_first(base, len(_NETWORKS)) + 1), _LOCK_PORT))
     except OSError:  # taken; or (not on Linux) this machine has no such address, and none is free
         lock.close()
         return None
     return lock
 
 
+def _base(settings: Settings) -> str:
+    """The site's base address, which :func:`reserve` has chosen."""
+    return settings.get("addresses") or _BASES[0]
+
+
+def _ssh_port(settings: Settings) -> int:
+    return int(settings.get("ssh_port") or SSH_PORTS[0])
+
+
 def _first(base: str, network: int) -> ipaddress.IPv4Address:
-    return ipaddress.IPv4Address(base) + network * NETWORK_SIZE
+    return ipaddress.IPv4Address(base) + network * _NETWORK_SIZE
 
 
 def lease(db: sqlite3.Connection, vm_id: int, nics: list[Vector]) -> None:
@@ -106,41 +115,39 @@ def lease(db: sqlite3.Connection, vm_id: int, nics: list[Vector]) -> None:
 
     :raises TemplateError: there is no such network or address, or there are too many NICs.
     """
-    settings = dict(map(tuple, db.execute("SELECT name, value FROM settings")))
-    base, ssh_port = settings["addresses"], int(settings.get("ssh_port", SSH_PORTS[0]))
+    settings = Settings(db)
+    base, ssh_port = _base(settings), _ssh_port(settings)
     taken = {address for (address,) in db.execute("SELECT address FROM addresses")}
-    if len(nics) > MAX_NICS:
-        raise TemplateError(NO_LEASE)
+    if len(nics) > _MAX_NICS:
+        raise TemplateError(_NO_LEASE)
     for nic in nics:
         if not nic.keys() & {"NETWORK", "NETWORK_ID"}:
             continue
         network = _network(nic)
         address = None
-        if network in NETWORKS:
-            last = settings.get(f"last {network} address", "")
-            hosts = _hosts(_first(base, NETWORKS[network]), last)
+        if network in _NETWORKS:
+            last = settings.get(f"last {network} address") or ""
+            hosts = _hosts(_first(base, _NETWORKS[network]), last)
             address = _free_address(hosts, taken, nic.get("IP"), ssh_port)
         if address is None:
-            raise TemplateError(NO_LEASE)
+            raise TemplateError(_NO_LEASE)
         if "IP" not in nic or hosts.index(address) < len(hosts) // 2:  # not back to recent ones
-            name = f"last {network} address"
-            settings[name] = address
-            db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, address))
+            settings.set(f"last {network} address", address)
         taken.add(address)
         db.execute("INSERT INTO addresses VALUES (?, ?, ?)", (address, network, vm_id))
         nic["NETWORK"] = network
         nic["IP"] = address
         nic["MAC"] = "02:00:" + socket.inet_aton(address).hex(":")
-        nic["BRIDGE"] = f"br{NETWORKS[network]}"
-        nic["NETWORK_ID"] = str(NETWORKS[network])
+        nic["BRIDGE"] = f"br{_NETWORKS[network]}"
+        nic["NETWORK_ID"] = str(_NETWORKS[network])
         nic["VLAN"] = "NO"
 
 
 def _network(nic: Vector) -> str:
     """Which network a NIC names, by its own and its owner's name or by its id; "" for none."""
     if "NETWORK" in nic:
-        return nic["NETWORK"] if nic.get("NETWORK_UNAME") == OWNER else ""
-    numbers = {str(number): name for name, number in NETWORKS.items()}
+        return nic["NETWORK"] if nic.get("NETWORK_UNAME") == _OWNER else ""
+    numbers = {str(number): name for name, number in _NETWORKS.items()}
     return numbers.get(nic["NETWORK_ID"], "")
 
 
@@ -151,7 +158,7 @@ def _hosts(first: ipaddress.IPv4Address, last: str) -> list[str]:
     :param last: which was given last: those after it come first.
     """
     hosts = []
-    for block in range(0, NETWORK_SIZE, 256):
+    for block in range(0, _NETWORK_SIZE, 256):
         prefix = str(first + block).removesuffix(".0")
         hosts += [f"{prefix}.{number}" for number in range(1, 255)]
     begin = hosts.index(last) + 1 if last in hosts else 0

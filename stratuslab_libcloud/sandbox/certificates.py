@@ -1,4 +1,4 @@
-"""TODO."""
+"""The throw-away CA of a site, and the certificates that it issues."""
 
 import contextlib
 import pathlib

@@ -6,8 +6,8 @@ from typing import IO
 
 __all__ = ["copy_summed"]
 
-ALGORITHMS = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256", "SHA-512": "sha512"}
-CHUNK_BYTES = 1 << 20
+_ALGORITHMS = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256", "SHA-512": "sha512"}
+_CHUNK_BYTES = 1 << 20
 
 
 def copy_summed(source: IO[bytes], target: IO[bytes] | gzip.GzipFile) -> tuple[dict[str, str], int]:
@@ -16,9 +16,9 @@ def copy_summed(source: IO[bytes], target: IO[bytes] | gzip.GzipFile) -> tuple[d
 
     :return: the checksums in lower-case hex, by the names that entries use; and its size in bytes.
     """
-    hashes = {name: hashlib.new(kind, usedforsecurity=False) for name, kind in ALGORITHMS.items()}
+    hashes = {name: hashlib.new(kind, usedforsecurity=False) for name, kind in _ALGORITHMS.items()}
     size = 0
-    while data := source.read(CHUNK_BYTES):
+    while data := source.read(_CHUNK_BYTES):
         size += len(data)
         target.write(data)
         for found in hashes.values():

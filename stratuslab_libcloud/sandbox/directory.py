@@ -1,9 +1,7 @@
-"""TODO."""
+"""The directory of a site: its lock, the secrets made in it, and what fits in its files."""
 
-import configparser
 import contextlib
 import fcntl
-import io
 import json
 import os
 import pathlib
@@ -23,22 +21,31 @@ from stratuslab_libcloud.sandbox.durable import write_private
 from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.store import SUPER_USER
 
-__all__ = ["ALPHABET", "DEFAULT_USER", "MAX_USER", "RESERVED"]
-
+__all__ = [
+    "DEFAULT_USER",
+    "check_account",
+    "in_one_line",
+    "lock_directory",
+    "made_passwords",
+    "open_directory",
+    "ssh_key",
+]
 
 DEFAULT_USER = "clouduser"
+_MAX_USER = 64  # what fits in the common name of a certificate
+_RESERVED = {"default", "sandbox", "certificate", "instance_types", "oneadmin", SUPER_USER}
+_ALPHABET = string.ascii_letters + string.digits
 
 
-MAX_USER = 64  # what fits in the common name of a certificate
+def open_directory(
+    given: str | os.PathLike[str] | None, stack: contextlib.ExitStack
+) -> pathlib.Path:
+    """
+    The directory of a site, made if it is missing.
 
-
-RESERVED = {"default", "sandbox", "certificate", "instance_types", "oneadmin", SUPER_USER}
-
-
-ALPHABET = string.ascii_letters + string.digits
-
-
-def _directory(given: str | os.PathLike[str] | None, stack: contextlib.ExitStack) -> pathlib.Path:
+    :param given: None for a temporary one, which goes when the stack is closed.
+    :raises SandboxError: it cannot be used.
+    """
     try:
         path = expanded(tempfile.gettempdir() if given is None else os.fspath(given)).absolute()
     except ValueError as error:
@@ -55,7 +62,12 @@ def _directory(given: str | os.PathLike[str] | None, stack: contextlib.ExitStack
     return path
 
 
-def _lock(directory: pathlib.Path, stack: contextlib.ExitStack) -> None:
+def lock_directory(directory: pathlib.Path, stack: contextlib.ExitStack) -> None:
+    """
+    Keep other sandboxes out of a directory until the stack is closed.
+
+    :raises SandboxError: another one is in it.
+    """
     try:
         file = stack.enter_context((directory / "lock").open("wb"))
     except OSError as error:
@@ -67,8 +79,12 @@ def _lock(directory: pathlib.Path, stack: contextlib.ExitStack) -> None:
 
 
 @contextlib.contextmanager
-def _in_one_line(directory: pathlib.Path) -> Iterator[None]:
-    """What can be expected to fail in a directory, for the user."""
+def in_one_line(directory: pathlib.Path) -> Iterator[None]:
+    """
+    Report in one line what can be expected to fail in a directory.
+
+    :raises SandboxError: the database or a file could not be used.
+    """
     try:
         yield
     except sqlite3.Error as error:
@@ -78,12 +94,17 @@ def _in_one_line(directory: pathlib.Path) -> Iterator[None]:
         raise SandboxError(f"{error.filename or directory} cannot be used: {reason}") from error
 
 
-def _passwords(directory: pathlib.Path, durable: bool) -> dict[str, str]:
-    """The passwords that we made up ourselves, always the same in a directory."""
+def made_passwords(directory: pathlib.Path, durable: bool) -> dict[str, str]:
+    """
+    The passwords that we made up ourselves, always the same in a directory.
+
+    :return: by name, of the default user and the super user.
+    :raises SandboxError: their file is damaged.
+    """
     path = directory / "passwords.json"
     if not path.exists():
         made = {
-            user: "".join(secrets.choice(ALPHABET) for _ in range(20))
+            user: "".join(secrets.choice(_ALPHABET) for _ in range(20))
             for user in (DEFAULT_USER, SUPER_USER)
         }
         write_private(path, json.dumps(made).encode(), durable=durable)
@@ -95,7 +116,8 @@ def _passwords(directory: pathlib.Path, durable: bool) -> dict[str, str]:
     raise SandboxError(f"{path} is damaged: remove it, and passwords are made anew")
 
 
-def _ssh_key(directory: pathlib.Path, durable: bool) -> pathlib.Path:
+def ssh_key(directory: pathlib.Path, durable: bool) -> pathlib.Path:
+    """The private key that users of the site have, made where it is missing; ``.pub`` beside it."""
     path = directory / "id_ed25519"
     if not path.with_suffix(".pub").exists():
         key = ed25519.Ed25519PrivateKey.generate()
@@ -112,9 +134,13 @@ def _ssh_key(directory: pathlib.Path, durable: bool) -> pathlib.Path:
     return path
 
 
-def _check_account(user: str, password: str) -> None:
-    """Refuse what neither HTTP Basic nor the configuration file could carry."""
-    if user.lower() in RESERVED or len(user) > MAX_USER:
+def check_account(user: str, password: str) -> None:
+    """
+    Refuse what neither HTTP Basic nor the configuration file could carry.
+
+    :raises SandboxError: the name or the password is such.
+    """
+    if user.lower() in _RESERVED or len(user) > _MAX_USER:
         raise SandboxError(f"a user cannot be called {user!r}")
     for text, what in ((user, f"user name {user!r}"), (password, f"password of {user!r}")):
         _check_text(text, what)
@@ -128,18 +154,3 @@ def _check_text(text: str, what: str) -> None:
         raise SandboxError(f"the {what} is empty, or cannot be written in a file")
     if text.startswith(";") or re.search(r"\s;", text):
         raise SandboxError(f"the {what} contains what begins a comment in a file")
-
-
-def _write_configuration(
-    path: pathlib.Path, sections: dict[str, dict[str, str]], durable: bool
-) -> None:
-    parser = configparser.RawConfigParser()
-    parser.read_dict(
-        {
-            section: {key: value.replace("%", "%%") for key, value in values.items()}
-            for section, values in sections.items()
-        }
-    )
-    text = io.StringIO()
-    parser.write(text)
-    write_private(path, text.getvalue().encode(), durable=durable)

@@ -1,9 +1,13 @@
 """Files that are whole once they have their name, whatever happens then: power may fail, too."""
 
+import contextlib
 import os
 import pathlib
+import tempfile
+from collections.abc import Iterator
+from typing import IO
 
-__all__ = ["rename", "write_private"]
+__all__ = ["create_sparse", "new_file", "rename", "write_private"]
 
 
 def write_private(path: pathlib.Path, content: bytes, *, durable: bool = True) -> None:
@@ -32,6 +36,42 @@ def rename(half: pathlib.Path, path: pathlib.Path) -> None:
     """
     _sync(half)
     os.replace(half, path)
+    _sync(path.parent)
+
+
+@contextlib.contextmanager
+def new_file(path: pathlib.Path) -> Iterator[IO[bytes]]:
+    """
+    A file that takes this place if the block ends well, and leaves nothing otherwise.
+
+    Until then its name ends with ``.part``.
+
+    :raises OSError: it cannot be written.
+    """
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+        half = pathlib.Path(file.name)
+        try:
+            yield file
+            file.flush()
+            rename(half, path)
+        except BaseException:
+            half.unlink(missing_ok=True)
+            raise
+
+
+def create_sparse(path: pathlib.Path, size: int) -> None:
+    """
+    Make a file for its owner only (0600) that reads as zeros and takes no room yet.
+
+    :param size: bytes.
+    :raises OSError: there is one already, or it may not be on the disk.
+    """
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        os.truncate(descriptor, size)
+    finally:
+        os.close(descriptor)
+    _sync(path)
     _sync(path.parent)
 
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What the sandbox reports: to the user who starts it, and to the owners of machines."""
 
 __all__ = ["MachineError", "SandboxError", "UnsettledError"]
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""A site: its services put together, and taken up and down as one."""
 
 import contextlib
 import logging
@@ -12,44 +12,41 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from stratuslab_libcloud.sandbox import addresses
+from stratuslab_libcloud.sandbox import addresses, configuration
 from stratuslab_libcloud.sandbox.accounts import LEAST_COST, SCRYPT_COST, Accounts
 from stratuslab_libcloud.sandbox.certificates import server_context, user_certificate
 from stratuslab_libcloud.sandbox.compute.rules import Compute
 from stratuslab_libcloud.sandbox.directory import (
     DEFAULT_USER,
-    _check_account,
-    _directory,
-    _in_one_line,
-    _lock,
-    _passwords,
-    _ssh_key,
-    _write_configuration,
+    check_account,
+    in_one_line,
+    lock_directory,
+    made_passwords,
+    open_directory,
+    ssh_key,
 )
 from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.http.application import Application, Seen
 from stratuslab_libcloud.sandbox.http.browsers import Names
 from stratuslab_libcloud.sandbox.http.server import THREADS, Server
-from stratuslab_libcloud.sandbox.images.fetched import Origins
-from stratuslab_libcloud.sandbox.images.offered import ENDORSER, Images
+from stratuslab_libcloud.sandbox.images.fetched import FetchedImages
+from stratuslab_libcloud.sandbox.images.offered import ENDORSER, OfferedImages
 from stratuslab_libcloud.sandbox.machines import Machines, Report, choice
 from stratuslab_libcloud.sandbox.machines.command import Host
-from stratuslab_libcloud.sandbox.machines.qemu import Qemu, live_on
+from stratuslab_libcloud.sandbox.machines.life import live_on
+from stratuslab_libcloud.sandbox.machines.qemu import Qemu
 from stratuslab_libcloud.sandbox.machines.simulated import Simulated
-from stratuslab_libcloud.sandbox.marketplace.rest import Marketplace
+from stratuslab_libcloud.sandbox.marketplace.registry import Registry
 from stratuslab_libcloud.sandbox.storage.rules import Storage
-from stratuslab_libcloud.sandbox.store import SUPER_USER, Store
+from stratuslab_libcloud.sandbox.store import SUPER_USER, Settings, Store
 
-__all__ = ["ANY_ADDRESS", "MAX_SECONDS", "Sandbox", "log", "register_image"]
+__all__ = ["Sandbox", "register_image"]
 
+_MAX_SECONDS = 86_400
 
-MAX_SECONDS = 86_400
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
-
-ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
-
-
-log = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 
 class Sandbox:
@@ -80,7 +77,7 @@ class Sandbox:
     dir: pathlib.Path
     port: int
     users: dict[str, str]
-    marketplace: Marketplace
+    marketplace: Registry
     _compute: Compute
     _qemu_host: Host | None = None
 
@@ -98,15 +95,15 @@ class Sandbox:
         keep_machines: bool = False,
         outbound: bool = False,
         on_request: Callable[[Seen], object] | None = None,
-        on_notice: Callable[[str], object] = log.info,
+        on_notice: Callable[[str], object] = _LOG.info,
     ) -> None:
         if machines not in choice.KINDS:
             raise SandboxError(f"machines are {', '.join(choice.KINDS)}, not {machines!r}")
         for name, seconds in (("boot_seconds", boot_seconds), ("ending_seconds", ending_seconds)):
-            if not 0 <= seconds <= MAX_SECONDS:
-                raise SandboxError(f"{name} must be from 0 to {MAX_SECONDS}, a day")
+            if not 0 <= seconds <= _MAX_SECONDS:
+                raise SandboxError(f"{name} must be from 0 to {_MAX_SECONDS}, a day")
         for user, password in (users or {}).items():
-            _check_account(user, password)
+            check_account(user, password)
         self._given_dir = dir
         self._durable = dir is not None  # a temporary directory is not worth waiting for the disk
         self._given_machines = machines
@@ -162,9 +159,9 @@ class Sandbox:
         if self._running:
             raise SandboxError(f"this sandbox is running, on {self.dir}")
         with contextlib.ExitStack() as stack:
-            self.dir = _directory(self._given_dir, stack)
-            stack.enter_context(_in_one_line(self.dir))
-            _lock(self.dir, stack)
+            self.dir = open_directory(self._given_dir, stack)
+            stack.enter_context(in_one_line(self.dir))
+            lock_directory(self.dir, stack)
             store = Store(self.dir / "sandbox.db", durable=self._durable)
             stack.callback(store.close)
             stack.enter_context(addresses.reserve(store))
@@ -212,9 +209,9 @@ class Sandbox:
             raise ValueError(f"there is no machine {vm_id} that could fail")
 
     def _open_services(self, store: Store, names: Names) -> Application:
-        passwords = _passwords(self.dir, self._durable)
+        passwords = made_passwords(self.dir, self._durable)
         self.users = dict(self._given_users or {DEFAULT_USER: passwords[DEFAULT_USER]})
-        images = Images(self.dir / "images")
+        images = OfferedImages(self.dir / "images")
         self._qemu_host = choice.find(
             self._given_machines,
             store,
@@ -225,49 +222,46 @@ class Sandbox:
         )
         if not self._qemu_host and live_on(self.dir / "machines"):
             raise SandboxError(f"real machines live on in {self.dir}: start it with real ones")
-        sections, subjects = self._sections()
-        _write_configuration(self.config_path, sections, self._durable)
+        subjects = self._write_configuration()
         accounts = Accounts(store, SCRYPT_COST if self._durable else LEAST_COST)
         accounts.enrol({**self.users, SUPER_USER: passwords[SUPER_USER]}, subjects)
-        self.marketplace = Marketplace(store)
+        self.marketplace = Registry(store)
         with store.transaction() as db:
-            db.execute("INSERT OR REPLACE INTO settings VALUES ('url', ?)", (self.url,))
+            Settings(db).set("url", self.url)
         self.marketplace.withdraw(ENDORSER)  # what is not offered any more
         images.publish(self.marketplace, self.url)
         if not self._qemu_host:
-            self._seed(store)
+            self._add_examples(store)
         disks = self.dir / "disks"
-        self._compute = Compute(store, partial(self._start_machinery, store, disks))
+        self._compute = Compute(store, partial(self._start_machinery, disks))
         storage = Storage(store, disks, self._compute.machinery)
         return Application(
             accounts,
             self._compute,
             storage,
-            self.marketplace.respond,
+            self.marketplace,
             images.find,
             names,
             self._on_request,
         )
 
-    def _seed(self, store: Store) -> None:
+    def _add_examples(self, store: Store) -> None:
         """Give the Marketplace entries to start with; once, as users may have removed some."""
         with store.reading() as db:
-            seeded = db.execute("SELECT 1 FROM settings WHERE name = 'seeded'").fetchone()
-        if not seeded:
-            self.marketplace.seed()
+            done = Settings(db).get("seeded")
+        if not done:
+            self.marketplace.add_examples()
             with store.transaction() as db:
-                db.execute("INSERT INTO settings VALUES ('seeded', 'yes')")
+                Settings(db).set("seeded", "yes")
 
-    def _start_machinery(self, store: Store, disks: pathlib.Path, report: Report) -> Machines:
+    def _start_machinery(self, disks: pathlib.Path, report: Report) -> Machines:
         if not self._qemu_host:
-            return Simulated(
-                report, self._boot_seconds, self._ending_seconds, partial(self._is_missing, store)
-            )
+            return Simulated(report, self._boot_seconds, self._ending_seconds, self._is_missing)
         ca = self.dir / "ca.pem" if self._tls else None
-        origins = Origins(self.dir / "origins", self.url, ca)
-        return Qemu(report, self._qemu_host, self.dir / "machines", disks, origins)
+        images = FetchedImages(self.dir / "origins", self.url, ca)
+        return Qemu(report, self._qemu_host, self.dir / "machines", disks, images)
 
-    def _is_missing(self, store: Store, source: str) -> bool:
+    def _is_missing(self, source: str) -> bool:
         """Whether this is an entry of our own Marketplace that does not exist."""
         try:
             url = urllib.parse.urlsplit(source)
@@ -278,48 +272,23 @@ class Sandbox:
             return False
         match [urllib.parse.unquote(segment) for segment in url.path.split("/") if segment]:
             case ["metadata", identifier, *_] | ["marketplace", "metadata", identifier, *_]:
-                with store.reading() as db:
-                    query = "SELECT 1 FROM entries WHERE identifier = ?"
-                    return db.execute(query, (identifier,)).fetchone() is None
+                return not self.marketplace.has(identifier)
         return False
 
-    def _sections(self) -> tuple[dict[str, dict[str, str]], list[str]]:
-        """What the configuration file says, and the subjects of the certificates in it."""
-        shared = {
-            "endpoint": f"{self.url}/one-proxy/xmlrpc",
-            "pdisk_endpoint": f"{self.url}/pdisk",
-            "marketplace_endpoint": f"{self.url}/marketplace",
-            # Clients find the private key by this name. A key of its own, user_private_key_file,
-            # would trip up the original commands.
-            "user_public_key_file": str(_ssh_key(self.dir, self._durable).with_suffix(".pub")),
-        }
+    def _write_configuration(self) -> list[str]:
+        """Write the configuration file; :return: the subjects of the certificates in it."""
+        shared = configuration.shared(self.url, ssh_key(self.dir, self._durable))
         if self._qemu_host and self._qemu_host.ssh_port != addresses.SSH_PORTS[0]:
             shared["ssh_port"] = str(self._qemu_host.ssh_port)
+        certificate, subjects = None, []
         if self._tls:
             shared["ca_certificate"] = str(self.dir / "ca.pem")
-        sections = {"default": {"selected_section": "sandbox"}}
-        subjects = []
-        for number, (user, password) in enumerate(self.users.items()):
-            sections[user if number else "sandbox"] = {
-                "name": "StratusLab sandbox" + (f" ({user})" if number else ""),
-                "country": "localhost",
-                **shared,
-                "username": user,
-                "password": password,
-            }
-        if self._tls:
-            path, subject = user_certificate(
-                self.dir, next(iter(self.users)), durable=self._durable
-            )
+            first = next(iter(self.users))
+            certificate, subject = user_certificate(self.dir, first, durable=self._durable)
             subjects.append(subject)
-            sections["certificate"] = {
-                "name": "StratusLab sandbox (certificate)",
-                "country": "localhost",
-                **shared,
-                "pem_certificate": str(path),
-                "pem_key": str(path),
-            }
-        return sections, subjects
+        sections = configuration.sections(shared, self.users, certificate)
+        configuration.write(self.config_path, sections, durable=self._durable)
+        return subjects
 
 
 def register_image(
@@ -338,22 +307,22 @@ def register_image(
     :raises SandboxError: it cannot be used.
     """
     with contextlib.ExitStack() as stack:
-        directory = _directory(dir, stack)
-        stack.enter_context(_in_one_line(directory))
-        images = Images(directory / "images")
+        directory = open_directory(dir, stack)
+        stack.enter_context(in_one_line(directory))
+        images = OfferedImages(directory / "images")
         entry = images.add(file, disk_format, **described)
         store = Store(directory / "sandbox.db")
         stack.callback(store.close)
         with store.reading() as db:
-            known = db.execute("SELECT value FROM settings WHERE name = 'url'").fetchone()
-        if known:  # otherwise it is published at the first start
-            images.publish(Marketplace(store), known["value"])
+            url = Settings(db).get("url")
+        if url:  # otherwise it is published at the first start
+            images.publish(Registry(store), url)
     return entry.identifier
 
 
 def _shown_host(host: str, tls: bool) -> str:
     """How clients should call the address that is listened on."""
-    host = ANY_ADDRESS.get(host, host)
+    host = _ANY_ADDRESS.get(host, host)
     if tls:  # Python 2.7 wants a name in a certificate (compute-xmlrpc 9.1)
         with contextlib.suppress(OSError):
             found = socket.getaddrinfo("localhost", None, type=socket.SOCK_STREAM)

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 from stratuslab_libcloud.sandbox.errors import SandboxError
 
-__all__ = ["Account", "Store"]
+__all__ = ["SUPER_USER", "Account", "Settings", "Store"]
 
-SCHEMA_VERSION = 1
-BUSY_SECONDS = 30.0
+_SCHEMA_VERSION = 1
+_BUSY_SECONDS = 30.0
 SUPER_USER = "pdisk"
 
-SCHEMA = """
+_SCHEMA = """
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 
 CREATE TABLE accounts (  -- without a hash: logs in with a certificate, or no longer
@@ -67,6 +67,26 @@ class Account:
         return self.name == SUPER_USER
 
 
+class Settings:
+    """
+    What a site remembers about itself: names and texts.
+
+    :param db: of a transaction of the store's; it is read, and changed, within that.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def get(self, name: str) -> str | None:
+        """The text of that name; None if there is none."""
+        row = self._db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row["value"])
+
+    def set(self, name: str, value: str) -> None:
+        """Remember a text, in place of the one before."""
+        self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+
 class Store:
     """
     The SQLite file at ``path``, made when it is missing. May be shared between threads.
@@ -87,13 +107,13 @@ class Store:
             with self.transaction() as db:
                 (version,) = db.execute("PRAGMA user_version").fetchone()
                 if version == 0:
-                    for statement in SCHEMA.split(";"):
+                    for statement in _SCHEMA.split(";"):
                         db.execute(statement)
-                    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-                elif version != SCHEMA_VERSION:
+                    db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+                elif version != _SCHEMA_VERSION:
                     raise SandboxError(
                         f"{path} was written by another version (schema {version}, this version "
-                        f"knows {SCHEMA_VERSION}): take another directory or remove it"
+                        f"knows {_SCHEMA_VERSION}): take another directory or remove it"
                     )
         except (OSError, sqlite3.DatabaseError) as error:
             self.close()
@@ -154,7 +174,7 @@ class Store:
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(
-            self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
             db.row_factory = sqlite3.Row

@@ -32,8 +32,8 @@ _REFERENCE = re.compile(
 )
 _ESCAPED = re.compile(r'(?<!\\)\\+"')
 NOT_XML = "Error transforming the VM to XML."
-MAX_REFERENCES = 256
-MAX_EXPANDED = 512 * 1024  # characters
+_MAX_REFERENCES = 256
+_MAX_EXPANDED = 512 * 1024  # characters
 
 
 class TemplateError(ValueError):
@@ -94,11 +94,11 @@ class Template:
         vectors = self.vectors("CONTEXT")
         requirements = self.text("REQUIREMENTS")
         texts = [requirements, *(text for vector in vectors for text in vector.values())]
-        if sum(text.count("$") for text in texts) > MAX_REFERENCES:
+        if sum(text.count("$") for text in texts) > _MAX_REFERENCES:
             raise TemplateError("There are too many variables in CONTEXT and REQUIREMENTS.")
         for vector in vectors:
             vector.update({key: self.expand(text) for key, text in vector.items()})
-            if sum(map(len, vector.values())) > MAX_EXPANDED:
+            if sum(map(len, vector.values())) > _MAX_EXPANDED:
                 raise TemplateError("CONTEXT is too long.")
         if requirements:
             self.set("REQUIREMENTS", self.expand(requirements))

@@ -143,8 +143,8 @@ def test_without_a_home_directory_it_is_one_line(home, monkeypatch, arguments):
 def test_without_one_the_folder_for_images_has_to_be_named(home, tmp_path, monkeypatch):
     monkeypatch.delenv("STRATUSLAB_SANDBOX_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    code = f"{NOBODY}\nfrom stratuslab_libcloud.sandbox import hypervisor\n"
-    code += "hypervisor._check_programs = lambda: None"
+    code = f"{NOBODY}\nfrom stratuslab_libcloud.sandbox.machines import choice\n"
+    code += "choice._check_programs = lambda: None"
     result = run("up", "--dir", str(tmp_path / "d"), "--machines", "qemu", before=code)
     assert (result.returncode, result.stdout) == (1, "")
     assert re.fullmatch(

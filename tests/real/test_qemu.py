@@ -126,8 +126,8 @@ def test_an_ended_machine_has_given_back_its_address_and_disks(lab):
 
 
 def test_a_guest_that_ignores_the_power_button_runs_on(lab, monkeypatch):
-    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.qemu.PRESSES", 1)
-    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.qemu.PRESS_SECONDS", 0.3)
+    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.qemu._PRESSES", 1)
+    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.qemu._PRESS_SECONDS", 0.3)
     vm_id = lab.run(lab.still)
     lab.jane.act("shutdown", vm_id)
     assert lab.jane.states(vm_id) == SHUTDOWN
@@ -172,7 +172,7 @@ def test_a_machine_that_cannot_be_ended_is_not_reported_as_ended(lab, tmp_path, 
         vm_id = first.run(first.register(still(tmp_path), title="still"))
         (pid,) = processes(tmp_path)
         os.kill(pid, signal.SIGSTOP)
-        monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.monitor.QUIT_SECONDS", 0.3)
+        monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.monitor._QUIT_SECONDS", 0.3)
         monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.monitor.os.kill", lambda *_: None)
     monkeypatch.undo()
     assert processes(tmp_path) == [pid]
@@ -213,7 +213,7 @@ def test_a_process_that_cannot_be_noted_is_not_left(lab, monkeypatch):
 
 
 def test_a_process_that_does_not_answer_is_ended_by_force(lab, monkeypatch):
-    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.monitor.QUIT_SECONDS", 0.3)
+    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.monitor._QUIT_SECONDS", 0.3)
     vm_id = lab.run(lab.still)
     (pid,) = processes(lab.site.dir)
     os.kill(pid, signal.SIGSTOP)
@@ -250,7 +250,7 @@ def test_a_machine_can_be_ended_while_its_image_is_being_fetched(lab):
 
 
 def test_a_machine_whose_image_waits_for_others_can_be_ended(tmp_path, monkeypatch):
-    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.qemu.DOWNLOADS", 1)
+    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.qemu._DOWNLOADS", 1)
     drip = Dripping()
     with Canned([drip]) as server, real_sandbox(tmp_path, users=JANE) as site:
         lab = Lab(site)
@@ -423,7 +423,7 @@ def test_a_disk_is_attached_once_the_guest_has_taken_it_up_and_detached_once_it_
 
 
 def test_a_disk_that_the_guest_does_not_take_up_is_not_reported_as_attached(lab, monkeypatch):
-    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.hotplug.PLUG_SECONDS", 0.3)
+    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.hotplug._PLUG_SECONDS", 0.3)
     vm_id, other = lab.run(lab.still), lab.run(lab.obliging)
     disk = lab.jane.disk()
     answer = lab.attach(disk, vm_id)
@@ -439,7 +439,7 @@ def test_a_disk_that_the_guest_does_not_take_up_is_not_reported_as_attached(lab,
 
 
 def test_a_guest_that_keeps_a_disk_is_told_and_the_disk_stays_attached(lab, monkeypatch):
-    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.hotplug.UNPLUG_SECONDS", 0.3)
+    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.hotplug._UNPLUG_SECONDS", 0.3)
     vm_id = lab.run(lab.keeping)
     disk = lab.jane.disk()
     assert lab.attach(disk, vm_id).json()["target"] == "vdb"
@@ -476,7 +476,7 @@ def swallow(call, *arguments):
 
 
 def test_a_qemu_that_does_not_answer_is_told(lab, monkeypatch):
-    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.monitor.COMMAND_SECONDS", 0.3)
+    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.monitor._COMMAND_SECONDS", 0.3)
     vm_id = lab.run(lab.still)
     (pid,) = processes(lab.site.dir)
     os.kill(pid, signal.SIGSTOP)
@@ -561,7 +561,7 @@ def test_a_machine_that_does_not_answer_when_it_is_taken_on_is_left_alone(
     (pid,) = processes(tmp_path)
     os.kill(pid, signal.SIGSTOP)
     with monkeypatch.context() as patch:
-        patch.setattr("stratuslab_libcloud.sandbox.machines.monitor.CONNECT_SECONDS", 0.3)
+        patch.setattr("stratuslab_libcloud.sandbox.machines.monitor._CONNECT_SECONDS", 0.3)
         with real_sandbox(tmp_path, users=JANE, keep_machines=True) as site:
             Lab(site).wait(vm_id, UNKNOWN)
     os.kill(pid, signal.SIGCONT)

@@ -47,7 +47,7 @@ def test_what_was_asked_for_is_not_given_to_the_next_machine(jane):
 
 
 def test_when_all_were_used_the_first_comes_again(jane, monkeypatch):
-    monkeypatch.setattr(addresses, "NETWORK_SIZE", 256)
+    monkeypatch.setattr(addresses, "_NETWORK_SIZE", 256)
     found = [given(jane) for _ in range(255)]
     assert len(set(found)) == 254
     assert found[254] == found[0]

@@ -5,7 +5,7 @@ import xmlrpc.client
 
 import pytest
 
-from stratuslab_libcloud.sandbox.compute import rules
+from stratuslab_libcloud.sandbox.compute import documents
 from stratuslab_libcloud.sandbox.site import Sandbox
 
 from .conftest import TEMPLATE, USERS, Caller, NotOkError
@@ -48,11 +48,11 @@ def test_a_machine_has_its_address_and_runs_when_it_is_first_asked_about(jane):
 
 
 def test_what_a_machine_uses_is_known_once_it_was_polled(jane, monkeypatch):
-    monkeypatch.setattr(rules, "POLL_SECONDS", 3600)
+    monkeypatch.setattr(documents, "_POLL_SECONDS", 3600)
     vm_id = jane.start()
     machine = jane.info(vm_id)
     assert (machine.findtext("MEMORY"), machine.findtext("LAST_POLL")) == ("0", "0")
-    monkeypatch.setattr(rules, "POLL_SECONDS", 1)
+    monkeypatch.setattr(documents, "_POLL_SECONDS", 1)
     wait_for(lambda: jane.info(vm_id).findtext("MEMORY"), str(1536 * 1024))
     started = int(jane.info(vm_id).findtext("HISTORY_RECORDS/HISTORY/RSTIME"))
     assert int(jane.info(vm_id).findtext("LAST_POLL")) > started

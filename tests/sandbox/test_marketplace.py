@@ -20,7 +20,8 @@ from werkzeug.serving import make_server
 
 from stratuslab_libcloud.metadata.entry import Entry, MetadataError, identifier
 from stratuslab_libcloud.metadata.rdf import write_entry
-from stratuslab_libcloud.sandbox.marketplace.rest import Marketplace
+from stratuslab_libcloud.sandbox.marketplace import registry as entries
+from stratuslab_libcloud.sandbox.marketplace.rest import answer
 from stratuslab_libcloud.sandbox.site import Sandbox
 from stratuslab_libcloud.sandbox.store import Store
 from stratuslab_libcloud.untrusted import xml
@@ -50,14 +51,14 @@ class Registry:
 
     def __init__(self, store: Store) -> None:
         self.now = float(calendar.timegm(time.strptime(NOW, "%Y-%m-%dT%H:%M:%SZ")))
-        self.service = Marketplace(store, clock=lambda: self.now)
+        self.service = entries.Registry(store, clock=lambda: self.now)
         self.server = make_server("127.0.0.1", 0, self._serve, threaded=True)
         self.url = f"http://127.0.0.1:{self.server.server_port}/metadata"
 
     def _serve(self, environ: object, start_response: object) -> object:
         request = Request(environ)
         segments = [segment for segment in request.path.split("/") if segment]
-        response: Response = self.service.respond(request, segments[1:])
+        response: Response = answer(self.service, request, segments[1:])
         return response(environ, start_response)
 
     def ask(

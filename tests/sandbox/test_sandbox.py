@@ -94,7 +94,7 @@ def test_a_directory_that_no_configuration_file_could_hold_is_refused(tmp_path, 
 
 def test_sites_side_by_side_have_addresses_of_their_own(monkeypatch):
     monkeypatch.setattr(
-        "stratuslab_libcloud.sandbox.addresses.BASES", ["127.9.64.0", "127.9.128.0"]
+        "stratuslab_libcloud.sandbox.addresses._BASES", ["127.9.64.0", "127.9.128.0"]
     )
     for _ in range(2):  # given back at the end
         with Sandbox(users=FIRST) as one, Sandbox(users=FIRST) as other:

@@ -242,7 +242,7 @@ def test_silent_tls_connections_do_not_keep_others_waiting(secure):
 
 
 def test_above_the_limit_the_oldest_silent_connections_are_closed(site, jane, monkeypatch):
-    monkeypatch.setattr(f"{SERVER}.MAX_CONNECTIONS", 5)
+    monkeypatch.setattr(f"{SERVER}._MAX_CONNECTIONS", 5)
     with contextlib.ExitStack() as stack:
         clients = crowd(stack, lambda: dial(site), 9)
         for client in clients[:4]:
@@ -298,7 +298,7 @@ def test_who_stops_in_the_middle_of_a_handshake_keeps_nobody_waiting(secure):
     ],
 )
 def test_a_request_that_drips_is_not_waited_for_without_end(site, monkeypatch, beginning, drip):
-    monkeypatch.setattr(f"{WIRE}.TALK_SECONDS", 1)
+    monkeypatch.setattr(f"{WIRE}._TALK_SECONDS", 1)
     with dial(site) as client:
         client.sendall(beginning)
         client.settimeout(0.1)
@@ -316,7 +316,7 @@ def test_a_request_that_drips_is_not_waited_for_without_end(site, monkeypatch, b
 
 
 def test_what_half_requests_take_of_memory_has_a_limit(site, jane, monkeypatch):
-    monkeypatch.setattr(f"{SERVER}.MAX_KEPT_BYTES", 1_000_000)
+    monkeypatch.setattr(f"{SERVER}._MAX_KEPT_BYTES", 1_000_000)
     half = LARGE + b"\r\n" + bytes(700_000)
     with dial(site) as first, dial(site) as second:
         first.sendall(half)
@@ -356,7 +356,7 @@ def offer(site, image):
 
 
 def test_who_does_not_read_an_answer_keeps_nobody_waiting(site, jane, image, monkeypatch):
-    monkeypatch.setattr(f"{WIRE}.TALK_SECONDS", 3600)
+    monkeypatch.setattr(f"{WIRE}._TALK_SECONDS", 3600)
     request = offer(site, image)
     with contextlib.ExitStack() as stack:
         clients = crowd(stack, lambda: dial(site), 40)
@@ -370,7 +370,7 @@ def test_who_does_not_read_an_answer_keeps_nobody_waiting(site, jane, image, mon
 
 
 def test_who_does_not_read_keeps_nobody_waiting_over_tls_either(image, monkeypatch):
-    monkeypatch.setattr(f"{WIRE}.TALK_SECONDS", 3600)
+    monkeypatch.setattr(f"{WIRE}._TALK_SECONDS", 3600)
     with Sandbox(users=USERS, tls=True) as site, contextlib.ExitStack() as stack:
         request = offer(site, image)
         context = tls_client(site)
@@ -398,8 +398,8 @@ def test_the_next_request_is_answered_after_a_large_answer_was_read(site, image)
 
 
 def test_who_does_not_read_is_not_waited_for_without_end(site, image, monkeypatch):
-    monkeypatch.setattr(f"{WIRE}.TALK_SECONDS", 1)
-    monkeypatch.setattr(f"{WIRE}.LOWEST_RATE", 1 << 30)
+    monkeypatch.setattr(f"{WIRE}._TALK_SECONDS", 1)
+    monkeypatch.setattr(f"{WIRE}._LOWEST_RATE", 1 << 30)
     request = offer(site, image)
     with dial(site) as client:
         client.sendall(request + b"\r\n")
@@ -428,7 +428,7 @@ def entry(number, description):
 def test_what_answers_take_of_memory_has_a_limit(site, jane, monkeypatch):
     described = "x" * 100_000
     site.marketplace.add(*(entry(number, described) for number in range(200)))
-    monkeypatch.setattr(f"{SERVER}.MAX_KEPT_BYTES", 10_000_000)
+    monkeypatch.setattr(f"{SERVER}._MAX_KEPT_BYTES", 10_000_000)
     request = b"GET /metadata HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with dial(site) as first, dial(site) as second:
         for client in (first, second):
@@ -454,7 +454,7 @@ def test_the_server_stops_at_once_with_answers_that_nobody_reads(image):
 
 
 def test_a_handshake_that_is_not_finished_is_not_waited_for_without_end(secure, monkeypatch):
-    monkeypatch.setattr(f"{WIRE}.TALK_SECONDS", 1)
+    monkeypatch.setattr(f"{WIRE}._TALK_SECONDS", 1)
     with dial(secure) as client:
         client.sendall(b"\x16\x03\x01\x02\x00\x01")
         assert client.recv(1) == b""

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
+from stratuslab_libcloud.sandbox.references import referenced_disk
 from stratuslab_libcloud.sandbox.site import Sandbox
-from stratuslab_libcloud.sandbox.storage.references import referenced_disk
 
 from .conftest import TEMPLATE, USERS, Caller
 

@@ -1,4 +1,9 @@
-"""TODO."""
+"""
+The documents of machines, in the dialect of OpenNebula 3.2 (compute-xmlrpc 5.1).
+
+What the sandbox writes is made by lxml: by libxml2, as the engine's is, with its way of writing
+empty elements and carriage returns. What it reads comes from strangers: ``untrusted.xml``.
+"""
 
 import json
 import re
@@ -12,40 +17,23 @@ from stratuslab_libcloud.sandbox.machines import HOST, Phase
 from stratuslab_libcloud.sandbox.store import Account
 from stratuslab_libcloud.sandbox.template import Template
 
-__all__ = ["ACTIVE", "BEFORE", "ENDED", "POLL_SECONDS"]
+__all__ = ["phase_of", "vm_document"]
+
+_POLL_SECONDS = 10  # between two looks at what a machine uses
 
 
-POLL_SECONDS = 10  # between two looks at what a machine uses
-
-
-ACTIVE = {phase for phase in Phase if int(phase.value[0]) == 3}
-
-
-ENDED = {Phase.FAILED, Phase.DONE}
-
-
-# From where a machine may get there; a report that comes too late does not fit.
-BEFORE = {
-    Phase.PROLOG: {Phase.PENDING},
-    Phase.BOOT: {Phase.PROLOG},
-    Phase.RUNNING: {Phase.BOOT, Phase.SHUTDOWN, Phase.UNKNOWN},
-    Phase.SHUTDOWN: {Phase.RUNNING},
-    Phase.UNKNOWN: {Phase.BOOT, Phase.RUNNING, Phase.SHUTDOWN, Phase.UNKNOWN},
-    Phase.EPILOG: {Phase.SHUTDOWN},
-    Phase.CLEANUP: ACTIVE,
-    Phase.FAILURE: ACTIVE - {Phase.CLEANUP, Phase.FAILURE},
-    Phase.FAILED: {Phase.FAILURE},
-    Phase.DONE: {Phase.PENDING, Phase.EPILOG, Phase.CLEANUP, Phase.FAILED},
-}
-
-
-def _phase(row: sqlite3.Row) -> Phase:
+def phase_of(row: sqlite3.Row) -> Phase:
+    """Where the record of a machine says that it is."""
     return Phase((row["state"], row["lcm_state"]))
 
 
-def _document(row: sqlite3.Row, account: Account) -> etree._Element:
-    """The ``<VM>`` element of one machine, in the dialect of 3.2 (5.1)."""
-    phase, times = _phase(row), json.loads(row["times"])
+def vm_document(row: sqlite3.Row, account: Account) -> str:
+    """The document of one machine."""
+    return etree.tostring(_machine(row, account), encoding="unicode")
+
+
+def _machine(row: sqlite3.Row, account: Account) -> etree._Element:
+    phase, times = phase_of(row), json.loads(row["times"])
     template = Template.loads(row["template"])
     runs = phase in (Phase.RUNNING, Phase.SHUTDOWN)
     memory = template.text("MEMORY")
@@ -88,8 +76,8 @@ def _document(row: sqlite3.Row, account: Account) -> etree._Element:
 def _last_poll(times: dict[str, int]) -> int:
     """When it was last seen what a machine that runs uses; 0 before the first time."""
     since = times["RUNNING"]
-    polls = (int(time.time()) - since) // POLL_SECONDS
-    return since + polls * POLL_SECONDS if polls > 0 else 0
+    polls = (int(time.time()) - since) // _POLL_SECONDS
+    return since + polls * _POLL_SECONDS if polls > 0 else 0
 
 
 def _history(times: dict[str, int]) -> etree._Element:

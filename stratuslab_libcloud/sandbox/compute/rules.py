@@ -1,6 +1,6 @@
 """
 The compute service's rules, as an OpenNebula 3.2.1 with StratusLab's patches has them
-(compute-xmlrpc, opennebula-engines). Its calls are read in ``routes.py``.
+(compute-xmlrpc, opennebula-engines).
 """
 
 import json
@@ -9,10 +9,8 @@ import sqlite3
 import time
 from collections.abc import Callable
 
-from lxml import etree
-
 from stratuslab_libcloud.sandbox import addresses
-from stratuslab_libcloud.sandbox.compute.documents import ACTIVE, BEFORE, ENDED, _document, _phase
+from stratuslab_libcloud.sandbox.compute.documents import phase_of, vm_document
 from stratuslab_libcloud.sandbox.machines import (
     DEPLOYING,
     TRANSFER,
@@ -21,21 +19,35 @@ from stratuslab_libcloud.sandbox.machines import (
     Phase,
     Report,
 )
-from stratuslab_libcloud.sandbox.storage import rules
+from stratuslab_libcloud.sandbox.storage.records import claim
 from stratuslab_libcloud.sandbox.store import Account, Store
 from stratuslab_libcloud.sandbox.template import NOT_XML, Template, TemplateError, parse
 
 __all__ = ["CallRefusedError", "Compute"]
 
-MAX_NAME_BYTES = 128
+_MAX_NAME_BYTES = 128
+_NOT_XML_CHARACTER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_AUTHORIZATION, _NO_EXISTS, _ACTION, _API, _INTERNAL = 512, 1024, 2048, 4096, 8192
 
-NOT_XML_CHARACTER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ACTIVE = {phase for phase in Phase if int(phase.value[0]) == 3}
+_ENDED = {Phase.FAILED, Phase.DONE}
 
-AUTHORIZATION, NO_EXISTS, ACTION, API, INTERNAL = 512, 1024, 2048, 4096, 8192
-
+# From where a machine may get there; a report that comes too late does not fit.
+_BEFORE = {
+    Phase.PROLOG: {Phase.PENDING},
+    Phase.BOOT: {Phase.PROLOG},
+    Phase.RUNNING: {Phase.BOOT, Phase.SHUTDOWN, Phase.UNKNOWN},
+    Phase.SHUTDOWN: {Phase.RUNNING},
+    Phase.UNKNOWN: {Phase.BOOT, Phase.RUNNING, Phase.SHUTDOWN, Phase.UNKNOWN},
+    Phase.EPILOG: {Phase.SHUTDOWN},
+    Phase.CLEANUP: _ACTIVE,
+    Phase.FAILURE: _ACTIVE - {Phase.CLEANUP, Phase.FAILURE},
+    Phase.FAILED: {Phase.FAILURE},
+    Phase.DONE: {Phase.PENDING, Phase.EPILOG, Phase.CLEANUP, Phase.FAILED},
+}
 
 # The engine's actions, and in which of our phases it takes them (compute-xmlrpc 2.6).
-ACTIONS = {
+_ACTIONS = {
     "finalize": set(Phase),
     "shutdown": {Phase.RUNNING},
     "cancel": {Phase.RUNNING},
@@ -82,25 +94,25 @@ class Compute:
             template = parse(text)
             with self._store.transaction() as db:
                 vm_id = _register(db, account, template)
-                obstacle = rules.claim(db, account, vm_id, template.vectors("DISK"))
+                obstacle = claim(db, account, vm_id, template.vectors("DISK"))
         except TemplateError as error:
             reason = f"Error allocating a new virtual machine. {error}"
-            raise CallRefusedError(reason, INTERNAL) from None
+            raise CallRefusedError(reason, _INTERNAL) from None
         self.machinery.enter(Machine(vm_id, Phase.PENDING, template, obstacle))
         return vm_id
 
     def info(self, account: Account, vm_id: int) -> str:
         """The document of one machine (2.4, 5.1)."""
         with self._store.reading() as db:
-            row = _find(db, account, vm_id, "USE")
-        return etree.tostring(_document(row, account), encoding="unicode")
+            row = _find_machine(db, account, vm_id, "USE")
+        return vm_document(row, account)
 
     def pool(self, account: Account, flag: int, start: int, end: int, state: int) -> str:
         """The documents of the caller's machines; nobody sees those of others (2.5)."""
         if flag < -3:
-            raise CallRefusedError("Incorrect filter_flag", API)
+            raise CallRefusedError("Incorrect filter_flag", _API)
         if not -2 <= state <= Phase.FAILED.value[0]:
-            raise CallRefusedError("Incorrect filter_flag, state", API)
+            raise CallRefusedError("Incorrect filter_flag, state", _API)
         query = "SELECT * FROM machines WHERE owner = ? AND id BETWEEN ? AND ?"
         last = end if start >= 0 and end != -1 else 2**31
         values: list[str | int] = [account.name, start, last]
@@ -112,7 +124,7 @@ class Compute:
             with self._store.reading() as db:
                 rows = db.execute(f"{query} ORDER BY id", values).fetchall()
             # A tree of them all would take five times the memory, and give little of it back.
-            machines = [etree.tostring(_document(row, account), encoding="unicode") for row in rows]
+            machines = [vm_document(row, account) for row in rows]
         return f"<VM_POOL>{''.join(machines)}</VM_POOL>"
 
     def action(self, account: Account, action: str, vm_id: int) -> int:
@@ -122,20 +134,20 @@ class Compute:
         The engine's other actions are not supported here, and refused in its own words.
         """
         with self._store.transaction() as db:
-            row = _find(db, account, vm_id, "MANAGE")
-            phase = _phase(row)
-            if action not in ACTIONS:
-                raise CallRefusedError("Internal error. Action result not defined", INTERNAL)
-            if phase not in ACTIONS[action]:
-                raise CallRefusedError("Wrong state to perform action", ACTION)
+            row = _find_machine(db, account, vm_id, "MANAGE")
+            phase = phase_of(row)
+            if action not in _ACTIONS:
+                raise CallRefusedError("Internal error. Action result not defined", _INTERNAL)
+            if phase not in _ACTIONS[action]:
+                raise CallRefusedError("Wrong state to perform action", _ACTION)
             if action == "shutdown":
                 phase = Phase.SHUTDOWN
             elif action == "finalize":
-                phase = Phase.CLEANUP if phase in ACTIVE else Phase.DONE
+                phase = Phase.CLEANUP if phase in _ACTIVE else Phase.DONE
             else:
-                raise CallRefusedError("Virtual machine action not supported", ACTION)
+                raise CallRefusedError("Virtual machine action not supported", _ACTION)
             _move(db, row, phase)
-        if phase in ACTIVE:
+        if phase in _ACTIVE:
             self.machinery.enter(Machine(vm_id, phase, Template.loads(row["template"])))
         return vm_id
 
@@ -151,7 +163,7 @@ class Compute:
         """Make a machine break, as if its host had; False if there is none that could."""
         with self._store.transaction() as db:
             row = db.execute("SELECT * FROM machines WHERE id = ?", (vm_id,)).fetchone()
-            phase = _phase(row) if row else Phase.DONE
+            phase = phase_of(row) if row else Phase.DONE
             phases = (Phase.PROLOG,) if phase is Phase.PENDING else ()  # nothing fails before
             transferring = phase in (Phase.PENDING, Phase.PROLOG, Phase.EPILOG)
             error = f"{TRANSFER if transferring else DEPLOYING}: {message}"
@@ -169,10 +181,10 @@ class Compute:
                 "WHERE state NOT IN (6, 7)"
             )
             for row in db.execute(query).fetchall():
-                phase, template, obstacle = _phase(row), Template.loads(row["template"]), ""
+                phase, template, obstacle = phase_of(row), Template.loads(row["template"]), ""
                 if phase in (Phase.PENDING, Phase.PROLOG):
                     account = Account(row["uid"], row["owner"])
-                    obstacle = rules.claim(db, account, row["id"], template.vectors("DISK"))
+                    obstacle = claim(db, account, row["id"], template.vectors("DISK"))
                 machines.append(Machine(row["id"], phase, template, obstacle))
         for machine in machines:
             self.machinery.enter(machine)
@@ -185,43 +197,43 @@ class Compute:
                 for row in db.execute("SELECT * FROM machines WHERE state <> 6").fetchall():
                     if row["id"] in alive:
                         continue
-                    ending = (Phase.CLEANUP,) if _phase(row) in ACTIVE else ()
+                    ending = (Phase.CLEANUP,) if phase_of(row) in _ACTIVE else ()
                     _move(db, row, *ending, Phase.DONE)
 
 
-def _find(db: sqlite3.Connection, account: Account, vm_id: int, right: str) -> sqlite3.Row:
+def _find_machine(db: sqlite3.Connection, account: Account, vm_id: int, right: str) -> sqlite3.Row:
     """A machine of the caller's. That others' exist is no secret (engines 7)."""
     row: sqlite3.Row | None
     row = db.execute("SELECT * FROM machines WHERE id = ?", (vm_id,)).fetchone()
     if row is None and vm_id >= 0:
-        raise CallRefusedError(f"Error getting virtual machine [{vm_id}].", NO_EXISTS)
+        raise CallRefusedError(f"Error getting virtual machine [{vm_id}].", _NO_EXISTS)
     if row is None or row["owner"] != account.name:
         which = f"{right} VM" if row is None else f"{right} VM [{vm_id}]"
         raise CallRefusedError(
-            f"User [{account.uid}] : Not authorized to perform {which}.", AUTHORIZATION
+            f"User [{account.uid}] : Not authorized to perform {which}.", _AUTHORIZATION
         )
     return row
 
 
 def _move(db: sqlite3.Connection, row: sqlite3.Row, *phases: Phase, error: str = "") -> bool:
     """Lead a machine through phases; at its end its addresses and disks become free."""
-    phase, times, template = _phase(row), json.loads(row["times"]), row["template"]
+    phase, times, template = phase_of(row), json.loads(row["times"]), row["template"]
     for following in phases:
-        if phase not in BEFORE[following]:
+        if phase not in _BEFORE[following]:
             return False
         phase = following
         times.setdefault(phase.name, int(time.time()))
     if error:
         failed = Template.loads(template)
         stamp = time.strftime("%a %b %e %H:%M:%S %Y", time.gmtime())
-        message = NOT_XML_CHARACTER.sub("\ufffd", error)
+        message = _NOT_XML_CHARACTER.sub("\ufffd", error)
         failed.attributes.append(("ERROR", {"MESSAGE": message, "TIMESTAMP": stamp}))
         template = failed.dumps()
     db.execute(
         "UPDATE machines SET state = ?, lcm_state = ?, times = ?, template = ? WHERE id = ?",
         (*phase.value, json.dumps(times), template, row["id"]),
     )
-    if phase in ENDED:
+    if phase in _ENDED:
         db.execute("DELETE FROM addresses WHERE machine = ?", (row["id"],))
         db.execute("DELETE FROM mounts WHERE machine = ?", (row["id"],))
     return True
@@ -235,9 +247,9 @@ def _register(db: sqlite3.Connection, account: Account, template: Template) -> i
     if sum(attribute == "CONTEXT" for attribute, _ in template.attributes) > 1:
         raise TemplateError("Only one CONTEXT attribute can be defined.")
     name = template.text("NAME") or f"one-{vm_id}"
-    if len(name.encode()) > MAX_NAME_BYTES:
+    if len(name.encode()) > _MAX_NAME_BYTES:
         # The id in front is a slip of the engine's (engines 4).
-        raise TemplateError(f"{vm_id}NAME is too long; max length is {MAX_NAME_BYTES} chars.")
+        raise TemplateError(f"{vm_id}NAME is too long; max length is {_MAX_NAME_BYTES} chars.")
     if not template.text("NAME"):
         template.set("NAME", name)
     template.set("VMID", str(vm_id))

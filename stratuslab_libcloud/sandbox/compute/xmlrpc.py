@@ -1,4 +1,4 @@
-"""TODO."""
+"""The compute service over XML-RPC (compute-xmlrpc 2 and 7.3): its methods and answers."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -11,11 +11,9 @@ from stratuslab_libcloud.sandbox.compute.rules import CallRefusedError, Compute
 from stratuslab_libcloud.sandbox.store import Account
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["MAX_CALL_BYTES", "METHODS", "answer_call"]
-
+__all__ = ["MAX_CALL_BYTES", "METHODS", "answer"]
 
 MAX_CALL_BYTES = 512 * 1024
-
 
 # Tag of error texts, types of parameters, rule.
 METHODS: dict[str, tuple[str, tuple[type, ...], Callable[..., int | str]]] = {
@@ -26,17 +24,17 @@ METHODS: dict[str, tuple[str, tuple[type, ...], Callable[..., int | str]]] = {
 }
 
 
-def answer_call(compute: Compute, request: Request, account: Account) -> Response:
+def answer(compute: Compute, request: Request, account: Account) -> Response:
     """Answer an XML-RPC call of this account: an array of three, or a fault (2.1, 7.3)."""
     if request.method != "POST":
         return Response(status=405, headers={"Allow": "POST"})
     try:
         method, parameters = _read_call(request.get_data())
         array = _call(compute, account, method, parameters)
-        answer = xmlrpc.client.dumps((array,), methodresponse=True)
+        text = xmlrpc.client.dumps((array,), methodresponse=True)
     except xmlrpc.client.Fault as fault:
-        answer = xmlrpc.client.dumps(fault, methodresponse=True)
-    return Response(answer, content_type="text/xml; charset=utf-8")
+        text = xmlrpc.client.dumps(fault, methodresponse=True)
+    return Response(text, content_type="text/xml; charset=utf-8")
 
 
 def _call(

@@ -15,31 +15,31 @@ from stratuslab_libcloud.sandbox.guest.packages import Packages
 
 __all__ = ["boot", "root"]
 
-OUR_FILES = pathlib.Path(__file__).parent
-BOOT_COMMANDS = ("modprobe", "mount", "reboot", "sh", "sleep", "switch_root")
-PROGRAMS = ("dropbear", "dropbearkey", "mke2fs")
-LIBRARIES = "usr/lib/x86_64-linux-gnu"
+_OUR_FILES = pathlib.Path(__file__).parent
+_BOOT_COMMANDS = ("modprobe", "mount", "reboot", "sh", "sleep", "switch_root")
+_PROGRAMS = ("dropbear", "dropbearkey", "mke2fs")
+_LIBRARIES = "usr/lib/x86_64-linux-gnu"
 # Whichever folder a program is looked for in.
-LAYOUT: Files = {
+_LAYOUT: Files = {
     "bin": symlink("usr/bin"),
     "lib": symlink("usr/lib"),
-    "lib64": symlink(LIBRARIES),
+    "lib64": symlink(_LIBRARIES),
     "sbin": symlink("usr/bin"),
     "usr/sbin": symlink("bin"),
 }
-EMPTY = ("dev", "etc/dropbear", "mnt", "proc", "run", "sys", "var/lib", "var/log")
+_EMPTY = ("dev", "etc/dropbear", "mnt", "proc", "run", "sys", "var/lib", "var/log")
 
 
 def boot(packages: Packages, kernel: Kernel) -> dict[str, bytes]:
     """The files of the boot loader."""
     first: Files = {
-        **LAYOUT,
+        **_LAYOUT,
         **{name: folder() for name in ("dev", "proc", "root", "sys")},
-        **_busybox(packages, BOOT_COMMANDS),
+        **_busybox(packages, _BOOT_COMMANDS),
         **kernel.modules(boot=True),
         **_ours("initramfs"),
     }
-    configuration = (OUR_FILES / "boot" / "syslinux.cfg").read_bytes()
+    configuration = (_OUR_FILES / "boot" / "syslinux.cfg").read_bytes()
     # Not compressed: that would depend on Python's zlib.
     return {"vmlinuz": kernel.image, "initrd": cpio(first), "syslinux.cfg": configuration}
 
@@ -47,8 +47,8 @@ def boot(packages: Packages, kernel: Kernel) -> dict[str, bytes]:
 def root(packages: Packages, kernel: Kernel, has_sftp: bool) -> Files:
     """The root file system."""
     files: Files = {
-        **LAYOUT,
-        **{name: folder() for name in EMPTY},
+        **_LAYOUT,
+        **{name: folder() for name in _EMPTY},
         "root": folder(0o700),
         "tmp": folder(0o1777),
         **_busybox(packages, packages.applets()),
@@ -57,14 +57,14 @@ def root(packages: Packages, kernel: Kernel, has_sftp: bool) -> Files:
         **kernel.modules(boot=False),
         **_ours("root"),
     }
-    programs = {f"usr/bin/{name}": packages.program(name) for name in PROGRAMS}
+    programs = {f"usr/bin/{name}": packages.program(name) for name in _PROGRAMS}
     if has_sftp:
         # Where dropbear looks for it.
         programs["usr/lib/sftp-server"] = packages.find("lib/openssh/sftp-server")
     for place, program in programs.items():
         files[place] = regular(program.read_bytes())
         for library in packages.libraries(program):
-            files[f"{LIBRARIES}/{library.name}"] = regular(library.read_bytes())
+            files[f"{_LIBRARIES}/{library.name}"] = regular(library.read_bytes())
     return files
 
 
@@ -75,7 +75,7 @@ def _busybox(packages: Packages, commands: Iterable[str]) -> Files:
 
 def _ours(name: str) -> Files:
     """Our own files: those below this folder."""
-    top = OUR_FILES / name
+    top = _OUR_FILES / name
     return {
         str(path.relative_to(top)): regular(path.read_bytes())
         for path in top.rglob("*")

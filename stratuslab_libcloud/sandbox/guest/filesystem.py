@@ -14,9 +14,9 @@ from stratuslab_libcloud.sandbox.guest.packages import EPOCH, Packages
 
 __all__ = ["Entry", "Files", "cpio", "ext4", "folder", "regular", "symlink"]
 
-LABEL = "sandbox"
-UUID = "5374726b-7573-4c61-6214-060000000000"
-BLOCK = 4096
+_LABEL = "sandbox"
+_UUID = "5374726b-7573-4c61-6214-060000000000"
+_BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ def ext4(files: Files, image: pathlib.Path, size: int, packages: Packages) -> No
     :param size: bytes.
     :raises SandboxError: they do not fit.
     """
-    extended = f"hash_seed={UUID},lazy_itable_init=0,lazy_journal_init=0"
-    options = ["-q", "-t", "ext4", "-b", str(BLOCK), "-I", "256", "-m", "0", "-L", LABEL]
-    packages.run("mke2fs", *options, "-U", UUID, "-E", extended, image, str(size // BLOCK))
+    extended = f"hash_seed={_UUID},lazy_itable_init=0,lazy_journal_init=0"
+    options = ["-q", "-t", "ext4", "-b", str(_BLOCK), "-I", "256", "-m", "0", "-L", _LABEL]
+    packages.run("mke2fs", *options, "-U", _UUID, "-E", extended, image, str(size // _BLOCK))
     commands = [f"set_current_time @{EPOCH}"]
     sources = image.with_name(f"{image.name}.files")
     sources.mkdir()

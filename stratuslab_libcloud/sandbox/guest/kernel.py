@@ -10,9 +10,9 @@ from stratuslab_libcloud.sandbox.guest.packages import Packages
 __all__ = ["Kernel"]
 
 # What the root file system is reached with.
-BOOT_MODULES = ("ata_piix", "edd", "ext4", "sd_mod", "virtio_blk", "virtio_pci", "virtio_scsi")
-MODULES = (
-    *BOOT_MODULES,
+_BOOT_MODULES = ("ata_piix", "edd", "ext4", "sd_mod", "virtio_blk", "virtio_pci", "virtio_scsi")
+_MODULES = (
+    *_BOOT_MODULES,
     "acpiphp",
     "button",
     "evdev",
@@ -54,7 +54,7 @@ class Kernel:
         :raises SandboxError: the kernel has not what it should have.
         """
         loading: list[str] = []
-        for name in BOOT_MODULES if boot else MODULES:
+        for name in _BOOT_MODULES if boot else _MODULES:
             loading += [needed for needed in self._chain(name) if needed not in loading]
         found = {f"{name}.ko": self._content(name) for name in sorted(loading)}
         dependencies = aliases = ""

@@ -17,7 +17,7 @@ from stratuslab_libcloud.sandbox.errors import SandboxError
 
 __all__ = ["EPOCH", "Packages", "fetch"]
 
-WANTED = (
+_WANTED = (
     # In the image.
     "busybox-static",
     "dropbear-bin",
@@ -30,8 +30,8 @@ WANTED = (
     "syslinux-common",
 )
 EPOCH = 1404086400  # every time in an image: StratusLab 14.06
-HANG_SECONDS = 1800
-ARCHITECTURE = "x86_64-linux-gnu"
+_HANG_SECONDS = 1800
+_ARCHITECTURE = "x86_64-linux-gnu"
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ class Packages:
     ) -> "subprocess.CompletedProcess[str]":
         # All paths are relative: colons and spaces in that of the cache would be misunderstood.
         here, root = self.root.parent, self.root.name
-        folders = f"{root}/lib/{ARCHITECTURE}:{root}/usr/lib/{ARCHITECTURE}"
-        loader = self.find(f"lib/{ARCHITECTURE}/ld-linux-x86-64.so.2")
+        folders = f"{root}/lib/{_ARCHITECTURE}:{root}/usr/lib/{_ARCHITECTURE}"
+        loader = self.find(f"lib/{_ARCHITECTURE}/ld-linux-x86-64.so.2")
         words = [str(a.relative_to(here)) if isinstance(a, pathlib.Path) else a for a in arguments]
         environment = {  # nothing of this user's
             "E2FSPROGS_FAKE_TIME": str(EPOCH),
@@ -135,7 +135,7 @@ def fetch(folder: pathlib.Path) -> Packages:
     }
     options = [f"--option={name}={value}" for name, value in settings.items()]
     try:
-        _run(["apt-get", "-qq", "--yes", "--download-only", *options, "install", *WANTED])
+        _run(["apt-get", "-qq", "--yes", "--download-only", *options, "install", *_WANTED])
     except SandboxError as error:
         raise SandboxError(
             f"{error} (this needs Debian for amd64, a recent `apt-get update`, and the network)"
@@ -161,7 +161,7 @@ def _run(
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=HANG_SECONDS,
+            timeout=_HANG_SECONDS,
         )
     except subprocess.CalledProcessError as error:
         lines = error.stderr.splitlines() or [f"exit status {error.returncode}"]

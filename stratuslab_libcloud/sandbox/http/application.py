@@ -1,7 +1,4 @@
-"""
-From requests to rules: who asks, which service answers, and XML-RPC and REST in front of compute
-and storage.
-"""
+"""From requests to services: who asks, and which of them answers."""
 
 import base64
 import logging
@@ -9,31 +6,33 @@ import pathlib
 import re
 import sqlite3
 import urllib.parse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from werkzeug import Request, Response
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.utils import send_file
 
 from stratuslab_libcloud.sandbox.accounts import Accounts
+from stratuslab_libcloud.sandbox.compute import xmlrpc
 from stratuslab_libcloud.sandbox.compute.rules import Compute
-from stratuslab_libcloud.sandbox.compute.xmlrpc import answer_call
 from stratuslab_libcloud.sandbox.http.browsers import Names, is_foreign
-from stratuslab_libcloud.sandbox.storage.rest import answer_rest
+from stratuslab_libcloud.sandbox.marketplace import rest as marketplace_rest
+from stratuslab_libcloud.sandbox.marketplace.registry import Registry
+from stratuslab_libcloud.sandbox.routes import Routes
+from stratuslab_libcloud.sandbox.storage import rest as storage_rest
 from stratuslab_libcloud.sandbox.storage.rules import Storage
 from stratuslab_libcloud.sandbox.store import Account
 
 __all__ = ["CERTIFICATE", "Application", "Seen"]
 
-log = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 CERTIFICATE = "stratuslab.certificate"  # in the environ: the peer's, as DER
-DOORS = ("pswd", "cert")
-REALM = 'Basic realm="StratusLab Password Realm"'
-RANGE = re.compile(r"bytes=(?!-$)([0-9]*)-([0-9]*)", re.IGNORECASE | re.ASCII)
+_REALM = 'Basic realm="StratusLab Password Realm"'
+_RANGE = re.compile(r"bytes=(?!-$)([0-9]*)-([0-9]*)", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,6 @@ class Application:
     """
     Routing: both layouts of paths (design 5), whatever their number of slashes.
 
-    :param marketplace: answers what comes after ``metadata``.
     :param find_image: the file of a disk image that the site offers, by name.
     :param names: what the site may be called.
     :param on_request: called with each request before its answer is sent.
@@ -61,7 +59,7 @@ class Application:
         accounts: Accounts,
         compute: Compute,
         storage: Storage,
-        marketplace: Callable[[Request, list[str]], Response],
+        marketplace: Registry,
         find_image: Callable[[str], pathlib.Path | None],
         names: Names,
         on_request: Callable[[Seen], object] | None,
@@ -73,6 +71,19 @@ class Application:
         self._find_image = find_image
         self._names = names
         self._on_request = on_request
+        self._routes = Routes(
+            ("GET", "/images/<name>", self._send_image),
+            (None, "/metadata", self._ask_marketplace),
+            (None, "/metadata/<rest:rest>", self._ask_marketplace),
+            (None, "/marketplace/metadata", self._ask_marketplace),
+            (None, "/marketplace/metadata/<rest:rest>", self._ask_marketplace),
+            (None, "/<any(pswd, cert):door>/xmlrpc", self._call_compute),
+            (None, "/one-proxy/<any(pswd, cert):door>/xmlrpc", self._call_compute),
+            (None, "/<any(pswd, cert):door>", self._ask_storage),
+            (None, "/<any(pswd, cert):door>/<rest:rest>", self._ask_storage),
+            (None, "/pdisk/<any(pswd, cert):door>", self._ask_storage),
+            (None, "/pdisk/<any(pswd, cert):door>/<rest:rest>", self._ask_storage),
+        )
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         # As clients of a proxy write it; the host in it is the one that counts, RFC 9112 3.2.2.
@@ -88,10 +99,10 @@ class Application:
         except HTTPException as refused:
             response = refused.get_response(environ)
         except (OSError, sqlite3.Error) as error:  # a full disk is no bug
-            log.error("%s %s: %s", request.method, path, error)
+            _LOG.error("%s %s: %s", request.method, path, error)
             response = Response("Internal Server Error", 500)
         except Exception:
-            log.exception("%s %s", request.method, path)
+            _LOG.exception("%s %s", request.method, path)
             response = Response("Internal Server Error", 500)
         # The phrase is all that users of the original client see of an error.
         response.status = f"{response.status_code} {HTTPStatus(response.status_code).phrase}"
@@ -110,24 +121,34 @@ class Application:
 
     def _respond(self, request: Request, path: str) -> Response:
         segments = [urllib.parse.unquote(segment) for segment in path.split("/") if segment]
-        match segments:
-            case ["metadata", *rest] | ["marketplace", "metadata", *rest]:
-                return self._marketplace(request, rest)
-            case ["images", name] if request.method in ("GET", "HEAD"):
-                if image := self._find_image(name):
-                    _take_range(request, image.stat().st_size)
-                    return send_file(image, request.environ, mimetype="application/octet-stream")
-            case ["one-proxy", door, "xmlrpc"] | [door, "xmlrpc"] if door in DOORS:
-                account = self._authenticate(request, door)
-                if isinstance(account, Response):
-                    return account
-                return answer_call(self._compute, request, account)
-            case ["pdisk", door, *rest] | [door, *rest] if door in DOORS:
-                account = self._authenticate(request, door)
-                if isinstance(account, Response):
-                    return account
-                return answer_rest(self._storage, request, account, rest)
-        return Response("There is nothing here.", 404)
+        try:
+            respond, variables = self._routes.match(request.method, segments)
+        except (NotFound, MethodNotAllowed):
+            return Response("There is nothing here.", 404)
+        response: Response = respond(request, **variables)
+        return response
+
+    def _ask_marketplace(self, request: Request, rest: Sequence[str] = ()) -> Response:
+        return marketplace_rest.answer(self._marketplace, request, rest)
+
+    def _send_image(self, request: Request, name: str) -> Response:
+        image = self._find_image(name)
+        if image is None:
+            return Response("There is nothing here.", 404)
+        _take_range(request, image.stat().st_size)
+        return send_file(image, request.environ, mimetype="application/octet-stream")
+
+    def _call_compute(self, request: Request, door: str) -> Response:
+        account = self._authenticate(request, door)
+        if isinstance(account, Response):
+            return account
+        return xmlrpc.answer(self._compute, request, account)
+
+    def _ask_storage(self, request: Request, door: str, rest: Sequence[str] = ()) -> Response:
+        account = self._authenticate(request, door)
+        if isinstance(account, Response):
+            return account
+        return storage_rest.answer(self._storage, request, account, rest)
 
     def _authenticate(self, request: Request, door: str) -> Account | Response:
         """Who asks, or the refusal. Only HTTP and TLS count, not the XML-RPC session."""
@@ -139,7 +160,7 @@ class Application:
         if login and (account := self._accounts.by_password(*login)):
             return account
         html = "text/html; charset=ISO-8859-1"
-        return Response(status=401, headers={"WWW-Authenticate": REALM}, content_type=html)
+        return Response(status=401, headers={"WWW-Authenticate": _REALM}, content_type=html)
 
 
 def _login(header: str) -> tuple[str, str] | None:
@@ -158,7 +179,7 @@ def _login(header: str) -> tuple[str, str] | None:
 
 def _take_range(request: Request, size: int) -> None:
     """Leave one range of bytes to werkzeug; whatever else is said is ignored (RFC 9110 14.2)."""
-    match = RANGE.fullmatch(request.environ.pop("HTTP_RANGE", ""))
+    match = _RANGE.fullmatch(request.environ.pop("HTTP_RANGE", ""))
     if match is None or request.method != "GET":
         return
     # A number that is too long to be read is beyond the end of any file.
@@ -178,7 +199,7 @@ def _read_body(request: Request) -> Response | None:
     try:
         request.get_data()
     except Exception as error:  # cheroot's and werkzeug's readers have no common one
-        log.debug("%s %s", request.method, request.path, exc_info=True)
+        _LOG.debug("%s %s", request.method, request.path, exc_info=True)
         status = 413 if "Too Large" in str(error) else 400
         text = "The body of the request is malformed, incomplete or too large."
         return Response(text, status, {"Connection": "close"})

@@ -14,7 +14,7 @@ from werkzeug.datastructures import Headers
 
 __all__ = ["Names", "is_foreign"]
 
-AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]@/?#\s]+)(?::[0-9]*)?", re.IGNORECASE)
+_AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]@/?#\s]+)(?::[0-9]*)?", re.IGNORECASE)
 
 
 class Names:
@@ -33,7 +33,7 @@ class Names:
 
     def __contains__(self, authority: str) -> bool:
         """Whether ``host:port`` or ``host`` means this site."""
-        match = AUTHORITY.fullmatch(authority)
+        match = _AUTHORITY.fullmatch(authority)
         if match is None:
             return False
         name = _plain(match[1].strip("[]"))

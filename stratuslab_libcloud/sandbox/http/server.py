@@ -37,24 +37,24 @@ from stratuslab_libcloud.sandbox.http.wire import (
 __all__ = ["THREADS", "Server"]
 
 THREADS = 32
-IDLE_SECONDS = 75  # a silent connection is kept that long
-STOP_SECONDS = 1  # for answers that are being sent at the end
+_IDLE_SECONDS = 75  # a silent connection is kept that long
+_STOP_SECONDS = 1  # for answers that are being sent at the end
 # That wait for their peer; over that, the one that waits longest is closed. Each may have an image
 # open: most systems let a process have 1024 files.
-MAX_CONNECTIONS = 400
-MAX_KEPT_BYTES = 256 * 1024 * 1024  # of requests and answers that wait for their peer; likewise
+_MAX_CONNECTIONS = 400
+_MAX_KEPT_BYTES = 256 * 1024 * 1024  # of requests and answers that wait for their peer; likewise
 # What is said twice could be understood in two ways.
-ONCE = {
+_ONCE = {
     *(b"Authorization", b"Content-Length", b"Host", b"Origin", b"Sec-Fetch-Site"),
     b"Transfer-Encoding",
 }
 
-log = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 
 class _Headers(dict[bytes, bytes]):
     def __setitem__(self, name: bytes, value: bytes) -> None:
-        if name in ONCE and name in self:
+        if name in _ONCE and name in self:
             raise ValueError(f"{name.decode()} is given twice.")
         super().__setitem__(name, value)
 
@@ -138,9 +138,9 @@ class _Connection(cheroot.server.HTTPConnection):
 
     @property
     def last_used(self) -> float | None:
-        """For cheroot, which closes what waits and was not used for IDLE_SECONDS."""
+        """For cheroot, which closes what waits and was not used for _IDLE_SECONDS."""
         deadline = self.wfile.deadline or self.rfile.deadline
-        return self._last_used if deadline is None else deadline - IDLE_SECONDS
+        return self._last_used if deadline is None else deadline - _IDLE_SECONDS
 
     @last_used.setter
     def last_used(self, moment: float) -> None:
@@ -284,7 +284,7 @@ class Server(cheroot.wsgi.Server):
     ConnectionClass = _Connection
     _connections: Any
     expiration_interval = 0.1
-    keep_alive_conn_limit = sys.maxsize  # MAX_CONNECTIONS closes the oldest, not the newest
+    keep_alive_conn_limit = sys.maxsize  # _MAX_CONNECTIONS closes the oldest, not the newest
     max_request_body_size = MAX_BODY_BYTES
     max_request_header_size = MAX_HEADER_BYTES
 
@@ -296,8 +296,8 @@ class Server(cheroot.wsgi.Server):
             None,
             server_name="sandbox",
             request_queue_size=128,
-            timeout=IDLE_SECONDS,
-            shutdown_timeout=STOP_SECONDS,
+            timeout=_IDLE_SECONDS,
+            shutdown_timeout=_STOP_SECONDS,
         )
         self.gateway = _Gateway
         self.requests = _Threads(self, threads)
@@ -339,9 +339,9 @@ class Server(cheroot.wsgi.Server):
         with self._lock:
             oldest = None
             kept = {one: one.kept for one in self._waiting if one.kept}
-            if len(self._waiting) > MAX_CONNECTIONS:
+            if len(self._waiting) > _MAX_CONNECTIONS:
                 oldest = next(iter(self._waiting))
-            elif sum(kept.values()) > MAX_KEPT_BYTES and len(kept) > 1:
+            elif sum(kept.values()) > _MAX_KEPT_BYTES and len(kept) > 1:
                 oldest = next(iter(kept))
             if oldest:
                 del self._waiting[oldest]
@@ -358,7 +358,7 @@ class Server(cheroot.wsgi.Server):
         self.is_stopping = True
         for conn in list(self.busy):
             conn.rfile.hang_up(socket.SHUT_RD)
-        end = time.monotonic() + STOP_SECONDS
+        end = time.monotonic() + _STOP_SECONDS
         while self.busy and time.monotonic() < end:
             time.sleep(0.01)
         for conn in list(self.busy):
@@ -368,7 +368,7 @@ class Server(cheroot.wsgi.Server):
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         # What goes wrong on the wire is the peer's affair.
         wire = isinstance(sys.exc_info()[1], OSError)
-        log.log(logging.DEBUG if wire else level, "%s", msg, exc_info=traceback)
+        _LOG.log(logging.DEBUG if wire else level, "%s", msg, exc_info=traceback)
 
     @staticmethod
     def bind_socket(socket_: socket.socket, bind_addr: tuple[str, int]) -> socket.socket:

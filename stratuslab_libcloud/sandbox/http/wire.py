@@ -1,8 +1,8 @@
 """
 What goes over a connection, either way, without ever waiting for the peer.
 
-A handshake, and a request from its first byte to its last, has TALK_SECONDS. An answer has as long
-at first, and a second more for every LOWEST_RATE bytes that its reader has taken.
+A handshake, and a request from its first byte to its last, has _TALK_SECONDS. An answer has as long
+at first, and a second more for every _LOWEST_RATE bytes that its reader has taken.
 """
 
 import contextlib
@@ -16,20 +16,20 @@ from collections.abc import Iterable, Iterator
 
 __all__ = ["MAX_BODY_BYTES", "MAX_HEADER_BYTES", "Incoming", "Outgoing"]
 
-TALK_SECONDS = 15
-LOWEST_RATE = 8 * 1024  # bytes in a second
-PIECE_BYTES = 64 * 1024  # at least what TLS hands out at once: select() does not see its rest
-TURN_PIECES = 8  # before it is others' turn
-TURN_BYTES = TURN_PIECES * PIECE_BYTES
+_TALK_SECONDS = 15
+_LOWEST_RATE = 8 * 1024  # bytes in a second
+_PIECE_BYTES = 64 * 1024  # at least what TLS hands out at once: select() does not see its rest
+_TURN_PIECES = 8  # before it is others' turn
+_TURN_BYTES = _TURN_PIECES * _PIECE_BYTES
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_HEADER_BYTES = 64 * 1024
-MAX_CHUNK_LINE = 1024
-HEAD_END = re.compile(rb"\n\r?\n")
-LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r?\n", re.IGNORECASE)
-CHUNKED = re.compile(rb"\ntransfer-encoding:[ \t]*chunked[ \t]*\r?\n", re.IGNORECASE)
-EXPECTS = re.compile(rb"\nexpect:[ \t]*100-continue[ \t]*\r?\n", re.IGNORECASE)
-CHUNK_SIZE = re.compile(rb"[0-9a-f]{1,8}(?=[ \t;\r\n])", re.IGNORECASE)
-GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
+_MAX_CHUNK_LINE = 1024
+_HEAD_END = re.compile(rb"\n\r?\n")
+_LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r?\n", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\ntransfer-encoding:[ \t]*chunked[ \t]*\r?\n", re.IGNORECASE)
+_EXPECTS = re.compile(rb"\nexpect:[ \t]*100-continue[ \t]*\r?\n", re.IGNORECASE)
+_CHUNK_SIZE = re.compile(rb"[0-9a-f]{1,8}(?=[ \t;\r\n])", re.IGNORECASE)
+_GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Incoming:
@@ -51,7 +51,7 @@ class Incoming:
     @property
     def deadline(self) -> float | None:
         """By when the handshake or the request under way must be complete, if any is."""
-        return None if self._begun is None else self._begun + TALK_SECONDS
+        return None if self._begun is None else self._begun + _TALK_SECONDS
 
     @property
     def kept(self) -> int:
@@ -65,7 +65,7 @@ class Incoming:
         try:
             self._greet()
             complete = self._is_complete()
-            for _ in range(TURN_PIECES):
+            for _ in range(_TURN_PIECES):
                 if complete or self._ended:
                     break
                 self._take()
@@ -112,29 +112,29 @@ class Incoming:
 
     def _is_complete(self) -> bool:
         """Whether a request is here, or so much of it that it can be refused."""
-        end = HEAD_END.search(self._buffer, 0, MAX_HEADER_BYTES)
+        end = _HEAD_END.search(self._buffer, 0, MAX_HEADER_BYTES)
         if end is None:
             return len(self._buffer) > MAX_HEADER_BYTES
         head = bytes(self._buffer[: end.end()])
-        length = LENGTH.search(head)
-        if CHUNKED.search(head):
+        length = _LENGTH.search(head)
+        if _CHUNKED.search(head):
             complete = self._has_all_chunks(len(head))
         elif length is None or int(length[1]) > MAX_BODY_BYTES:
             complete = True
         else:
             complete = len(self._buffer) >= len(head) + int(length[1])
-        if not complete and not self._told_to_go_on and EXPECTS.search(head):
-            self._socket.send(GO_ON)
+        if not complete and not self._told_to_go_on and _EXPECTS.search(head):
+            self._socket.send(_GO_ON)
             self._told_to_go_on = True
         return complete
 
     def _has_all_chunks(self, begin: int) -> bool:
         at = max(self._next_chunk, begin)
         while at - begin <= MAX_BODY_BYTES:
-            end = self._buffer.find(b"\n", at, at + MAX_CHUNK_LINE)
+            end = self._buffer.find(b"\n", at, at + _MAX_CHUNK_LINE)
             if end < 0:
-                return len(self._buffer) - at >= MAX_CHUNK_LINE
-            size = CHUNK_SIZE.match(self._buffer, at)
+                return len(self._buffer) - at >= _MAX_CHUNK_LINE
+            size = _CHUNK_SIZE.match(self._buffer, at)
             if size is None or not int(size[0], 16):
                 return True  # malformed, or the last
             self._next_chunk = at = end + 1 + int(size[0], 16) + len(b"\r\n")
@@ -142,7 +142,7 @@ class Incoming:
         return True
 
     def _take(self) -> None:
-        data = self._socket.recv(PIECE_BYTES)
+        data = self._socket.recv(_PIECE_BYTES)
         self._buffer += data
         self._ended = not data
         if data and self._begun is None:
@@ -181,7 +181,7 @@ class Outgoing:
         """By when more must have been taken, if there is an answer."""
         if not self.is_pending:
             return None
-        return self._begun + TALK_SECONDS + self._sent / LOWEST_RATE
+        return self._begun + _TALK_SECONDS + self._sent / _LOWEST_RATE
 
     @property
     def kept(self) -> int:
@@ -203,12 +203,12 @@ class Outgoing:
 
     def send(self) -> None:
         """
-        Send what the peer takes at once, up to TURN_BYTES.
+        Send what the peer takes at once, up to _TURN_BYTES.
 
         :raises OSError: it takes no more.
         """
         self._socket.settimeout(0)
-        turn = self._sent + TURN_BYTES
+        turn = self._sent + _TURN_BYTES
         try:
             while self._sent < turn and self._has_piece():
                 sent = self._socket.send(self._piece)

@@ -22,10 +22,10 @@ from stratuslab_libcloud.sandbox.errors import MachineError
 
 __all__ = ["Download", "Way"]
 
-SILENCE_SECONDS = 15.0
-SLOWEST = 1024  # bytes a second
-POLL_SECONDS = 0.1
-REDIRECTS = 5
+_SILENCE_SECONDS = 15.0
+_SLOWEST = 1024  # bytes a second
+_POLL_SECONDS = 0.1
+_REDIRECTS = 5
 
 # How a URL is asked: ``verify`` and ``proxies``, as requests takes them.
 Way = Callable[[str], Mapping[str, Any]]
@@ -35,8 +35,8 @@ class Download:
     """
     One download, watched within a ``with`` block.
 
-    The head of the answer must come within ``SILENCE_SECONDS``, connecting included, and from then
-    on in each such time ``SLOWEST`` times as many bytes.
+    The head of the answer must come within ``_SILENCE_SECONDS``, connecting included, and from then
+    on in each such time ``_SLOWEST`` times as many bytes.
 
     :param stop: set when it is no longer needed.
     :ivar received: bytes of the body, as they came.
@@ -80,14 +80,14 @@ class Download:
         :raises MachineError: there is none.
         """
         headers = {"Accept": accept, "Accept-Encoding": "identity"}
-        for _ in range(REDIRECTS + 1):
+        for _ in range(_REDIRECTS + 1):
             self._begin()
             self._url = url
             try:
                 self._answer = self._session.get(
                     url,
                     headers=headers,
-                    timeout=2 * SILENCE_SECONDS,  # the watch comes first
+                    timeout=2 * _SILENCE_SECONDS,  # the watch comes first
                     stream=True,
                     allow_redirects=False,
                     **way(url),
@@ -103,7 +103,7 @@ class Download:
                 return self._answer
             self._answer.close()
             url = target
-        raise MachineError(f"{url} cannot be fetched: there are more than {REDIRECTS} redirects")
+        raise MachineError(f"{url} cannot be fetched: there are more than {_REDIRECTS} redirects")
 
     def _redirect_target(self) -> str | None:
         answer = self._answer
@@ -147,12 +147,12 @@ class Download:
     # The watch.
 
     def _watch(self) -> None:
-        while not self._done.wait(POLL_SECONDS):
+        while not self._done.wait(_POLL_SECONDS):
             if self._reading:  # what is done with the data may take its time
-                self._waited += POLL_SECONDS
-            if self._waited >= SILENCE_SECONDS:
-                if self.received - self._before < SLOWEST * SILENCE_SECONDS:
-                    self._why = f"is too slow: it brings less than {SLOWEST} bytes a second"
+                self._waited += _POLL_SECONDS
+            if self._waited >= _SILENCE_SECONDS:
+                if self.received - self._before < _SLOWEST * _SILENCE_SECONDS:
+                    self._why = f"is too slow: it brings less than {_SLOWEST} bytes a second"
                 self._waited, self._before = 0.0, self.received
             if self._why or self._stop.is_set():
                 self._cut()
@@ -177,7 +177,7 @@ class Download:
             self._check()
             connection = socket.socket(family, kind, protocol)
             self._hold(connection)
-            connection.settimeout(2 * SILENCE_SECONDS)
+            connection.settimeout(2 * _SILENCE_SECONDS)
             try:
                 connection.connect(address)
                 return connection
@@ -201,7 +201,7 @@ class Download:
         asking = threading.Thread(target=ask, name="sandbox resolver", daemon=True)
         asking.start()
         while asking.is_alive():
-            asking.join(POLL_SECONDS)
+            asking.join(_POLL_SECONDS)
             self._check()
         for failure in failures:
             raise failure

@@ -1,5 +1,5 @@
 """
-Origins: the disk images that machines start from, fetched once and checked.
+The disk images that machines start from, fetched once and checked.
 
 The way of a real site (marketplace-rest 7.2): a template names a Marketplace entry, the entry
 names the locations, size and SHA-1 of the image.
@@ -12,7 +12,6 @@ import hashlib
 import json
 import pathlib
 import subprocess
-import tempfile
 import threading
 import zlib
 from collections import defaultdict
@@ -29,18 +28,18 @@ from stratuslab_libcloud.sandbox.errors import MachineError
 from stratuslab_libcloud.sandbox.images.downloads import Download, Way
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["Origin", "Origins", "refusal"]
+__all__ = ["FetchedImage", "FetchedImages", "refusal"]
 
-FORMATS = ("raw", "qcow2")
-POLL_SECONDS = 0.1
-QEMU_IMG_SECONDS = 60
-CHUNK_BYTES = 1 << 20
-MAX_ENTRY_BYTES = 1 << 20
-NOT_AS_SAID = "is not what its Marketplace entry says:"
+_FORMATS = ("raw", "qcow2")
+_POLL_SECONDS = 0.1
+_QEMU_IMG_SECONDS = 60
+_CHUNK_BYTES = 1 << 20
+_MAX_ENTRY_BYTES = 1 << 20
+_NOT_AS_SAID = "is not what its Marketplace entry says:"
 
 
 @dataclass(frozen=True)
-class Origin:
+class FetchedImage:
     """A disk image that is here, and what it was checked against; it is never written to."""
 
     path: pathlib.Path
@@ -48,7 +47,7 @@ class Origin:
 
 
 # Compression to what reads it.
-UNPACKING: dict[str, Callable[[Any], contextlib.AbstractContextManager[Any]]] = {
+_UNPACKING: dict[str, Callable[[Any], contextlib.AbstractContextManager[Any]]] = {
     "gz": lambda raw: gzip.GzipFile(fileobj=raw),
     "bz2": bz2.BZ2File,
     "none": contextlib.nullcontext,
@@ -56,9 +55,9 @@ UNPACKING: dict[str, Callable[[Any], contextlib.AbstractContextManager[Any]]] = 
 }
 
 
-class Origins:
+class FetchedImages:
     """
-    The origins in a directory.
+    The images in a directory.
 
     :param own_url: of this site itself, which is asked past any proxy.
     :param ca: the file with this site's CA; None without TLS.
@@ -73,9 +72,9 @@ class Origins:
         for half in directory.glob("*.part"):
             half.unlink()
 
-    def fetch(self, source: str, stop: threading.Event) -> Origin:
+    def fetch(self, source: str, stop: threading.Event) -> FetchedImage:
         """
-        The origin of a Marketplace entry; downloaded if it is not here yet.
+        The image of a Marketplace entry; downloaded if it is not here yet.
 
         :param source: the URL of the entry, as in ``DISK/SOURCE``.
         :param stop: set when nobody wants it any more.
@@ -83,13 +82,13 @@ class Origins:
         """
         entry = self._read_entry(source, stop)
         disk_format = (entry.format or "").lower() or "raw"
-        if disk_format not in FORMATS:
+        if disk_format not in _FORMATS:
             raise MachineError(f"the image is in the format {disk_format}, not raw or qcow2")
         path = self._directory / f"{entry.identifier}.{disk_format}"
         with _held(self._locks[entry.identifier], stop):
             if not path.exists():
                 self._download(entry, disk_format, path, stop)
-        return Origin(path, disk_format)
+        return FetchedImage(path, disk_format)
 
     def _way(self, url: str) -> dict[str, Any]:
         """By a proxy or not, and whose certificate is trusted."""
@@ -108,7 +107,7 @@ class Origins:
                 raise MachineError(f"there is no image {url}, or it has expired or is deprecated")
             if answer.status_code != 200:
                 raise MachineError(f"{url} answered {answer.status_code} {answer.reason}")
-            while (data := download.read(CHUNK_BYTES)) and len(document) <= MAX_ENTRY_BYTES:
+            while (data := download.read(_CHUNK_BYTES)) and len(document) <= _MAX_ENTRY_BYTES:
                 document += data
         try:
             entry = latest(rdf.read_entries(document))
@@ -127,7 +126,7 @@ class Origins:
             if not location.startswith(("http://", "https://")):
                 continue
             try:
-                with _new_file(path) as file, Download(stop) as download:
+                with _storing(), durable.new_file(path) as file, Download(stop) as download:
                     _copy(download, self._way, location, entry, file)
                     file.flush()
                     if reason := refusal(pathlib.Path(file.name), disk_format):
@@ -141,16 +140,9 @@ class Origins:
 
 
 @contextlib.contextmanager
-def _new_file(path: pathlib.Path) -> Iterator[IO[bytes]]:
-    """A file that takes this place if the block ends well, and leaves nothing otherwise."""
+def _storing() -> Iterator[None]:
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            try:
-                yield file
-                durable.rename(pathlib.Path(file.name), path)
-            except BaseException:
-                pathlib.Path(file.name).unlink(missing_ok=True)
-                raise
+        yield
     except OSError as error:
         raise MachineError(f"the image cannot be stored: {error.strerror or error}") from error
 
@@ -163,8 +155,8 @@ def _copy(download: Download, way: Way, location: str, entry: Entry, file: IO[by
     answer = download.get(location, way)
     if answer.status_code != 200:
         raise MachineError(f"{location} answered {answer.status_code} {answer.reason}")
-    has_more = f"{location} {NOT_AS_SAID} {entry.size} bytes, but it has more"
-    packed = _Packed(download, entry.size + entry.size // 8 + CHUNK_BYTES, has_more)
+    has_more = f"{location} {_NOT_AS_SAID} {entry.size} bytes, but it has more"
+    packed = _Packed(download, entry.size + entry.size // 8 + _CHUNK_BYTES, has_more)
     for data in _unpacked(packed, location, (entry.compression or "").lower()):
         size += len(data)
         if size > entry.size:
@@ -172,16 +164,16 @@ def _copy(download: Download, way: Way, location: str, entry: Entry, file: IO[by
         sha1.update(data)
         file.write(data)
     if size != entry.size:
-        raise MachineError(f"{location} {NOT_AS_SAID} {entry.size} bytes, but it has {size}")
+        raise MachineError(f"{location} {_NOT_AS_SAID} {entry.size} bytes, but it has {size}")
     found, wanted = sha1.hexdigest(), sha1_of(entry.identifier)
     if found != wanted:
-        raise MachineError(f"{location} {NOT_AS_SAID} SHA-1 {wanted}, but it has {found}")
+        raise MachineError(f"{location} {_NOT_AS_SAID} SHA-1 {wanted}, but it has {found}")
 
 
 @contextlib.contextmanager
 def _held(lock: threading.Lock, stop: threading.Event) -> Iterator[None]:
     """Wait while another machine fetches the same image."""
-    while not lock.acquire(timeout=POLL_SECONDS):
+    while not lock.acquire(timeout=_POLL_SECONDS):
         if stop.is_set():
             raise MachineError("the download was stopped")
     try:
@@ -205,12 +197,12 @@ class _Packed:
 
 
 def _unpacked(packed: _Packed, location: str, compression: str) -> Iterator[bytes]:
-    if compression not in UNPACKING:
+    if compression not in _UNPACKING:
         raise MachineError(f"the image is compressed with {compression}, not with gz or bz2")
-    with UNPACKING[compression](packed) as stream:
+    with _UNPACKING[compression](packed) as stream:
         while True:
             try:
-                data = stream.read(CHUNK_BYTES)
+                data = stream.read(_CHUNK_BYTES)
             except (OSError, EOFError, zlib.error) as error:
                 raise MachineError(f"{location} is corrupt: {error}") from error
             if not data:
@@ -226,11 +218,11 @@ def refusal(path: pathlib.Path, disk_format: str) -> str | None:
     """
     command = ["qemu-img", "info", "--output=json", "-f", disk_format, str(path)]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=QEMU_IMG_SECONDS)
+        told = subprocess.run(command, capture_output=True, text=True, timeout=_QEMU_IMG_SECONDS)
     except FileNotFoundError:
         return "qemu-img is missing; Debian's package qemu-utils has it"
     except subprocess.TimeoutExpired:
-        return f"qemu-img did not come to an end with it within {QEMU_IMG_SECONDS} seconds"
+        return f"qemu-img did not come to an end with it within {_QEMU_IMG_SECONDS} seconds"
     if told.returncode:
         return f"it is not in the format {disk_format}"
     info = json.loads(told.stdout)

@@ -24,21 +24,21 @@ from stratuslab_libcloud.sandbox.checksums import copy_summed
 from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.guest import GuestImage
 from stratuslab_libcloud.sandbox.images.fetched import refusal
-from stratuslab_libcloud.sandbox.marketplace.rest import Marketplace
+from stratuslab_libcloud.sandbox.marketplace.registry import Registry
 
-__all__ = ["ENDORSER", "Images"]
+__all__ = ["ENDORSER", "OfferedImages"]
 
 ENDORSER = "sandbox@localhost"
-SUBJECT = "CN=StratusLab Sandbox"
-VALID = "2099-01-01T00:00:00Z"
-IMAGE = re.compile(r"[\w-]{27}\.(?:raw|qcow2)", re.ASCII)  # as add() calls them
-GUESTS = {
+_SUBJECT = "CN=StratusLab Sandbox"
+_VALID = "2099-01-01T00:00:00Z"
+_IMAGE = re.compile(r"[\w-]{27}\.(?:raw|qcow2)", re.ASCII)  # as add() calls them
+_GUESTS = {
     "standard": "A small Debian-based Linux with SSH and SFTP, made by the sandbox itself.",
     "ttylinux": "The same without SFTP, as the ttylinux of the User's Guide was.",
 }
 
 
-class Images:
+class OfferedImages:
     """The images in a directory."""
 
     def __init__(self, directory: pathlib.Path) -> None:
@@ -66,7 +66,7 @@ class Images:
                 image.size,
                 image.file.stat().st_mtime,
                 title=f"{flavour} (sandbox)",
-                description=GUESTS[flavour],
+                description=_GUESTS[flavour],
                 os="ttylinux" if flavour == "ttylinux" else "Debian",
                 os_version="1.0",
                 tag=flavour,
@@ -106,7 +106,7 @@ class Images:
         self._offer(image, entry)
         return entry
 
-    def publish(self, marketplace: Marketplace, url: str) -> None:
+    def publish(self, marketplace: Registry, url: str) -> None:
         """Endorse all of them in the Marketplace of the site at ``url``."""
         marketplace.add(
             *(
@@ -122,7 +122,7 @@ class Images:
                 for path in self._directory.iterdir():
                     if path.name.startswith("new-"):
                         shutil.rmtree(path)
-                    elif IMAGE.fullmatch(path.name) and not _note(path).exists():
+                    elif _IMAGE.fullmatch(path.name) and not _note(path).exists():
                         path.unlink()
         except BlockingIOError:
             pass  # the next start will do
@@ -163,9 +163,9 @@ def _entry(checksums: dict[str, str], size: int, moment: float, **described: obj
         endorser=ENDORSER,
         endorsed=stamp,
         created=stamp,
-        valid=VALID,
-        subject=SUBJECT,
-        issuer=SUBJECT,
+        valid=_VALID,
+        subject=_SUBJECT,
+        issuer=_SUBJECT,
         creator="StratusLab Sandbox",
         publisher="StratusLab Sandbox",
         type="base",

@@ -1,7 +1,7 @@
 """
 What a sandbox's machines run on: the interface between the rules and the machinery.
 
-The rules (``sandbox/compute.py``) decide what may happen to a machine and remember it. The
+The rules (``compute/rules.py``) decide what may happen to a machine and remember it. The
 machinery makes it happen, at its own pace and on its own threads, and reports each step.
 """
 

@@ -20,11 +20,11 @@ from stratuslab_libcloud.sandbox.machines.command import KVM, PROGRAM
 
 __all__ = ["accelerator"]
 
-READY = b"sandbox guest: ready"  # what /etc/init.d/rc of the guest says on its console
-DEVICE = pathlib.Path("/dev/kvm")
-BOOT_SECONDS = 30.0
-POLL_SECONDS = 0.1
-MEMORY_MIB = 512
+_READY = b"sandbox guest: ready"  # what /etc/init.d/rc of the guest says on its console
+_DEVICE = pathlib.Path("/dev/kvm")
+_BOOT_SECONDS = 30.0
+_POLL_SECONDS = 0.1
+_MEMORY_MIB = 512
 
 
 def accelerator(image: GuestImage, cache: pathlib.Path) -> str:
@@ -34,7 +34,7 @@ def accelerator(image: GuestImage, cache: pathlib.Path) -> str:
     :param image: what to boot.
     :param cache: where the result is remembered, for this host, kernel and QEMU.
     """
-    if not os.access(DEVICE, os.R_OK | os.W_OK):
+    if not os.access(_DEVICE, os.R_OK | os.W_OK):
         return "tcg"  # which may change: it is not remembered
     notes = cache / "acceleration.json"
     known = json.loads(notes.read_bytes()) if notes.exists() else {}
@@ -59,7 +59,7 @@ def _boots(image: GuestImage) -> bool:
         with gzip.open(image.file) as packed, disk.open("wb") as file:
             shutil.copyfileobj(packed, file, 1 << 20)
         command = [PROGRAM, "-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc"]
-        command += [*KVM, "-m", f"{MEMORY_MIB}M", "-serial", "file:serial", "-snapshot"]
+        command += [*KVM, "-m", f"{_MEMORY_MIB}M", "-serial", "file:serial", "-snapshot"]
         command += ["-drive", "file=disk,format=raw,if=virtio", "-no-reboot"]
         quiet = subprocess.DEVNULL
         with subprocess.Popen(
@@ -72,9 +72,9 @@ def _boots(image: GuestImage) -> bool:
 
 
 def _says_ready(process: subprocess.Popen[bytes], serial: pathlib.Path) -> bool:
-    end = time.monotonic() + BOOT_SECONDS
+    end = time.monotonic() + _BOOT_SECONDS
     while process.poll() is None and time.monotonic() < end:
-        if serial.exists() and READY in serial.read_bytes():
+        if serial.exists() and _READY in serial.read_bytes():
             return True
-        time.sleep(POLL_SECONDS)
+        time.sleep(_POLL_SECONDS)
     return False

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from stratuslab_libcloud.sandbox import addresses, guest
 from stratuslab_libcloud.sandbox.errors import SandboxError
-from stratuslab_libcloud.sandbox.images.offered import Images
+from stratuslab_libcloud.sandbox.images.offered import OfferedImages
 from stratuslab_libcloud.sandbox.machines.acceleration import accelerator
 from stratuslab_libcloud.sandbox.machines.command import Host
 from stratuslab_libcloud.sandbox.machines.drives import PATH
@@ -20,7 +20,7 @@ Tell = Callable[[str], object]
 
 
 def find(
-    kind: str, store: Store, images: Images, *, outbound: bool, throwaway: bool, tell: Tell
+    kind: str, store: Store, images: OfferedImages, *, outbound: bool, throwaway: bool, tell: Tell
 ) -> Host | None:
     """
     How to run machines; the images that they can be started from are offered then.
@@ -57,7 +57,7 @@ def _check_programs() -> None:
         )
 
 
-def _offer_guests(images: Images, tell: Tell) -> str:
+def _offer_guests(images: OfferedImages, tell: Tell) -> str:
     """Offer our own images, if they can be had or there is no other; :return: acceleration."""
     cache = guest.default_cache()
     try:

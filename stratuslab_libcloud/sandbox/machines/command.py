@@ -17,20 +17,20 @@ PROGRAM = "qemu-system-x86_64"
 CONTEXT_CD = "context.iso"
 KVM = ["-accel", "kvm", "-cpu", "host"]
 # Nehalem is x86-64-v2, which current distributions ask for.
-TCG = ["-accel", "tcg,thread=multi,tb-size=128", "-cpu", "Nehalem"]
-SSH = 22
+_TCG = ["-accel", "tcg,thread=multi,tb-size=128", "-cpu", "Nehalem"]
+_SSH = 22
 # The one PCI bus, whose first two slots are the chip set's. Drives have a slot each, in the
 # order of their letters: so Linux finds and names them, and leaves no letter out.
-VGA_SLOT, RNG_SLOT, SCSI_SLOT = "2", "3.0", "3.1"
-NETWORK_SLOTS = ("3.2", "3.3", "3.4", "3.5")
-FIRST_DRIVE_SLOT = 4
-IDE_PLACES = 4
-NIC_MODELS = {"e1000": "e1000", "rtl8139": "rtl8139"}
-MAX_VCPUS, MAX_MIB, MAX_PORTS = 64, 1 << 20, 64
+_VGA_SLOT, _RNG_SLOT, _SCSI_SLOT = "2", "3.0", "3.1"
+_NETWORK_SLOTS = ("3.2", "3.3", "3.4", "3.5")
+_FIRST_DRIVE_SLOT = 4
+_IDE_PLACES = 4
+_NIC_MODELS = {"e1000": "e1000", "rtl8139": "rtl8139"}
+_MAX_VCPUS, _MAX_MIB, _MAX_PORTS = 64, 1 << 20, 64
 
 Options = list[tuple[str, dict[str, object]]]
 
-log = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def qemu(
     command += ["-chardev", "ringbuf,id=bios,size=65536"]
     command += ["-device", "isa-debugcon,iobase=0x402,chardev=bios"]
     command += ["-chardev", "ringbuf,id=console,size=65536", "-serial", "chardev:console"]
-    command += ["-device", f"VGA,addr={VGA_SLOT}", "-object", "rng-builtin,id=rng"]
-    command += ["-device", f"virtio-rng-pci,rng=rng,addr={RNG_SLOT},multifunction=on"]
+    command += ["-device", f"VGA,addr={_VGA_SLOT}", "-object", "rng-builtin,id=rng"]
+    command += ["-device", f"virtio-rng-pci,rng=rng,addr={_RNG_SLOT},multifunction=on"]
     for option, values in _networks(host, template) + _drives(drives):
         command += [option, json.dumps(values)]
     return command
@@ -77,14 +77,14 @@ def hot_plugged(device: str, serial: str) -> dict[str, object]:
         "id": device,
         "drive": device,
         "serial": serial,
-        "addr": f"{FIRST_DRIVE_SLOT + string.ascii_lowercase.index(device[2]):#x}",
+        "addr": f"{_FIRST_DRIVE_SLOT + string.ascii_lowercase.index(device[2]):#x}",
     }
 
 
 def _processor(host: Host, template: Template) -> list[str]:
-    vcpus = _number(template, "VCPU", 1, MAX_VCPUS)
-    memory = _number(template, "MEMORY", 0, MAX_MIB)
-    accelerator = KVM if host.accelerator == "kvm" else TCG
+    vcpus = _number(template, "VCPU", 1, _MAX_VCPUS)
+    memory = _number(template, "MEMORY", 0, _MAX_MIB)
+    accelerator = KVM if host.accelerator == "kvm" else _TCG
     return [*accelerator, "-smp", str(vcpus), "-m", f"{memory}M"]
 
 
@@ -98,10 +98,10 @@ def _number(template: Template, name: str, default: int, largest: int) -> int:
 def _networks(host: Host, template: Template) -> Options:
     """A network for each NIC, which leads nowhere but from its address into the machine."""
     nics = template.vectors("NIC")
-    if len(nics) > len(NETWORK_SLOTS):
-        raise MachineError(f"a machine cannot have more than {len(NETWORK_SLOTS)} NICs here")
+    if len(nics) > len(_NETWORK_SLOTS):
+        raise MachineError(f"a machine cannot have more than {len(_NETWORK_SLOTS)} NICs here")
     options: Options = []
-    for number, (nic, slot) in enumerate(zip(nics, NETWORK_SLOTS, strict=False)):
+    for number, (nic, slot) in enumerate(zip(nics, _NETWORK_SLOTS, strict=False)):
         name = f"net{number}"
         network: dict[str, object] = {
             "type": "user",
@@ -111,7 +111,7 @@ def _networks(host: Host, template: Template) -> Options:
             "hostfwd": [{"str": rule} for rule in _forwarded(host, template, nic)],
         }
         device: dict[str, object] = {
-            "driver": NIC_MODELS.get(nic.get("MODEL", "").lower(), "virtio-net-pci"),
+            "driver": _NIC_MODELS.get(nic.get("MODEL", "").lower(), "virtio-net-pci"),
             "netdev": name,
             "addr": slot,
             "romfile": "",  # no booting from the network
@@ -127,18 +127,18 @@ def _forwarded(host: Host, template: Template, nic: Vector) -> list[str]:
     if not nic.get("NETWORK"):
         return []  # its address, if it has one, is its owner's invention
     address = nic["IP"]
-    ports = {host.ssh_port: SSH}
+    ports = {host.ssh_port: _SSH}
     wanted = template.text("INBOUND_PORTS").replace(",", " ").split()
-    if len(wanted) > MAX_PORTS:
-        raise MachineError(f"a machine cannot have more than {MAX_PORTS} inbound ports here")
+    if len(wanted) > _MAX_PORTS:
+        raise MachineError(f"a machine cannot have more than {_MAX_PORTS} inbound ports here")
     for text in wanted:
-        if re.fullmatch("[0-9]{1,5}", text) and 1 <= int(text) <= 65535 and int(text) != SSH:
+        if re.fullmatch("[0-9]{1,5}", text) and 1 <= int(text) <= 65535 and int(text) != _SSH:
             ports.setdefault(int(text), int(text))
     rules = []
     for outside, inside in ports.items():
-        reason = addresses.cannot_listen(address, outside) if inside != SSH else None
+        reason = addresses.cannot_listen(address, outside) if inside != _SSH else None
         if reason:
-            log.warning("port %d of %s is not forwarded: %s", outside, address, reason)
+            _LOG.warning("port %d of %s is not forwarded: %s", outside, address, reason)
         else:
             rules.append(f"tcp:{address}:{outside}-:{inside}")
     return rules
@@ -149,7 +149,7 @@ def _drives(drives: list[Drive]) -> Options:
         raise MachineError("a machine cannot start without a disk")
     options: Options = []
     if any(drive.target.startswith("sd") for drive in drives):
-        options.append(("-device", {"driver": "virtio-scsi-pci", "id": "scsi", "addr": SCSI_SLOT}))
+        options.append(("-device", {"driver": "virtio-scsi-pci", "id": "scsi", "addr": _SCSI_SLOT}))
     virtio = sorted(drive.target for drive in drives if drive.target.startswith("vd"))
     for number, drive in enumerate(drives):
         options.append(("-blockdev", _node(f"drive{number}", drive)))
@@ -183,12 +183,12 @@ def _device(number: int, drive: Drive, rank: int) -> dict[str, object]:
     if bus == "sd":
         lun = string.ascii_lowercase.index(letter)
         return {"driver": "scsi-hd", **device, "bus": "scsi.0", "scsi-id": 0, "lun": lun}
-    return {"driver": "virtio-blk-pci", **device, "addr": f"{FIRST_DRIVE_SLOT + rank:#x}"}
+    return {"driver": "virtio-blk-pci", **device, "addr": f"{_FIRST_DRIVE_SLOT + rank:#x}"}
 
 
 def _ide(target: str) -> dict[str, object]:
     """The place of ``hdX``: two buses, two units each."""
     place = string.ascii_lowercase.index(target[2])
-    if place >= IDE_PLACES:
+    if place >= _IDE_PLACES:
         raise MachineError(f"there is no place for {target}: IDE ends with hdd")
     return {"bus": f"ide.{place // 2}", "unit": place % 2}

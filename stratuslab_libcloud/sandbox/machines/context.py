@@ -19,9 +19,9 @@ from stratuslab_libcloud.sandbox.template import Vector
 
 __all__ = ["burn", "script"]
 
-MAX_USER_DATA = 1024 * 1024
-GZIP = 31  # zlib's wbits for gzip only
-VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+_MAX_USER_DATA = 1024 * 1024
+_GZIP = 31  # zlib's wbits for gzip only
+_VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
 
 def burn(context: Vector, path: pathlib.Path) -> None:
@@ -50,7 +50,7 @@ def script(context: Vector) -> str:
 
     :raises MachineError: the context holds what cannot be decoded.
     """
-    values = {key: text for key, text in context.items() if VARIABLE.fullmatch(key)}
+    values = {key: text for key, text in context.items() if _VARIABLE.fullmatch(key)}
     keys = context.get("PUBLIC_KEY", "")
     if context.get("CONTEXT_METHOD") == "cloud-init":
         keys = _decoded(context, "CLOUD_INIT_AUTHORIZED_KEYS").decode("utf-8", "replace") or keys
@@ -76,9 +76,9 @@ def _decoded(context: Vector, key: str) -> bytes:
 
 
 def _unpacked(packed: bytes) -> bytes:
-    unpacking = zlib.decompressobj(GZIP)
+    unpacking = zlib.decompressobj(_GZIP)
     try:
-        data = unpacking.decompress(packed, MAX_USER_DATA)
+        data = unpacking.decompress(packed, _MAX_USER_DATA)
     except zlib.error:
         raise MachineError("the context's CLOUD_INIT_USER_DATA is not gzip") from None
     if not unpacking.eof:

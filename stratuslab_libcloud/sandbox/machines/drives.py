@@ -10,20 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stratuslab_libcloud.sandbox.errors import MachineError
-from stratuslab_libcloud.sandbox.images.fetched import Origin
-from stratuslab_libcloud.sandbox.storage.references import referenced_disk
+from stratuslab_libcloud.sandbox.images.fetched import FetchedImage
+from stratuslab_libcloud.sandbox.references import referenced_disk
 from stratuslab_libcloud.sandbox.template import Template, Vector
 
 __all__ = ["PATH", "SERIAL_LENGTH", "Drive", "lay_out"]
 
-MIB = 1 << 20
-MAX_MIB = 1 << 20
+_MIB = 1 << 20
+_MAX_MIB = 1 << 20
 SERIAL_LENGTH = 20  # of a virtio drive; enough of a disk's UUID to tell it
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # users' own may be without sbin
-POLL_SECONDS = 0.1
-FILE_SYSTEMS = ("ext2", "ext3", "ext4")
+_POLL_SECONDS = 0.1
+_FILE_SYSTEMS = ("ext2", "ext3", "ext4")
 
-Fetch = Callable[[str, threading.Event], Origin]
+Fetch = Callable[[str, threading.Event], FetchedImage]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def lay_out(
 
     :param folder: of the machine.
     :param disks: where the persistent disks are.
-    :param fetch: brings the origin of a Marketplace entry.
+    :param fetch: brings the image of a Marketplace entry.
     :param stop: set when the machine is not wanted any more.
     :raises MachineError: one cannot be had.
     """
@@ -72,13 +72,13 @@ def lay_out(
     return drives
 
 
-def _layer(target: str, origin: Origin, folder: pathlib.Path, stop: threading.Event) -> Drive:
+def _layer(target: str, image: FetchedImage, folder: pathlib.Path, stop: threading.Event) -> Drive:
     """The machine's own layer over an image, which itself is never written to."""
     # Relative: QEMU would read what is before a colon as a protocol.
-    backing = os.path.relpath(origin.path, folder)
+    backing = os.path.relpath(image.path, folder)
     _run(
         folder,
-        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", backing, "-F", origin.format, target],
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", backing, "-F", image.format, target],
         stop,
     )
     return Drive(target, target, "qcow2")
@@ -89,19 +89,19 @@ def _volatile(
 ) -> Drive | None:
     """A disk that is gone with its machine; None if it is to have no size."""
     kind, size = disk.get("TYPE", "").lower(), disk.get("SIZE", "0")
-    if not re.fullmatch("[0-9]{1,9}", size) or int(size) > MAX_MIB:
+    if not re.fullmatch("[0-9]{1,9}", size) or int(size) > _MAX_MIB:
         raise MachineError(f"disk {target} cannot have a SIZE of {size[:20]} MiB")
     if int(size) == 0:
         return None
     if kind == "swap":
         command = ["mkswap", target]
-    elif kind == "fs" and disk.get("FORMAT") in FILE_SYSTEMS:
+    elif kind == "fs" and disk.get("FORMAT") in _FILE_SYSTEMS:
         command = ["mke2fs", "-q", "-F", "-t", disk["FORMAT"], target]
     else:
         raise MachineError(f"disk {target} has no SOURCE, and is neither swap nor a file system")
     path = folder / target
     path.touch(mode=0o600)
-    os.truncate(path, int(size) * MIB)
+    os.truncate(path, int(size) * _MIB)
     _run(folder, command, stop)
     return Drive(target, target)
 
@@ -119,7 +119,7 @@ def _run(folder: pathlib.Path, command: list[str], stop: threading.Event) -> Non
     ) as process:
         while True:
             try:
-                _, complaint = process.communicate(timeout=POLL_SECONDS)
+                _, complaint = process.communicate(timeout=_POLL_SECONDS)
                 break
             except subprocess.TimeoutExpired:
                 if stop.is_set():

@@ -11,9 +11,9 @@ from stratuslab_libcloud.sandbox.machines.monitor import Events, Monitor
 
 __all__ = ["plug", "unplug"]
 
-POLL_SECONDS = 0.05
-PLUG_SECONDS = 40.0  # a guest may still be booting; clients wait for a minute
-UNPLUG_SECONDS = 15.0
+_POLL_SECONDS = 0.05
+_PLUG_SECONDS = 40.0  # a guest may still be booting; clients wait for a minute
+_UNPLUG_SECONDS = 15.0
 
 
 async def plug(monitor: Monitor, device: str, disk: pathlib.Path) -> None:
@@ -51,10 +51,10 @@ async def unplug(monitor: Monitor, device: str) -> None:
             with contextlib.suppress(MachineError):  # it is being unplugged already
                 await monitor.execute("device_del", id=device)
             try:
-                await asyncio.wait_for(_await_release(events, device), UNPLUG_SECONDS)
+                await asyncio.wait_for(_await_release(events, device), _UNPLUG_SECONDS)
             except asyncio.TimeoutError:
                 raise MachineError(
-                    f"the guest did not let go of {device} within {UNPLUG_SECONDS:.0f} seconds"
+                    f"the guest did not let go of {device} within {_UNPLUG_SECONDS:.0f} seconds"
                 ) from None
     nodes = await monitor.execute("query-named-block-nodes", flat=True)
     if any(node["node-name"] == device for node in nodes):  # an earlier attempt came this far
@@ -70,12 +70,12 @@ async def _await_guest(monitor: Monitor, device: str) -> None:
     :raises UnsettledError: it has not, in time.
     """
     path = f"/machine/peripheral/{device}/"
-    for _ in range(int(PLUG_SECONDS / POLL_SECONDS)):
+    for _ in range(int(_PLUG_SECONDS / _POLL_SECONDS)):
         for found in await monitor.execute("query-blockstats"):
             if found.get("qdev", "").startswith(path) and found["stats"]["rd_operations"]:
                 return
-        await asyncio.sleep(POLL_SECONDS)
-    raise UnsettledError(f"the guest did not take it up within {PLUG_SECONDS:.0f} seconds")
+        await asyncio.sleep(_POLL_SECONDS)
+    raise UnsettledError(f"the guest did not take it up within {_PLUG_SECONDS:.0f} seconds")
 
 
 async def _has_device(monitor: Monitor, device: str) -> bool:

@@ -15,13 +15,13 @@ from stratuslab_libcloud.sandbox.errors import MachineError, UnsettledError
 
 __all__ = ["LOG", "PID_FILE", "Events", "Monitor", "end_process", "listening", "running_process"]
 
-SOCKET = "monitor"
+_SOCKET = "monitor"
 PID_FILE = "pid"
 LOG = "qemu.log"
-CONNECT_SECONDS = 30
-COMMAND_SECONDS = 30
-QUIT_SECONDS = 5
-POLL_SECONDS = 0.02
+_CONNECT_SECONDS = 30
+_COMMAND_SECONDS = 30
+_QUIT_SECONDS = 5
+_POLL_SECONDS = 0.02
 
 
 class Monitor:
@@ -47,7 +47,7 @@ class Monitor:
                 except BaseException:
                     sock.close()
                     raise
-            await asyncio.wait_for(monitor._qmp.connect(sock), CONNECT_SECONDS)
+            await asyncio.wait_for(monitor._qmp.connect(sock), _CONNECT_SECONDS)
         except asyncio.TimeoutError:
             raise UnsettledError("QEMU does not answer") from None
         except (OSError, QMPError) as error:
@@ -64,7 +64,7 @@ class Monitor:
         named = {name.replace("_", "-"): value for name, value in arguments.items()}
         try:
             return await asyncio.wait_for(
-                self._qmp.execute(command, named or None), COMMAND_SECONDS
+                self._qmp.execute(command, named or None), _COMMAND_SECONDS
             )
         except asyncio.TimeoutError:
             raise UnsettledError("QEMU does not answer") from None
@@ -96,7 +96,7 @@ class Monitor:
     async def close(self) -> None:
         """Hang up; the machine lives on."""
         with contextlib.suppress(QMPError, EOFError, OSError, asyncio.TimeoutError):
-            await asyncio.wait_for(self._qmp.disconnect(), QUIT_SECONDS)
+            await asyncio.wait_for(self._qmp.disconnect(), _QUIT_SECONDS)
 
 
 class Events:
@@ -135,7 +135,7 @@ def _short_path(folder: pathlib.Path) -> Iterator[str]:
     """The way to the socket that is never over 107 characters, however deep the directory is."""
     descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     try:
-        yield f"/proc/self/fd/{descriptor}/{SOCKET}"
+        yield f"/proc/self/fd/{descriptor}/{_SOCKET}"
     finally:
         os.close(descriptor)
 
@@ -161,7 +161,7 @@ async def end_process(folder: pathlib.Path, monitor: Monitor | None) -> None:
     """
     if monitor and running_process(folder):
         with contextlib.suppress(MachineError, asyncio.TimeoutError):
-            await asyncio.wait_for(monitor.execute("quit"), QUIT_SECONDS)
+            await asyncio.wait_for(monitor.execute("quit"), _QUIT_SECONDS)
             if await _has_gone(folder):
                 return
     pid = running_process(folder)
@@ -173,8 +173,8 @@ async def end_process(folder: pathlib.Path, monitor: Monitor | None) -> None:
 
 
 async def _has_gone(folder: pathlib.Path) -> bool:
-    for _ in range(int(QUIT_SECONDS / POLL_SECONDS)):
+    for _ in range(int(_QUIT_SECONDS / _POLL_SECONDS)):
         if running_process(folder) is None:
             return True
-        await asyncio.sleep(POLL_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
     return False

@@ -16,11 +16,10 @@ import subprocess
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from stratuslab_libcloud.sandbox.errors import MachineError
-from stratuslab_libcloud.sandbox.images.fetched import Origins
+from stratuslab_libcloud.sandbox.images.fetched import FetchedImages
 from stratuslab_libcloud.sandbox.machines import (
     DEPLOYING,
     TRANSFER,
@@ -33,16 +32,15 @@ from stratuslab_libcloud.sandbox.machines import (
     hotplug,
 )
 from stratuslab_libcloud.sandbox.machines.command import Host
+from stratuslab_libcloud.sandbox.machines.life import Life, launch
 from stratuslab_libcloud.sandbox.machines.monitor import (
-    LOG,
     PID_FILE,
     Monitor,
     end_process,
-    listening,
     running_process,
 )
 
-__all__ = ["PROGRAMS", "Qemu", "live_on"]
+__all__ = ["PROGRAMS", "Qemu"]
 
 T = TypeVar("T")
 
@@ -54,44 +52,16 @@ PROGRAMS = {
     "mke2fs": "e2fsprogs",
     "setpriv": "util-linux",
 }
-BIOS_LOG = "bios.log"
-THREADS, DOWNLOADS = 8, 64
-BIOS_SECONDS = 120.0
-END_SECONDS = 20.0
-POLL_SECONDS = 0.05
+_THREADS, _DOWNLOADS = 8, 64
+_END_SECONDS = 20.0
 # The power button is pressed again: a guest may not have been listening yet.
-PRESSES, PRESS_SECONDS = 36, 5.0
-STOPPED = ("guest-panicked", "internal-error", "io-error", "paused", "watchdog")
-ENDING = {Phase.CLEANUP: Phase.DONE, Phase.EPILOG: Phase.DONE, Phase.FAILURE: Phase.FAILED}
+_PRESSES, _PRESS_SECONDS = 36, 5.0
+_ENDING = {Phase.CLEANUP: Phase.DONE, Phase.EPILOG: Phase.DONE, Phase.FAILURE: Phase.FAILED}
 
 # A Popen that is forgotten warns that its process still runs; these are meant to.
-OUTLIVING: list[subprocess.Popen[bytes]] = []
+_OUTLIVING: list[subprocess.Popen[bytes]] = []
 
-log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Life:
-    """A machine that is led."""
-
-    id: int
-    folder: pathlib.Path
-    stop: threading.Event = field(default_factory=threading.Event)  # for what runs in threads
-    ending: asyncio.Lock = field(default_factory=asyncio.Lock)
-    task: asyncio.Task[None] | None = None
-    process: subprocess.Popen[bytes] | None = None  # unless an earlier sandbox started it
-    monitor: Monitor | None = None
-    power_button: asyncio.Task[None] | None = None
-
-    def connected(self) -> Monitor:
-        """
-        The monitor of a machine that runs.
-
-        :raises MachineError: it does not.
-        """
-        if self.monitor is None:
-            raise MachineError("the machine does not run, or its QEMU does not answer")
-        return self.monitor
+_LOG = logging.getLogger(__name__)
 
 
 class _TooLateError(Exception):
@@ -112,19 +82,19 @@ class Qemu:
         host: Host,
         directory: pathlib.Path,
         disks: pathlib.Path,
-        origins: Origins,
+        images: FetchedImages,
     ) -> None:
         self._tell = report
         self._host = host
         self._directory = directory
         self._disks = disks
-        self._origins = origins
-        self._lives: dict[int, _Life] = {}
+        self._images = images
+        self._lives: dict[int, Life] = {}
         directory.mkdir(mode=0o700, exist_ok=True)
         self._loop = asyncio.new_event_loop()
         # Apart from each other: slow downloads must not keep others from being ended.
-        self._reporting = ThreadPoolExecutor(THREADS, "sandbox report")
-        self._preparing = ThreadPoolExecutor(DOWNLOADS, "sandbox image")
+        self._reporting = ThreadPoolExecutor(_THREADS, "sandbox report")
+        self._preparing = ThreadPoolExecutor(_DOWNLOADS, "sandbox image")
         self._thread = threading.Thread(target=self._run_loop, name="sandbox machines", daemon=True)
         self._thread.start()
 
@@ -132,7 +102,7 @@ class Qemu:
         entered = asyncio.run_coroutine_threadsafe(self._enter(machine), self._loop)
         if machine.phase is Phase.CLEANUP:
             # Its owner may want to use, or delete, its disks next.
-            concurrent.futures.wait([entered], END_SECONDS)
+            concurrent.futures.wait([entered], _END_SECONDS)
 
     def plug(self, machine_id: int, device: str, disk: pathlib.Path) -> None:
         self._wait_for(self._plug(machine_id, device, disk))
@@ -170,7 +140,7 @@ class Qemu:
                 await asyncio.gather(asyncio.wrap_future(job), return_exceptions=True)
             raise
 
-    async def _report(self, life: _Life, *phases: Phase, error: str = "") -> bool:
+    async def _report(self, life: Life, *phases: Phase, error: str = "") -> bool:
         return await self._in_thread(
             self._reporting, lambda: self._tell(life.id, *phases, error=error)
         )
@@ -178,13 +148,13 @@ class Qemu:
     async def _enter(self, machine: Machine) -> None:
         life = self._lives.get(machine.id)
         if life is None:
-            life = _Life(machine.id, self._directory / str(machine.id))
+            life = Life(machine.id, self._directory / str(machine.id))
             self._lives[machine.id] = life
             life.task = self._loop.create_task(self._lead(life, machine))
-            if machine.phase in ENDING:
+            if machine.phase in _ENDING:
                 await life.task
-        elif machine.phase in ENDING:
-            await self._end(life, ENDING[machine.phase])
+        elif machine.phase in _ENDING:
+            await self._end(life, _ENDING[machine.phase])
         elif machine.phase is Phase.SHUTDOWN:
             self._press(life)
 
@@ -196,29 +166,29 @@ class Qemu:
         alive = set()
         for life, error in zip(lives, ended, strict=True):
             if error:
-                log.error("machine %d is not gone", life.id, exc_info=error)
+                _LOG.error("machine %d is not gone", life.id, exc_info=error)
                 alive.add(life.id)
                 if life.process:
-                    OUTLIVING.append(life.process)
+                    _OUTLIVING.append(life.process)
         return alive
 
-    async def _let_go(self, life: _Life, keep: bool) -> None:
+    async def _let_go(self, life: Life, keep: bool) -> None:
         await self._stop_leading(life)
         if not keep:
             await self._destroy(life)
             return
         if life.process:
-            OUTLIVING.append(life.process)
+            _OUTLIVING.append(life.process)
         if life.monitor:
             await life.monitor.close()
 
     # A life.
 
-    async def _lead(self, life: _Life, machine: Machine) -> None:
+    async def _lead(self, life: Life, machine: Machine) -> None:
         """Lead a machine from the phase that it is in, until it ends or is ended."""
         try:
-            if machine.phase in ENDING:
-                await self._finish(life, ENDING[machine.phase])
+            if machine.phase in _ENDING:
+                await self._finish(life, _ENDING[machine.phase])
             elif await self._take_on(life, machine.phase):
                 await self._watch(life, machine.phase)
             elif machine.phase in (Phase.RUNNING, Phase.SHUTDOWN, Phase.UNKNOWN):
@@ -233,22 +203,22 @@ class Qemu:
         except MachineError as error:
             await self._fail(life, str(error))
         except Exception:
-            log.exception("machine %d", life.id)
+            _LOG.exception("machine %d", life.id)
             await self._fail(life, "an error of the sandbox itself; its log has the details")
 
-    async def _take_on(self, life: _Life, phase: Phase) -> bool:
+    async def _take_on(self, life: Life, phase: Phase) -> bool:
         """Connect to what an earlier sandbox left running, if it did."""
         if phase in (Phase.PENDING, Phase.PROLOG) or running_process(life.folder) is None:
             return False
         try:
             life.monitor = await Monitor.connect(life.folder)
         except MachineError as error:
-            log.warning("machine %d: %s", life.id, error)  # but it may be busy, not broken
+            _LOG.warning("machine %d: %s", life.id, error)  # but it may be busy, not broken
             await self._move(life, Phase.UNKNOWN)
             raise _TooLateError from error
         return True
 
-    async def _start(self, life: _Life, machine: Machine) -> None:
+    async def _start(self, life: Life, machine: Machine) -> None:
         """Make the machine's files and start its process, which waits."""
         if machine.phase is Phase.PENDING:
             await self._move(life, Phase.PROLOG)
@@ -258,13 +228,13 @@ class Qemu:
             await self._move(life, Phase.BOOT)
         with _failing(DEPLOYING):
             try:
-                life.process = _launch(self._host, life.folder, machine, laid_out)
+                life.process = launch(self._host, life.folder, machine, laid_out)
                 (life.folder / PID_FILE).write_text(str(life.process.pid))
             except OSError as error:
                 raise MachineError(error.strerror or str(error)) from error
             life.monitor = await Monitor.connect(life.folder)
 
-    def _lay_out(self, life: _Life, machine: Machine) -> list[drives.Drive]:
+    def _lay_out(self, life: Life, machine: Machine) -> list[drives.Drive]:
         if machine.obstacle:
             raise MachineError(machine.obstacle)
         try:
@@ -273,12 +243,12 @@ class Qemu:
             vectors = machine.template.vectors("CONTEXT")
             context.burn(vectors[0] if vectors else {}, life.folder / command.CONTEXT_CD)
             return drives.lay_out(
-                machine.template, life.folder, self._disks, self._origins.fetch, life.stop
+                machine.template, life.folder, self._disks, self._images.fetch, life.stop
             )
         except OSError as error:
             raise MachineError(error.strerror or str(error)) from error
 
-    async def _watch(self, life: _Life, phase: Phase) -> None:
+    async def _watch(self, life: Life, phase: Phase) -> None:
         """Follow a process until it ends."""
         monitor = life.connected()
         async with monitor.events("SHUTDOWN", "BLOCK_IO_ERROR", "STOP") as events:
@@ -286,8 +256,8 @@ class Qemu:
             if phase is Phase.BOOT:
                 with _failing(DEPLOYING):
                     await monitor.execute("cont")
-                    now = await _await_boot(life)
-            await _check_goes_on(life)
+                    now = await life.await_boot()
+            await life.check_goes_on()
             if now and running_process(life.folder):
                 await self._move(life, now)
             elif phase is Phase.SHUTDOWN:
@@ -300,66 +270,66 @@ class Qemu:
                 if details.get("nospace"):
                     raise MachineError("no space is left for what the machine writes")
                 if event["event"] == "STOP":
-                    await _check_goes_on(life)
+                    await life.check_goes_on()
         raise await monitor.lost()
 
-    async def _halted(self, life: _Life) -> None:
+    async def _halted(self, life: Life) -> None:
         """The guest switched itself off, or was asked to."""
         if await self._report(life, Phase.EPILOG):
             await self._finish(life, Phase.DONE)
         else:
             await self._report(life, Phase.UNKNOWN)
 
-    async def _move(self, life: _Life, phase: Phase) -> None:
+    async def _move(self, life: Life, phase: Phase) -> None:
         if not await self._report(life, phase):
             raise _TooLateError
 
-    def _press(self, life: _Life) -> None:
+    def _press(self, life: Life) -> None:
         life.power_button = self._loop.create_task(self._power_down(life))
 
-    async def _power_down(self, life: _Life) -> None:
+    async def _power_down(self, life: Life) -> None:
         """Press the power button until the guest obeys; it runs on if it never does."""
-        for _ in range(PRESSES):
+        for _ in range(_PRESSES):
             with contextlib.suppress(MachineError):
                 await life.connected().execute("system_powerdown")
-            await asyncio.sleep(PRESS_SECONDS)
+            await asyncio.sleep(_PRESS_SECONDS)
         await self._report(life, Phase.RUNNING)
 
-    async def _fail(self, life: _Life, reason: str) -> None:
+    async def _fail(self, life: Life, reason: str) -> None:
         if await self._report(life, Phase.FAILURE, error=reason):
             await self._finish(life, Phase.FAILED)
 
-    async def _end(self, life: _Life, last: Phase) -> None:
+    async def _end(self, life: Life, last: Phase) -> None:
         """At its owner's, or its host's, wish."""
         async with life.ending:
             if life.id in self._lives:
                 await self._stop_leading(life)
                 await self._finish(life, last)
 
-    async def _finish(self, life: _Life, last: Phase) -> None:
+    async def _finish(self, life: Life, last: Phase) -> None:
         try:
             await self._destroy(life)
         except MachineError:
-            log.exception("machine %d is not gone", life.id)  # nor its disks free
+            _LOG.exception("machine %d is not gone", life.id)  # nor its disks free
             return
         self._lives.pop(life.id, None)
         await self._report(life, last)
 
-    async def _stop_leading(self, life: _Life) -> None:
+    async def _stop_leading(self, life: Life) -> None:
         life.stop.set()
         tasks = [task for task in (life.power_button, life.task) if task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _destroy(self, life: _Life) -> None:
+    async def _destroy(self, life: Life) -> None:
         if life.power_button:
             life.power_button.cancel()
         await end_process(life.folder, life.monitor)
         if life.process:
             life.process.kill()  # if there was no file that names it
             life.process.wait()
-        OUTLIVING[:] = [process for process in OUTLIVING if process.poll() is None]
+        _OUTLIVING[:] = [process for process in _OUTLIVING if process.poll() is None]
         if life.monitor:
             await life.monitor.close()
         await self._in_thread(
@@ -384,11 +354,6 @@ class Qemu:
                     raise
 
 
-def live_on(directory: pathlib.Path) -> bool:
-    """Whether machines that an earlier sandbox kept run in this directory."""
-    return directory.exists() and any(map(running_process, directory.iterdir()))
-
-
 @contextlib.contextmanager
 def _failing(what: str) -> Iterator[None]:
     """Errors in the block begin with what the engine would say (compute-xmlrpc 5.1)."""
@@ -396,78 +361,3 @@ def _failing(what: str) -> Iterator[None]:
         yield
     except MachineError as error:
         raise MachineError(f"{what}: {error}") from error
-
-
-def _launch(
-    host: Host, folder: pathlib.Path, machine: Machine, laid_out: list[drives.Drive]
-) -> subprocess.Popen[bytes]:
-    """Start a process, in the loop's thread: with ``throwaway`` it ends with that."""
-    with listening(folder) as listener, (folder / LOG).open("wb") as output:
-        descriptor = listener.fileno()
-        return subprocess.Popen(
-            command.qemu(host, machine.id, machine.template, laid_out, descriptor),
-            cwd=folder,
-            pass_fds=[descriptor],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,  # Ctrl-C is for the sandbox
-        )
-
-
-async def _check_goes_on(life: _Life) -> None:
-    """
-    See that QEMU has not stopped the machine. How one has ended, its events say.
-
-    :raises MachineError: it has, say because of an error of its own.
-    """
-    try:
-        status = (await life.connected().execute("query-status"))["status"]
-    except MachineError:
-        if running_process(life.folder):
-            raise
-        return
-    if status in STOPPED:
-        raise MachineError(f"QEMU has stopped the machine: {status}")
-
-
-async def _await_boot(life: _Life) -> Phase | None:
-    """
-    Wait until the BIOS has handed over to what is on the disk.
-
-    :return: where the machine is then: UNKNOWN if an earlier sandbox may have heard the BIOS say
-        so; None if all has ended already.
-    :raises MachineError: it does not boot.
-    """
-    for _ in range(int(BIOS_SECONDS / POLL_SECONDS)):
-        hearing = asyncio.ensure_future(_hear_bios(life))
-        try:
-            said = await asyncio.shield(hearing)
-        except asyncio.CancelledError:
-            await asyncio.gather(hearing, return_exceptions=True)  # or it would be lost
-            raise
-        except MachineError:
-            if running_process(life.folder):
-                raise
-            return None
-        if "Booting from 0000:7c00" in said:
-            return Phase.RUNNING
-        if "No bootable device" in said:
-            break
-        await asyncio.sleep(POLL_SECONDS)
-    else:
-        if life.process is None:
-            return Phase.UNKNOWN
-    raise MachineError("the disk image does not boot: the BIOS finds no boot sector on it")
-
-
-async def _hear_bios(life: _Life) -> str:
-    """All that the BIOS has said. It is kept, as QEMU hands it out only once."""
-    kept = life.folder / BIOS_LOG
-    heard: str = await life.connected().execute("ringbuf-read", device="bios", size=65536)
-    try:
-        with kept.open("a") as file:
-            file.write(heard)
-        return kept.read_text()
-    except OSError as error:
-        raise MachineError(error.strerror or str(error)) from error

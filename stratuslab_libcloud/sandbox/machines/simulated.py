@@ -14,7 +14,7 @@ from stratuslab_libcloud.sandbox.machines import TRANSFER, Machine, Phase, Repor
 __all__ = ["Simulated"]
 
 # What follows by itself; in a phase that is not named a machine stays until somebody acts.
-NEXT = {
+_NEXT = {
     Phase.PENDING: Phase.PROLOG,
     Phase.PROLOG: Phase.BOOT,
     Phase.BOOT: Phase.RUNNING,
@@ -24,10 +24,10 @@ NEXT = {
     Phase.FAILURE: Phase.FAILED,
 }
 # How the life of a machine goes on whose disks cannot be transferred.
-THWARTED = {**NEXT, Phase.PROLOG: Phase.FAILURE}
-BOOT_STEPS, SHUTDOWN_STEPS = 3, 2
+_THWARTED = {**_NEXT, Phase.PROLOG: Phase.FAILURE}
+_BOOT_STEPS, _SHUTDOWN_STEPS = 3, 2
 
-log = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 
 class Simulated:
@@ -51,9 +51,9 @@ class Simulated:
     ) -> None:
         self._report = report
         self._is_missing = is_missing
-        step = boot_seconds / BOOT_STEPS
-        ending = max(step, ending_seconds / SHUTDOWN_STEPS)
-        self._seconds = dict.fromkeys(NEXT, step)
+        step = boot_seconds / _BOOT_STEPS
+        ending = max(step, ending_seconds / _SHUTDOWN_STEPS)
+        self._seconds = dict.fromkeys(_NEXT, step)
         self._seconds |= {Phase.SHUTDOWN: ending, Phase.EPILOG: ending}
         self._seconds[Phase.CLEANUP] = ending_seconds
         self._due: list[tuple[float, int, Machine]] = []
@@ -90,7 +90,7 @@ class Simulated:
 
     def _carry_on(self, machine: Machine, *phases: Phase) -> None:
         """Take the given steps and all that need no time, and plan the one after them."""
-        life = THWARTED if machine.obstacle else NEXT
+        life = _THWARTED if machine.obstacle else _NEXT
         last = phases[-1] if phases else machine.phase
         while last in life and not self._seconds[last]:
             last = life[last]
@@ -110,7 +110,7 @@ class Simulated:
             try:
                 self._carry_on(machine, machine.phase)
             except Exception:
-                log.exception("machine %d could not enter %s", machine.id, machine.phase.name)
+                _LOG.exception("machine %d could not enter %s", machine.id, machine.phase.name)
 
     def _await_step(self) -> Machine | None:
         with self._changed:

@@ -1,46 +1,49 @@
-"""TODO."""
+"""What a listing of the Marketplace shows: read from its path and query, made into SQL."""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from werkzeug.exceptions import BadRequest
+from stratuslab_libcloud.sandbox.marketplace.rows import DATE, EMAIL, ENDORSED, LAST_COLUMN
 
-from stratuslab_libcloud.sandbox.marketplace.registry import DATE, EMAIL, ENDORSED, LAST_COLUMN
+__all__ = ["MalformedQueryError", "Selection", "read_number", "read_selection"]
 
-__all__ = ["ACCESS", "DIRECTIONS", "NUMBER", "STATUS"]
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
-
-NUMBER = re.compile(r"[0-9]{1,9}")
-
-
-STATUS = {
+_STATUS = {
     "valid": "valid > :now AND NOT deprecated",
     "expired": "valid < :now AND NOT deprecated",
     "deprecated": "deprecated",
 }
 
-
-ACCESS = {
+_ACCESS = {
     "web": "(json_array_length(row, '$[11]') = 0 OR EXISTS (SELECT 1 FROM json_each(row, '$[11]') "
     "WHERE value GLOB 'http://*' OR value GLOB 'https://*' OR value GLOB 'ftp://*'))",
     "pdisk": "EXISTS (SELECT 1 FROM json_each(row, '$[11]') WHERE value GLOB 'pdisk*')",
 }
 
-
-DIRECTIONS = {
+_DIRECTIONS = {
     "asc": "json_extract(row, :sort) ASC, ",
     "desc": "json_extract(row, :sort) DESC, ",
 }
 
 
+class MalformedQueryError(ValueError):
+    """What is asked for cannot be understood; the text is for the caller."""
+
+
 @dataclass
-class _Selection:
-    """Which entries a listing shows, in which order: constant SQL, and values for it."""
+class Selection:
+    """
+    Which entries a listing shows, in which order: constant SQL, and values for it.
+
+    The SQL knows the time as ``:now``, which whoever runs it adds to the values, and
+    :meth:`searched` as a function.
+    """
 
     status: str
-    values: dict[str, str | int]
+    values: dict[str, str | int] = field(default_factory=dict)
     conditions: list[str] = field(default_factory=list)
     order: str = ""
     page: str = ""
@@ -76,15 +79,15 @@ class _Selection:
         )
 
 
-def _selection(segments: list[str], query: Mapping[str, str], now: str) -> _Selection:
+def read_selection(segments: Iterable[str], query: Mapping[str, str]) -> Selection:
     """
     Read a listing's path and query (marketplace-rest 2.1, 3.1).
 
-    :raises BadRequest: a number is none.
+    :raises MalformedQueryError: a number is none.
     """
     # Without dcterms:valid an entry is never listed.
-    status = STATUS.get(query.get("status", "valid"), "valid IS NOT NULL")
-    selection = _Selection(f"valid IS NOT NULL AND {status}", {"now": now})
+    status = _STATUS.get(query.get("status", "valid"), "valid IS NOT NULL")
+    selection = Selection(f"valid IS NOT NULL AND {status}")
     named = [query[name] for name in ("identifier", "email", "created") if name in query]
     dated = False
     for number, text in enumerate([*segments, *named]):
@@ -95,8 +98,8 @@ def _selection(segments: list[str], query: Mapping[str, str], now: str) -> _Sele
         selection.values[f"filter{number}"] = text
     if not dated:
         selection.conditions.append("latest")
-    if query.get("location") in ACCESS:
-        selection.conditions.append(ACCESS[query["location"]])
+    if query.get("location") in _ACCESS:
+        selection.conditions.append(_ACCESS[query["location"]])
     selection.words = set(query.get("sSearch", "").casefold().split())
     selection.columns = {
         column: query[f"sSearch_{column}"].casefold()
@@ -109,22 +112,32 @@ def _selection(segments: list[str], query: Mapping[str, str], now: str) -> _Sele
     return selection
 
 
-def _read_page(selection: _Selection, query: Mapping[str, str]) -> None:
-    start, length = _number(query, "iDisplayStart", -1), _number(query, "iDisplayLength", -1)
-    column = _number(query, "iSortCol_0", ENDORSED)
+def _read_page(selection: Selection, query: Mapping[str, str]) -> None:
+    start, length = (
+        read_number(query, "iDisplayStart", -1),
+        read_number(query, "iDisplayLength", -1),
+    )
+    column = read_number(query, "iSortCol_0", ENDORSED)
     if start < 0 or length < 0:
         return
     direction = query.get("sSortDir_0")
-    if direction not in DIRECTIONS or not 1 <= column <= LAST_COLUMN:
-        raise BadRequest("paging needs sSortDir_0, asc or desc, and iSortCol_0 from 1 to 10")
-    selection.order = DIRECTIONS[direction]
+    if direction not in _DIRECTIONS or not 1 <= column <= LAST_COLUMN:
+        raise MalformedQueryError(
+            "paging needs sSortDir_0, asc or desc, and iSortCol_0 from 1 to 10"
+        )
+    selection.order = _DIRECTIONS[direction]
     selection.page = "LIMIT :length OFFSET :start"
     selection.values |= {"sort": f"$[{column}]", "length": length, "start": start}
 
 
-def _number(query: Mapping[str, str], name: str, default: int) -> int:
+def read_number(query: Mapping[str, str], name: str, default: int) -> int:
+    """
+    A number of a query.
+
+    :raises MalformedQueryError: it is none.
+    """
     if name not in query:
         return default
-    if not NUMBER.fullmatch(query[name]):
-        raise BadRequest(f"{name} is not a number, or too large")
+    if not _NUMBER.fullmatch(query[name]):
+        raise MalformedQueryError(f"{name} is not a number, or too large")
     return int(query[name])

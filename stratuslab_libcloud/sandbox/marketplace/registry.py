@@ -1,104 +1,114 @@
-"""TODO."""
+"""The entries of a site's Marketplace: what is registered, withdrawn, found and listed."""
 
-import json
-import re
-import xml.etree.ElementTree as ET
+import time
+from collections.abc import Callable
+from typing import NamedTuple
 
-from stratuslab_libcloud.metadata.entry import MetadataError
-from stratuslab_libcloud.metadata.rdf import RDF, read_entry
-from stratuslab_libcloud.untrusted import xml
+from stratuslab_libcloud.metadata.rdf import write_entry
+from stratuslab_libcloud.sandbox.marketplace import examples
+from stratuslab_libcloud.sandbox.marketplace.listing import Selection
+from stratuslab_libcloud.sandbox.marketplace.rows import stored
+from stratuslab_libcloud.sandbox.store import Store
 
-__all__ = [
-    "ANY_DECLARATION",
-    "COLUMNS",
-    "DATE",
-    "DECLARATION",
-    "EMAIL",
-    "ENDORSED",
-    "ENDORSER",
-    "IDENTIFIER",
-    "LAST_COLUMN",
-    "LOCATIONS",
-    "NAMESPACES",
-]
+__all__ = ["Registry", "Rows"]
 
 
-DECLARATION = b'<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
-
-
-ANY_DECLARATION = re.compile(r"\s*<\?xml\s[^>]*\?>")
-
-
-EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
-
-
-DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
-
-
-# Their places in a listing's row are 1 to 10 (marketplace-rest 2.1); 0 is a dummy.
-ENDORSER, ENDORSED, IDENTIFIER = 4, 6, 7
-
-
-COLUMNS = {
-    1: "slterms:os",
-    2: "slterms:os-version",
-    3: "slterms:os-arch",
-    5: "slterms:kind",
-    8: "slterms:location",
-    9: "dcterms:description",
-    10: "dcterms:title",
-}
-
-
-LAST_COLUMN = 10
-
-
-LOCATIONS = LAST_COLUMN + 1  # kept behind the row that is shown: all of them, to select by
-
-
-NAMESPACES = {
-    "dcterms": "http://purl.org/dc/terms/",
-    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
-    "slterms": "http://mp.stratuslab.eu/slterms#",
-}
-
-
-def _stored(document: bytes) -> dict[str, object]:
+class Rows(NamedTuple):
     """
-    The columns of an entry. Its document is kept as it came, less the declaration: that says
-    nothing that we do not know, and makes a listing ill-formed (marketplace-rest 3.2).
+    A page of a listing.
+
+    :ivar shown: the rows of the page, as JSON.
+    :ivar matching: how many there are on all pages.
+    :ivar total: how many there would be without the search and the filters.
     """
-    try:
-        text = document.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise MetadataError("a Marketplace entry that is not UTF-8") from None
-    declaration = ANY_DECLARATION.match(text)
-    bare = text[declaration.end() :] if declaration else text
-    if ANY_DECLARATION.match(bare):
-        raise MetadataError("a Marketplace entry with two declarations")
-    rdf = xml.parse(bare.encode())
-    if rdf.tag != RDF:
-        raise MetadataError("not a Marketplace entry")
-    entry = read_entry(rdf)
-    if not (EMAIL.fullmatch(entry.endorser or "") and DATE.fullmatch(entry.endorsed or "")):
-        raise MetadataError("a Marketplace entry without an endorser's address and a date")
-    row: list[object] = [""] * (LAST_COLUMN + 1)
-    row[ENDORSER], row[ENDORSED], row[IDENTIFIER] = entry.endorser, entry.endorsed, entry.identifier
-    for column, name in COLUMNS.items():
-        value = _value(rdf, name)
-        row[column] = "null" if value is None else value
-    return {
-        "identifier": entry.identifier,
-        "email": entry.endorser,
-        "created": entry.endorsed,
-        "document": bare.strip().encode(),
-        "valid": _value(rdf, "dcterms:valid"),
-        "deprecated": entry.deprecated is not None,
-        "row": json.dumps([*row, entry.locations]),
-    }
+
+    shown: list[str]
+    matching: int
+    total: int
 
 
-def _value(rdf: ET.Element, name: str) -> str | None:
-    """A text, empty where its element is, None where there is none: rows show which."""
-    element = rdf.find(f"rdf:Description/{name}", NAMESPACES)
-    return None if element is None else element.text or ""
+class Registry:
+    """
+    The entries of a site.
+
+    :param clock: says the time, as :func:`time.time` does; entries expire by it.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._clock = clock
+
+    def add(self, *documents: bytes) -> None:
+        """
+        Store entries: all of them, or none. Nobody checks their signatures yet.
+
+        One with the coordinates of a stored entry takes its place.
+
+        :param documents: ``rdf:RDF`` documents in UTF-8.
+        :raises MetadataError: one is no entry, or has no endorser or endorsement date.
+        :raises UnsafeXMLError: one is not well-formed, or has a DOCTYPE.
+        """
+        rows = [stored(document) for document in documents]
+        with self._store.transaction() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO entries "
+                "(identifier, email, created, document, valid, deprecated, row) "
+                "VALUES (:identifier, :email, :created, :document, :valid, :deprecated, :row)",
+                rows,
+            )
+            db.executemany(
+                "UPDATE entries SET latest = (created = (SELECT MAX(created) FROM entries "
+                "WHERE identifier = :identifier AND email = :email)) "
+                "WHERE identifier = :identifier AND email = :email",
+                rows,
+            )
+
+    def withdraw(self, endorser: str) -> None:
+        """Remove all entries of this endorser's."""
+        with self._store.transaction() as db:
+            db.execute("DELETE FROM entries WHERE email = ?", (endorser,))
+
+    def add_examples(self, base_url: str | None = None) -> None:
+        """
+        Put the entries of a new site in; again is harmless.
+
+        :param base_url: where their locations pretend to be.
+        """
+        self.add(*map(write_entry, examples.entries(base_url or "https://images.example.org")))
+
+    def has(self, identifier: str) -> bool:
+        """Whether any entry of this image is here, whatever its status."""
+        with self._store.reading() as db:
+            query = "SELECT 1 FROM entries WHERE identifier = ?"
+            return db.execute(query, (identifier,)).fetchone() is not None
+
+    def document(self, identifier: str, email: str, created: str) -> bytes | None:
+        """The entry with these coordinates, whatever its status (2.4); None if there is none."""
+        with self._store.reading() as db:
+            found = db.execute(
+                "SELECT document FROM entries WHERE identifier = ? AND email = ? AND created = ?",
+                (identifier, email, created),
+            ).fetchone()
+        return found["document"] if found else None
+
+    def documents(self, selection: Selection) -> list[bytes]:
+        """The entries that a listing shows."""
+        with self._store.reading() as db:
+            db.create_function("searched", 1, selection.searched)
+            found = db.execute(selection.sql("document"), self._values(selection)).fetchall()
+        return [row["document"] for row in found]
+
+    def rows(self, selection: Selection) -> Rows:
+        """The rows that a listing shows, and how many there are."""
+        with self._store.reading() as db:
+            db.create_function("searched", 1, selection.searched)
+            values = self._values(selection)
+            shown = selection.sql("json_remove(row, '$[11]') AS shown")
+            found = db.execute(shown, values).fetchall()
+            ((matching,),) = db.execute(selection.sql_matching, values)
+            ((total,),) = db.execute(selection.sql_total, values)
+        return Rows([row["shown"] for row in found], matching, total)
+
+    def _values(self, selection: Selection) -> dict[str, str | int]:
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock()))
+        return {"now": now, **selection.values}

@@ -1,207 +1,127 @@
 """
-The Marketplace: entries, listings of them, and the original's manner of answering.
+The Marketplace over HTTP: its routes, and the original's manner of choosing a form.
 
 After marketplace-rest 1.3, 1.4, 2.1 to 2.4 and 3. Nothing needs a password here.
 """
 
-import html
-import json
 import re
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from werkzeug import Request, Response
 from werkzeug.datastructures import MIMEAccept
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, NotFound
 from werkzeug.exceptions import NotImplemented as NotOffered
-from werkzeug.http import HTTP_STATUS_CODES, parse_accept_header
+from werkzeug.http import parse_accept_header
 
-from stratuslab_libcloud.metadata.rdf import write_entry
-from stratuslab_libcloud.sandbox.marketplace import seeds
-from stratuslab_libcloud.sandbox.marketplace.listing import _number, _Selection, _selection
-from stratuslab_libcloud.sandbox.marketplace.pages import (
-    HTML,
-    JSON,
-    RDF_XML,
-    XML,
-    _html_rows,
-    _page,
-    _response,
+from stratuslab_libcloud.sandbox.marketplace import pages
+from stratuslab_libcloud.sandbox.marketplace.listing import (
+    MalformedQueryError,
+    read_number,
+    read_selection,
 )
-from stratuslab_libcloud.sandbox.marketplace.registry import (
-    DECLARATION,
-    _stored,
-)
-from stratuslab_libcloud.sandbox.store import Store
+from stratuslab_libcloud.sandbox.marketplace.pages import HTML, JSON, RDF_XML, XML
+from stratuslab_libcloud.sandbox.marketplace.registry import Registry
+from stratuslab_libcloud.sandbox.routes import Routes
 
-__all__ = ["Marketplace"]
+__all__ = ["answer"]
 
-NO_MATCH = "no metadata matching query found"
-NO_ENTRY = "metadata entry not found.\n"
-NO_ROUTE = "The server has not found anything matching the request URI"
-NO_METHOD = (
+_NO_ENTRY = "metadata entry not found.\n"
+_NO_ROUTE = "The server has not found anything matching the request URI"
+_NO_METHOD = (
     "The method specified in the request is not allowed for the resource identified by the "
     "request URI"
 )
-NO_UPLOAD = "this Marketplace takes no uploads"
+_NO_UPLOAD = "this Marketplace takes no uploads"
+_FORMS = {XML: XML, "text/xml": XML, RDF_XML: XML, JSON: JSON, HTML: HTML}
+_MEDIA = {"xml": XML, "json": JSON, "html": HTML}
 
-FORMS = {XML: XML, "text/xml": XML, RDF_XML: XML, JSON: JSON, HTML: HTML}
-MEDIA = {"xml": XML, "json": JSON, "html": HTML}
+
+class _Asked(NamedTuple):
+    registry: Registry
+    request: Request
 
 
-class Marketplace:
+def answer(registry: Registry, request: Request, segments: Sequence[str]) -> Response:
     """
-    The entries of a site.
+    Answer a request.
 
-    :param clock: tells the time, as :func:`time.time` does; entries expire by it.
+    :param segments: of the path after ``metadata``, decoded.
     """
-
-    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
-        self._store = store
-        self._clock = clock
-
-    def add(self, *documents: bytes) -> None:
-        """
-        Store entries: all of them, or none. Nobody checks their signatures yet.
-
-        One with the coordinates of a stored entry takes its place.
-
-        :param documents: ``rdf:RDF`` documents in UTF-8.
-        :raises MetadataError: one is no entry, or has no endorser or endorsement date.
-        :raises safe_xml.UnsafeXMLError: one is not well-formed, or has a DOCTYPE.
-        """
-        rows = [_stored(document) for document in documents]
-        with self._store.transaction() as db:
-            db.executemany(
-                "INSERT OR REPLACE INTO entries "
-                "(identifier, email, created, document, valid, deprecated, row) "
-                "VALUES (:identifier, :email, :created, :document, :valid, :deprecated, :row)",
-                rows,
-            )
-            db.executemany(
-                "UPDATE entries SET latest = (created = (SELECT MAX(created) FROM entries "
-                "WHERE identifier = :identifier AND email = :email)) "
-                "WHERE identifier = :identifier AND email = :email",
-                rows,
-            )
-
-    def withdraw(self, endorser: str) -> None:
-        """Remove all entries of this endorser's."""
-        with self._store.transaction() as db:
-            db.execute("DELETE FROM entries WHERE email = ?", (endorser,))
-
-    def seed(self, base_url: str | None = None) -> None:
-        """
-        Put the entries of a new site in; again is harmless.
-
-        :param base_url: where their locations pretend to be.
-        """
-        self.add(*map(write_entry, seeds.entries(base_url or "https://images.example.org")))
-
-    def respond(self, request: Request, segments: list[str]) -> Response:
-        """
-        Answer a request.
-
-        :param segments: of the path after ``metadata``, decoded.
-        """
+    try:
         try:
-            return self._answer(request, segments)
-        except HTTPException as error:
-            return _error(request, error)
-
-    def _answer(self, request: Request, segments: list[str]) -> Response:
-        if len(segments) > 3:
-            raise NotFound(NO_ROUTE)
-        if request.method == "POST" and len(segments) < 3:
-            raise NotOffered(NO_UPLOAD)
-        if request.method not in ("GET", "HEAD"):
-            raise MethodNotAllowed(["GET", "HEAD"], NO_METHOD)
-        form = _form(request)
-        if len(segments) == 3:
-            return self._single(form, segments)
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock()))
-        selection = _selection(segments, request.args, now)
-        echo = _number(request.args, "sEcho", 0)
-        if form == XML:
-            return self._xml_listing(selection)
-        return self._row_listing(form, selection, echo)
-
-    def _single(self, form: str, coordinates: list[str]) -> Response:
-        """An entry by its coordinates, whatever its status (2.4, 3.3); JSON is left out."""
-        with self._store.reading() as db:
-            found = db.execute(
-                "SELECT document FROM entries WHERE identifier = ? AND email = ? AND created = ?",
-                coordinates,
-            ).fetchone()
-        if not found:
-            raise NotFound(NO_ENTRY)
-        if form == HTML:
-            text = html.escape(found["document"].decode())
-            return _page(coordinates[0], f"<pre>{text}</pre>")
-        response = _response(DECLARATION + found["document"] + b"\n", RDF_XML)
-        response.headers["Content-Disposition"] = f"attachment; filename={coordinates[0]}.xml"
+            respond, variables = _ROUTES.match(request.method, segments)
+        except NotFound:
+            raise NotFound(_NO_ROUTE) from None
+        response: Response = respond(_Asked(registry, request), **variables)
         return response
+    except MethodNotAllowed as error:
+        response = pages.error(_error_form(request), 405, _NO_METHOD)
+        # POST has a route only to be refused.
+        allowed = [method for method in error.valid_methods or () if method != "POST"]
+        response.headers["Allow"] = ", ".join(allowed)
+        return response
+    except HTTPException as error:
+        return pages.error(_error_form(request), error.code or 500, error.description or "")
 
-    def _xml_listing(self, selection: "_Selection") -> Response:
-        with self._store.reading() as db:
-            db.create_function("searched", 1, selection.searched)
-            found = db.execute(selection.sql("document"), selection.values).fetchall()
-        if not found:
-            raise NotFound(NO_MATCH)
-        parts = [DECLARATION, b"<metadata>"]
-        for row in found:
-            parts += row["document"], b"\n"
-        return _response(b"".join([*parts, b"</metadata>"]), XML)
 
-    def _row_listing(self, form: str, selection: "_Selection", echo: int) -> Response:
-        with self._store.reading() as db:
-            db.create_function("searched", 1, selection.searched)
-            shown = selection.sql("json_remove(row, '$[11]') AS shown")
-            found = db.execute(shown, selection.values).fetchall()
-            ((matching,),) = db.execute(selection.sql_matching, selection.values)
-            ((total,),) = db.execute(selection.sql_total, selection.values)
-        if form == HTML:
-            return _page("Marketplace", _html_rows([json.loads(row["shown"]) for row in found]))
-        numbers = {
-            "sEcho": echo,
-            "iTotalRecords": total if found else 0,
-            "iTotalDisplayRecords": matching if found else 0,
-            "rMsg": NO_MATCH,  # always
-        }
-        rows = ",".join(row["shown"] for row in found)
-        return _response(f'{json.dumps(numbers)[:-1]}, "aaData": [{rows}]}}'.encode(), JSON)
+def _list(asked: _Asked, **filters: str) -> Response:
+    """The entries that the path, in any order, and the query select (2.1, 3.1)."""
+    query, form = asked.request.args, _wanted_form(asked.request)
+    try:
+        selection = read_selection(filters.values(), query)
+        echo = read_number(query, "sEcho", 0)
+    except MalformedQueryError as error:
+        raise BadRequest(str(error)) from None
+    if form == XML:
+        documents = asked.registry.documents(selection)
+        if not documents:
+            raise NotFound(pages.NO_MATCH)
+        return pages.xml_listing(documents)
+    rows = asked.registry.rows(selection)
+    return pages.html_listing(rows) if form == HTML else pages.json_listing(rows, echo)
+
+
+def _show(asked: _Asked, identifier: str, email: str, created: str) -> Response:
+    """An entry by its coordinates (2.4, 3.3)."""
+    document = asked.registry.document(identifier, email, created)
+    if document is None:
+        raise NotFound(_NO_ENTRY)
+    return pages.entry(_wanted_form(asked.request), identifier, document)
+
+
+def _refuse_upload(asked: _Asked, **filters: str) -> Response:
+    raise NotOffered(_NO_UPLOAD)
+
+
+_ROUTES = Routes(
+    ("GET", "/", _list),
+    ("GET", "/<first>", _list),
+    ("GET", "/<first>/<second>", _list),
+    ("GET", "/<identifier>/<email>/<created>", _show),
+    ("POST", "/", _refuse_upload),
+    ("POST", "/<first>", _refuse_upload),
+    ("POST", "/<first>/<second>", _refuse_upload),
+)
 
 
 def _accept(request: Request) -> str:
     """What is asked for: ``media`` takes the place of the header (marketplace-rest 1.3)."""
     media = request.args.get("media")
-    return MEDIA.get(media, media) if media else request.headers.get("Accept", "")
+    return _MEDIA.get(media, media) if media else request.headers.get("Accept", "")
 
 
-def _form(request: Request) -> str:
+def _wanted_form(request: Request) -> str:
     """The best of our forms by quality; XML in a tie and where nothing fits."""
     qualities = {XML: 0.0, JSON: 0.0, HTML: 0.0}
     for accepted, quality in parse_accept_header(_accept(request), MIMEAccept):
-        form = FORMS.get(accepted.partition(";")[0].strip().lower())
+        form = _FORMS.get(accepted.partition(";")[0].strip().lower())
         if form:
             qualities[form] = max(quality, qualities[form])
     return max(qualities, key=lambda form: qualities[form])
 
 
-def _error(request: Request, error: HTTPException) -> Response:
-    """In the form that is named first, whatever its quality (marketplace-rest 1.4)."""
-    status, message = error.code or 500, error.description or ""
+def _error_form(request: Request) -> str:
+    """The form that is named first, whatever its quality (marketplace-rest 1.4)."""
     first = re.split("[,;]", _accept(request))[0].strip().lower()
-    form = FORMS.get(first, HTML)
-    escaped = html.escape(message, quote=False)
-    if form == XML:
-        response = _response(DECLARATION + f"<error>{escaped}</error>".encode(), XML)
-    elif form == JSON:
-        response = _response(f'{{"{status}" : {json.dumps(message)}}}'.encode(), JSON)
-    else:
-        title = HTTP_STATUS_CODES[status]
-        response = _page(title, f"<table><tr><td>{escaped}</td></tr></table>")
-    response.status_code = status
-    if isinstance(error, MethodNotAllowed):
-        response.headers["Allow"] = "GET, HEAD"
-    return response
+    return _FORMS.get(first, HTML)

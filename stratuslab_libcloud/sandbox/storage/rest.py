@@ -1,25 +1,36 @@
-"""TODO."""
+"""The storage service over REST (pdisk-rest 2): its routes, forms and answers."""
 
 import json
 import logging
 import sqlite3
 import urllib.parse
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from werkzeug import Request, Response
+from werkzeug.exceptions import MethodNotAllowed, NotFound
 
-from stratuslab_libcloud.sandbox.storage.rules import Form, RequestRefusedError, Storage
+from stratuslab_libcloud.sandbox.routes import Routes
+from stratuslab_libcloud.sandbox.storage.forms import Form
+from stratuslab_libcloud.sandbox.storage.records import RequestRefusedError
+from stratuslab_libcloud.sandbox.storage.rules import Storage
 from stratuslab_libcloud.sandbox.store import Account
 
-__all__ = ["FORM", "answer_rest"]
+__all__ = ["answer"]
+
+_LOG = logging.getLogger(__name__)
+
+_FORM = "application/x-www-form-urlencoded"
 
 
-log = logging.getLogger(__name__)
+class _Asked(NamedTuple):
+    storage: Storage
+    request: Request
+    account: Account
 
-FORM = "application/x-www-form-urlencoded"
 
-
-def answer_rest(
-    storage: Storage, request: Request, account: Account, segments: list[str]
+def answer(
+    storage: Storage, request: Request, account: Account, segments: Sequence[str]
 ) -> Response:
     """
     Answer a request of this account for disks (pdisk-rest 2).
@@ -27,66 +38,111 @@ def answer_rest(
     :param segments: the path after ``pswd`` or ``cert``, without empty segments.
     """
     try:
-        return _route(storage, request, account, segments)
+        respond, variables = _ROUTES.match(_method(request), segments)
+        response: Response = respond(_Asked(storage, request, account), **variables)
+    except NotFound:
+        text = "The server has not found anything matching the request URI"
+        response = _error(request, 404, text)
+    except MethodNotAllowed as error:
+        response = _error(request, 405, "The method specified in the request is not allowed")
+        response.headers["Allow"] = ", ".join(error.valid_methods or ())
     except RequestRefusedError as refused:
-        return _error(request, refused.status, str(refused))
+        response = _error(request, refused.status, str(refused))
     except (OSError, sqlite3.Error) as error:
-        log.error("%s %r: %s", request.method, request.path, error)
-        return _error(request, 500, "The disk service could not do this")
+        _LOG.error("%s %r: %s", request.method, request.path, error)
+        response = _error(request, 500, "The disk service could not do this")
+    return response
 
 
-def _route(storage: Storage, request: Request, account: Account, segments: list[str]) -> Response:
-    match _method(request), segments:
-        case "GET", []:
-            return Response("<html><body>Persistent disks</body></html>", mimetype="text/html")
-        case "GET", ["disks"]:
-            return _json(storage.disks(account))
-        case "POST", ["disks"]:
-            return _json({"uuid": storage.create(account, _form(request))}, 201)
-        case "GET", ["disks", disk]:
-            shown = storage.disk(account, disk)
-            if _wants_gzip(request):
-                raise RequestRefusedError(403, "the sandbox does not download disks")
-            return _json(shown)
-        case "POST", ["disks", disk]:
-            storage.disk(account, disk)
-            raise RequestRefusedError(403, "the sandbox does not copy disks")
-        case "PUT", ["disks", disk]:
-            storage.update(account, disk, _form(request))
-            return Response(status=303, headers={"Location": _own_url(request)})
-        case "DELETE", ["disks", disk]:
-            storage.delete(account, disk)
-            return _json({"uuid": disk})
-        case "GET", ["disks", disk, "mounts"]:
-            return _json(storage.mounts(account, disk))
-        case "POST", ["disks", disk, "mounts"]:
-            return _json(storage.attach(account, disk, _form(request)))
-        case "GET", ["disks", disk, "mounts", mount]:
-            return _json(storage.mount(account, disk, mount))
-        case "DELETE", ["disks", disk, "mounts", mount]:
-            return _json(storage.detach(account, disk, mount))
-        case "GET", ["disks", disk, "turl"]:
-            return _json({"uuid": disk, "turl": storage.turl(account, disk)})
-        case "GET", ["instances"] | ["instances", _]:
-            return _json(storage.instances(account))
-        case _:
-            return _no_route(request, segments)
+def _welcome(asked: _Asked) -> Response:
+    return Response("<html><body>Persistent disks</body></html>", mimetype="text/html")
+
+
+def _list_disks(asked: _Asked) -> Response:
+    return _json(asked.storage.disks(asked.account))
+
+
+def _create_disk(asked: _Asked) -> Response:
+    return _json({"uuid": asked.storage.create(asked.account, _read_form(asked.request))}, 201)
+
+
+def _show_disk(asked: _Asked, disk: str) -> Response:
+    shown = asked.storage.disk(asked.account, disk)
+    if _wants_gzip(asked.request):
+        raise RequestRefusedError(403, "the sandbox does not download disks")
+    return _json(shown)
+
+
+def _copy_disk(asked: _Asked, disk: str) -> Response:
+    asked.storage.disk(asked.account, disk)
+    raise RequestRefusedError(403, "the sandbox does not copy disks")
+
+
+def _update_disk(asked: _Asked, disk: str) -> Response:
+    asked.storage.update(asked.account, disk, _read_form(asked.request))
+    return Response(status=303, headers={"Location": _own_url(asked.request)})
+
+
+def _delete_disk(asked: _Asked, disk: str) -> Response:
+    asked.storage.delete(asked.account, disk)
+    return _json({"uuid": disk})
+
+
+def _list_mounts(asked: _Asked, disk: str) -> Response:
+    return _json(asked.storage.mounts(asked.account, disk))
+
+
+def _attach(asked: _Asked, disk: str) -> Response:
+    return _json(asked.storage.attach(asked.account, disk, _read_form(asked.request)))
+
+
+def _show_mount(asked: _Asked, disk: str, mount: str) -> Response:
+    return _json(asked.storage.mount(asked.account, disk, mount))
+
+
+def _detach(asked: _Asked, disk: str, mount: str) -> Response:
+    return _json(asked.storage.detach(asked.account, disk, mount))
+
+
+def _show_turl(asked: _Asked, disk: str) -> Response:
+    return _json({"uuid": disk, "turl": asked.storage.turl(asked.account, disk)})
+
+
+def _list_instances(asked: _Asked, instance: str = "") -> Response:
+    """All of them, whichever is asked for."""
+    return _json(asked.storage.instances(asked.account))
+
+
+_ROUTES = Routes(
+    ("GET", "/", _welcome),
+    ("GET", "/disks", _list_disks),
+    ("POST", "/disks", _create_disk),
+    ("GET", "/disks/<disk>", _show_disk),
+    ("POST", "/disks/<disk>", _copy_disk),
+    ("PUT", "/disks/<disk>", _update_disk),
+    ("DELETE", "/disks/<disk>", _delete_disk),
+    ("GET", "/disks/<disk>/mounts", _list_mounts),
+    ("POST", "/disks/<disk>/mounts", _attach),
+    ("GET", "/disks/<disk>/mounts/<mount>", _show_mount),
+    ("DELETE", "/disks/<disk>/mounts/<mount>", _detach),
+    ("GET", "/disks/<disk>/turl", _show_turl),
+    ("GET", "/instances", _list_instances),
+    ("GET", "/instances/<instance>", _list_instances),
+)
 
 
 def _method(request: Request) -> str:
     """The verb that is meant: browsers tunnel theirs through POST (1.7)."""
-    if request.method == "HEAD":
-        return "GET"
     override = request.headers.get("X-HTTP-Method-Override") or request.args.get("method", "")
     if request.method == "POST" and override.upper() in ("PUT", "DELETE"):
         return override.upper()
     return request.method
 
 
-def _form(request: Request) -> Form:
+def _read_form(request: Request) -> Form:
     if request.mimetype == "multipart/form-data":
         raise RequestRefusedError(403, "the sandbox does not take uploads")
-    if request.mimetype not in ("", FORM):
+    if request.mimetype not in ("", _FORM):
         raise RequestRefusedError(415, "The entity of the request is not a form")
     body = request.get_data().decode("utf-8", "replace")
     try:
@@ -122,22 +178,3 @@ def _error(request: Request, status: int, text: str) -> Response:
 def _wants_gzip(request: Request) -> bool:
     wanted = request.headers.get("Accept", "")
     return "application/x-gzip" in wanted or request.args.get("media") == "gzip"
-
-
-def _no_route(request: Request, segments: list[str]) -> Response:
-    match segments:
-        case [] | ["instances"] | ["instances", _] | ["disks", _, "turl"]:
-            allowed = "GET, HEAD"
-        case ["disks"] | ["disks", _, "mounts"]:
-            allowed = "GET, HEAD, POST"
-        case ["disks", _]:
-            allowed = "GET, HEAD, POST, PUT, DELETE"
-        case ["disks", _, "mounts", _]:
-            allowed = "GET, HEAD, DELETE"
-        case _:
-            raise RequestRefusedError(
-                404, "The server has not found anything matching the request URI"
-            )
-    response = _error(request, 405, "The method specified in the request is not allowed")
-    response.headers["Allow"] = allowed
-    return response

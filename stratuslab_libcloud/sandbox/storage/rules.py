@@ -1,91 +1,44 @@
 """
 The storage service's rules about persistent disks (pdisk-rest), with that reference's advice to
-new servers (NEW) wherever the original was unsafe. Its routes are in ``routes.py``.
+new servers (NEW) wherever the original was unsafe.
 
 A disk is a sparse file. It is there before its record, and goes after it.
 """
 
 import contextlib
-import os
 import pathlib
 import re
-import sqlite3
-import string
 import threading
 import time
 import uuid
 import weakref
 from collections.abc import Iterator
 
+from stratuslab_libcloud.sandbox import durable
 from stratuslab_libcloud.sandbox.errors import MachineError, UnsettledError
 from stratuslab_libcloud.sandbox.machines import HOST, Machines, Phase
-from stratuslab_libcloud.sandbox.storage.references import _UUID, referenced_disk
+from stratuslab_libcloud.sandbox.references import UUID
+from stratuslab_libcloud.sandbox.storage.forms import Form, read_columns, read_size
+from stratuslab_libcloud.sandbox.storage.records import (
+    DENIED,
+    NOT_PLUGGED,
+    SELECT_DISK,
+    STATIC,
+    UNKNOWN,
+    RequestRefusedError,
+    find_disk,
+    find_machine,
+    find_mount,
+    free_device,
+    may_edit,
+    shown_disk,
+    shown_mount,
+)
 from stratuslab_libcloud.sandbox.store import Account, Store
-from stratuslab_libcloud.sandbox.template import Template, Vector
 
-__all__ = ["Form", "RequestRefusedError", "Storage", "claim"]
+__all__ = ["Storage"]
 
-GIB = 1 << 30
-MAX_GIB = 1024
-STATIC = "static"  # the device of a disk that is there since the machine's start
-NOT_PLUGGED = "Disk have not been hot-plugged"
-DENIED = "Not enough rights to attach disk"
-CHOICES = {
-    "visibility": ("PRIVATE", "PUBLIC"),
-    "type": (
-        "DATA_IMAGE_RAW_READ_WRITE",
-        "DATA_IMAGE_RAW_READONLY",
-        "DATA_IMAGE_ORIGIN",
-        "DATA_IMAGE_LIVE",
-        "MACHINE_IMAGE_ORIGIN",
-        "MACHINE_IMAGE_LIVE",
-    ),
-}
-SUPER_FIELDS = ("owner", "identifier", "quarantine")
-
-_UNKNOWN = "Unknown disk: {}"
-_SELECT = "SELECT *, (SELECT COUNT(*) FROM mounts WHERE disk = uuid) AS count FROM disks"
-
-Form = dict[str, str]
-
-
-def claim(db: sqlite3.Connection, account: Account, vm_id: int, disks: list[Vector]) -> str:
-    """
-    Mount the persistent disks of a machine that begins, for its life (3.5).
-
-    :param disks: the ``DISK`` vectors of its template.
-    :return: why one of them cannot be transferred to it; empty if nothing is in the way.
-    """
-    query = "SELECT disk FROM mounts WHERE machine = ?"
-    claimed = {disk for (disk,) in db.execute(query, (vm_id,))}  # by an earlier process
-    for number, vector in enumerate(disks):
-        source = vector.get("SOURCE", "")
-        disk = referenced_disk(source)
-        if disk is None:
-            continue
-        if disk in claimed:
-            claimed.remove(disk)
-            continue
-        row = db.execute(f"{_SELECT} WHERE uuid = ?", (disk,)).fetchone()
-        kind = "DATA_IMAGE_" if number else "MACHINE_IMAGE_"
-        if row is None:
-            return f"{source} does not exist"
-        if not _may_view(account, row):
-            return f"insufficient access rights to view disk ({disk})"
-        if row["count"]:
-            return f"disk ({disk}) is already mounted"
-        if not row["type"].startswith(kind):
-            return f"disk ({disk}) has the type {row['type']}, not {kind}..."
-        db.execute("INSERT INTO mounts VALUES (?, ?, ?)", (disk, vm_id, STATIC))
-    return ""
-
-
-class RequestRefusedError(Exception):
-    """An answer with an error status; the text is for the caller."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
+_GIB = 1 << 30
 
 
 class Storage:
@@ -108,24 +61,25 @@ class Storage:
             known = {disk for (disk,) in db.execute("SELECT uuid FROM disks")}
         for path in directory.iterdir():
             # Made just before a crash, and never acknowledged. What is not ours stays.
-            if path.name not in known and re.fullmatch(_UUID, path.name):
+            if path.name not in known and re.fullmatch(UUID, path.name):
                 path.unlink()
 
     # Disks.
 
     def disks(self, account: Account) -> list[dict[str, str]]:
         """The caller's own disks, newest first; all for the super user (2.1.1)."""
-        query = f"{_SELECT} WHERE owner = ? OR ? ORDER BY disks.rowid DESC"
+        query = f"{SELECT_DISK} WHERE owner = ? OR ? ORDER BY disks.rowid DESC"
         with self._store.reading() as db:
             rows = db.execute(query, (account.name, account.is_super)).fetchall()
         return [
-            {**_shown(row), "created": row["created"], "users": str(row["count"])} for row in rows
+            {**shown_disk(row), "created": row["created"], "users": str(row["count"])}
+            for row in rows
         ]
 
     def disk(self, account: Account, disk: str) -> dict[str, str]:
         """One disk (2.2.1)."""
         with self._store.reading() as db:
-            return _shown(_find(db, account, disk))
+            return shown_disk(find_disk(db, account, disk))
 
     def create(self, account: Account, form: Form) -> str:
         """
@@ -135,8 +89,8 @@ class Storage:
         """
         if form.get("url"):
             raise RequestRefusedError(403, "the sandbox does not fill disks from a url")
-        size = _size(form.get("size", "0"))
-        values = _settable(account, form)
+        size = read_size(form.get("size", "0"))
+        values = read_columns(account, form)
         disk = str(uuid.uuid4())
         with self._new_file(disk, size), self._store.transaction() as db:
             identifier = values.get("identifier")
@@ -167,12 +121,12 @@ class Storage:
         if not form:
             raise RequestRefusedError(400, "post with null entity")
         with self._store.transaction() as db:
-            row = _find(db, account, disk)
-            if not _may_edit(account, row):
+            row = find_disk(db, account, disk)
+            if not may_edit(account, row):
                 raise RequestRefusedError(403, f"insufficient rights to update disk ({disk})")
             if form.get("size", str(row["size"])) != str(row["size"]):
                 raise RequestRefusedError(400, "The size of a disk cannot be changed")
-            values = _settable(account, form)
+            values = read_columns(account, form)
             if row["count"] and values.get("type", row["type"]) != row["type"]:
                 reason = f"disk ({disk}) is in use and its type can't be changed"
                 raise RequestRefusedError(409, reason)
@@ -186,8 +140,8 @@ class Storage:
     def delete(self, account: Account, disk: str) -> None:
         """Remove a disk that no machine uses (2.2.5)."""
         with self._store.transaction() as db:
-            row = _find(db, account, disk)
-            if not _may_edit(account, row):
+            row = find_disk(db, account, disk)
+            if not may_edit(account, row):
                 raise RequestRefusedError(403, f"insufficient rights to delete disk ({disk})")
             if row["count"]:
                 raise RequestRefusedError(409, f"disk ({disk}) is in use and can't be deleted")
@@ -199,7 +153,7 @@ class Storage:
     def turl(self, account: Account, disk: str) -> str:
         """Where a hypervisor finds the content; the super user's alone (2.5, NEW)."""
         with self._store.reading() as db:
-            _find(db, account, disk, _UNKNOWN)
+            find_disk(db, account, disk, UNKNOWN)
         if not account.is_super:
             raise RequestRefusedError(
                 403, f"insufficient access rights to the location of disk ({disk})"
@@ -211,7 +165,7 @@ class Storage:
     def mounts(self, account: Account, disk: str) -> list[dict[str, str]]:
         """Where a disk is mounted (2.3.1)."""
         with self._store.reading() as db:
-            _find(db, account, disk, _UNKNOWN)
+            find_disk(db, account, disk, UNKNOWN)
             query = "SELECT machine, device FROM mounts WHERE disk = ? ORDER BY device"
             rows = db.execute(query, (disk,)).fetchall()
         return [{"vmId": str(row["machine"]), "device": row["device"]} for row in rows]
@@ -227,8 +181,8 @@ class Storage:
         if static and not account.is_super:
             raise RequestRefusedError(403, DENIED)
         with self._store.reading() as db:
-            _find(db, account, disk, _UNKNOWN, DENIED)
-            vm_id = _find_machine(db, account, form["vm_id"])["id"]
+            find_disk(db, account, disk, UNKNOWN, DENIED)
+            vm_id = find_machine(db, account, form["vm_id"])["id"]
         with self._plugging_into(vm_id):
             device = self._mount(account, disk, form, static=static)
             if not static:
@@ -242,8 +196,8 @@ class Storage:
     def _mount(self, account: Account, disk: str, form: Form, *, static: bool) -> str:
         """Remember a mount before it is made, so that nobody else makes it. :return: the device."""
         with self._store.transaction() as db:
-            row = _find(db, account, disk, _UNKNOWN, DENIED)
-            machine = _find_machine(db, account, form["vm_id"])
+            row = find_disk(db, account, disk, UNKNOWN, DENIED)
+            machine = find_machine(db, account, form["vm_id"])
             if form["node"] != HOST and not static:
                 raise RequestRefusedError(
                     400, f"machine {form['vm_id']} is not on node {form['node']}"
@@ -253,7 +207,7 @@ class Storage:
                 raise RequestRefusedError(409, f"VM {form['vm_id']} is not running")
             if row["count"]:
                 raise RequestRefusedError(409, f"disk ({disk}) is already mounted")
-            device = STATIC if static else _free_device(db, machine)
+            device = STATIC if static else free_device(db, machine)
             db.execute("INSERT INTO mounts VALUES (?, ?, ?)", (disk, machine["id"], device))
         return device
 
@@ -274,16 +228,16 @@ class Storage:
     def mount(self, account: Account, disk: str, mount: str) -> dict[str, str]:
         """One mount (2.4.1)."""
         with self._store.reading() as db:
-            row = _find_mount(db, account, disk, mount)
-        return _mount_shown(row)
+            row = find_mount(db, account, disk, mount)
+        return shown_mount(row)
 
     def detach(self, account: Account, disk: str, mount: str) -> dict[str, str]:
         """Unplug a disk, or forget that it was there from the start (2.4.2)."""
         with self._store.reading() as db:
-            vm_id = _find_mount(db, account, disk, mount)["machine"]
+            vm_id = find_mount(db, account, disk, mount)["machine"]
         with self._plugging_into(vm_id):
             with self._store.reading() as db:
-                row = _find_mount(db, account, disk, mount)
+                row = find_mount(db, account, disk, mount)
             if not account.is_super:
                 if account.name not in (row["disk_owner"], row["machine_owner"]):
                     raise RequestRefusedError(403, "insufficient rights to detach disk")
@@ -292,7 +246,7 @@ class Storage:
             if row["device"] != STATIC:
                 self._unplug(disk, vm_id, row["device"])
             self._forget(disk, vm_id)
-        return _mount_shown(row)
+        return shown_mount(row)
 
     def _unplug(self, disk: str, vm_id: int, device: str) -> None:
         try:
@@ -320,13 +274,7 @@ class Storage:
         path = self._directory / disk
         try:
             try:
-                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-                try:
-                    os.truncate(descriptor, size * GIB)
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-                _sync_directory(self._directory)
+                durable.create_sparse(path, size * _GIB)
             except OSError as error:
                 reason = f"There is no room for {size} GiB: {error.strerror}"
                 raise RequestRefusedError(507, reason) from None
@@ -334,115 +282,3 @@ class Storage:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-
-
-def _may_view(account: Account, disk: sqlite3.Row) -> bool:
-    return disk["visibility"] == "PUBLIC" or _may_edit(account, disk)
-
-
-def _may_edit(account: Account, disk: sqlite3.Row) -> bool:
-    return account.is_super or bool(disk["owner"] == account.name)
-
-
-def _find(
-    db: sqlite3.Connection,
-    account: Account,
-    disk: str,
-    unknown: str = "disk ({}) does not exist",
-    unseen: str = "insufficient access rights to view disk ({})",
-) -> sqlite3.Row:
-    row: sqlite3.Row | None = db.execute(f"{_SELECT} WHERE uuid = ?", (disk,)).fetchone()
-    if row is None:
-        raise RequestRefusedError(404, unknown.format(disk))
-    if not _may_view(account, row):
-        raise RequestRefusedError(403, unseen.format(disk))
-    return row
-
-
-def _find_mount(db: sqlite3.Connection, account: Account, disk: str, mount: str) -> sqlite3.Row:
-    """A mount, for who may see the disk or has it in a machine of the own."""
-    query = (
-        "SELECT mounts.*, disks.owner AS disk_owner, machines.owner AS machine_owner FROM mounts "
-        "JOIN disks ON disk = uuid JOIN machines ON machine = id "
-        "WHERE disk = ? AND disk || '_' || machine = ?"
-    )
-    row: sqlite3.Row | None = db.execute(query, (disk, mount)).fetchone()
-    if row is None or row["machine_owner"] != account.name:
-        _find(db, account, disk, "unknown disk: {}", "insufficient rights to detach disk")
-    if row is None:
-        raise RequestRefusedError(404, NOT_PLUGGED)
-    return row
-
-
-def _find_machine(db: sqlite3.Connection, account: Account, vm_id: str) -> sqlite3.Row:
-    if not re.fullmatch("[0-9]{1,9}", vm_id):
-        raise RequestRefusedError(400, "vm_id must be a number")
-    row: sqlite3.Row | None
-    row = db.execute("SELECT * FROM machines WHERE id = ?", (int(vm_id),)).fetchone()
-    if row is None:
-        raise RequestRefusedError(404, f"Unknown VM: {vm_id}")
-    if not account.is_super and row["owner"] != account.name:
-        raise RequestRefusedError(403, DENIED)
-    return row
-
-
-def _free_device(db: sqlite3.Connection, machine: sqlite3.Row) -> str:
-    """The lowest free ``vdX``: what the next disk is called in a Linux guest."""
-    plugged = db.execute("SELECT device FROM mounts WHERE machine = ?", (machine["id"],))
-    devices = [f"vd{letter}" for letter in string.ascii_lowercase]
-    disks = Template.loads(machine["template"]).vectors("DISK")
-    # Whatever their targets are: the guest leaves no letter out.
-    booted = [
-        disk
-        for disk in disks
-        if disk.get("TARGET", "").startswith("vd")
-        and (disk.get("SOURCE") or disk.get("SIZE") != "0")
-    ]
-    taken = {*devices[: len(booted)], *(device for (device,) in plugged)}
-    device = next((device for device in devices if device not in taken), None)
-    if device is None:
-        raise RequestRefusedError(409, "no free devices available")
-    return device
-
-
-def _shown(row: sqlite3.Row) -> dict[str, str]:
-    names = ["uuid", "tag", "count", "owner", "identifier", "size", "type", "visibility"]
-    if row["quarantine"]:
-        names.append("quarantine")
-    return {name: str(row[name]) for name in names}
-
-
-def _mount_shown(row: sqlite3.Row) -> dict[str, str]:
-    disk, machine = row["disk"], str(row["machine"])
-    mount = f"{disk}_{machine}"
-    return {"diskId": disk, "mountId": mount, "vmId": machine, "target": row["device"]}
-
-
-def _size(text: str) -> int:
-    if not re.fullmatch("[+-]?[0-9]{1,9}", text):
-        raise RequestRefusedError(400, f'Error parsing size: For input string: "{text}"')
-    if not 1 <= int(text) <= MAX_GIB:
-        raise RequestRefusedError(400, f"Size must be an integer between 1 and {MAX_GIB}")
-    return int(text)
-
-
-def _settable(account: Account, form: Form) -> Form:
-    """The columns that a form sets."""
-    for name in SUPER_FIELDS:
-        if name in form and not account.is_super:
-            raise RequestRefusedError(403, f"insufficient rights to set {name}")
-    values = {name: form[name] for name in ("tag", *CHOICES, *SUPER_FIELDS) if name in form}
-    if "visibility" in values:
-        values["visibility"] = values["visibility"].upper()
-    for name, choices in CHOICES.items():
-        if values.get(name, choices[0]) not in choices:
-            raise RequestRefusedError(400, f"Invalid value for form element {name}: {form[name]}")
-    return values
-
-
-def _sync_directory(directory: pathlib.Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

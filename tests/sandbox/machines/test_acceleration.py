@@ -24,7 +24,7 @@ def pretend(tmp_path, monkeypatch):
     programs = tmp_path / "programs"
     programs.mkdir()
     monkeypatch.setenv("PATH", str(programs), prepend=":")
-    monkeypatch.setattr(acceleration, "DEVICE", tmp_path)
+    monkeypatch.setattr(acceleration, "_DEVICE", tmp_path)
 
     def install(what, version="7.2"):
         program = programs / acceleration.PROGRAM
@@ -48,7 +48,7 @@ def test_a_qemu_that_aborts_does_not(pretend, image, tmp_path):
 
 
 def test_a_guest_that_hangs_does_not(pretend, image, tmp_path, monkeypatch):
-    monkeypatch.setattr(acceleration, "BOOT_SECONDS", 0.5)
+    monkeypatch.setattr(acceleration, "_BOOT_SECONDS", 0.5)
     pretend("echo Booting >serial; exec sleep 600")
     begun = time.monotonic()
     assert acceleration.accelerator(image, tmp_path) == "tcg"
@@ -57,7 +57,7 @@ def test_a_guest_that_hangs_does_not(pretend, image, tmp_path, monkeypatch):
 
 def test_without_the_device_nothing_is_tried(pretend, image, tmp_path, monkeypatch):
     booted = pretend(READY)
-    monkeypatch.setattr(acceleration, "DEVICE", tmp_path / "missing")
+    monkeypatch.setattr(acceleration, "_DEVICE", tmp_path / "missing")
     assert acceleration.accelerator(image, tmp_path) == "tcg"
     assert not booted.exists()
 

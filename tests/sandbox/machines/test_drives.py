@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from stratuslab_libcloud.sandbox.errors import MachineError
-from stratuslab_libcloud.sandbox.images.fetched import Origin
+from stratuslab_libcloud.sandbox.images.fetched import FetchedImage
 from stratuslab_libcloud.sandbox.machines import drives
 from stratuslab_libcloud.sandbox.machines.drives import PATH, Drive, lay_out
 from stratuslab_libcloud.sandbox.template import parse
@@ -30,7 +30,7 @@ def lay(tmp_path):
 
     def lay(*disks):
         text = "\n".join(f"DISK = [ {disk} ]" for disk in disks)
-        fetch = {ENTRY: Origin(image, "raw")}.__getitem__
+        fetch = {ENTRY: FetchedImage(image, "raw")}.__getitem__
         return lay_out(
             parse(text), folder, tmp_path / "disks", lambda s, _: fetch(s), threading.Event()
         )

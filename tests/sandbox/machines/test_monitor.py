@@ -78,6 +78,6 @@ def test_one_that_dies_before_it_says_anything_is_reported_as_ended(dying):
 
 
 def test_one_that_hangs_up_and_lives_on_is_not_reported_as_ended(dying, monkeypatch):
-    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.monitor.QUIT_SECONDS", 0.3)
+    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.monitor._QUIT_SECONDS", 0.3)
     with pytest.raises(UnsettledError, match=r"^QEMU has hung up, but its process still runs$"):
         asyncio.run(ask(dying(lingers=600, answers=9), "fill"))

@@ -12,8 +12,8 @@ from canned import Canned
 
 from stratuslab_libcloud.sandbox import durable
 from stratuslab_libcloud.sandbox.errors import MachineError
+from stratuslab_libcloud.sandbox.images import downloads
 from stratuslab_libcloud.sandbox.images.downloads import Download
-from stratuslab_libcloud.sandbox.images.offered import downloads
 
 HANG_SECONDS = 60
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
@@ -89,8 +89,8 @@ def stopped(url, begun=None, **way):
 
 @pytest.mark.parametrize("held", DRIPS)
 def test_a_server_that_drips_is_too_slow(monkeypatch, held):
-    monkeypatch.setattr(downloads, "SILENCE_SECONDS", 0.5)
-    monkeypatch.setattr(downloads, "SLOWEST", 1 << 20)
+    monkeypatch.setattr(downloads, "_SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(downloads, "_SLOWEST", 1 << 20)
     with Holding(*DRIPS[held]) as server, pytest.raises(MachineError) as caught:
         whole(server.url)
     assert str(caught.value).startswith(f"{server.url} ")
@@ -104,8 +104,8 @@ def test_a_server_that_drips_holds_nobody_who_stops(held):
 
 
 def test_what_comes_slowly_but_steadily_comes(monkeypatch):
-    monkeypatch.setattr(downloads, "SILENCE_SECONDS", 0.3)
-    monkeypatch.setattr(downloads, "SLOWEST", 1)
+    monkeypatch.setattr(downloads, "_SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(downloads, "_SLOWEST", 1)
     body = bytes(range(40))
 
     def drip(handler, request):
@@ -155,7 +155,7 @@ def test_a_resolver_that_does_not_answer_holds_nobody_who_stops(monkeypatch):
 
 
 def test_a_host_with_dead_addresses_is_given_up_after_one_time_of_silence(monkeypatch):
-    monkeypatch.setattr(downloads, "SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(downloads, "_SILENCE_SECONDS", 0.5)
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(socket.socket())
         server.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""The Marketplace entries of a new site."""
+"""The Marketplace entries that a new site begins with: examples, whose images do not exist."""
 
 from dataclasses import replace
 from hashlib import sha1
@@ -13,7 +13,7 @@ def entries(base_url: str) -> list[Entry]:
     """Three images that can be started, one of them by two endorsers, and three of the past."""
     ada, bea = _endorsed_by("ada", "Ada Builder"), _endorsed_by("bea", "Béatrice Packer")
 
-    def seed(who: Entry, day: str, os: str, os_version: str, title: str, **more: str) -> Entry:
+    def example(who: Entry, day: str, os: str, os_version: str, title: str, **more: str) -> Entry:
         contents = f"The sandbox's image of {os} {os_version}\n".encode()
         digest = sha1(contents, usedforsecurity=False).digest()
         values: dict[str, Any] = {
@@ -37,13 +37,15 @@ def entries(base_url: str) -> list[Entry]:
 
     french = "Petit serveur généraliste, prêt à l'emploi.\nPour les essais d'été & d'hiver."
     return [
-        seed(ada, "2025-04-02", "ttylinux", "14.0", "ttylinux 14.0"),
-        seed(ada, "2025-03-02", "ttylinux", "14.0", "ttylinux 14.0, first try", version="0.9"),
-        seed(ada, "2025-03-01", "Debian", "12", "Debian 12"),
-        seed(bea, "2025-03-05", "Debian", "12", "Debian 12 (bookworm)"),
-        seed(bea, "2025-03-03", "Ubuntu", "24.04", "Ubuntu 24.04 « à jour »", description=french),
-        seed(bea, "2013-05-13", "CentOS", "6.4", "CentOS 6.4", valid="2013-11-07T00:00:00Z"),
-        seed(ada, "2024-06-01", "Fedora", "39", "Fedora 39", deprecated="Fedora 39 has ended."),
+        example(ada, "2025-04-02", "ttylinux", "14.0", "ttylinux 14.0"),
+        example(ada, "2025-03-02", "ttylinux", "14.0", "ttylinux 14.0, first try", version="0.9"),
+        example(ada, "2025-03-01", "Debian", "12", "Debian 12"),
+        example(bea, "2025-03-05", "Debian", "12", "Debian 12 (bookworm)"),
+        example(
+            bea, "2025-03-03", "Ubuntu", "24.04", "Ubuntu 24.04 « à jour »", description=french
+        ),
+        example(bea, "2013-05-13", "CentOS", "6.4", "CentOS 6.4", valid="2013-11-07T00:00:00Z"),
+        example(ada, "2024-06-01", "Fedora", "39", "Fedora 39", deprecated="Fedora 39 has ended."),
     ]
 
 

@@ -15,7 +15,7 @@ from stratuslab_libcloud.metadata.entry import Entry, identifier
 from stratuslab_libcloud.metadata.rdf import write_entry
 from stratuslab_libcloud.sandbox import durable
 from stratuslab_libcloud.sandbox.errors import MachineError
-from stratuslab_libcloud.sandbox.images.fetched import Origins
+from stratuslab_libcloud.sandbox.images.fetched import FetchedImages
 
 IMAGE = random.Random(1).randbytes(100_000) + bytes(3_000_000) + b"the end"
 SHA1 = hashlib.sha1(IMAGE)
@@ -36,7 +36,7 @@ class Shop:
     def __init__(self, directory, *answers, **fields):
         self.answers = answers
         self.fields = {"size": len(IMAGE), "format": "raw", "compression": "", **fields}
-        self.origins = Origins(directory, "http://127.0.0.1:9", None)
+        self.origins = FetchedImages(directory, "http://127.0.0.1:9", None)
         self.stop = threading.Event()
 
     def fetch(self, locations=1):
@@ -144,7 +144,7 @@ def test_an_entry_without_a_usable_location_is_refused(folder):
     "source", ["ftp://x/metadata/" + NAME, "http://x/y.img", "/etc/passwd", "http://[::1/x"]
 )
 def test_what_is_no_entry_of_a_marketplace_is_refused(folder, source):
-    origins = Origins(folder, "http://127.0.0.1:9", None)
+    origins = FetchedImages(folder, "http://127.0.0.1:9", None)
     with pytest.raises(MachineError, match="neither a Marketplace entry nor a persistent disk"):
         origins.fetch(source, threading.Event())
 
@@ -160,7 +160,7 @@ def test_what_is_no_entry_of_a_marketplace_is_refused(folder, source):
     ],
 )
 def test_an_entry_that_cannot_be_had_is_told(folder, answer, reason):
-    origins = Origins(folder, "http://127.0.0.1:9", None)
+    origins = FetchedImages(folder, "http://127.0.0.1:9", None)
     with Canned([answer]) as server, pytest.raises(MachineError, match=reason):
         origins.fetch(f"{server.url}/metadata/{NAME}", threading.Event())
 
@@ -169,7 +169,7 @@ def test_nobody_listening_is_told_in_one_line(folder):
     with Canned([good()]) as server:
         url = f"{server.url}/metadata/{NAME}"
     with pytest.raises(MachineError, match=f"^{url} cannot be fetched: Connection refused$"):
-        Origins(folder, "x", None).fetch(url, threading.Event())
+        FetchedImages(folder, "x", None).fetch(url, threading.Event())
 
 
 def test_a_download_that_nobody_wants_any_more_is_stopped(folder):
@@ -250,7 +250,7 @@ def test_the_proxy_of_the_environment_is_asked_but_not_for_this_site(folder, mon
     name = f"http://images.example.org/metadata/{NAME}"
     with Canned([(404, CHUNK, b"")]) as proxy, Canned([(503, CHUNK, b"")]) as own:
         monkeypatch.setenv("http_proxy", proxy.url)
-        origins = Origins(folder, own.url, None)
+        origins = FetchedImages(folder, own.url, None)
         for url in (name, f"{own.url}/metadata/{NAME}"):
             with pytest.raises(MachineError):
                 origins.fetch(url, threading.Event())
@@ -268,7 +268,7 @@ def test_an_image_is_on_the_disk_before_it_counts_as_here(folder, monkeypatch):
 
 def test_what_an_earlier_process_left_half_done_is_removed(folder):
     (folder / "x.part").touch()
-    Origins(folder, "x", None)
+    FetchedImages(folder, "x", None)
     assert list(folder.iterdir()) == []
 
 
@@ -285,5 +285,7 @@ def test_an_image_that_refers_to_a_file_of_this_host_is_refused(folder, tmp_path
         entry = Entry(name, size=len(data), format="qcow2", locations=(f"{server.url}/i",))
         server.answers[0] = (200, "application/xml", write_entry(entry))
         with pytest.raises(MachineError, match=r"cannot be used: it refers to other files$"):
-            Origins(folder, "x", None).fetch(f"{server.url}/metadata/{name}", threading.Event())
+            FetchedImages(folder, "x", None).fetch(
+                f"{server.url}/metadata/{name}", threading.Event()
+            )
     assert list(folder.iterdir()) == []

@@ -1,0 +1,72 @@
+"""The configuration file that a site writes for its users (guide 4.4)."""
+
+import configparser
+import io
+import pathlib
+from collections.abc import Mapping
+
+from stratuslab_libcloud.sandbox.durable import write_private
+
+__all__ = ["sections", "shared", "write"]
+
+Section = dict[str, str]
+
+
+def shared(url: str, private_key: pathlib.Path) -> Section:
+    """
+    What all sections of a site say.
+
+    :param url: the site's.
+    :param private_key: the SSH key that it has made for its users.
+    """
+    return {
+        "endpoint": f"{url}/one-proxy/xmlrpc",
+        "pdisk_endpoint": f"{url}/pdisk",
+        "marketplace_endpoint": f"{url}/marketplace",
+        # Clients find the private key by this name. A key of its own, user_private_key_file,
+        # would trip up the original commands.
+        "user_public_key_file": str(private_key.with_suffix(".pub")),
+    }
+
+
+def sections(
+    shared: Section, users: Mapping[str, str], certificate: pathlib.Path | None
+) -> dict[str, Section]:
+    """
+    All sections: one for each user, and one for the certificate.
+
+    :param users: name to password; the first one's section is the selected one.
+    :param certificate: the file with the first user's certificate and key, if there is one.
+    """
+    made = {"default": {"selected_section": "sandbox"}}
+    for number, (user, password) in enumerate(users.items()):
+        made[user if number else "sandbox"] = {
+            "name": "StratusLab sandbox" + (f" ({user})" if number else ""),
+            "country": "localhost",
+            **shared,
+            "username": user,
+            "password": password,
+        }
+    if certificate:
+        made["certificate"] = {
+            "name": "StratusLab sandbox (certificate)",
+            "country": "localhost",
+            **shared,
+            "pem_certificate": str(certificate),
+            "pem_key": str(certificate),
+        }
+    return made
+
+
+def write(path: pathlib.Path, sections: Mapping[str, Section], *, durable: bool) -> None:
+    """Write the file, for its owner only: passwords are in it."""
+    parser = configparser.RawConfigParser()
+    parser.read_dict(
+        {
+            section: {key: value.replace("%", "%%") for key, value in values.items()}
+            for section, values in sections.items()
+        }
+    )
+    text = io.StringIO()
+    parser.write(text)
+    write_private(path, text.getvalue().encode(), durable=durable)

@@ -1,0 +1,121 @@
+"""A machine that is led: its QEMU process, from its start to the operating system's."""
+
+import asyncio
+import pathlib
+import subprocess
+import threading
+from dataclasses import dataclass, field
+
+from stratuslab_libcloud.sandbox.errors import MachineError
+from stratuslab_libcloud.sandbox.machines import Machine, Phase, command
+from stratuslab_libcloud.sandbox.machines.command import Host
+from stratuslab_libcloud.sandbox.machines.drives import Drive
+from stratuslab_libcloud.sandbox.machines.monitor import LOG, Monitor, listening, running_process
+
+__all__ = ["Life", "launch", "live_on"]
+
+_BIOS_LOG = "bios.log"
+_BIOS_SECONDS = 120.0
+_POLL_SECONDS = 0.05
+_STOPPED = ("guest-panicked", "internal-error", "io-error", "paused", "watchdog")
+
+
+@dataclass
+class Life:
+    """A machine that is led."""
+
+    id: int
+    folder: pathlib.Path
+    stop: threading.Event = field(default_factory=threading.Event)  # for what runs in threads
+    ending: asyncio.Lock = field(default_factory=asyncio.Lock)
+    task: asyncio.Task[None] | None = None
+    process: subprocess.Popen[bytes] | None = None  # unless an earlier sandbox started it
+    monitor: Monitor | None = None
+    power_button: asyncio.Task[None] | None = None
+
+    def connected(self) -> Monitor:
+        """
+        The monitor of a machine that runs.
+
+        :raises MachineError: it does not.
+        """
+        if self.monitor is None:
+            raise MachineError("the machine does not run, or its QEMU does not answer")
+        return self.monitor
+
+    async def check_goes_on(self) -> None:
+        """
+        See that QEMU has not stopped the machine. How one has ended, its events say.
+
+        :raises MachineError: it has, say because of an error of its own.
+        """
+        try:
+            status = (await self.connected().execute("query-status"))["status"]
+        except MachineError:
+            if running_process(self.folder):
+                raise
+            return
+        if status in _STOPPED:
+            raise MachineError(f"QEMU has stopped the machine: {status}")
+
+    async def await_boot(self) -> Phase | None:
+        """
+        Wait until the BIOS has handed over to what is on the disk.
+
+        :return: where the machine is then: UNKNOWN if an earlier sandbox may have heard the BIOS
+            say so; None if all has ended already.
+        :raises MachineError: it does not boot.
+        """
+        for _ in range(int(_BIOS_SECONDS / _POLL_SECONDS)):
+            hearing = asyncio.ensure_future(self._hear_bios())
+            try:
+                said = await asyncio.shield(hearing)
+            except asyncio.CancelledError:
+                await asyncio.gather(hearing, return_exceptions=True)  # or it would be lost
+                raise
+            except MachineError:
+                if running_process(self.folder):
+                    raise
+                return None
+            if "Booting from 0000:7c00" in said:
+                return Phase.RUNNING
+            if "No bootable device" in said:
+                break
+            await asyncio.sleep(_POLL_SECONDS)
+        else:
+            if self.process is None:
+                return Phase.UNKNOWN
+        raise MachineError("the disk image does not boot: the BIOS finds no boot sector on it")
+
+    async def _hear_bios(self) -> str:
+        """All that the BIOS has said. It is kept, as QEMU hands it out only once."""
+        kept = self.folder / _BIOS_LOG
+        heard: str = await self.connected().execute("ringbuf-read", device="bios", size=65536)
+        try:
+            with kept.open("a") as file:
+                file.write(heard)
+            return kept.read_text()
+        except OSError as error:
+            raise MachineError(error.strerror or str(error)) from error
+
+
+def launch(
+    host: Host, folder: pathlib.Path, machine: Machine, laid_out: list[Drive]
+) -> subprocess.Popen[bytes]:
+    """Start a process, in the loop's thread: with ``throwaway`` it ends with that."""
+    with listening(folder) as listener, (folder / LOG).open("wb") as output:
+        descriptor = listener.fileno()
+        return subprocess.Popen(
+            command.qemu(host, machine.id, machine.template, laid_out, descriptor),
+            cwd=folder,
+            pass_fds=[descriptor],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # Ctrl-C is for the sandbox
+        )
+
+
+def live_on(directory: pathlib.Path) -> bool:
+    """Whether machines that an earlier sandbox kept run in this directory."""
+    return directory.exists() and any(map(running_process, directory.iterdir()))

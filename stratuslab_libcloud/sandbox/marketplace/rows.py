@@ -1,0 +1,81 @@
+"""What is stored of a Marketplace entry: its document, and the row of it that listings show."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+
+from stratuslab_libcloud.metadata.entry import MetadataError
+from stratuslab_libcloud.metadata.rdf import RDF, read_entry
+from stratuslab_libcloud.untrusted import xml
+
+__all__ = ["DATE", "EMAIL", "ENDORSED", "LAST_COLUMN", "stored"]
+
+EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
+DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
+# Their places in a listing's row are 1 to 10 (marketplace-rest 2.1); 0 is a dummy.
+_ENDORSER, ENDORSED, _IDENTIFIER = 4, 6, 7
+_COLUMNS = {
+    1: "slterms:os",
+    2: "slterms:os-version",
+    3: "slterms:os-arch",
+    5: "slterms:kind",
+    8: "slterms:location",
+    9: "dcterms:description",
+    10: "dcterms:title",
+}
+LAST_COLUMN = 10  # behind it, and not shown, are all locations: to select by
+
+_DECLARATION = re.compile(r"\s*<\?xml\s[^>]*\?>")
+_NAMESPACES = {
+    "dcterms": "http://purl.org/dc/terms/",
+    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
+    "slterms": "http://mp.stratuslab.eu/slterms#",
+}
+
+
+def stored(document: bytes) -> dict[str, object]:
+    """
+    The columns of an entry. Its document is kept as it came, less the declaration: that says
+    nothing that we do not know, and makes a listing ill-formed (marketplace-rest 3.2).
+
+    :raises MetadataError: it is no entry, or has no endorser or endorsement date.
+    :raises UnsafeXMLError: it is not well-formed, or has a DOCTYPE.
+    """
+    try:
+        text = document.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise MetadataError("a Marketplace entry that is not UTF-8") from None
+    declaration = _DECLARATION.match(text)
+    bare = text[declaration.end() :] if declaration else text
+    if _DECLARATION.match(bare):
+        raise MetadataError("a Marketplace entry with two declarations")
+    rdf = xml.parse(bare.encode())
+    if rdf.tag != RDF:
+        raise MetadataError("not a Marketplace entry")
+    entry = read_entry(rdf)
+    if not (EMAIL.fullmatch(entry.endorser or "") and DATE.fullmatch(entry.endorsed or "")):
+        raise MetadataError("a Marketplace entry without an endorser's address and a date")
+    row: list[object] = [""] * (LAST_COLUMN + 1)
+    row[_ENDORSER], row[ENDORSED], row[_IDENTIFIER] = (
+        entry.endorser,
+        entry.endorsed,
+        entry.identifier,
+    )
+    for column, name in _COLUMNS.items():
+        value = _value(rdf, name)
+        row[column] = "null" if value is None else value
+    return {
+        "identifier": entry.identifier,
+        "email": entry.endorser,
+        "created": entry.endorsed,
+        "document": bare.strip().encode(),
+        "valid": _value(rdf, "dcterms:valid"),
+        "deprecated": entry.deprecated is not None,
+        "row": json.dumps([*row, entry.locations]),
+    }
+
+
+def _value(rdf: ET.Element, name: str) -> str | None:
+    """A text, empty where its element is, None where there is none: rows show which."""
+    element = rdf.find(f"rdf:Description/{name}", _NAMESPACES)
+    return None if element is None else element.text or ""

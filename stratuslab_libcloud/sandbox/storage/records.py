@@ -1,0 +1,153 @@
+"""The records of disks and mounts: who may find them, and how answers show them (pdisk-rest)."""
+
+import re
+import sqlite3
+import string
+
+from stratuslab_libcloud.sandbox.references import referenced_disk
+from stratuslab_libcloud.sandbox.store import Account
+from stratuslab_libcloud.sandbox.template import Template, Vector
+
+__all__ = [
+    "DENIED",
+    "NOT_PLUGGED",
+    "SELECT_DISK",
+    "STATIC",
+    "UNKNOWN",
+    "RequestRefusedError",
+    "claim",
+    "find_disk",
+    "find_machine",
+    "find_mount",
+    "free_device",
+    "may_edit",
+    "shown_disk",
+    "shown_mount",
+]
+
+STATIC = "static"  # the device of a disk that is there since the machine's start
+NOT_PLUGGED = "Disk have not been hot-plugged"
+DENIED = "Not enough rights to attach disk"
+UNKNOWN = "Unknown disk: {}"
+SELECT_DISK = "SELECT *, (SELECT COUNT(*) FROM mounts WHERE disk = uuid) AS count FROM disks"
+
+
+class RequestRefusedError(Exception):
+    """An answer with an error status; the text is for the caller."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def claim(db: sqlite3.Connection, account: Account, vm_id: int, disks: list[Vector]) -> str:
+    """
+    Mount the persistent disks of a machine that begins, for its life (3.5).
+
+    :param disks: the ``DISK`` vectors of its template.
+    :return: why one of them cannot be transferred to it; empty if nothing is in the way.
+    """
+    query = "SELECT disk FROM mounts WHERE machine = ?"
+    claimed = {disk for (disk,) in db.execute(query, (vm_id,))}  # by an earlier process
+    for number, vector in enumerate(disks):
+        source = vector.get("SOURCE", "")
+        disk = referenced_disk(source)
+        if disk is None:
+            continue
+        if disk in claimed:
+            claimed.remove(disk)
+            continue
+        row = db.execute(f"{SELECT_DISK} WHERE uuid = ?", (disk,)).fetchone()
+        kind = "DATA_IMAGE_" if number else "MACHINE_IMAGE_"
+        if row is None:
+            return f"{source} does not exist"
+        if not may_view(account, row):
+            return f"insufficient access rights to view disk ({disk})"
+        if row["count"]:
+            return f"disk ({disk}) is already mounted"
+        if not row["type"].startswith(kind):
+            return f"disk ({disk}) has the type {row['type']}, not {kind}..."
+        db.execute("INSERT INTO mounts VALUES (?, ?, ?)", (disk, vm_id, STATIC))
+    return ""
+
+
+def may_view(account: Account, disk: sqlite3.Row) -> bool:
+    return disk["visibility"] == "PUBLIC" or may_edit(account, disk)
+
+
+def may_edit(account: Account, disk: sqlite3.Row) -> bool:
+    return account.is_super or bool(disk["owner"] == account.name)
+
+
+def find_disk(
+    db: sqlite3.Connection,
+    account: Account,
+    disk: str,
+    unknown: str = "disk ({}) does not exist",
+    unseen: str = "insufficient access rights to view disk ({})",
+) -> sqlite3.Row:
+    row: sqlite3.Row | None = db.execute(f"{SELECT_DISK} WHERE uuid = ?", (disk,)).fetchone()
+    if row is None:
+        raise RequestRefusedError(404, unknown.format(disk))
+    if not may_view(account, row):
+        raise RequestRefusedError(403, unseen.format(disk))
+    return row
+
+
+def find_mount(db: sqlite3.Connection, account: Account, disk: str, mount: str) -> sqlite3.Row:
+    """A mount, for who may see the disk or has it in a machine of the own."""
+    query = (
+        "SELECT mounts.*, disks.owner AS disk_owner, machines.owner AS machine_owner FROM mounts "
+        "JOIN disks ON disk = uuid JOIN machines ON machine = id "
+        "WHERE disk = ? AND disk || '_' || machine = ?"
+    )
+    row: sqlite3.Row | None = db.execute(query, (disk, mount)).fetchone()
+    if row is None or row["machine_owner"] != account.name:
+        find_disk(db, account, disk, "unknown disk: {}", "insufficient rights to detach disk")
+    if row is None:
+        raise RequestRefusedError(404, NOT_PLUGGED)
+    return row
+
+
+def find_machine(db: sqlite3.Connection, account: Account, vm_id: str) -> sqlite3.Row:
+    if not re.fullmatch("[0-9]{1,9}", vm_id):
+        raise RequestRefusedError(400, "vm_id must be a number")
+    row: sqlite3.Row | None
+    row = db.execute("SELECT * FROM machines WHERE id = ?", (int(vm_id),)).fetchone()
+    if row is None:
+        raise RequestRefusedError(404, f"Unknown VM: {vm_id}")
+    if not account.is_super and row["owner"] != account.name:
+        raise RequestRefusedError(403, DENIED)
+    return row
+
+
+def free_device(db: sqlite3.Connection, machine: sqlite3.Row) -> str:
+    """The lowest free ``vdX``: what the next disk is called in a Linux guest."""
+    plugged = db.execute("SELECT device FROM mounts WHERE machine = ?", (machine["id"],))
+    devices = [f"vd{letter}" for letter in string.ascii_lowercase]
+    disks = Template.loads(machine["template"]).vectors("DISK")
+    # Whatever their targets are: the guest leaves no letter out.
+    booted = [
+        disk
+        for disk in disks
+        if disk.get("TARGET", "").startswith("vd")
+        and (disk.get("SOURCE") or disk.get("SIZE") != "0")
+    ]
+    taken = {*devices[: len(booted)], *(device for (device,) in plugged)}
+    device = next((device for device in devices if device not in taken), None)
+    if device is None:
+        raise RequestRefusedError(409, "no free devices available")
+    return device
+
+
+def shown_disk(row: sqlite3.Row) -> dict[str, str]:
+    names = ["uuid", "tag", "count", "owner", "identifier", "size", "type", "visibility"]
+    if row["quarantine"]:
+        names.append("quarantine")
+    return {name: str(row[name]) for name in names}
+
+
+def shown_mount(row: sqlite3.Row) -> dict[str, str]:
+    disk, machine = row["disk"], str(row["machine"])
+    mount = f"{disk}_{machine}"
+    return {"diskId": disk, "mountId": mount, "vmId": machine, "target": row["device"]}
