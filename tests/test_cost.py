@@ -17,9 +17,10 @@ from canned import Canned
 from test_hostile_input import IMAGE, JSON, RPC, XML
 
 from benchmarks import documents
+from stratuslab_libcloud.client.engine import calls
 from stratuslab_libcloud.client.http import listing, service
 from stratuslab_libcloud.client.http.answer import Answer, _bounded
-from stratuslab_libcloud.client.stratuslab import compute, marketplace, pdisk
+from stratuslab_libcloud.client.stratuslab import marketplace, pdisk
 from stratuslab_libcloud.errors import MalformedAnswerError
 from stratuslab_libcloud.untrusted import xml
 
@@ -186,7 +187,7 @@ def cut(document: bytes) -> tuple[bytes, bytes, bytes]:
 REAL: dict[str, tuple[Callable[[int], bytes], Callable[[Answer], object], str]] = {
     "images by JSON": (documents.entries_json, marketplace._read_listing, JSON),
     "images by XML": (documents.entries_xml, marketplace._read_listing, XML),
-    "machines": (documents.machines, compute._read_pool, RPC),
+    "machines": (documents.machines, calls.read_pool, RPC),
     "volumes": (documents.volumes, pdisk._read_disks, JSON),
 }
 
