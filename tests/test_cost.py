@@ -19,7 +19,7 @@ from test_hostile_input import IMAGE, JSON, RPC, XML
 from benchmarks import documents
 from stratuslab_libcloud.client.engine import calls
 from stratuslab_libcloud.client.http import listing, service
-from stratuslab_libcloud.client.http.answer import Answer, _bounded
+from stratuslab_libcloud.client.http.answer import Answer, limited
 from stratuslab_libcloud.client.stratuslab import marketplace, pdisk
 from stratuslab_libcloud.errors import MalformedAnswerError
 from stratuslab_libcloud.untrusted import xml
@@ -206,7 +206,7 @@ def test_a_listing_of_a_hundred_thousand_is_read(name: str) -> None:
                 yield text[start : start + 65536]
         yield after
 
-    body = _bounded(pieces(), service._LARGEST_ANSWER)
+    body = limited(pieces(), service._LARGEST_ANSWER)
     found = read(Answer(200, {"Content-Type": kind}, body))
     assert isinstance(found, list)
     assert len(found) == 100_000 < listing.MOST_ITEMS
@@ -219,4 +219,4 @@ def test_a_deep_element_is_refused_before_it_is_made() -> None:
 
 def test_an_answer_cannot_come_byte_by_byte() -> None:
     with pytest.raises(MalformedAnswerError, match="more than 1,024 pieces"):
-        list(_bounded(iter([b"x"] * 2000), MIB))
+        list(limited(iter([b"x"] * 2000), MIB))

@@ -15,7 +15,7 @@ from stratuslab_libcloud.client.engine.calls import read_machine, read_pool, rea
 from stratuslab_libcloud.client.engine.sources import image_id
 from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.options import HTTPOptions
-from stratuslab_libcloud.client.http.service import _understood
+from stratuslab_libcloud.client.http.service import understood
 from stratuslab_libcloud.client.stratuslab.compute import Compute
 from stratuslab_libcloud.configuration.file import Certificate, Password
 from stratuslab_libcloud.errors import (
@@ -455,7 +455,7 @@ def answer(body: bytes, kind: str = "text/xml") -> Answer:
 def read(reader: Callable[[Answer], object], body: bytes) -> None:
     """Whatever comes: a result or a LibcloudError."""
     try:
-        _understood(reader, answer(body))
+        understood(reader, answer(body))
     except LibcloudError as error:
         assert "\n" not in str(error)
 

@@ -15,7 +15,7 @@ from libcloud.common.types import LibcloudError
 from stratuslab_libcloud.client.cloud import Volume
 from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.options import HTTPOptions
-from stratuslab_libcloud.client.http.service import _understood
+from stratuslab_libcloud.client.http.service import understood
 from stratuslab_libcloud.client.stratuslab import pdisk
 from stratuslab_libcloud.client.stratuslab.pdisk import Storage
 from stratuslab_libcloud.configuration.file import Password
@@ -240,6 +240,6 @@ READERS = (pdisk._read_disks, pdisk._read_mounts, pdisk._object)
 def test_any_answer_is_disks_or_a_libcloud_error(body: bytes) -> None:
     for reader in READERS:
         try:
-            _understood(reader, Answer(200, {"Content-Type": "application/json"}, iter([body])))
+            understood(reader, Answer(200, {"Content-Type": "application/json"}, iter([body])))
         except LibcloudError as error:
             assert "\n" not in str(error)

@@ -583,7 +583,7 @@ class TestErrors:
             get(service("http://nowhere.invalid", timeout=2))
 
     def test_an_answer_without_end_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(transport, "_LARGEST_HELD", 2**20)
+        monkeypatch.setattr(transport, "LARGEST_HELD", 2**20)
         answer = (200, "text/plain", b"x" * 2**21)
         with Canned([answer]) as server, pytest.raises(MalformedAnswerError, match="than 1 MiB"):
             get(server.url)
