@@ -34,9 +34,9 @@ from libcloud.compute.base import (
 from libcloud.compute.drivers.dummy import DummyNodeDriver
 from libcloud.compute.types import NodeState, StorageVolumeState
 
-from stratuslab_libcloud import compute_driver
 from stratuslab_libcloud.client.cloud import Machine, Nic
 from stratuslab_libcloud.compute_driver import StratusLabNode, StratusLabNodeDriver
+from stratuslab_libcloud.driver import deployment
 from stratuslab_libcloud.errors import (
     ConfigurationError,
     ConflictError,
@@ -364,7 +364,7 @@ class TestNodes:
         with pytest.MonkeyPatch.context() as patch:
             from stratuslab_libcloud.client.stratuslab import compute
 
-            def fail(self: Any, machine_id: str) -> None:
+            def fail(self: Any, machine_id: str, timeout: float | None) -> None:
                 raise ConnectionFailedError("no")
 
             patch.setattr(compute.Compute, "info", fail)
@@ -1179,7 +1179,7 @@ class TestStates:
                     *("1", "n", None, state, lcm_state, [Nic(ip=None, network=None)], [], None),
                     *(None, None, None, None, None, None),
                 )
-                node = site.driver._to_node(vm, site.driver._site("sandbox"))
+                node = site.driver._to_node(vm, site.driver._locations.cloud("sandbox"))
                 assert isinstance(node.state, NodeState)
                 repr(node)
 
@@ -1318,7 +1318,7 @@ class TestWaiting:
         nic = "<TEMPLATE><NIC><IP>127.0.0.9</IP></NIC></TEMPLATE>"
         with Canned([*[self.vm(1, 0)] * 12, self.vm(3, 3, nic)]) as server:
             driver = StratusLabNodeDriver("u", "p", host=f"{server.url}/xmlrpc")
-            monkeypatch.setattr(compute_driver, "time", clock)
+            monkeypatch.setattr(deployment, "time", clock)
             driver.wait_until_running([self.node(driver)], wait_period=5, timeout=600)
         assert pauses[0] == 0.25
         assert len(pauses) == 12
@@ -1364,7 +1364,9 @@ class TestSecrets:
                         texts += [str(error), repr(error)]
                         error = error.__cause__ or error.__context__
                 texts += [repr(thing) for thing in (good, bad, node, volume, node.extra)]
-                texts += [repr(vars(site)) for d in (good, bad) for site in d._sites.values()]
+                texts += [
+                    repr(vars(site)) for d in (good, bad) for site in d._locations._clouds.values()
+                ]
             with pytest.raises(StratusLabError) as caught:
                 good.list_nodes()
             texts.append(str(caught.value))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from libcloud.compute.base import NodeImage
 
-from stratuslab_libcloud.client.stratuslab.marketplace import Row
+from stratuslab_libcloud.client.stratuslab.marketplace import EndorsedImage, Row
 from stratuslab_libcloud.driver.entities import to_image
 from stratuslab_libcloud.metadata.entry import ABSENT, Entry
 
@@ -35,7 +35,7 @@ class TestImages:
     def test_extra_has_every_field_and_is_made_when_it_is_looked_at(
         self, endorsements: list[Any]
     ) -> None:
-        image = to_image(endorsements, DRIVER)
+        image = to_image(EndorsedImage(endorsements), DRIVER)
         assert isinstance(image, NodeImage)
         assert "extra" not in vars(image)
         assert image.extra.keys() == ABSENT.keys() - {"identifier"} | {"endorsers"}
@@ -46,7 +46,10 @@ class TestImages:
         assert image.extra["inbound_ports"] == []
 
     def test_it_is_an_attribute_as_any_other(self, endorsements: list[Any]) -> None:
-        image, other = to_image(endorsements, DRIVER), to_image(endorsements, DRIVER)
+        image, other = (
+            to_image(EndorsedImage(endorsements), DRIVER),
+            to_image(EndorsedImage(endorsements), DRIVER),
+        )
         image.extra["mine"] = 1
         assert image.extra["mine"] == 1
         assert "mine" not in other.extra
@@ -55,7 +58,7 @@ class TestImages:
 
     def test_it_is_the_same_in_a_copy(self, endorsements: list[Any]) -> None:
         for looked_at in (False, True):
-            image = to_image(endorsements, DRIVER)
+            image = to_image(EndorsedImage(endorsements), DRIVER)
             if looked_at:
                 image.extra["mine"] = 1
             for other in (pickle.loads(pickle.dumps(image)), copy.deepcopy(image)):
@@ -64,14 +67,17 @@ class TestImages:
                 assert other.extra is not image.extra
 
     def test_the_name_can_be_printed(self, endorsements: list[Any]) -> None:
-        assert to_image(endorsements, DRIVER).name == "T"
+        assert to_image(EndorsedImage(endorsements), DRIVER).name == "T"
 
 
 def test_an_image_made_of_a_row_says_what_one_of_an_entry_does() -> None:
-    assert to_image([ROW], DRIVER).extra == to_image([SAME], DRIVER).extra
+    assert (
+        to_image(EndorsedImage([ROW]), DRIVER).extra
+        == to_image(EndorsedImage([SAME]), DRIVER).extra
+    )
 
 
 def test_the_newest_endorsement_counts_and_all_endorsers_are_named() -> None:
     older = ROW._replace(endorser="c@d", title="old")
-    image = to_image([ROW, older, older._replace(endorser=None)], DRIVER)
+    image = to_image(EndorsedImage([ROW, older, older._replace(endorser=None)]), DRIVER)
     assert (image.name, image.extra["endorsers"]) == ("T", ["a@b", "c@d"])

@@ -56,16 +56,16 @@ print(json.dumps([before, *told, nodes("after")()]))
 """
 
 LOCKED = """
-from stratuslab_libcloud import client
+from stratuslab_libcloud.client.stratuslab import cloud
 
-making, usual = threading.Event(), client.Compute.__init__
+making, usual = threading.Event(), cloud.Compute.__init__
 
 def slow(*arguments):
     making.set()
     time.sleep(2)
     usual(*arguments)
 
-client.Compute.__init__ = slow
+cloud.Compute.__init__ = slow
 thread = threading.Thread(target=driver.list_nodes)
 thread.start()
 making.wait()

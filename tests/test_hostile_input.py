@@ -18,7 +18,7 @@ from libcloud.compute.base import Node, NodeImage, StorageVolume
 from libcloud.compute.types import NodeState
 
 from stratuslab_libcloud.cli.demo import walk
-from stratuslab_libcloud.client.http import service
+from stratuslab_libcloud.client.http import retries
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.errors import (
     ConfigurationError,
@@ -59,7 +59,7 @@ CALLS: dict[str, tuple[Callable[[Any], object], str]] = {
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is asked for again is asked for at once."""
-    monkeypatch.setattr(service, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(retries, "_FIRST_PAUSE", 0.0)
 
 
 def driver_of(url: str, **options: Any) -> StratusLabNodeDriver:

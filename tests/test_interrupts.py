@@ -181,7 +181,7 @@ def test_an_error_that_says_it_itself_is_as_it_was(
     def lose(*_: object) -> str:
         raise LostAnswerError("closed the connection", advice="it may have been created")
 
-    monkeypatch.setattr(type(cloud.driver._site("sandbox").compute), "allocate", lose)
+    monkeypatch.setattr(type(cloud.driver._locations.cloud("sandbox").compute), "allocate", lose)
     with pytest.raises(LostAnswerError) as caught:
         cloud.node(image=cloud.ready.image)
     assert not hasattr(caught.value, "created")

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from permissions import unreadable
 
-from stratuslab_libcloud.client.cloud import BootDisk, NewMachine
-from stratuslab_libcloud.client.stratuslab.template import render
+from stratuslab_libcloud.client.cloud import NewMachine
+from stratuslab_libcloud.client.stratuslab.template import BootDisk, render
 from stratuslab_libcloud.errors import ConfigurationError, InvalidValueError
 from stratuslab_libcloud.ssh import keys as ssh_keys
 
@@ -127,7 +127,7 @@ def test_any_text_is_keys_that_a_template_can_carry_or_refused(text: str) -> Non
     boot = BootDisk("https://m/metadata/x")
     try:
         keys = ssh_keys.public_lines(text, "it")
-        template = render(NewMachine(boot, 1, 512, 0, public_keys=keys))
+        template = render(NewMachine("x", 1, 512, 0, public_keys=keys), boot)
     except InvalidValueError as error:
         assert str(error).isprintable()
     else:

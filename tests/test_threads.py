@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from clouds import Site
 
-from stratuslab_libcloud import client
+from stratuslab_libcloud.client.stratuslab import cloud
 
 THREADS = 8
 TURNS = 25  # of ten calls in each thread
@@ -79,13 +79,13 @@ def test_they_share_a_service_that_they_ask_first_at_the_same_time(
 ) -> None:
     made = []
 
-    class Slow(client.Compute):
+    class Slow(cloud.Compute):
         def __init__(self, *arguments: Any) -> None:
             made.append(self)
             time.sleep(0.2)
             super().__init__(*arguments)
 
-    monkeypatch.setattr(client, "Compute", Slow)
+    monkeypatch.setattr(cloud, "Compute", Slow)
     threads = [threading.Thread(target=site.driver.list_nodes) for _ in range(4)]
     for thread in threads:
         thread.start()

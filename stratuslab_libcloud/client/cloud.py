@@ -1,21 +1,22 @@
-"""TODO."""
+"""
+What the driver and the commands ask of any cloud, in plain data with ids.
 
-from collections.abc import Mapping, Sequence
+No URL, no ``pdisk:`` URI and nothing of Libcloud's has to be understood on this side: each dialect
+does its own dances behind :class:`Cloud`. What a dialect cannot do raises
+:class:`.NotSupportedError`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, Protocol, TypedDict
 
-__all__ = ["BootDisk", "Disk", "Machine", "NewMachine", "Nic"]
+from stratuslab_libcloud.configuration.settings import Settings
 
+__all__ = ["Cloud", "Image", "Machine", "MachineDisk", "NewMachine", "Nic", "Volume"]
 
 _ACTIVE, _DONE = 3, 6
-
-
 _ENDING = (11, 12, 13, 15, 23)
-
-
 _STATES = ("Init", "Pending", "Hold", "Active", "Stopped", "Suspended", "Done", "Failed")
-
-
 _ACTIVE_STATES = (
     "Init",
     "Prolog",
@@ -44,11 +45,11 @@ class Nic(TypedDict):
     network: str | None
 
 
-class Disk(TypedDict):
+class MachineDisk(TypedDict):
     """
-    A disk in a machine's document.
+    A disk in a machine.
 
-    ``source`` is the URL of a Marketplace entry or a ``pdisk:`` URI; ``size`` is in MiB.
+    ``source`` is where it came from, as the cloud writes that; ``size`` is in MiB.
     """
 
     id: str | None
@@ -60,7 +61,7 @@ class Disk(TypedDict):
 
 class Machine(NamedTuple):
     """
-    What a VM document says.
+    A machine, as the cloud describes it.
 
     :ivar state: ``STATE``; -1 where it is missing.
     :ivar lcm_state: ``LCM_STATE``, which matters while the state is 3.
@@ -70,6 +71,7 @@ class Machine(NamedTuple):
     :ivar memory_kib: in use, as measured.
     :ivar cpu_percent: of one core, as measured.
     :ivar started: UNIX seconds.
+    :ivar image: id of the image or bootable volume that it started from.
     """
 
     id: str
@@ -78,7 +80,7 @@ class Machine(NamedTuple):
     state: int
     lcm_state: int
     nics: list[Nic]
-    disks: list[Disk]
+    disks: list[MachineDisk]
     host: str | None
     cpus: int | None
     memory: int | None
@@ -86,6 +88,7 @@ class Machine(NamedTuple):
     cpu_percent: float | None
     started: int | None
     error: str | None
+    image: str | None = None
 
     @property
     def summary(self) -> str:
@@ -97,6 +100,7 @@ class Machine(NamedTuple):
 
     @property
     def running(self) -> bool:
+        """Whether it runs."""
         return (self.state, self.lcm_state) == (_ACTIVE, 3)
 
     @property
@@ -106,36 +110,23 @@ class Machine(NamedTuple):
 
 
 @dataclass(frozen=True)
-class BootDisk:
-    """
-    What a machine starts from.
-
-    :ivar source: URL of the Marketplace entry, or ``pdisk:`` URI.
-    :ivar driver: disk format, such as ``qcow2``.
-    :ivar bus: ``ide``, ``scsi`` or ``virtio``, for all disks of the machine.
-    """
-
-    source: str
-    driver: str = "raw"
-    bus: str = "ide"
-    inbound_ports: Sequence[int] = ()
-
-
-@dataclass(frozen=True)
 class NewMachine:
     """
-    A machine to be started.
+    An order for a machine.
 
+    :ivar image: id of the image, or of the bootable volume, that it starts from.
+    :ivar cpus: cores.
     :ivar ram: MiB.
     :ivar swap: MiB; 0 for none.
-    :ivar volumes: ``pdisk:`` URIs, attached from the start.
-    :ivar readonly_images: URLs of Marketplace entries, attached for reading.
+    :ivar name: ``""``: the cloud chooses one.
+    :ivar volumes: ids of volumes, attached from the start.
+    :ivar readonly_images: ids of images, attached for reading.
     :ivar public_keys: lines of an ``authorized_keys`` file.
     :ivar context: further values for the guest.
     :ivar context_method: ``one`` or ``cloud-init``.
     """
 
-    boot: BootDisk
+    image: str
     cpus: int
     ram: int
     swap: int
@@ -147,3 +138,157 @@ class NewMachine:
     context: Mapping[str, str] = field(default_factory=dict)
     context_method: str = "one"
     user_data: bytes = b""
+
+
+class Volume(NamedTuple):
+    """
+    A persistent disk. Clouds differ in what they say about one; ``None`` is unknown.
+
+    :ivar size: GiB.
+    :ivar users: number of machines that it is attached to.
+    :ivar visibility: ``private`` or ``public``.
+    """
+
+    id: str
+    name: str
+    size: int | None
+    owner: str | None = None
+    users: int | None = None
+    visibility: str | None = None
+    type: str | None = None
+    identifier: str | None = None
+    created: str | None = None
+
+
+class Image(Protocol):
+    """An image that machines can start from."""
+
+    @property
+    def id(self) -> str:
+        """What :class:`NewMachine` names it by."""
+
+    @property
+    def name(self) -> str:
+        """One printable line."""
+
+    def details(self) -> dict[str, Any]:
+        """All that the cloud says about it, by name; made at each call, as listings are long."""
+
+
+class Cloud(Protocol):
+    """
+    One location. It can be shared by threads, and survives a fork.
+
+    Each method may raise :class:`.CredentialsError`, :class:`.ConnectionFailedError`,
+    :class:`.MalformedAnswerError` and :class:`.UnavailableError`, and
+    :class:`.ConfigurationError` where the configuration lacks what it needs.
+    """
+
+    @property
+    def settings(self) -> Settings:
+        """What the configuration says about the location."""
+
+    @property
+    def machine_account(self) -> object:
+        """Equal for two locations that have the same machines."""
+
+    @property
+    def volume_account(self) -> object:
+        """Equal for two locations that have the same volumes."""
+
+    def images(self) -> Sequence[Image]:
+        """The current images."""
+
+    def image(self, image_id: str) -> Image:
+        """
+        One image, with all that is known about it.
+
+        :raises NotFoundError: there is none of that id.
+        """
+
+    def machines(self, timeout: float | None = None) -> list[Machine]:
+        """
+        The account's machines that have not been ended.
+
+        :param timeout: seconds, instead of the cloud's own.
+        """
+
+    def machine(self, machine_id: str, timeout: float | None = None) -> Machine:
+        """
+        One machine, in whatever state.
+
+        :raises NotFoundError: there is none of that id.
+        """
+
+    def create_machine(self, new: NewMachine, sending: Callable[[], object] = lambda: None) -> str:
+        """
+        Start a machine, without waiting for it.
+
+        :param sending: called immediately before the request that creates it.
+        :return: its id.
+        :raises InvalidValueError: the cloud would not take it, or not give it back as it is.
+        :raises NotFoundError: there is no such image.
+        :raises LostAnswerError: the machine may exist.
+        """
+
+    def kill_machine(self, machine_id: str) -> None:
+        """End a machine at once; one that has ended already is no error."""
+
+    def shut_down_machine(self, machine_id: str) -> None:
+        """
+        Ask a running machine to shut down.
+
+        :raises ConflictError: it does not run.
+        """
+
+    def volumes(self, timeout: float | None = None) -> list[Volume]:
+        """
+        The account's volumes.
+
+        :param timeout: seconds, instead of the cloud's own.
+        """
+
+    def create_volume(self, size: int, name: str, visibility: str = "private") -> Volume:
+        """
+        Create a volume.
+
+        :param size: GiB.
+        :raises InvalidValueError: of size, name or visibility; nothing was sent.
+        :raises LostAnswerError: the volume may exist.
+        """
+
+    def update_volume(
+        self, volume_id: str, *, name: str | None = None, visibility: str | None = None
+    ) -> None:
+        """Change the parts that are given."""
+
+    def delete_volume(self, volume_id: str) -> None:
+        """
+        Delete a volume and its contents.
+
+        :raises ConflictError: a machine has it.
+        """
+
+    def attach_volume(
+        self, volume_id: str, machine_id: str, sending: Callable[[], object] = lambda: None
+    ) -> str:
+        """
+        Plug a volume into a running machine.
+
+        :param sending: called immediately before the request that attaches it.
+        :return: the device, such as ``vdc``.
+        :raises ConflictError: the machine does not run, or another one has the volume.
+        :raises LostAnswerError: it may be attached.
+        """
+
+    def detach_volume(self, volume_id: str, machine_id: str | None = None) -> None:
+        """
+        Unplug a volume from a machine.
+
+        :param machine_id: default: the only machine that has it.
+        :raises NotFoundError: it is not attached, or not to that machine: no other one loses it.
+        :raises ConflictError: it was attached when the machine started, or several have it.
+        """
+
+    def close(self) -> None:
+        """Close idle connections; a later call opens new ones."""

@@ -1,7 +1,7 @@
 """What a call has created is never lost, whatever ends the call: Ctrl-C, too."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -29,19 +29,20 @@ class Created:
         self.open = False
 
     @contextmanager
-    def asking(self, doubt: str) -> Iterator[None]:
+    def asking(self, doubt: str) -> Iterator[Callable[[], None]]:
         """
         Within this block something is asked for, and put into ``things`` when it is there.
 
         :param doubt: what may have happened if nobody hears of the answer.
+        :return: a function; call it immediately before the request is sent: the doubt begins.
         """
-        self.doubts.append(doubt)
+        begun = len(self.doubts)
         try:
-            yield
+            yield lambda: self.doubts.append(doubt)
         except StratusLabError:  # which says so itself where there is doubt
-            self.doubts.remove(doubt)
+            del self.doubts[begun:]
             raise
-        self.doubts.remove(doubt)
+        del self.doubts[begun:]
 
     def announce(self, error: BaseException) -> None:
         """Put all this on the exception that ends the call, and into the log."""

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any
@@ -17,14 +16,11 @@ from libcloud.compute.base import (
 )
 from libcloud.compute.types import NodeState, StorageVolumeState
 
-from stratuslab_libcloud.client.cloud import Machine
-from stratuslab_libcloud.client.engine.sources import image_id
-from stratuslab_libcloud.client.stratuslab.marketplace import Row
-from stratuslab_libcloud.client.stratuslab.pdisk import Disk
-from stratuslab_libcloud.configuration.file import Settings, suggestion
+from stratuslab_libcloud.client.cloud import Image, Machine, Volume
+from stratuslab_libcloud.configuration.file import suggestion
 from stratuslab_libcloud.configuration.instance_types import InstanceType
+from stratuslab_libcloud.configuration.settings import Settings
 from stratuslab_libcloud.errors import InvalidValueError
-from stratuslab_libcloud.metadata.entry import Entry, name_of
 from stratuslab_libcloud.portable import Portable
 
 __all__ = [
@@ -83,25 +79,19 @@ class StratusLabImage(Portable, NodeImage):
         name: str,
         driver: NodeDriver,
         extra: dict[str, Any] | None = None,
-        endorsements: Sequence[Row] | Sequence[Entry] = (),
+        described: Image | None = None,
     ) -> None:
-        """:param endorsements: to make ``extra`` of, the newest first."""
-        if not endorsements:
+        """:param described: to make ``extra`` of."""
+        if described is None:
             super().__init__(id, name, driver, extra)
             return
         self.id, self.name, self.driver = id, name, driver
         self._uuid = None
-        self._endorsements = endorsements
+        self._described = described
 
     @cached_property
     def extra(self) -> dict[str, Any]:  # type: ignore[override] # an attribute, as any other
-        newest = self._endorsements[0]
-        values = newest.values() if isinstance(newest, Row) else asdict(newest)
-        del values["identifier"]
-        values["locations"] = list(values["locations"])
-        values["inbound_ports"] = list(values["inbound_ports"] or ())
-        values["endorsers"] = [e.endorser for e in self._endorsements if e.endorser]
-        return values
+        return self._described.details()
 
 
 class StratusLabSize(Portable, NodeSize):
@@ -139,15 +129,9 @@ def to_size(kind: InstanceType, driver: NodeDriver) -> NodeSize:
     )
 
 
-def to_image(endorsements: Sequence[Row] | Sequence[Entry], driver: NodeDriver) -> StratusLabImage:
-    """
-    One image: its newest endorsement counts, the others' data is not mixed into it.
-
-    :param endorsements: the newest first.
-    """
-    newest = endorsements[0]
-    name = name_of(newest.identifier, newest.title, newest.description)
-    return StratusLabImage(newest.identifier, name, driver, endorsements=endorsements)
+def to_image(image: Image, driver: NodeDriver) -> StratusLabImage:
+    """An image of a cloud's."""
+    return StratusLabImage(image.id, image.name, driver, described=image)
 
 
 def whole_size(size: NodeSize, types: Sequence[InstanceType], driver: NodeDriver) -> NodeSize:
@@ -196,7 +180,7 @@ def to_node(
         private_ips=private,
         driver=driver,
         size=_size_of(machine, types, driver),
-        image=_image_of(machine, driver),
+        image=StratusLabImage(machine.image, machine.image, driver) if machine.image else None,
         extra={
             "host": machine.host,
             "owner": machine.owner,
@@ -232,15 +216,15 @@ def _whereabouts(settings: Settings) -> dict[str, Any]:
     return where if port == 22 else {**where, "ssh_port": port}
 
 
-def to_volume(disk: Disk, settings: Settings, driver: NodeDriver) -> StorageVolume:
-    """A persistent disk of one location."""
+def to_volume(volume: Volume, settings: Settings, driver: NodeDriver) -> StorageVolume:
+    """A volume of one location."""
     state = StorageVolumeState.UNKNOWN
-    if disk.users is not None:
-        state = StorageVolumeState.INUSE if disk.users else StorageVolumeState.AVAILABLE
+    if volume.users is not None:
+        state = StorageVolumeState.INUSE if volume.users else StorageVolumeState.AVAILABLE
     return StratusLabVolume(
-        id=disk.uuid,
-        name=disk.tag,
-        size=disk.size,  # type: ignore[arg-type] # None: the service does not tell
+        id=volume.id,
+        name=volume.name,
+        size=volume.size,  # type: ignore[arg-type] # None: the service does not tell
         driver=driver,
         state=state,
         extra={
@@ -248,12 +232,12 @@ def to_volume(disk: Disk, settings: Settings, driver: NodeDriver) -> StorageVolu
             "endpoint": settings.pdisk_endpoint,
             "device": None,
             "node": None,
-            "owner": disk.owner,
-            "visibility": disk.visibility,
-            "users": disk.users,
-            "type": disk.type,
-            "identifier": disk.identifier,
-            "created": disk.created,
+            "owner": volume.owner,
+            "visibility": volume.visibility,
+            "users": volume.users,
+            "type": volume.type,
+            "identifier": volume.identifier,
+            "created": volume.created,
         },
     )
 
@@ -273,15 +257,6 @@ def _size_of(
         if (kind.cpus, kind.ram, kind.swap) == (cpus, memory, swap):
             return to_size(kind, driver)
     return to_size(InstanceType("custom", cpus, memory, swap), driver)
-
-
-def _image_of(machine: Machine, driver: NodeDriver) -> NodeImage | None:
-    """The image of the first disk."""
-    for disk in machine.disks:
-        if disk["id"] == "0" and disk["source"]:
-            identifier = image_id(disk["source"])
-            return StratusLabImage(identifier, identifier, driver) if identifier else None
-    return None
 
 
 def _moment(seconds: int | None) -> datetime | None:

@@ -23,6 +23,7 @@ class StratusLabError(LibcloudError):
     :ivar advice: what to do about it, or ``""``.
     :ivar location: id of the location that was asked, or ``""``.
     :ivar endpoint: URL of the service that was asked, or ``""``.
+    :ivar driver: the driver that was called, or ``None``.
     :ivar http_code: status of the answer, where there was one.
     :ivar retried: whether an earlier attempt at the same request may have had its effect.
     :ivar passing: whether the same request may succeed later.
@@ -32,17 +33,27 @@ class StratusLabError(LibcloudError):
     passing = False
     sent = False
 
-    def __init__(self, value: str, *, advice: str = "", http_code: int | None = None) -> None:
+    def __init__(
+        self,
+        value: str,
+        *,
+        advice: str = "",
+        location: str = "",
+        endpoint: str = "",
+        driver: Any = None,
+        http_code: int | None = None,
+        retried: bool = False,
+    ) -> None:
         # Not super(): the Libcloud classes mixed in below take other arguments, and none is needed.
         Exception.__init__(self, value)
         self.value = value
         self.advice = advice
         self.http_code = http_code
-        self.endpoint = ""
-        self.location = ""
-        self.driver: Any = None
+        self.endpoint = endpoint
+        self.location = location
+        self.driver = driver
         self.body: str | None = None
-        self.retried = False
+        self.retried = retried
 
     def __str__(self) -> str:
         where = f"{self.location} ({self.endpoint})" if self.location else self.endpoint

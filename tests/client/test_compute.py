@@ -11,16 +11,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from libcloud.common.types import LibcloudError
 
+from stratuslab_libcloud.client.engine.calls import read_machine, read_pool, read_value
 from stratuslab_libcloud.client.engine.sources import image_id
 from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.options import HTTPOptions
-from stratuslab_libcloud.client.http.service import _understood
-from stratuslab_libcloud.client.stratuslab.compute import (
-    Compute,
-    _read_machine,
-    _read_pool,
-    _read_value,
-)
+from stratuslab_libcloud.client.http.service import understood
+from stratuslab_libcloud.client.stratuslab.compute import Compute
 from stratuslab_libcloud.configuration.file import Certificate, Password
 from stratuslab_libcloud.errors import (
     ConfigurationError,
@@ -345,7 +341,7 @@ class TestDocuments:
 
     def test_values_are_trimmed_but_not_names(self) -> None:
         indented = OLD.replace(">", ">\n  ").replace("</", "\n</")
-        (machine,), (plain,) = (_read_pool(answer(pool(text)[2])) for text in (indented, OLD))
+        (machine,), (plain,) = (read_pool(answer(pool(text)[2])) for text in (indented, OLD))
         assert machine.name.strip() == plain.name.strip() == "web"
         assert machine._replace(name="") == plain._replace(name="")
 
@@ -459,15 +455,15 @@ def answer(body: bytes, kind: str = "text/xml") -> Answer:
 def read(reader: Callable[[Answer], object], body: bytes) -> None:
     """Whatever comes: a result or a LibcloudError."""
     try:
-        _understood(reader, answer(body))
+        understood(reader, answer(body))
     except LibcloudError as error:
         assert "\n" not in str(error)
 
 
 @given(st.binary())
 def test_arbitrary_bytes_as_answer(body: bytes) -> None:
-    read(_read_value, body)
-    read(_read_pool, body)
+    read(read_value, body)
+    read(read_pool, body)
 
 
 ENVELOPE = st.recursive(
@@ -497,7 +493,7 @@ def test_envelopes_of_any_shape(inner: str, framed: bool) -> None:
             f"<params><param><value><array><data>{inner}</data></array></value></param></params>"
         )
     body = f"<methodResponse>{inner}</methodResponse>".encode()
-    for reader in (_read_value, _read_pool, _read_machine):
+    for reader in (read_value, read_pool, read_machine):
         read(reader, body)
 
 
@@ -528,21 +524,21 @@ class TestTooMuch:
         ],
     )
     def test_of_values_is_not_read_to_its_end(self, begin: str, more: str) -> None:
-        self.check((_read_value, _read_pool, _read_machine), begin, more)
+        self.check((read_value, read_pool, read_machine), begin, more)
 
     @pytest.mark.parametrize(
         ("begin", "more"), [(">", "&lt;a/>"), (" a='", "x"), (">&lt;!--", "x")]
     )
     def test_of_one_machine_is_not_read_to_its_end(self, begin: str, more: str) -> None:
         pooled = f"{OKAY}<value><string>&lt;VM_POOL>&lt;VM>&lt;ID>1&lt;/ID>&lt;X{begin}"
-        self.check((_read_pool,), pooled, more)
-        self.check((_read_machine,), pooled.replace("&lt;VM_POOL>", ""), more)
+        self.check((read_pool,), pooled, more)
+        self.check((read_machine,), pooled.replace("&lt;VM_POOL>", ""), more)
 
     def test_a_document_of_some_megabytes_is_read_in_one_piece_too(self) -> None:
         key = "x" * 3 * 2**20
         for values in ((True, SMUGGLER), (True, SMUGGLER, 0)):
             body = rpc(*values)[2].replace(b"{value}", key.encode())
-            machine = _read_machine(Answer(200, {"Content-Type": "text/xml"}, iter([body])))
+            machine = read_machine(Answer(200, {"Content-Type": "text/xml"}, iter([body])))
             assert machine.nics[0]["ip"] == "203.0.113.5"
 
 
@@ -564,14 +560,14 @@ XML = st.recursive(
 @given(st.lists(XML, max_size=4))
 def test_documents_of_any_shape(children: list[str]) -> None:
     vm = f"<VM><ID>3</ID>{''.join(children)}</VM>"
-    machines = _read_pool(answer(pool(vm)[2]))
+    machines = read_pool(answer(pool(vm)[2]))
     assert [machine.id for machine in machines] == ["3"]
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=50))
 def test_text_in_an_answer_is_read_as_it_was_written(text: str) -> None:
     text = "".join(c for c in text if c.isprintable() or c == "\n")
-    assert _read_value(answer(rpc(True, text, 0)[2])) == text
+    assert read_value(answer(rpc(True, text, 0)[2])) == text
 
 
 def test_a_doctype_is_refused_before_its_entities_are_read() -> None:

@@ -14,7 +14,7 @@ from libcloud.common.types import LibcloudError
 
 from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.options import HTTPOptions
-from stratuslab_libcloud.client.http.service import _understood
+from stratuslab_libcloud.client.http.service import understood
 from stratuslab_libcloud.client.stratuslab import marketplace
 from stratuslab_libcloud.client.stratuslab.marketplace import Marketplace
 from stratuslab_libcloud.errors import (
@@ -207,7 +207,7 @@ class TestEntry:
 @given(st.binary(), st.sampled_from(["application/json", "application/xml", "text/html", ""]))
 def test_any_answer_is_a_listing_or_a_libcloud_error(body: bytes, kind: str) -> None:
     try:
-        _understood(
+        understood(
             marketplace._read_listing,
             Answer(200, {"Content-Type": kind}, iter([body[:5], body[5:]])),
         )
@@ -237,7 +237,7 @@ LISTING = st.fixed_dictionaries(
 def test_rows_of_any_shape_are_a_listing_or_a_libcloud_error(document: object) -> None:
     body = json.dumps(document).encode()
     try:
-        found = _understood(
+        found = understood(
             marketplace._read_listing,
             Answer(200, {"Content-Type": "application/json"}, iter([body])),
         )

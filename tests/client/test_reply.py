@@ -8,8 +8,8 @@ import pytest
 from canned import pool, rpc
 from late_expat import BUILDS
 
+from stratuslab_libcloud.client.engine.calls import read_machine, read_pool, read_value
 from stratuslab_libcloud.client.http.answer import Answer
-from stratuslab_libcloud.client.stratuslab import compute
 from stratuslab_libcloud.errors import NotPermittedError
 from stratuslab_libcloud.untrusted import xml
 
@@ -35,7 +35,7 @@ def test_a_pool_is_the_same_however_it_is_cut(build: str) -> None:
     body = pool(*MACHINES)[2]
     with BUILDS[build]():
         for seed in range(40):
-            found = compute._read_pool(answer(body, seed))
+            found = read_pool(answer(body, seed))
             assert [machine.id for machine in found] == [str(number) for number in range(300)]
             assert {machine.name.strip("n") for machine in found} == {" & é"}
 
@@ -44,10 +44,10 @@ def test_a_pool_is_the_same_however_it_is_cut(build: str) -> None:
 def test_short_answers_are_too(build: str) -> None:
     with BUILDS[build]():
         for seed in range(200):
-            assert compute._read_value(answer(rpc(True, "7", 0)[2], seed)) == "7"
-            assert compute._read_machine(answer(rpc(True, MACHINES[7], 0)[2], seed)).id == "7"
-            assert compute._read_pool(answer(rpc(True, "<VM_POOL/>", 0)[2], seed)) == []
+            assert read_value(answer(rpc(True, "7", 0)[2], seed)) == "7"
+            assert read_machine(answer(rpc(True, MACHINES[7], 0)[2], seed)).id == "7"
+            assert read_pool(answer(rpc(True, "<VM_POOL/>", 0)[2], seed)) == []
             with pytest.raises(NotPermittedError):
-                compute._read_pool(answer(rpc(False, "[VirtualMachineInfo] no", 512)[2], seed))
+                read_pool(answer(rpc(False, "[VirtualMachineInfo] no", 512)[2], seed))
             with pytest.raises(xml.UnsafeXMLError):
-                compute._read_pool(answer(rpc(True, "<VM_POOL>", 0)[2], seed))
+                read_pool(answer(rpc(True, "<VM_POOL>", 0)[2], seed))

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from libcloud.common.types import LibcloudError
 
+from stratuslab_libcloud.client.cloud import Volume
 from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.options import HTTPOptions
-from stratuslab_libcloud.client.http.service import _understood
+from stratuslab_libcloud.client.http.service import understood
 from stratuslab_libcloud.client.stratuslab import pdisk
-from stratuslab_libcloud.client.stratuslab.pdisk import Disk, Storage
+from stratuslab_libcloud.client.stratuslab.pdisk import Storage
 from stratuslab_libcloud.configuration.file import Password
 from stratuslab_libcloud.errors import (
     ConflictError,
@@ -41,7 +42,7 @@ def disks(*answers: object) -> Iterator[tuple[Storage, Canned]]:
         yield Storage(f"{server.url}/pdisk", login, HTTPOptions(timeout=5)), server
 
 
-def listed(**item: object) -> Disk:
+def listed(**item: object) -> Volume:
     with disks(js([{"uuid": UUID, **item}])) as (asked, _):
         return asked.disks()[0]
 
@@ -49,7 +50,7 @@ def listed(**item: object) -> Disk:
 class TestReading:
     def test_the_current_generation(self) -> None:
         disk = listed(tag="survey 2014", count="1", owner="maria", identifier="", size="1,024")
-        assert disk == Disk(UUID, "survey 2014", 1024, owner="maria", users=1)
+        assert disk == Volume(UUID, "survey 2014", 1024, owner="maria", users=1)
 
     def test_the_first_generation(self) -> None:
         disk = listed(users=0, visibility="private", created="2011/07/20 16:37:10", size=5)
@@ -58,7 +59,7 @@ class TestReading:
 
     def test_values_are_trimmed(self) -> None:
         disk = listed(uuid=f"\n {UUID}\n", owner=" maria ", type="\n", visibility=" PUBLIC\n")
-        assert disk == Disk(UUID, "", None, owner="maria", visibility="public")
+        assert disk == Volume(UUID, "", None, owner="maria", visibility="public")
 
     def test_visibility_is_lower_case(self) -> None:
         assert listed(visibility="PUBLIC").visibility == "public"
@@ -68,7 +69,7 @@ class TestReading:
         assert listed(size=size).size == 10
 
     def test_what_is_not_told_is_unknown(self) -> None:
-        assert listed() == Disk(UUID, "", None)
+        assert listed() == Volume(UUID, "", None)
 
     def test_unescaped_backslashes_are_survived(self) -> None:
         body = f'[{{"uuid": "{UUID}", "owner": "CN=Silva\\, Maria"}}]'.encode()
@@ -239,6 +240,6 @@ READERS = (pdisk._read_disks, pdisk._read_mounts, pdisk._object)
 def test_any_answer_is_disks_or_a_libcloud_error(body: bytes) -> None:
     for reader in READERS:
         try:
-            _understood(reader, Answer(200, {"Content-Type": "application/json"}, iter([body])))
+            understood(reader, Answer(200, {"Content-Type": "application/json"}, iter([body])))
         except LibcloudError as error:
             assert "\n" not in str(error)

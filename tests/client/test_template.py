@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from libcloud.compute.base import NodeAuthSSHKey
 
-from stratuslab_libcloud.client.cloud import BootDisk, NewMachine
-from stratuslab_libcloud.client.stratuslab.template import render
+from stratuslab_libcloud.client.cloud import NewMachine
+from stratuslab_libcloud.client.stratuslab import template
+from stratuslab_libcloud.client.stratuslab.template import BootDisk
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.errors import InvalidValueError
 from stratuslab_libcloud.sandbox.site import Sandbox
@@ -23,12 +24,14 @@ from stratuslab_libcloud.sandbox.template import Template, parse
 BOOT = BootDisk("https://m/metadata/X", driver="qcow2", bus="virtio", inbound_ports=(22, 80))
 
 
-def machine(**more: Any) -> NewMachine:
-    return NewMachine(**{"boot": BOOT, "cpus": 2, "ram": 1536, "swap": 512, **more})
+def render(boot: BootDisk = BOOT, **more: Any) -> str:
+    disks = {name: more.pop(name, ()) for name in ("volumes", "readonly_images")}
+    machine = NewMachine(**{"image": "X", "cpus": 2, "ram": 1536, "swap": 512, **more})
+    return template.render(machine, boot, **disks)
 
 
 def read(**more: Any) -> Template:
-    return parse(render(machine(**more)))
+    return parse(render(**more))
 
 
 def context(**more: Any) -> dict[str, str]:
@@ -68,14 +71,14 @@ class TestContent:
 
     def test_more_disks_than_letters_are_refused(self) -> None:
         with pytest.raises(InvalidValueError, match="that many disks"):
-            render(machine(volumes=["pdisk:x"] * 25))
+            render(volumes=["pdisk:x"] * 25)
 
     def test_no_swap_is_no_disk(self) -> None:
         assert len(read(swap=0).vectors("DISK")) == 1
 
     def test_an_unknown_bus_is_refused(self) -> None:
         with pytest.raises(InvalidValueError, match="disk bus is 'sata'"):
-            render(machine(boot=BootDisk("x", bus="sata")))
+            render(boot=BootDisk("x", bus="sata"))
 
     def test_user_data_is_packed_for_cloud_init(self) -> None:
         data = bytes(range(256))
@@ -125,7 +128,7 @@ def test_a_context_key_that_a_guests_shell_would_trip_over_is_refused(key: str) 
     environment = ["env", "-i", "PATH=/usr/bin:/bin"]
     shells = [["bash", "-e"], ["bash", "--posix", "-e"], ["sh", "-e"]]
     try:
-        render(machine(context={key.lower(): "x1"}))
+        render(context={key.lower(): "x1"})
     except InvalidValueError as error:
         assert str(error).endswith("is a variable of the machine's shell; take another name")
         return
@@ -136,7 +139,7 @@ def test_a_context_key_that_a_guests_shell_would_trip_over_is_refused(key: str) 
 @pytest.mark.parametrize("key", ["UID", "euid", "PPID", "SHELLOPTS", "BASHOPTS", "BASH_VERSINFO"])
 def test_a_context_key_that_is_read_only_is_refused(key: str) -> None:
     with pytest.raises(InvalidValueError, match=f"^the context key '{key}' is a variable of"):
-        render(machine(context={key: "1"}))
+        render(context={key: "1"})
 
 
 @pytest.mark.parametrize(
@@ -192,7 +195,7 @@ def test_a_name_is_read_back_exactly(name: str) -> None:
 @pytest.mark.parametrize("name", REFUSED)
 def test_or_refused_in_one_line(name: str) -> None:
     with pytest.raises(InvalidValueError) as caught:
-        render(machine(name=name))
+        render(name=name)
     assert "\n" not in str(caught.value)
 
 
@@ -200,7 +203,7 @@ def test_or_refused_in_one_line(name: str) -> None:
 @given(st.text(max_size=140) | st.text('\\"]>[=,#\n $<&ab', max_size=20))
 def test_any_name_is_read_back_exactly_or_refused(name: str) -> None:
     try:
-        text = render(machine(name=name))
+        text = render(name=name)
     except InvalidValueError:
         return
     template = parse(text)

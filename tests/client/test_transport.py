@@ -32,12 +32,13 @@ import trustme
 from canned import Canned, Request
 from permissions import unreadable
 
-from stratuslab_libcloud.client.http import proxies, sessions
 from stratuslab_libcloud.client.http import service as transport
+from stratuslab_libcloud.client.http import sessions
 from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.options import HTTPOptions
+from stratuslab_libcloud.client.http.proxies import proxies
 from stratuslab_libcloud.client.http.service import Service
-from stratuslab_libcloud.client.stratuslab.cloud import Site
+from stratuslab_libcloud.client.stratuslab.cloud import StratusLabCloud
 from stratuslab_libcloud.configuration.file import Certificate, Password
 from stratuslab_libcloud.configuration.location import direct
 from stratuslab_libcloud.errors import (
@@ -582,7 +583,7 @@ class TestErrors:
             get(service("http://nowhere.invalid", timeout=2))
 
     def test_an_answer_without_end_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(transport, "_LARGEST_HELD", 2**20)
+        monkeypatch.setattr(transport, "LARGEST_HELD", 2**20)
         answer = (200, "text/plain", b"x" * 2**21)
         with Canned([answer]) as server, pytest.raises(MalformedAnswerError, match="than 1 MiB"):
             get(server.url)
@@ -603,9 +604,11 @@ class TestMemory:
         ],
         ids=["info", "machines", "disks", "update", "images", "get"],
     )
-    def test_it_is_bounded(self, ask: Callable[[Site], object]) -> None:
+    def test_it_is_bounded(self, ask: Callable[[StratusLabCloud], object]) -> None:
         with Canned([partial(faults.garbage, None)]) as server:
-            site = Site(direct("u", "p", f"{server.url}/one-proxy/xmlrpc", None), timeout=50)
+            site = StratusLabCloud(
+                direct("u", "p", f"{server.url}/one-proxy/xmlrpc", None), timeout=50
+            )
             tracemalloc.start()
             try:
                 with pytest.raises(MalformedAnswerError):

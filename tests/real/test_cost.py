@@ -17,9 +17,10 @@ import pytest
 from canned import Canned
 from test_hostile_input import IMAGE, JSON, RPC, XML
 
+from stratuslab_libcloud.client.engine import calls
 from stratuslab_libcloud.client.http import listing, service
-from stratuslab_libcloud.client.http.answer import Answer, _bounded
-from stratuslab_libcloud.client.stratuslab import compute, marketplace, pdisk
+from stratuslab_libcloud.client.http.answer import Answer, limited
+from stratuslab_libcloud.client.stratuslab import marketplace, pdisk
 from stratuslab_libcloud.errors import MalformedAnswerError
 from stratuslab_libcloud.untrusted import xml
 
@@ -186,7 +187,7 @@ def cut(document: bytes) -> tuple[bytes, bytes, bytes]:
 REAL: dict[str, tuple[Callable[[int], bytes], Callable[[Answer], object], str]] = {
     "images by JSON": (documents.entries_json, marketplace._read_listing, JSON),
     "images by XML": (documents.entries_xml, marketplace._read_listing, XML),
-    "machines": (documents.machines, compute._read_pool, RPC),
+    "machines": (documents.machines, calls.read_pool, RPC),
     "volumes": (documents.volumes, pdisk._read_disks, JSON),
 }
 
@@ -205,7 +206,7 @@ def test_a_listing_of_a_hundred_thousand_is_read(name: str) -> None:
                 yield text[start : start + 65536]
         yield after
 
-    body = _bounded(pieces(), service._LARGEST_ANSWER)
+    body = limited(pieces(), service._LARGEST_ANSWER)
     found = read(Answer(200, {"Content-Type": kind}, body))
     assert isinstance(found, list)
     assert len(found) == 100_000 < listing.MOST_ITEMS
@@ -218,4 +219,4 @@ def test_a_deep_element_is_refused_before_it_is_made() -> None:
 
 def test_an_answer_cannot_come_byte_by_byte() -> None:
     with pytest.raises(MalformedAnswerError, match="more than 1,024 pieces"):
-        list(_bounded(iter([b"x"] * 2000), MIB))
+        list(limited(iter([b"x"] * 2000), MIB))

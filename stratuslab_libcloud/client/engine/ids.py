@@ -1,11 +1,10 @@
-"""TODO."""
+"""Ids of machines, which are small numbers of each cloud."""
 
 import re
 
 from stratuslab_libcloud.errors import InvalidValueError
 
 __all__ = ["checked_id", "is_id"]
-
 
 _ID = re.compile("[0-9]{1,9}")
 

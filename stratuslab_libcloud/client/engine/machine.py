@@ -4,8 +4,9 @@ import re
 import xml.etree.ElementTree as ET
 from sys import getsizeof
 
-from stratuslab_libcloud.client.cloud import Disk, Machine, Nic
+from stratuslab_libcloud.client.cloud import Machine, MachineDisk, Nic
 from stratuslab_libcloud.client.engine.ids import is_id
+from stratuslab_libcloud.client.engine.sources import image_id
 
 __all__ = ["to_machine", "weight"]
 
@@ -26,6 +27,7 @@ def to_machine(vm: ET.Element) -> Machine | None:
     if len({child.tag for child in vm}) < len(vm):
         _disbelieve(vm)
     template = _part(vm, "TEMPLATE")
+    disks = list(map(_to_disk, template.findall("DISK")))
     monitoring = _part(vm, "MONITORING")
     return Machine(
         id=identifier,
@@ -34,7 +36,7 @@ def to_machine(vm: ET.Element) -> Machine | None:
         state=_state(_text(vm, "STATE")),
         lcm_state=_state(_text(vm, "LCM_STATE")),
         nics=list(map(_to_nic, template.findall("NIC"))),
-        disks=list(map(_to_disk, template.findall("DISK"))),
+        disks=disks,
         host=_host(vm),
         cpus=_integer(_text(template, "VCPU")) or _integer(_text(template, "CPU")),
         memory=_integer(_text(template, "MEMORY")),
@@ -42,12 +44,14 @@ def to_machine(vm: ET.Element) -> Machine | None:
         cpu_percent=_decimal(_text(monitoring, "CPU") or _text(vm, "CPU")),
         started=_integer(_text(vm, "STIME")) or None,
         error=_error(template, _part(vm, "USER_TEMPLATE")),
+        image=_image(disks),
     )
 
 
 def weight(machine: Machine) -> int:
     """Bytes of memory that a machine takes, more or less."""
     values: list[object] = [machine.name, machine.owner, machine.host, machine.error]
+    values.append(machine.image)
     for part in (*machine.nics, *machine.disks):
         values += part.values()
     parts = len(machine.nics) + len(machine.disks)
@@ -91,7 +95,7 @@ def _to_nic(nic: ET.Element) -> Nic:
     return {"ip": ip, "network": _text(nic, "NETWORK")}
 
 
-def _to_disk(disk: ET.Element) -> Disk:
+def _to_disk(disk: ET.Element) -> MachineDisk:
     return {
         "id": _text(disk, "DISK_ID"),
         "target": _text(disk, "TARGET"),
@@ -99,6 +103,14 @@ def _to_disk(disk: ET.Element) -> Disk:
         "size": _integer(_text(disk, "SIZE")),
         "type": _text(disk, "TYPE"),
     }
+
+
+def _image(disks: list[MachineDisk]) -> str | None:
+    """The image of the first disk."""
+    for disk in disks:
+        if disk["id"] == "0" and disk["source"]:
+            return image_id(disk["source"]) or None
+    return None
 
 
 def _host(vm: ET.Element) -> str | None:

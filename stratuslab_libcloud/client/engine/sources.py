@@ -1,4 +1,4 @@
-"""TODO."""
+"""What the source of a machine's disk means."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Texts in OpenNebula's template language, as every engine reads them (compute-xmlrpc 4)."""
 
 import base64
 import gzip
@@ -6,36 +6,52 @@ import re
 
 from stratuslab_libcloud.errors import InvalidValueError
 
-_LONGEST_NAME = 128
+__all__ = [
+    "SHELL_VARIABLES",
+    "Vector",
+    "checked_name",
+    "packed",
+    "shell_safe",
+    "single",
+    "vector",
+]
 
-
-_LARGEST_USER_DATA = 16384
-
+_LONGEST_NAME = 128  # bytes
+_LARGEST_USER_DATA = 16384  # bytes, compressed
 
 # The guest's shell reads the context as assignments. One of these would end the reading, would not
 # keep its value, or would change how the shell goes on.
-_SHELL_VARIABLES = re.compile(
+SHELL_VARIABLES = re.compile(
     "_|BASH|BASH_.*|BASHOPTS|BASHPID|EUID|PPID|SHELLOPTS|UID"  # the first of them are read-only
     "|DIRSTACK|EPOCHREALTIME|EPOCHSECONDS|FUNCNAME|GROUPS|HISTCMD|LINENO|OPTIND|PIPESTATUS|RANDOM"
     "|SECONDS|SRANDOM"
     "|CDPATH|ENV|EXECIGNORE|FUNCNEST|GLOBIGNORE|IFS|LD_.*|PATH|POSIXLY_CORRECT|TMOUT"
 )
+_UNWRITABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]"  # not XML, or not kept by it
+    "|[\U00010000-\U0010ffff]"  # engines refuse what is outside the Basic Multilingual Plane
+)
+
+Vector = list[tuple[str, object]]
+"""The names and values of a vector attribute."""
 
 
-_Vector = list[tuple[str, object]]
+def packed(user_data: bytes) -> str:
+    """
+    User data, compressed and encoded.
 
-
-def _packed(user_data: bytes) -> str:
-    packed = gzip.compress(user_data, compresslevel=9, mtime=0)
-    if len(packed) > _LARGEST_USER_DATA:
+    :raises InvalidValueError: there is too much of it.
+    """
+    compressed = gzip.compress(user_data, compresslevel=9, mtime=0)
+    if len(compressed) > _LARGEST_USER_DATA:
         raise InvalidValueError(
-            f"the user data is too large: {len(packed)} bytes compressed, of at most "
+            f"the user data is too large: {len(compressed)} bytes compressed, of at most "
             f"{_LARGEST_USER_DATA}"
         )
-    return base64.b64encode(packed).decode("ascii")
+    return base64.b64encode(compressed).decode("ascii")
 
 
-def _checked_name(name: str) -> str:
+def checked_name(name: str) -> str:
     """A name that the engine can also show: it writes names into its documents as they are."""
     length = len(name.encode("utf-8", "surrogatepass"))
     if length > _LONGEST_NAME:
@@ -47,7 +63,7 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _shell_safe(what: str, value: str) -> str:
+def shell_safe(what: str, value: str) -> str:
     """The engine expands ``$``, and the guest's shell reads the others (compute-xmlrpc 4.1)."""
     found = set('"$`\\') & set(value)
     if found:
@@ -58,20 +74,16 @@ def _shell_safe(what: str, value: str) -> str:
     return value
 
 
-def _single(name: str, value: object) -> str:
+def single(name: str, value: object) -> str:
+    """An attribute with one value."""
     return f"{name} = {_quoted(name, value)}"
 
 
-def _vector(name: str, pairs: _Vector) -> str:
+def vector(name: str, pairs: Vector) -> str:
+    """An attribute with named values."""
     # An empty value would be read back as two quotation marks: it is left out.
     written = [f"  {key} = {_quoted(key, value)}" for key, value in pairs if value != ""]
     return f"{name} = [\n" + ",\n".join(written) + " ]"
-
-
-_UNWRITABLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]"  # not XML, or not kept by it
-    "|[\U00010000-\U0010ffff]"  # engines refuse what is outside the Basic Multilingual Plane
-)
 
 
 def _quoted(name: str, value: object) -> str:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""An answer whose body is still to come, bounded in size."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -7,16 +7,20 @@ import requests
 
 from stratuslab_libcloud.errors import MalformedAnswerError
 
-__all__ = ["Answer"]
+__all__ = [
+    "ENCODINGS",
+    "LARGEST_HELD",
+    "Answer",
+    "check_encoding",
+    "final",
+    "limited",
+    "pieces_of",
+]
 
-
-_LARGEST_HELD = 64 * 1024 * 1024  # of what is not streamed
-
-
+LARGEST_HELD = 64 * 1024 * 1024  # of what is not streamed
 _PIECE = 256 * 1024
 
-
-_ENCODINGS = "gzip, deflate"  # which urllib3 unpacks piece by piece, whatever is installed
+ENCODINGS = "gzip, deflate"  # which urllib3 unpacks piece by piece, whatever is installed
 
 
 @dataclass(frozen=True)
@@ -38,35 +42,41 @@ class Answer:
 
     def body(self) -> bytes:
         """All of the body, of 64 MiB at most."""
-        return b"".join(_bounded(self.pieces, _LARGEST_HELD))
+        return b"".join(limited(self.pieces, LARGEST_HELD))
 
 
-def _pieces(response: requests.Response, largest: int) -> Iterator[bytes]:
+def pieces_of(response: requests.Response, largest: int) -> Iterator[bytes]:
     """The decompressed body; ``read1``, as ``read`` would wait for a whole piece to drip in."""
-    return _bounded(iter(lambda: response.raw.read1(_PIECE, decode_content=True), b""), largest)
+    return limited(iter(lambda: response.raw.read1(_PIECE, decode_content=True), b""), largest)
 
 
-def _bounded(pieces: Iterator[bytes], largest: int) -> Iterator[bytes]:
+def limited(pieces: Iterator[bytes], largest: int) -> Iterator[bytes]:
+    """
+    The same.
+
+    :raises MalformedAnswerError: they are more than so many bytes, or too many.
+    """
     total = 0
     for number, piece in enumerate(pieces):
         total += len(piece)
         if total > largest:
-            raise _final(f"the answer is larger than {largest >> 20} MiB")
+            raise final(f"the answer is larger than {largest >> 20} MiB")
         if number > largest >> 10:
-            raise _final(f"the answer comes in more than {largest >> 10:,} pieces")
+            raise final(f"the answer comes in more than {largest >> 10:,} pieces")
         yield piece
 
 
-def _final(text: str, http_code: int | None = None) -> MalformedAnswerError:
+def final(text: str, http_code: int | None = None) -> MalformedAnswerError:
+    """For an answer that would be the same another time."""
     error = MalformedAnswerError(text, http_code=http_code)
     error.passing = False
     return error
 
 
-def _check_encoding(response: requests.Response) -> None:
+def check_encoding(response: requests.Response) -> None:
     """Encodings within encodings could make terabytes of one piece."""
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in ("", "identity", "x-gzip", *_ENCODINGS.split(", ")):
+    if encoding not in ("", "identity", "x-gzip", *ENCODINGS.split(", ")):
         raise MalformedAnswerError(
             f"the answer is encoded as {encoding!r}, which it was not asked to be"
         )

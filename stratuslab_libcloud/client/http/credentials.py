@@ -1,4 +1,4 @@
-"""TODO."""
+"""Credentials, as they are sent; what is wrong with their files is said before."""
 
 import base64
 import ssl
@@ -7,8 +7,10 @@ from urllib.parse import unquote, urlsplit
 from stratuslab_libcloud.configuration.settings import Certificate
 from stratuslab_libcloud.errors import ConfigurationError
 
+__all__ = ["check_authority", "checked_certificate", "encoded", "secrets_of"]
 
-def _checked(credentials: Certificate) -> tuple[str, str]:
+
+def checked_certificate(credentials: Certificate) -> tuple[str, str]:
     """The two paths; whatever is wrong with the files is said here, not by OpenSSL at a prompt."""
     for path in (credentials.certificate, credentials.key):
         try:
@@ -33,7 +35,12 @@ def _checked(credentials: Certificate) -> tuple[str, str]:
     return credentials.certificate, credentials.key
 
 
-def _check_authority(path: str) -> None:
+def check_authority(path: str) -> None:
+    """
+    Look at a file of CA certificates.
+
+    :raises ConfigurationError: it cannot be used.
+    """
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except FileNotFoundError:
@@ -47,12 +54,13 @@ def _check_authority(path: str) -> None:
         ) from error
 
 
-def _secrets_of(proxy_url: str) -> list[str]:
+def secrets_of(proxy_url: str) -> list[str]:
     """The password in a proxy's URL, and how it is sent."""
     parts = urlsplit(proxy_url)
     username, password = unquote(parts.username or ""), unquote(parts.password or "")
-    return [password, _base64(f"{username}:{password}".encode())] if password else []
+    return [password, encoded(f"{username}:{password}".encode())] if password else []
 
 
-def _base64(login: bytes) -> str:
+def encoded(login: bytes) -> str:
+    """User name and password, as HTTP Basic sends them."""
     return base64.b64encode(login).decode("ascii")

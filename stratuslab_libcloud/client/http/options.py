@@ -1,4 +1,4 @@
-"""TODO."""
+"""How services are talked to."""
 
 import os
 import warnings

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Redirects: one is followed for reading, within the same origin."""
 
 from dataclasses import dataclass, field
 from urllib.parse import urljoin, urlsplit
@@ -7,9 +7,13 @@ import requests
 
 from stratuslab_libcloud.configuration import endpoints
 
+__all__ = ["Request", "same_origin_target", "shown"]
+
 
 @dataclass(frozen=True)
-class _Request:
+class Request:
+    """A request that is sent as often as that is of use."""
+
     method: str
     url: str
     headers: dict[str, str] = field(repr=False)
@@ -17,7 +21,8 @@ class _Request:
     streamed: bool
 
 
-def _same_origin_target(request: _Request, response: requests.Response) -> str | None:
+def same_origin_target(request: Request, response: requests.Response) -> str | None:
+    """Where an answer redirects to, if that is followed."""
     location = response.headers.get("Location")
     if request.method != "GET" or not location or not 300 < response.status_code < 309:
         return None
@@ -29,7 +34,7 @@ def _same_origin_target(request: _Request, response: requests.Response) -> str |
     return target if same else None
 
 
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
     """A foreign URL without what may be secret in it."""
     try:
         parts = urlsplit(url)

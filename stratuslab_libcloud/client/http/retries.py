@@ -1,17 +1,15 @@
-"""TODO."""
+"""How often a request is sent, and when."""
 
 from stratuslab_libcloud.errors import StratusLabError, UnavailableError
 
-_ATTEMPTS = 3
+__all__ = ["ATTEMPTS", "ENOUGH", "pause_after"]
 
-
+ATTEMPTS = 3
 _FIRST_PAUSE = 0.25  # seconds; doubled for each further attempt
+ENOUGH = 0.95  # of the time; what is left then is no chance, and would hide the real trouble
 
 
-_ENOUGH = 0.95  # of the time; what is left then is no chance, and would hide the real trouble
-
-
-def _pause(error: StratusLabError, attempt: int) -> float | None:
+def pause_after(error: StratusLabError, attempt: int) -> float | None:
     """Seconds to wait before another attempt; ``None``: it would be no use."""
     if not error.passing:
         return None

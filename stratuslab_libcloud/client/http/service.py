@@ -15,18 +15,18 @@ import requests
 
 from stratuslab_libcloud.client.http import debug_log
 from stratuslab_libcloud.client.http.answer import (
-    _ENCODINGS,
-    _LARGEST_HELD,
+    ENCODINGS,
+    LARGEST_HELD,
     Answer,
-    _check_encoding,
-    _final,
-    _pieces,
+    check_encoding,
+    final,
+    pieces_of,
 )
 from stratuslab_libcloud.client.http.credentials import (
-    _base64,
-    _check_authority,
-    _checked,
-    _secrets_of,
+    check_authority,
+    checked_certificate,
+    encoded,
+    secrets_of,
 )
 from stratuslab_libcloud.client.http.failures import (
     explanation,
@@ -39,8 +39,8 @@ from stratuslab_libcloud.client.http.failures import (
 from stratuslab_libcloud.client.http.masking import mask
 from stratuslab_libcloud.client.http.options import HTTPOptions
 from stratuslab_libcloud.client.http.proxies import proxies
-from stratuslab_libcloud.client.http.redirects import _Request, _same_origin_target, _shown
-from stratuslab_libcloud.client.http.retries import _ATTEMPTS, _ENOUGH, _pause
+from stratuslab_libcloud.client.http.redirects import Request, same_origin_target, shown
+from stratuslab_libcloud.client.http.retries import ATTEMPTS, ENOUGH, pause_after
 from stratuslab_libcloud.client.http.sessions import Session
 from stratuslab_libcloud.configuration.settings import Certificate, Credentials, Password
 from stratuslab_libcloud.errors import (
@@ -54,7 +54,7 @@ from stratuslab_libcloud.metadata.entry import MetadataError
 from stratuslab_libcloud.untrusted import xml
 from stratuslab_libcloud.untrusted.text import one_line
 
-__all__ = ["Service"]
+__all__ = ["Service", "understood"]
 
 T = TypeVar("T")
 
@@ -89,10 +89,10 @@ class Service:
         self._idle: list[Session] = []
         self._headers = {
             "User-Agent": "stratuslab-libcloud-drivers",
-            "Accept-Encoding": _ENCODINGS,
+            "Accept-Encoding": ENCODINGS,
         }
         self._certificate: tuple[str, str] | None = None
-        secrets = _secrets_of(options.proxy_url or "")
+        secrets = secrets_of(options.proxy_url or "")
         if isinstance(credentials, Password):
             try:
                 login = f"{credentials.username}:{credentials.password}".encode()
@@ -101,13 +101,13 @@ class Service:
                     "the user name or the password is not Unicode text"
                 ) from None
             if basic:
-                self._headers["Authorization"] = f"Basic {_base64(login)}"
-            secrets += [credentials.password, login.decode(), _base64(login)]
+                self._headers["Authorization"] = f"Basic {encoded(login)}"
+            secrets += [credentials.password, login.decode(), encoded(login)]
         elif isinstance(credentials, Certificate):
-            self._certificate = _checked(credentials)
+            self._certificate = checked_certificate(credentials)
         self._masked = mask(secrets)
         if options.ca_certificate and options.verify_tls:
-            _check_authority(options.ca_certificate)
+            check_authority(options.ca_certificate)
 
     def send(
         self,
@@ -137,14 +137,14 @@ class Service:
         """
         limit = timeout or self._options.timeout
         # A request that has one chance may use up all its time, and so may a site in a listing.
-        silence = limit if lost or timeout else limit / _ATTEMPTS
-        request = _Request(
+        silence = limit if lost or timeout else limit / ATTEMPTS
+        request = Request(
             method, f"{self._url}{path}", {"Accept": accept, **self._headers}, body, streamed
         )
         if content_type:
             request.headers["Content-Type"] = content_type
         begun = time.monotonic()
-        attempts = 1 if lost else _ATTEMPTS
+        attempts = 1 if lost else ATTEMPTS
         retried = False
         for attempt in range(attempts):
             try:
@@ -159,9 +159,9 @@ class Service:
                     raise misdirected(error, absent) from error
                 if lost:
                     raise with_doubt(error, lost) from error.__cause__
-                pause = _pause(error, attempt)
+                pause = pause_after(error, attempt)
                 waited = time.monotonic() - begun
-                if attempt + 1 == attempts or pause is None or waited + pause > _ENOUGH * limit:
+                if attempt + 1 == attempts or pause is None or waited + pause > ENOUGH * limit:
                     if attempt and error.passing:
                         error.value += f" (attempt {attempt + 1}; {waited:.3g} s in all)"
                         error.args = (error.value,)
@@ -178,7 +178,7 @@ class Service:
     # -- one attempt ---------------------------------------------------------------------------
 
     def _attempt(
-        self, request: "_Request", read: Callable[[Answer], T], silence: float, deadline: float
+        self, request: Request, read: Callable[[Answer], T], silence: float, deadline: float
     ) -> T:
         try:
             session = self._idle.pop()
@@ -202,12 +202,12 @@ class Service:
         """Whether TLS failed for want of authorities: the file that Libcloud names may be any."""
         trusted = self._options.verify()
         if isinstance(trusted, str) and not os.path.isdir(trusted):
-            _check_authority(trusted)
+            check_authority(trusted)
 
     def _exchange(
         self,
         session: Session,
-        request: "_Request",
+        request: Request,
         read: Callable[[Answer], T],
         silence: float,
         deadline: float,
@@ -229,9 +229,9 @@ class Service:
             proxies=proxies(request.url, self._options.proxy_url),
         )
         try:
-            _check_encoding(response)
-            pieces = _pieces(response, _LARGEST_ANSWER if request.streamed else _LARGEST_HELD)
-            target = _same_origin_target(request, response)
+            check_encoding(response)
+            pieces = pieces_of(response, _LARGEST_ANSWER if request.streamed else LARGEST_HELD)
+            target = same_origin_target(request, response)
             if not target or redirected:
                 return self._read(request, response, pieces, read)
             for _ in pieces:
@@ -243,15 +243,15 @@ class Service:
 
     def _read(
         self,
-        request: "_Request",
+        request: Request,
         response: requests.Response,
         pieces: Iterator[bytes],
         read: Callable[[Answer], T],
     ) -> T:
         status, headers = response.status_code, response.headers
         if 300 <= status < 400 and not (status == 303 and request.method == "PUT"):
-            raise _final(
-                f"redirects to {_shown(headers.get('Location', '?'))}, which is not followed; "
+            raise final(
+                f"redirects to {shown(headers.get('Location', '?'))}, which is not followed; "
                 "is the endpoint right?",
                 status,
             )
@@ -266,9 +266,9 @@ class Service:
         if not request.streamed:
             whole = b"".join(pieces)
             self._log(f"< {status} {request.url}", whole)
-            return _understood(read, Answer(status, headers, iter((whole,))))
+            return understood(read, Answer(status, headers, iter((whole,))))
         self._log(f"< {status} {request.url} (streamed)")
-        result = _understood(read, Answer(status, headers, pieces))
+        result = understood(read, Answer(status, headers, pieces))
         for _ in pieces:
             pass  # what was not read, so that the connection can be used again
         return result
@@ -277,12 +277,17 @@ class Service:
         debug_log.write(line, body, self._masked)
 
 
-def _understood(read: Callable[[Answer], T], answer: Answer) -> T:
+def understood(read: Callable[[Answer], T], answer: Answer) -> T:
+    """
+    What an answer says.
+
+    :raises MalformedAnswerError: it cannot be read.
+    """
     try:
         return read(answer)
     except (xml.UnsafeXMLError, MetadataError, RecursionError) as error:
         # Not chained: its text is here, where secrets in it will be masked.
         text = f"the answer cannot be read: {error}"
         if isinstance(error, xml.TooMuchError):
-            raise _final(text) from None
+            raise final(text) from None
         raise MalformedAnswerError(text) from None

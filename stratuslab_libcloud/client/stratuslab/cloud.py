@@ -1,18 +1,25 @@
-"""TODO."""
+"""A StratusLab site: compute, persistent disks and Marketplace, as one cloud."""
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
+from stratuslab_libcloud.client.cloud import Image, Machine, NewMachine, Volume
 from stratuslab_libcloud.client.http.options import HTTPOptions
 from stratuslab_libcloud.client.stratuslab.compute import Compute
 from stratuslab_libcloud.client.stratuslab.marketplace import Marketplace
-from stratuslab_libcloud.client.stratuslab.pdisk import Storage
+from stratuslab_libcloud.client.stratuslab.pdisk import Storage, is_uuid
+from stratuslab_libcloud.client.stratuslab.template import BootDisk, render
 from stratuslab_libcloud.configuration.settings import Credentials, Settings
-from stratuslab_libcloud.errors import ConfigurationError, MissingCredentialsError
+from stratuslab_libcloud.errors import (
+    ConfigurationError,
+    ConflictError,
+    MissingCredentialsError,
+    NotFoundError,
+)
 
-__all__ = ["Site", "T"]
+__all__ = ["StratusLabCloud"]
 
 
 T = TypeVar("T")
@@ -20,7 +27,7 @@ T = TypeVar("T")
 
 class _Process:
     """
-    What one process has made of a site. After a fork the child makes its own: a connection that
+    What one process has made of a cloud. After a fork the child makes its own: a connection that
     two of them used would bring one the other's answers, and a lock that a thread of the parent
     holds would never be released.
     """
@@ -37,24 +44,24 @@ class _Process:
 class _made_once(Generic[T]):  # noqa: N801 - used like property
     """One service for all the threads of a process, also for those that meet at the first use."""
 
-    def __init__(self, make: Callable[["Site"], T]) -> None:
+    def __init__(self, make: Callable[["StratusLabCloud"], T]) -> None:
         self._make = make
         self.__doc__ = make.__doc__
 
-    def __get__(self, site: "Site", owner: type["Site"]) -> T:
-        process = site.process()
+    def __get__(self, cloud: "StratusLabCloud", owner: type["StratusLabCloud"]) -> T:
+        process = cloud.process()
         name = self._make.__name__
         with process.lock:
             if name not in process.services:
-                process.services[name] = self._make(site)
+                process.services[name] = self._make(cloud)
             service: T = process.services[name]
             return service
 
 
-class Site:
+class StratusLabCloud:
     """
     The three services of one location, each made on first use, to be shared by threads. Processes
-    share nothing but the settings.
+    share nothing but the settings. Its methods are those of :class:`.Cloud`.
 
     What is missing in the configuration is an error of the service that needs it.
     """
@@ -111,8 +118,137 @@ class Site:
         return Marketplace(self.settings.marketplace_endpoint, self._options())
 
     def close(self) -> None:
-        """Close idle connections."""
+        """Close idle connections; a later call opens new ones."""
         self.process().close()
+
+    # -- images --------------------------------------------------------------------------------
+
+    def images(self) -> Sequence[Image]:
+        """The current images of the Marketplace; one request."""
+        return self.marketplace.images()
+
+    def image(self, image_id: str) -> Image:
+        """One image of the Marketplace with its whole entry; one request."""
+        return self.marketplace.get(image_id)
+
+    # -- machines ------------------------------------------------------------------------------
+
+    @property
+    def machine_account(self) -> object:
+        """A location without endpoint is like no other."""
+        return self.settings.endpoint or self.settings.location, self.settings.credentials
+
+    def machines(self, timeout: float | None = None) -> list[Machine]:
+        """The account's machines that have not been ended; one request."""
+        return self.compute.machines(timeout)
+
+    def machine(self, machine_id: str, timeout: float | None = None) -> Machine:
+        """One machine, in whatever state; one request."""
+        return self.compute.info(machine_id, timeout)
+
+    def create_machine(self, new: NewMachine, sending: Callable[[], object] = lambda: None) -> str:
+        """Start a machine; two requests, or one where the image has been looked up lately."""
+        template = render(
+            new,
+            self._boot_disk(new.image),
+            volumes=[self.storage.uri(volume) for volume in new.volumes],
+            readonly_images=[self.marketplace.url(image) for image in new.readonly_images],
+        )
+        compute = self.compute
+        sending()
+        return compute.allocate(template, new.name)
+
+    def kill_machine(self, machine_id: str) -> None:
+        """End a machine at once; nothing but persistent disks is kept."""
+        self.compute.kill(machine_id)
+
+    def shut_down_machine(self, machine_id: str) -> None:
+        """Ask a running machine to shut down."""
+        self.compute.shutdown(machine_id)
+
+    def _boot_disk(self, image_id: str) -> BootDisk:
+        """What an identifier of the Marketplace's or the UUID of a bootable disk means."""
+        if is_uuid(image_id):
+            return BootDisk(self.storage.uri(image_id))
+        entry = self.marketplace.newest(image_id)
+        if not entry.locations:
+            raise ConflictError(f"image {image_id} has no location that it could be fetched from")
+        return BootDisk(
+            self.marketplace.url(image_id),
+            driver=(entry.format or "").strip(),
+            bus=(entry.disks_bus or "").strip() or "ide",
+            inbound_ports=entry.inbound_ports,
+        )
+
+    # -- volumes -------------------------------------------------------------------------------
+
+    @property
+    def volume_account(self) -> object:
+        """A location without storage is like no other."""
+        settings = self.settings
+        return settings.pdisk_endpoint or settings.location, settings.storage_credentials
+
+    def volumes(self, timeout: float | None = None) -> list[Volume]:
+        """The account's persistent disks; one request."""
+        return self.storage.disks(timeout)
+
+    def create_volume(self, size: int, name: str, visibility: str = "private") -> Volume:
+        """Create a persistent disk; one request."""
+        volume_id = self.storage.create(size, name, visibility)
+        return Volume(volume_id, name, size, users=0, visibility=visibility)
+
+    def update_volume(
+        self, volume_id: str, *, name: str | None = None, visibility: str | None = None
+    ) -> None:
+        """Change the parts that are given; one request."""
+        self.storage.update(volume_id, tag=name, visibility=visibility)
+
+    def delete_volume(self, volume_id: str) -> None:
+        """Delete a persistent disk and its contents; one request."""
+        self.storage.delete(volume_id)
+
+    def attach_volume(
+        self, volume_id: str, machine_id: str, sending: Callable[[], object] = lambda: None
+    ) -> str:
+        """Plug a persistent disk into a machine; two requests, as its host is looked up first."""
+        machine = self.compute.info(machine_id)
+        if not machine.running or not machine.host:
+            raise ConflictError(
+                f"node {machine_id} does not run (it is {machine.summary}), so nothing can be "
+                "attached to it"
+            )
+        storage = self.storage
+        sending()
+        return storage.mount(volume_id, machine.id, machine.host).device
+
+    def detach_volume(self, volume_id: str, machine_id: str | None = None) -> None:
+        """Unplug a persistent disk; one request, two where its machine is looked up first."""
+        machine_id = machine_id or self._only_mount(volume_id)
+        try:
+            self.storage.unmount(volume_id, machine_id)
+        except NotFoundError as error:
+            # It may have come into another node since: nobody asked to unplug it there.
+            error.advice = (
+                f"it is not attached to node {machine_id}; one from list_volumes() is detached "
+                "from whichever node has it"
+            )
+            raise
+
+    def _only_mount(self, volume_id: str) -> str:
+        mounts = self.storage.mounts(volume_id)
+        if not mounts:
+            raise NotFoundError(f"volume {volume_id} is not attached to any node", http_code=404)
+        if len(mounts) > 1:
+            nodes = ", ".join(mount.machine_id for mount in mounts)
+            raise ConflictError(f"volume {volume_id} is attached to nodes {nodes}: give ex_node")
+        if not mounts[0].hot_plugged:
+            raise ConflictError(
+                f"volume {volume_id} was attached when node {mounts[0].machine_id} started: it "
+                "can be detached by ending the node"
+            )
+        return mounts[0].machine_id
+
+    # -- services ------------------------------------------------------------------------------
 
     def _required(self, credentials: Credentials | None) -> Credentials:
         if credentials is None:

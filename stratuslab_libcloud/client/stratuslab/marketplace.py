@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from operator import attrgetter
 from sys import getsizeof
@@ -20,11 +21,11 @@ from stratuslab_libcloud.errors import (
     ServiceError,
 )
 from stratuslab_libcloud.metadata import rdf as metadata
-from stratuslab_libcloud.metadata.entry import ABSENT, Entry, MetadataError, is_identifier
+from stratuslab_libcloud.metadata.entry import ABSENT, Entry, MetadataError, is_identifier, name_of
 from stratuslab_libcloud.metadata.rdf import Shared
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["Marketplace", "Row"]
+__all__ = ["EndorsedImage", "Marketplace", "Row"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -60,6 +61,35 @@ class Row(NamedTuple):
         return {**ABSENT, "checksums": {}, **values, "locations": locations}
 
 
+class EndorsedImage(list[Row | Entry]):
+    """
+    An image as a list of its endorsements, the newest first: that one counts, the others' data is
+    not mixed into it.
+    """
+
+    __slots__ = ()
+
+    @property
+    def id(self) -> str:
+        """Its identifier."""
+        return self[0].identifier
+
+    @property
+    def name(self) -> str:
+        """Its title or description, if it has one."""
+        return name_of(self[0].identifier, self[0].title, self[0].description)
+
+    def details(self) -> dict[str, Any]:
+        """The newest endorsement's fields; ``endorsers`` has everybody's address."""
+        newest = self[0]
+        values = newest.values() if isinstance(newest, Row) else asdict(newest)
+        del values["identifier"]
+        values["locations"] = list(values["locations"])
+        values["inbound_ports"] = list(values["inbound_ports"] or ())
+        values["endorsers"] = [e.endorser for e in self if e.endorser]
+        return values
+
+
 class Marketplace:
     """The Marketplace that one site uses."""
 
@@ -75,16 +105,14 @@ class Marketplace:
 
     def url(self, identifier: str) -> str:
         """The URL of an image, which is its name in a machine's template."""
-        return f"{self.endpoint}/metadata/{_checked(identifier)}"
+        return f"{self.endpoint}/metadata/{_checked_identifier(identifier)}"
 
-    def images(self) -> list[Sequence[Row] | Sequence[Entry]]:
+    def images(self) -> list[EndorsedImage]:
         """
         The current images.
 
         A Marketplace that can answers JSON, which has the fields of the listing only; otherwise
         entries are whole.
-
-        :return: for each its endorsements, the newest first: rows, or entries.
         """
         try:
             listed = self._service.send(
@@ -96,24 +124,35 @@ class Marketplace:
             )
         except NotFoundError:
             return []  # the XML listing has no empty form
-        images: dict[str, list[Any]] = {}
+        images: dict[str, EndorsedImage] = {}
         for endorsement in listed:
-            images.setdefault(endorsement.identifier, []).append(endorsement)
+            images.setdefault(endorsement.identifier, EndorsedImage()).append(endorsement)
         for endorsements in images.values():
             if len(endorsements) > 1:
                 endorsements.sort(key=_endorsed, reverse=True)
         return list(images.values())
 
-    def get(self, identifier: str) -> list[Entry]:
+    def get(self, identifier: str) -> EndorsedImage:
         """
         The current entries of one image, the newest endorsement first.
 
         :raises NotFoundError: there is none: unknown, expired or deprecated.
         """
+        return EndorsedImage(self._current(identifier))
+
+    def newest(self, identifier: str) -> Entry:
+        """The newest endorsement of one image; remembered for five minutes."""
+        with self._lock:
+            cached = self._cache.get(identifier)
+        if cached and time.monotonic() - cached[0] < _CACHED:
+            return cached[1]
+        return self._current(identifier)[0]
+
+    def _current(self, identifier: str) -> list[Entry]:
         try:
             entries = self._service.send(
                 "GET",
-                f"/metadata/{_checked(identifier)}",
+                f"/metadata/{_checked_identifier(identifier)}",
                 partial(_read_entries, identifier),
                 accept="application/xml",
             )
@@ -125,14 +164,6 @@ class Marketplace:
         with self._lock:
             self._cache[identifier] = (time.monotonic(), entries[0])
         return entries
-
-    def newest(self, identifier: str) -> Entry:
-        """The newest endorsement of one image; remembered for five minutes."""
-        with self._lock:
-            cached = self._cache.get(identifier)
-        if cached and time.monotonic() - cached[0] < _CACHED:
-            return cached[1]
-        return self.get(identifier)[0]
 
     def _unknown(self, identifier: str) -> NotFoundError:
         error = NotFoundError(
@@ -147,7 +178,7 @@ def _endorsed(endorsement: Row | Entry) -> tuple[str, str]:
     return endorsement.endorsed or "", endorsement.endorser or ""
 
 
-def _checked(identifier: str) -> str:
+def _checked_identifier(identifier: str) -> str:
     if not isinstance(identifier, str) or not is_identifier(identifier):
         raise InvalidValueError(f"{identifier!r} is not the identifier of an image")
     return identifier

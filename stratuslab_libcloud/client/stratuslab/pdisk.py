@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+from stratuslab_libcloud.client.cloud import Volume
 from stratuslab_libcloud.client.engine.ids import checked_id, is_id
 from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.listing import JSONText, bounded
@@ -20,7 +21,7 @@ from stratuslab_libcloud.errors import (
     NotFoundError,
 )
 
-__all__ = ["Disk", "Mount", "Storage", "is_uuid"]
+__all__ = ["Mount", "Storage", "is_uuid"]
 
 _JSON = "application/json"
 _FORM = "application/x-www-form-urlencoded"
@@ -32,26 +33,6 @@ _DIGITS = re.compile("[0-9]+")
 _BACKSLASH = re.compile(rb'\\(["\\/bfnrtu]?)')
 _MOST_BACKSLASHES = 10_000_000
 _ABSENT = "is pdisk_endpoint right?"
-
-
-class Disk(NamedTuple):
-    """
-    A persistent disk. Servers differ in what they tell; ``None`` is unknown (pdisk-rest 4.4).
-
-    :ivar size: GiB.
-    :ivar users: number of machines that it is attached to.
-    :ivar visibility: ``private`` or ``public``.
-    """
-
-    uuid: str
-    tag: str
-    size: int | None
-    owner: str | None = None
-    users: int | None = None
-    visibility: str | None = None
-    type: str | None = None
-    identifier: str | None = None
-    created: str | None = None
 
 
 class Mount(NamedTuple):
@@ -83,9 +64,9 @@ class Storage:
 
     def uri(self, uuid: str) -> str:
         """The name of a disk in a machine's template (pdisk-rest 6)."""
-        return f"pdisk:{self.endpoint}/{_checked(uuid)}"
+        return f"pdisk:{self.endpoint}/{_checked_uuid(uuid)}"
 
-    def disks(self, timeout: float | None = None) -> list[Disk]:
+    def disks(self, timeout: float | None = None) -> list[Volume]:
         """The account's disks."""
         return self._service.send(
             "GET",
@@ -97,12 +78,12 @@ class Storage:
             timeout=timeout,
         )
 
-    def get(self, uuid: str) -> Disk:
+    def get(self, uuid: str) -> Volume:
         """One disk, with everything that is told of it."""
         return self._service.send(
             "GET",
-            f"/disks/{_checked(uuid)}/",
-            lambda a: _to_disk(_about(_object(a), uuid=uuid)),
+            f"/disks/{_checked_uuid(uuid)}/",
+            lambda a: _to_volume(_about(_object(a), uuid=uuid)),
             accept=_JSON,
         )
 
@@ -130,7 +111,7 @@ class Storage:
             raise InvalidValueError("there is nothing to change about the volume")
         self._service.send(
             "PUT",
-            f"/disks/{_checked(uuid)}",
+            f"/disks/{_checked_uuid(uuid)}",
             partial(_read_update, uuid),
             accept=_JSON,
             body=urlencode(fields).encode("ascii"),
@@ -139,12 +120,12 @@ class Storage:
 
     def delete(self, uuid: str) -> None:
         """Delete a disk and its contents."""
-        self._delete(f"/disks/{_checked(uuid)}/", uuid=uuid)
+        self._delete(f"/disks/{_checked_uuid(uuid)}/", uuid=uuid)
 
     def mounts(self, uuid: str) -> list[Mount]:
         """The machines that have the disk."""
         return self._service.send(
-            "GET", f"/disks/{_checked(uuid)}/mounts/", _read_mounts, accept=_JSON
+            "GET", f"/disks/{_checked_uuid(uuid)}/mounts/", _read_mounts, accept=_JSON
         )
 
     def mount(self, uuid: str, machine_id: str, host: str) -> Mount:
@@ -156,7 +137,7 @@ class Storage:
         fields = {"node": host, "vm_id": machine_id}
         device = self._service.send(
             "POST",
-            f"/disks/{_checked(uuid)}/mounts/",
+            f"/disks/{_checked_uuid(uuid)}/mounts/",
             lambda a: _text(_about(_object(a), uuid=uuid, vm_id=machine_id), "target"),
             accept=_JSON,
             body=urlencode(fields).encode("ascii"),
@@ -171,7 +152,7 @@ class Storage:
 
         :raises ConflictError: it was there when the machine started, and still is.
         """
-        mount_id = f"{_checked(uuid)}_{checked_id(machine_id)}"
+        mount_id = f"{_checked_uuid(uuid)}_{checked_id(machine_id)}"
         answer = self._delete(
             f"/disks/{uuid}/mounts/{mount_id}", mountId=mount_id, diskId=uuid, vmId=machine_id
         )
@@ -201,7 +182,7 @@ def is_uuid(text: str) -> bool:
 # -- before sending ----------------------------------------------------------------------------
 
 
-def _checked(uuid: str) -> str:
+def _checked_uuid(uuid: str) -> str:
     if not isinstance(uuid, str) or not is_uuid(uuid):
         raise InvalidValueError(f"{uuid!r} is not the UUID of a disk")
     return uuid
@@ -313,8 +294,8 @@ def _read_created(answer: Answer) -> str:
     return uuid
 
 
-def _read_disks(answer: Answer) -> list[Disk]:
-    return [_to_disk(item) for item in _objects(answer)]
+def _read_disks(answer: Answer) -> list[Volume]:
+    return [_to_volume(item) for item in _objects(answer)]
 
 
 def _read_update(uuid: str, answer: Answer) -> None:
@@ -332,15 +313,16 @@ def _read_mounts(answer: Answer) -> list[Mount]:
     return mounts
 
 
-def _to_disk(item: Mapping[str, Any]) -> Disk:
+def _to_volume(item: Mapping[str, Any]) -> Volume:
+    """Servers differ in what they say (pdisk-rest 4.4)."""
     size = _number(item.get("size"))
     if size is not None and size > _LARGEST:
         size = -(-size // _GIB)  # bytes, from a server that stores what it was told
     users = item.get("count", item.get("users"))
     visibility = _optional(item, "visibility")
-    return Disk(
-        uuid=_text(item, "uuid"),
-        tag=str(item.get("tag") or ""),
+    return Volume(
+        id=_text(item, "uuid"),
+        name=str(item.get("tag") or ""),
         size=size,
         owner=_optional(item, "owner"),
         users=_number(users),

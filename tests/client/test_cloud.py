@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from stratuslab_libcloud.client.stratuslab.cloud import Site
+from stratuslab_libcloud.client.stratuslab.cloud import StratusLabCloud
 from stratuslab_libcloud.configuration.location import direct
 from stratuslab_libcloud.errors import ConfigurationError
 
@@ -15,13 +15,16 @@ ENGINE = direct("u", "p", "http://h:2633/RPC2", None)  # which has no storage
 @pytest.mark.parametrize(
     ("ask", "said"),
     [
-        (lambda: Site(ENGINE).storage, "there is no pdisk_endpoint in the driver's arguments, "),
         (
-            lambda: Site(replace(ENGINE, endpoint="")).compute,
+            lambda: StratusLabCloud(ENGINE).storage,
+            "there is no pdisk_endpoint in the driver's arguments, ",
+        ),
+        (
+            lambda: StratusLabCloud(replace(ENGINE, endpoint="")).compute,
             "there is no endpoint in the driver's arguments; ",
         ),
         (
-            lambda: Site(replace(ENGINE, credentials=None)).compute,
+            lambda: StratusLabCloud(replace(ENGINE, credentials=None)).compute,
             "there are no complete credentials in the driver's arguments; ",
         ),
     ],
@@ -34,6 +37,6 @@ def test_it_is_said_in_words_that_fit(ask: Callable[[], object], said: str) -> N
 
 
 def test_a_service_is_made_once() -> None:
-    site = Site(ENGINE)
+    site = StratusLabCloud(ENGINE)
     assert site.compute is site.compute
     site.close()

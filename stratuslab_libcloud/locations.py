@@ -1,0 +1,161 @@
+"""The clouds of a configuration, by location: ask one, or all at the same time."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
+
+from stratuslab_libcloud.client import dialects
+from stratuslab_libcloud.client.cloud import Cloud
+from stratuslab_libcloud.configuration.file import UserConfig, suggestion
+from stratuslab_libcloud.configuration.instance_types import STANDARD_TYPES, InstanceType
+from stratuslab_libcloud.configuration.settings import Settings
+from stratuslab_libcloud.errors import InvalidValueError, PartialListError, StratusLabError
+from stratuslab_libcloud.parallel import ask_all
+
+__all__ = ["Locations"]
+
+T = TypeVar("T")
+
+
+class Locations:
+    """
+    The clouds of a configuration, each made when it is first asked, to be shared by threads.
+
+    :ivar default: id of the location to ask when none is named.
+    :ivar instance_types: the sizes that machines can have.
+    """
+
+    def __init__(
+        self,
+        known: UserConfig | Settings,
+        overrides: Mapping[str, str] | None = None,
+        *,
+        timeout: float = 60.0,
+        proxy_url: str | None = None,
+    ) -> None:
+        """
+        Nothing is sent.
+
+        :param known: a configuration file, or the settings of the only location.
+        :param overrides: options of the default location that count instead of the file's.
+        :param timeout: seconds that a whole call may take.
+        :param proxy_url: an HTTP proxy to go through.
+        """
+        self._overrides = overrides
+        self._timeout = timeout
+        self._proxy_url = proxy_url
+        self._clouds: dict[str, Cloud] = {}
+        self._config = known if isinstance(known, UserConfig) else None
+        if isinstance(known, UserConfig):
+            self.default = known.default_location
+        else:
+            self.default = known.location
+            self._clouds[known.location] = self._new(known)
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of all, the default one first."""
+        return self._config.locations() if self._config else list(self._clouds)
+
+    @property
+    def instance_types(self) -> tuple[InstanceType, ...]:
+        """The standard ones, and those of the configuration file."""
+        return self._config.instance_types if self._config else STANDARD_TYPES
+
+    def display(self, location_id: str) -> tuple[str, str]:
+        """Name and country of a location, for people."""
+        return self._config.display(location_id) if self._config else (location_id, "unknown")
+
+    def cloud(self, location_id: str) -> Cloud:
+        """
+        The cloud of one location.
+
+        :raises InvalidValueError: there is no such location.
+        :raises ConfigurationError: it is not configured as it should be.
+        """
+        cloud = self._clouds.get(location_id)
+        if cloud is None:
+            known = self.ids
+            if self._config is None or location_id not in (*known, self.default):
+                raise InvalidValueError(
+                    f"there is no location {location_id!r}; known: {', '.join(known)}"
+                    f"{suggestion(location_id, known)}"
+                )
+            settings = self._config.settings(location_id, self._overrides)
+            # Not with a lock, which a fork could copy: threads that meet here take the same one.
+            cloud = self._clouds.setdefault(location_id, self._new(settings))
+        return cloud
+
+    @contextmanager
+    def asking(self, location_id: str | None = None) -> Iterator[Cloud]:
+        """
+        One cloud; errors that end the block are of its location.
+
+        :param location_id: default: the default location.
+        """
+        chosen = self.default if location_id is None else location_id
+        try:
+            yield self.cloud(chosen)
+        except StratusLabError as error:
+            error.location = error.location or chosen
+            raise
+
+    def ask_all(
+        self,
+        what: str,
+        account: Callable[[Cloud], object],
+        ask: Callable[[Cloud, float | None], list[T]],
+    ) -> list[T]:
+        """
+        Ask all at the same time, and each account once: its things are the first location's.
+
+        :param what: the things that are asked for, in the plural.
+        :param account: which of a cloud's accounts has them.
+        :param ask: lists those of a cloud, which may take so many seconds.
+        :raises PartialListError: some of several locations failed; has what the others answered.
+        """
+        names = self.ids
+        if len(names) < 2:
+            with self.asking(names[0] if names else None) as cloud:
+                return ask(cloud, None)
+
+        def question(name: str) -> list[T]:
+            with self.asking(name) as cloud:
+                return ask(cloud, cloud.settings.options.endpoint_timeout)
+
+        failures: dict[str, Exception] = {}
+        first: dict[object, str] = {}
+        for name in names:
+            try:
+                with self.asking(name) as cloud:
+                    first.setdefault(account(cloud), name)
+            except StratusLabError as error:
+                failures[name] = error
+        found, failed = ask_all({name: partial(question, name) for name in first.values()})
+        failures |= failed
+        items = [item for name in names for item in found.get(name, [])]
+        if failures:
+            reasons = "; ".join(str(failures[name]) for name in names if name in failures)
+            raise PartialListError(
+                f"{len(failures)} of {len(names)} locations could not list their {what}: {reasons}",
+                items,
+                failures,
+            )
+        return items
+
+    def go_through(self, proxy_url: str | None) -> None:
+        """Ask all through another proxy from now on; ``None``: the environment's."""
+        self._proxy_url = proxy_url
+        clouds = list(self._clouds.items())
+        self._clouds = {name: self._new(cloud.settings) for name, cloud in clouds}
+        for _, cloud in clouds:
+            cloud.close()
+
+    def close(self) -> None:
+        """Close idle connections; a later call opens new ones."""
+        for cloud in list(self._clouds.values()):
+            cloud.close()
+
+    def _new(self, settings: Settings) -> Cloud:
+        return dialects.cloud(settings, timeout=self._timeout, proxy_url=self._proxy_url)
