@@ -130,6 +130,7 @@ class _Connection(cheroot.server.HTTPConnection):
         super().__init__(server, sock, _file)
         self._last_used: float | None = None
         self._is_last = False  # the answer that is being sent
+        self.is_dropped = False  # to make room for others
 
     @property
     def last_used(self) -> float | None:
@@ -224,6 +225,7 @@ class _Threads(cheroot.workers.threadpool.ThreadPool):
         super().__init__(server, min=least, max=THREADS)
         self._lock = threading.Lock()
         self._at_work = 0
+        self._stopped = False
 
     def start(self) -> None:
         """As cheroot's, without its sleep: requests can wait for a thread to begin."""
@@ -231,10 +233,19 @@ class _Threads(cheroot.workers.threadpool.ThreadPool):
 
     def put(self, conn: Any) -> None:
         with self._lock:
+            if self._stopped:
+                conn.close()
+                return
             self._at_work += 1
             if len(self._threads) < min(self._at_work, THREADS):
                 self._threads.append(self._spawn_worker())
-        super().put(conn)
+            super().put(conn)
+
+    def stop(self, timeout: int = 5) -> None:
+        """As cheroot's, which would wait for ever for a thread that begins meanwhile."""
+        with self._lock:
+            self._stopped = True
+        super().stop(timeout)
 
     def done(self) -> None:
         """A thread has finished what was put."""
@@ -324,7 +335,8 @@ class Server(cheroot.wsgi.Server):
     def put_conn(self, conn: Any) -> None:
         """Let a connection wait in the selector, which looks at what is there first."""
         with self._lock:
-            self._waiting[conn] = None
+            if not conn.is_dropped:
+                self._waiting[conn] = None
         try:
             super().put_conn(conn)  # another thread may have it now
         except ValueError:  # the selector was closed by stop() at this very moment
@@ -340,6 +352,7 @@ class Server(cheroot.wsgi.Server):
                 oldest = next(iter(kept))
             if oldest:
                 del self._waiting[oldest]
+                oldest.is_dropped = True  # or it could be back before it is hung up
         if oldest:
             oldest.rfile.hang_up(socket.SHUT_RDWR)
 

@@ -689,6 +689,28 @@ def test_a_limited_proxy_is_nobodys(secure, tmp_path):
     assert get(secure, "/pdisk/cert/disks", path)[0] == 403
 
 
+def test_no_thread_begins_while_the_threads_stop(monkeypatch):
+    """A worker gives back a connection that has more to be read, and stop() counts workers."""
+    server = Server("127.0.0.1", 0, None, threads=1)
+    server.prepare()
+    threads, conn = server.requests, Mock()
+    threads._at_work = 1
+    told = threads._queue.put
+
+    def put(item, **options):
+        told(item, **options)
+        if item is not conn:
+            threads.put(conn)
+
+    monkeypatch.setattr(threads._queue, "put", put)
+    stopping = threading.Thread(target=threads.stop, args=(0.1,), daemon=True)
+    stopping.start()
+    stopping.join(60)
+    assert not stopping.is_alive()
+    conn.close.assert_called_once()
+    server.socket.close()
+
+
 def test_a_connection_that_comes_back_while_the_site_stops_is_closed():
     """A worker has seen that the server serves; then stop() closes the selector."""
     server = Server("127.0.0.1", 0, None)
@@ -696,7 +718,7 @@ def test_a_connection_that_comes_back_while_the_site_stops_is_closed():
     here, there = socket.socketpair()
     with here, there:
         reads = {"rfile.has_data.return_value": False, "wfile.awaits": selectors.EVENT_READ}
-        conn = Mock(socket=here, kept=0, **reads)
+        conn = Mock(socket=here, kept=0, is_dropped=False, **reads)
         server.is_stopping = True
         server._connections._selector.close()
         server.put_conn(conn)
