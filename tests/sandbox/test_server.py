@@ -431,12 +431,20 @@ def test_what_answers_take_of_memory_has_a_limit(site, jane, monkeypatch):
     described = "x" * 100_000
     site.marketplace.add(*(entry(number, described) for number in range(200)))
     monkeypatch.setattr(f"{SERVER}.MAX_KEPT_BYTES", 10_000_000)
+    waiting, put_conn = [], Server.put_conn
+
+    def put(server, conn):
+        waiting.append(conn)
+        put_conn(server, conn)
+
+    monkeypatch.setattr(Server, "put_conn", put)
     request = b"GET /metadata HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with dial(site) as first, dial(site) as second:
         for client in (first, second):
             client.sendall(request)
             assert client.recv(1) == b"H"
         assert jane.pool() == []
+        wait_for(lambda: any(conn.is_dropped for conn in waiting), "neither is cut", 60)
         answers = []
         for client in (second, first):
             read = bytearray()
