@@ -38,6 +38,7 @@ STOP_SECONDS = 1  # for answers that are being sent at the end
 # open: most systems let a process have 1024 files.
 MAX_CONNECTIONS = 400
 MAX_KEPT_BYTES = 256 * 1024 * 1024  # of requests and answers that wait for their peer; likewise
+FREE_KEPT_BYTES = 64 * 1024  # by one connection; does not count
 # What is said twice could be understood in two ways.
 ONCE = {
     *(b"Authorization", b"Content-Length", b"Host", b"Origin", b"Sec-Fetch-Site"),
@@ -345,7 +346,7 @@ class Server(cheroot.wsgi.Server):
             conn.close()
         with self._lock:
             oldest = None
-            kept = {one: one.kept for one in self._waiting if one.kept}
+            kept = {one: one.kept for one in self._waiting if one.kept > FREE_KEPT_BYTES}
             if len(self._waiting) > MAX_CONNECTIONS:
                 oldest = next(iter(self._waiting))
             elif sum(kept.values()) > MAX_KEPT_BYTES and len(kept) > 1:
