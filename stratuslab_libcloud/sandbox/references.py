@@ -1,5 +1,5 @@
 """
-How templates name persistent disks (compute-xmlrpc 6).
+How templates name persistent disks (pdisk-rest 6).
 
 What mounts the disks and what lays out the drives of a machine both read it.
 """
@@ -14,7 +14,7 @@ _REFERENCE = re.compile(rf"(?:pdisk:.*|https?://[^?#]*/(?:pswd|cert)/disks/)({UU
 
 def referenced_disk(source: str) -> str | None:
     """
-    The disk that a ``DISK/SOURCE`` means, in any of the forms of compute-xmlrpc 6.
+    The disk that a ``DISK/SOURCE`` means, in any of the forms of pdisk-rest 6.
 
     :return: its UUID; "" for a disk reference without one; None if it means no disk.
     """

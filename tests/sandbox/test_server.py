@@ -6,6 +6,7 @@ import http.client
 import itertools
 import json
 import os
+import select
 import selectors
 import socket
 import ssl
@@ -321,10 +322,12 @@ def test_what_half_requests_take_of_memory_has_a_limit(site, jane, monkeypatch):
     with dial(site) as first, dial(site) as second:
         first.sendall(half)
         second.sendall(half)
-        assert first.recv(1) == b""
+        (cut, *_), _, _ = select.select([first, second], [], [], 60)
+        assert cut.recv(1) == b""
         assert jane.pool() == []
-        second.sendall(bytes(9_000_000 - 700_000))
-        assert second.recv(100).split()[1] == b"401"
+        kept = second if cut is first else first
+        kept.sendall(bytes(9_000_000 - 700_000))
+        assert kept.recv(100).split()[1] == b"401"
 
 
 # -- those who do not read
@@ -429,12 +432,20 @@ def test_what_answers_take_of_memory_has_a_limit(site, jane, monkeypatch):
     described = "x" * 100_000
     site.marketplace.add(*(entry(number, described) for number in range(200)))
     monkeypatch.setattr(f"{SERVER}._MAX_KEPT_BYTES", 10_000_000)
+    waiting, put_conn = [], Server.put_conn
+
+    def put(server, conn):
+        waiting.append(conn)
+        put_conn(server, conn)
+
+    monkeypatch.setattr(Server, "put_conn", put)
     request = b"GET /metadata HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with dial(site) as first, dial(site) as second:
         for client in (first, second):
             client.sendall(request)
             assert client.recv(1) == b"H"
         assert jane.pool() == []
+        wait_for(lambda: any(conn.is_dropped for conn in waiting), "neither is cut", 60)
         answers = []
         for client in (second, first):
             read = bytearray()
@@ -687,6 +698,28 @@ def test_a_limited_proxy_is_nobodys(secure, tmp_path):
     assert get(secure, "/pdisk/cert/disks", path)[0] == 403
 
 
+def test_no_thread_begins_while_the_threads_stop(monkeypatch):
+    """A worker gives back a connection that has more to be read, and stop() counts workers."""
+    server = Server("127.0.0.1", 0, None, threads=1)
+    server.prepare()
+    threads, conn = server.requests, Mock()
+    threads._at_work = 1
+    told = threads._queue.put
+
+    def put(item, **options):
+        told(item, **options)
+        if item is not conn:
+            threads.put(conn)
+
+    monkeypatch.setattr(threads._queue, "put", put)
+    stopping = threading.Thread(target=threads.stop, args=(0.1,), daemon=True)
+    stopping.start()
+    stopping.join(60)
+    assert not stopping.is_alive()
+    conn.close.assert_called_once()
+    server.socket.close()
+
+
 def test_a_connection_that_comes_back_while_the_site_stops_is_closed():
     """A worker has seen that the server serves; then stop() closes the selector."""
     server = Server("127.0.0.1", 0, None)
@@ -694,7 +727,7 @@ def test_a_connection_that_comes_back_while_the_site_stops_is_closed():
     here, there = socket.socketpair()
     with here, there:
         reads = {"rfile.has_data.return_value": False, "wfile.awaits": selectors.EVENT_READ}
-        conn = Mock(socket=here, kept=0, **reads)
+        conn = Mock(socket=here, kept=0, is_dropped=False, **reads)
         server.is_stopping = True
         server._connections._selector.close()
         server.put_conn(conn)

@@ -43,6 +43,7 @@ _STOP_SECONDS = 1  # for answers that are being sent at the end
 # open: most systems let a process have 1024 files.
 _MAX_CONNECTIONS = 400
 _MAX_KEPT_BYTES = 256 * 1024 * 1024  # of requests and answers that wait for their peer; likewise
+_FREE_KEPT_BYTES = 64 * 1024  # by one connection; does not count
 # What is said twice could be understood in two ways.
 _ONCE = {
     *(b"Authorization", b"Content-Length", b"Host", b"Origin", b"Sec-Fetch-Site"),
@@ -135,6 +136,7 @@ class _Connection(cheroot.server.HTTPConnection):
         super().__init__(server, sock, _file)
         self._last_used: float | None = None
         self._is_last = False  # the answer that is being sent
+        self.is_dropped = False  # to make room for others
 
     @property
     def last_used(self) -> float | None:
@@ -229,6 +231,7 @@ class _Threads(cheroot.workers.threadpool.ThreadPool):
         super().__init__(server, min=least, max=THREADS)
         self._lock = threading.Lock()
         self._at_work = 0
+        self._stopped = False
 
     def start(self) -> None:
         """As cheroot's, without its sleep: requests can wait for a thread to begin."""
@@ -236,10 +239,19 @@ class _Threads(cheroot.workers.threadpool.ThreadPool):
 
     def put(self, conn: Any) -> None:
         with self._lock:
+            if self._stopped:
+                conn.close()
+                return
             self._at_work += 1
             if len(self._threads) < min(self._at_work, THREADS):
                 self._threads.append(self._spawn_worker())
-        super().put(conn)
+            super().put(conn)
+
+    def stop(self, timeout: int = 5) -> None:
+        """As cheroot's, which would wait for ever for a thread that begins meanwhile."""
+        with self._lock:
+            self._stopped = True
+        super().stop(timeout)
 
     def done(self) -> None:
         """A thread has finished what was put."""
@@ -329,7 +341,8 @@ class Server(cheroot.wsgi.Server):
     def put_conn(self, conn: Any) -> None:
         """Let a connection wait in the selector, which looks at what is there first."""
         with self._lock:
-            self._waiting[conn] = None
+            if not conn.is_dropped:
+                self._waiting[conn] = None
         try:
             super().put_conn(conn)  # another thread may have it now
         except ValueError:  # the selector was closed by stop() at this very moment
@@ -338,13 +351,14 @@ class Server(cheroot.wsgi.Server):
             conn.close()
         with self._lock:
             oldest = None
-            kept = {one: one.kept for one in self._waiting if one.kept}
+            kept = {one: one.kept for one in self._waiting if one.kept > _FREE_KEPT_BYTES}
             if len(self._waiting) > _MAX_CONNECTIONS:
                 oldest = next(iter(self._waiting))
             elif sum(kept.values()) > _MAX_KEPT_BYTES and len(kept) > 1:
                 oldest = next(iter(kept))
             if oldest:
                 del self._waiting[oldest]
+                oldest.is_dropped = True  # or it could be back before it is hung up
         if oldest:
             oldest.rfile.hang_up(socket.SHUT_RDWR)
 

@@ -1,0 +1,63 @@
+"""The documentation: citations lead somewhere, and the pictures are those of the code."""
+
+import configparser
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROTOCOLS = ROOT / "docs" / "protocols"
+PAGES = "compute-xmlrpc|opennebula-engines|pdisk-rest|marketplace-rest|config-and-cli"
+# "pdisk-rest 1.8", "compute-xmlrpc 5.1, 5.5", "engines 5": a name, then sections.
+CITATION = re.compile(
+    rf"\b({PAGES}|engines)\s((?:\d+(?:\.\d+)*)(?:(?:, | and )\d+(?:\.\d+)*)*)", re.I
+)
+SOURCES = sorted(
+    path
+    for folder in ("stratuslab_libcloud", "tests", "benchmarks", "examples")
+    for path in (ROOT / folder).rglob("*.py")
+)
+
+
+def sections(page: str) -> set[str]:
+    text = (PROTOCOLS / f"{page}.md").read_text()
+    return set(re.findall(r"^#+ (\d+(?:\.\d+)*)", text, re.M))
+
+
+def citations(path: Path) -> list[tuple[str, str]]:
+    text = re.sub(r"\s*\n\s*(?:# )?", " ", path.read_text())
+    return [
+        ("opennebula-engines" if name.lower() == "engines" else name.lower(), section)
+        for name, cited in CITATION.findall(text)
+        for section in re.findall(r"\d+(?:\.\d+)*", cited)
+    ]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_the_code_cites_is_there(path: Path) -> None:
+    missing = [
+        f"{page} {section}" for page, section in citations(path) if section not in sections(page)
+    ]
+    assert missing == []
+
+
+def test_the_code_cites_every_page() -> None:
+    cited = {page for path in SOURCES for page, _ in citations(path)}
+    assert cited == set(PAGES.split("|"))
+
+
+@pytest.mark.parametrize("contract", ["package", "client"])
+def test_the_pictures_of_the_layers_are_the_contracts(contract: str) -> None:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    # What is in parentheses may be missing: the alias of the guide's path, and what comes later.
+    layers = re.sub(r"( \| )?\(\w+\)", "", parser[f"importlinter:contract:{contract}"]["layers"])
+    lines = [line.strip() for line in layers.split("\n") if line.strip()]
+    pictures = re.findall(
+        r"```text\n(.*?)```", (ROOT / "docs" / "architecture.md").read_text(), re.S
+    )
+    drawn = [
+        [re.split(r"\s{2,}", line)[0] for line in picture.splitlines()] for picture in pictures
+    ]
+    assert lines in drawn
