@@ -1,6 +1,7 @@
 """What every test starts from: no environment, no home directory of anybody's."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from stratuslab_libcloud.sandbox.site import Sandbox
 # How long an example takes is the machine's affair.
 hypothesis.settings.register_profile("untimed", hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+# A shell that runs the tests in the background has them ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What takes a minute to build is built once, for whoever runs the tests.
 os.environ["STRATUSLAB_SANDBOX_CACHE"] = str(guest.default_cache())

@@ -22,7 +22,7 @@ print([size.id for size in driver.list_sizes()][:2])
 SITE = """
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.sandbox import Sandbox, guest
-assert (guest.contents.OUR_FILES / 'root/etc/init.d/rc').is_file()
+assert (guest.contents._OUR_FILES / 'root/etc/init.d/rc').is_file()
 with Sandbox() as site:
     driver = StratusLabNodeDriver(stratuslab_user_config=site.config_path)
     print(len(driver.list_images()))
