@@ -1,4 +1,4 @@
-"""TODO."""
+"""A Marketplace entry as plain data, and the identifier of its image (marketplace-rest 4.3, 5)."""
 
 import base64
 import re
