@@ -9,7 +9,7 @@ from typing import Any
 import hypothesis
 import pytest
 from clouds import Site
-from real import children
+from machines import children
 
 from stratuslab_libcloud.sandbox import guest
 from stratuslab_libcloud.sandbox.site import Sandbox

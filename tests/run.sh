@@ -2,7 +2,7 @@
 # The tests, from nothing: sets up what is missing and runs tox.
 #   sh tests/run.sh            style, types, and everything on one Python: some minutes
 #   sh tests/run.sh all        the same on every Python that there is: what .ci/run does
-#   sh tests/run.sh -e py311 -- tests/test_config.py     what is given to `tox run`
+#   sh tests/run.sh -e py311 -- tests/configuration/test_config.py     what is given to `tox run`
 set -eu
 here=$(dirname "$0")
 . "$here/../examples/setup.sh"

@@ -12,7 +12,7 @@ import xmlrpc.client
 
 import pytest
 import requests
-from real import still, wait_for
+from machines import still, wait_for
 
 from stratuslab_libcloud import __version__
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from real import processes, real_sandbox
+from machines import processes, real_sandbox
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 

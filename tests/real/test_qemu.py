@@ -19,15 +19,14 @@ from pathlib import Path
 
 import pytest
 import requests
+from callers import Caller
 from canned import Canned
-from real import children, obliging, processes, real_sandbox, still, wait_for
+from machines import children, obliging, processes, real_sandbox, still, wait_for
 
 from stratuslab_libcloud.metadata.entry import Entry, identifier
 from stratuslab_libcloud.metadata.rdf import write_entry
 from stratuslab_libcloud.sandbox import SandboxError
 from stratuslab_libcloud.sandbox.site import Sandbox, register_image
-
-from ..sandbox.conftest import Caller
 
 RUNNING, SHUTDOWN, UNKNOWN, FAILED, DONE = (3, 3), (3, 12), (3, 16), (7, 0), (6, 0)
 JANE = {"jane": "s3cret"}

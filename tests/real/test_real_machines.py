@@ -17,7 +17,7 @@ from libcloud.compute.deployment import (
     ScriptDeployment,
 )
 from libcloud.compute.types import DeploymentError, NodeState
-from real import processes, real_sandbox, ssh, still, wait_for
+from machines import processes, real_sandbox, ssh, still, wait_for
 from sshd import make_key
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver

@@ -16,12 +16,11 @@ from typing import Any
 
 import pytest
 import requests
+from callers import JANE, Caller, Elsewhere, elsewhere
 from requests.adapters import HTTPAdapter
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.sandbox.site import Sandbox
-
-from ..sandbox.conftest import JANE, Caller, Elsewhere, elsewhere
 
 MACHINES = 1000  # alive at the same time
 CLIENTS = 8  # every other one uses the driver

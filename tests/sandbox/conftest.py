@@ -1,132 +1,12 @@
 """A sandbox that is up, and somebody who talks to it: neither knows our client."""
 
-import contextlib
 import json
-import subprocess
-import sys
-import xml.etree.ElementTree as ET
-import xmlrpc.client
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO
 
 import pytest
-import requests
+from callers import USERS, Caller
 
 from stratuslab_libcloud.sandbox.site import Sandbox
-
-TEMPLATE = """\
-# as the original client writes them (compute-xmlrpc 4.2)
-
-CPU    = 1
-VCPU    = 1
-MEMORY = 1536
-RANK = "- RUNNING_VMS"
-
-
-DISK = [
-source   = "https://marketplace.example.org/metadata/MMZu9WvwKIro-rtBQfDk4PsKO7_",
-target   = "vda",
-save     = no,
-readonly = "no",
-driver = "qcow2"
-]
-DISK = [
-type     = swap,
-size     = 1536,
-target   = "vdb",
-readonly = "no"
-]
-
-NIC = [ network_uname=oneadmin,network = "public" ]
-
-GRAPHICS = [
-port = "-1",
-keymap = "en-us",
-type = "vnc"
-]
-
-CONTEXT = [
-public_key = "ssh-rsa AAAAB3NzaC1yc2E jane@example.org
-",
-
-target = "hdd"
-]
-
-INBOUND_PORTS = "22,80"
-"""
-
-
-class NotOkError(Exception):
-    """The answer ``[false, text, code]``."""
-
-    def __init__(self, text: str, code: int) -> None:
-        super().__init__(text)
-        self.text = text
-        self.code = code
-
-
-@dataclass
-class Caller:
-    """Somebody with an account, or without."""
-
-    site: "Sandbox | Elsewhere"
-    auth: tuple[str, str] | None
-
-    def request(self, method: str, path: str, **options: object) -> requests.Response:
-        """One request on a connection of its own; nothing is followed."""
-        with requests.Session() as session:
-            session.trust_env = False
-            options = {"timeout": 30, "allow_redirects": False, **options}
-            auth = tuple(part.encode() for part in self.auth) if self.auth else None
-            return session.request(method, self.site.url + path, auth=auth, **options)
-
-    def disks(self, method: str, path: str = "", **options: object) -> requests.Response:
-        return self.request(method, "/pdisk/pswd/disks" + path, **options)
-
-    def post_call(self, body: bytes) -> object:
-        answer = self.request("POST", "/one-proxy/pswd/xmlrpc", data=body)
-        assert answer.status_code == 200
-        ((result,), _) = xmlrpc.client.loads(answer.content)
-        return result
-
-    def call(self, method: str, *parameters: object) -> object:
-        """Call with a dummy session."""
-        body = xmlrpc.client.dumps(("dummy:pass", *parameters), method).encode()
-        answer = self.post_call(body)
-        assert isinstance(answer, list)
-        assert len(answer) == 3
-        if not answer[0]:
-            raise NotOkError(answer[1], answer[2])
-        assert answer[2] == 0
-        return answer[1]
-
-    def start(self, template: str = TEMPLATE) -> int:
-        return self.call("one.vm.allocate", template)
-
-    def info(self, vm_id: int) -> ET.Element:
-        return ET.fromstring(self.call("one.vm.info", vm_id))
-
-    def pool(self, flag: int = -3, start: int = -1, end: int = -1, state: int = -1) -> list[int]:
-        pool = ET.fromstring(self.call("one.vmpool.info", flag, start, end, state))
-        assert {child.tag for child in pool} <= {"VM"}
-        return [int(machine.findtext("ID")) for machine in pool]
-
-    def act(self, action: str, vm_id: int) -> int:
-        return self.call("one.vm.action", action, vm_id)
-
-    def states(self, vm_id: int) -> tuple[int, int]:
-        machine = self.info(vm_id)
-        return int(machine.findtext("STATE")), int(machine.findtext("LCM_STATE"))
-
-    def disk(self, **fields: object) -> str:
-        answer = self.disks("POST", data={"size": 1, **fields})
-        assert answer.status_code == 201, answer.text
-        return answer.json()["uuid"]
-
-
-USERS = {"jane": "s3cret:with colon", "jörg": "grün"}
 
 
 @pytest.fixture
@@ -160,34 +40,3 @@ def service(calling: Callable[[str], Caller]) -> Caller:
 
 def service_password(site: Sandbox) -> str:
     return json.loads((site.dir / "passwords.json").read_text())["pdisk"]
-
-
-JANE = ("jane", "s3cret")
-UP = "from stratuslab_libcloud.cli.sandbox import main; main()"
-
-
-class Elsewhere:
-    """A sandbox in a process of its own; all that a Caller needs of one is the url."""
-
-    def __init__(self, url: str, process: subprocess.Popen[str]) -> None:
-        self.url = url
-        self.process = process
-
-
-@contextlib.contextmanager
-def elsewhere(directory: Path, *options: str, stderr: IO[str] | None = None) -> Iterator[Elsewhere]:
-    """A sandbox of Jane's, with simulated machines, from the command line."""
-    command = [sys.executable, "-c", UP, "up", "--dir", str(directory), "--port", "0", *options]
-    with subprocess.Popen(
-        [*command, "--user", ":".join(JANE), "--machines", "simulated"],
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-    ) as process:
-        try:
-            ready = process.stdout.readline()
-            assert ready.startswith("ready")
-            url = next(word.rstrip(",") for word in ready.split() if word.startswith("http"))
-            yield Elsewhere(url, process)
-        finally:
-            process.kill()

@@ -1,11 +1,10 @@
 """The addresses of machines, through the site's own doors."""
 
 import pytest
+from callers import Caller
 
 from stratuslab_libcloud.sandbox import addresses
 from stratuslab_libcloud.sandbox.site import Sandbox
-
-from .conftest import Caller
 
 NIC = 'NIC = [ network_uname = oneadmin, network = "{}" {} ]'
 JANE = {"jane": "s3cret"}

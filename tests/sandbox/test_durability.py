@@ -7,10 +7,9 @@ import time
 from pathlib import Path
 
 import requests
+from callers import JANE, TEMPLATE, Caller, Elsewhere, elsewhere
 
 from stratuslab_libcloud.sandbox.site import Sandbox
-
-from .conftest import JANE, TEMPLATE, Caller, Elsewhere, elsewhere
 
 
 class Busy(threading.Thread):

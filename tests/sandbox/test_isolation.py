@@ -9,11 +9,10 @@ import xmlrpc.client
 from dataclasses import dataclass, field
 
 import pytest
+from callers import Caller
 
 from stratuslab_libcloud.sandbox.compute.xmlrpc import METHODS
 from stratuslab_libcloud.sandbox.site import Sandbox
-
-from .conftest import Caller
 
 USERS = {"certified": "pw-c", "ursula": "pw-u", "stranger": "pw-s"}
 SECRETS = ("ursula", "tag-of-ursula", "name-of-ursula", "key-of-ursula")

@@ -9,6 +9,7 @@ import sqlite3
 import xmlrpc.client
 
 import pytest
+from callers import USERS
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -16,8 +17,6 @@ from stratuslab_libcloud.metadata.entry import Entry
 from stratuslab_libcloud.sandbox.compute.xmlrpc import METHODS
 from stratuslab_libcloud.sandbox.site import Sandbox
 from stratuslab_libcloud.sandbox.storage.rules import Storage
-
-from .conftest import USERS
 
 DISK = "7a031320-9d3b-492f-9a97-3c5bd0ba786b"
 JANE = "Basic amFuZTpzM2NyZXQ6d2l0aCBjb2xvbg=="  # jane:s3cret:with colon

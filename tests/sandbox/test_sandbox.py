@@ -8,12 +8,11 @@ import time
 
 import pytest
 import requests
+from callers import USERS, Caller
 from cryptography.hazmat.primitives import serialization
 
 from stratuslab_libcloud.sandbox import SandboxError
 from stratuslab_libcloud.sandbox.site import Sandbox
-
-from .conftest import USERS, Caller
 
 FIRST = {"jane": "s3cret"}
 

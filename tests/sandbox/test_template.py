@@ -3,13 +3,12 @@ import time
 import xml.etree.ElementTree as ET
 
 import pytest
+from callers import TEMPLATE
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
 from stratuslab_libcloud.sandbox.template import Template, TemplateError, parse
-
-from .conftest import TEMPLATE
 
 
 def test_what_the_original_client_writes_is_read():

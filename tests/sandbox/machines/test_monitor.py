@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from real import wait_for
+from machines import wait_for
 
 from stratuslab_libcloud.sandbox.errors import MachineError, UnsettledError
 from stratuslab_libcloud.sandbox.machines.monitor import PID_FILE, Monitor

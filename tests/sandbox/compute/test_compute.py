@@ -4,11 +4,10 @@ import time
 import xmlrpc.client
 
 import pytest
+from callers import TEMPLATE, USERS, Caller, NotOkError
 
 from stratuslab_libcloud.sandbox.compute import documents
 from stratuslab_libcloud.sandbox.site import Sandbox
-
-from .conftest import TEMPLATE, USERS, Caller, NotOkError
 
 PENDING, PROLOG, BOOT, RUNNING = (1, 0), (3, 1), (3, 2), (3, 3)
 SHUTDOWN, EPILOG, FAILURE, FAILED, DONE = (3, 12), (3, 11), (3, 14), (7, 0), (6, 0)

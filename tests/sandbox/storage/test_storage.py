@@ -3,11 +3,10 @@ import resource
 import threading
 
 import pytest
+from callers import TEMPLATE, USERS, Caller
 
 from stratuslab_libcloud.sandbox.references import referenced_disk
 from stratuslab_libcloud.sandbox.site import Sandbox
-
-from .conftest import TEMPLATE, USERS, Caller
 
 GIB = 1 << 30
 UNKNOWN = "7a031320-9d3b-492f-9a97-3c5bd0ba786b"

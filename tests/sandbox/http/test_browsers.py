@@ -3,12 +3,11 @@
 import socket
 
 import pytest
+from callers import USERS, Caller
 from werkzeug.datastructures import Headers
 
 from stratuslab_libcloud.sandbox.http.browsers import Names, is_foreign
 from stratuslab_libcloud.sandbox.site import Sandbox
-
-from .conftest import USERS, Caller
 
 OWN = "localhost:8445"
 FOREIGN = [

@@ -29,7 +29,7 @@ from stratuslab_libcloud.metadata.entry import Entry, identifier, is_identifier
 ONE = identifier("880152820b3480250f6f744efba2fbad087622d9")
 TWO = identifier("b4b17e9314097aea19492c714c8af8ee23ddf3c1")
 DECLARATION = b'<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
-SAMPLES = Path(__file__).parents[1] / "samples"
+SAMPLES = Path(__file__).parents[2] / "samples"
 
 
 def entry(

@@ -26,7 +26,7 @@ from stratuslab_libcloud.sandbox.site import Sandbox
 from stratuslab_libcloud.sandbox.store import Store
 from stratuslab_libcloud.untrusted import xml
 
-SAMPLES = pathlib.Path(__file__).parents[1] / "samples"  # signed by the tool of 2014
+SAMPLES = pathlib.Path(__file__).parents[2] / "samples"  # signed by the tool of 2014
 NS = {
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
     "dcterms": "http://purl.org/dc/terms/",

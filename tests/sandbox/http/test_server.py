@@ -17,17 +17,16 @@ from unittest.mock import Mock
 import pytest
 import requests
 import trustme
+from callers import USERS, Caller
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from real import wait_for
+from machines import wait_for
 
 from stratuslab_libcloud.metadata.entry import Entry
 from stratuslab_libcloud.metadata.rdf import write_entry
 from stratuslab_libcloud.sandbox.http.server import Server
 from stratuslab_libcloud.sandbox.site import Sandbox
-
-from .conftest import USERS, Caller
 
 SERVER = "stratuslab_libcloud.sandbox.http.server"
 WIRE = "stratuslab_libcloud.sandbox.http.wire"

@@ -19,7 +19,7 @@ from stratuslab_libcloud.metadata.entry import (
 )
 from stratuslab_libcloud.untrusted import xml
 
-SAMPLES = pathlib.Path(__file__).parent / "samples"  # signed by the tool of 2014
+SAMPLES = pathlib.Path(__file__).parents[1] / "samples"  # signed by the tool of 2014
 ONE = "IgBUoILNIAlD290Tvui-60IdiLZ"
 TWO = "LSxfpMUCXrqGUkscUyK-O4j3fPB"
 
