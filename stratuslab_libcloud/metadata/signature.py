@@ -134,7 +134,8 @@ def verify(document: bytes) -> Verdict:
     except MetadataError as error:
         return Verdict(str(error), refusal="invalid signature element")
     except etree.LxmlError as error:
-        return Verdict(f"it cannot be canonicalised ({one_line(str(error))})")
+        reason = f"it cannot be canonicalised ({one_line(str(error))})"
+        return Verdict(reason, refusal="invalid signature element")
 
 
 def sign(
