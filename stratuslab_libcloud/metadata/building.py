@@ -1,4 +1,4 @@
-"""An entry made from an image file (marketplace-rest 7.5, config-and-cli 3.18)."""
+"""An entry made from an image file (marketplace-rest 7.5)."""
 
 import bz2
 import gzip

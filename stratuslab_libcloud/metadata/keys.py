@@ -118,7 +118,7 @@ class Certificate:
         Whether its key made this signature of ``data``.
 
         :param method: ``rsa-sha1``, ``ecdsa-sha256`` and the like.
-        :raises MetadataError: its key is none for this method.
+        :raises MetadataError: its key is not one for this method, or too short.
         """
         from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
         from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
@@ -139,7 +139,7 @@ class Certificate:
                 )
                 key.verify(utils.encode_dss_signature(r, s), data, ec.ECDSA(_hash(digest)))
             else:
-                raise MetadataError(f"the certificate's key is none for {method}")
+                raise MetadataError(f"the certificate's key is not one for {method}")
         except InvalidSignature:
             return False
         except UnsupportedAlgorithm:

@@ -66,7 +66,7 @@ _TEMPLATE = (
 @dataclass(frozen=True, slots=True)
 class Endorser:
     """
-    Who signed an entry.
+    The person that signed an entry, as far as the entry says.
 
     Anybody can make a certificate in anybody's name: only its fingerprint, or an authority that
     issued it, says that it is genuine.
@@ -87,7 +87,7 @@ class Endorser:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """
-    What is to be said about an entry's signature.
+    The judgement on an entry's signature.
 
     :ivar reason: in one line, why it is not valid; "" when it is.
     :ivar entry: read from the signed bytes; None when it is not valid, and likewise the endorser.
@@ -215,7 +215,9 @@ def _endorsed(content: bytes, certificate: Certificate, method: str) -> Verdict:
     ):
         if certified is None or claimed is None or _plain(certified) != _plain(claimed):
             raise Invalid(
-                f"it names another {name} than its certificate: {claimed}, not {certified}",
+                f"it names another {name} than its certificate: {claimed}, not {certified}"
+                if claimed
+                else f"it names no {name} of its endorser",
                 f"endorser inconsistency ({name}): {certified or 'null'} != {claimed or 'null'}",
             )
     endorsed = read_date(entry.endorsed or "")
@@ -242,7 +244,7 @@ def _only_endorsement(root: ET.Element) -> None:
 
 def _plain(name: str) -> str:
     """A name without the escapes that some write and others do not."""
-    return re.sub(r"\\(.)", lambda found: found[found[1] in "=# "], name, flags=re.DOTALL)
+    return re.sub(r"\\(.)", lambda one: one[1] if one[1] in "=# " else one[0], name, flags=re.DOTALL)
 
 
 # Signing

@@ -25,7 +25,7 @@ from stratuslab_libcloud.metadata.keys import (
     read_certificates,
 )
 
-OLD = (Path(__file__).parents[1] / "samples" / "old.p12").read_bytes()  # RC2 and 3DES
+OLD = (Path(__file__).parent / "old.p12").read_bytes()  # RC2 and 3DES
 
 
 def store(key: SigningKey, encryption: KeySerializationEncryption) -> bytes:

@@ -230,7 +230,7 @@ ATTACKS: dict[str, tuple[bytes, bytes, str]] = {
     "another method": (
         b"2000/09/xmldsig#rsa-sha1",
         b"2001/04/xmldsig-more#ecdsa-sha256",
-        "the certificate's key is none for ecdsa-sha256",
+        "the certificate's key is not one for ecdsa-sha256",
     ),
     "another digest": (
         DIGEST,
@@ -257,7 +257,7 @@ ATTACKS: dict[str, tuple[bytes, bytes, str]] = {
     "certificate beside its place": (
         between(PLAIN, b"<X509Data>", b"</X509Data>"),
         CERTIFICATE,
-        "its signature has 1 certificates",
+        "its signature has an unusual KeyInfo",
     ),
     "no good certificate": (
         CERTIFICATE,
@@ -359,6 +359,13 @@ def test_nothing_but_what_was_signed_is_ever_believed(
     assert len(verdict.reason.splitlines()) <= 1
 
 
+@pytest.mark.timeout(30)  # it takes a fifth of a second; with ten times as many it takes minutes
+def test_as_many_namespaces_as_are_taken_do_not_take_long() -> None:
+    declared = b" ".join(b"xmlns:a%d='a:%d'" % (number, number) for number in range(90))
+    document = PLAIN.replace(b"<rdf:RDF", b"<rdf:RDF " + declared, 1)
+    assert verify(document.replace(SIGNATURE, b"<x/>" * 4900 + SIGNATURE)).reason == CHANGED
+
+
 MANY_NAMESPACES = b" ".join(b"xmlns:a%d='a:'" % number for number in range(50_000))
 
 
@@ -375,18 +382,18 @@ MANY_NAMESPACES = b" ".join(b"xmlns:a%d='a:'" % number for number in range(50_00
         (ROOT + b" " * 50_000_000 + b"</rdf:RDF>", "it has more than 1 MiB"),
         (
             ROOT + b"<x " + b" ".join(b"a%d=''" % n for n in range(90_000)) + b"/></rdf:RDF>",
-            "it has more than 10,000 elements or 2,000 attributes",
+            "it has more than 2,000 attributes",
         ),
         (
             ROOT
             + b"<x "
             + b" ".join(b"xmlns:a%d='a:'" % n for n in range(50_000))
             + b"/></rdf:RDF>",
-            "it has more than 10,000 elements or 2,000 attributes",
+            "it has more than 100 namespaces",
         ),
         (
             ROOT + b"<x/>" * 20_000 + b"</rdf:RDF>",
-            "it has more than 10,000 elements or 2,000 attributes",
+            "it has more than 5,000 elements",
         ),
         (PLAIN.decode().encode("utf-16"), "not well-formed XML"),
     ],
@@ -400,7 +407,7 @@ def test_what_is_no_harmless_document_is_refused(document: bytes, reason: str) -
 
 
 def test_nesting_without_bounds_is_refused() -> None:
-    verdict = verify(ROOT + b"<x>" * 9000 + b"</x>" * 9000 + b"</rdf:RDF>")
+    verdict = verify(ROOT + b"<x>" * 2000 + b"</x>" * 2000 + b"</rdf:RDF>")
     assert not verdict.valid
     assert verdict.reason.startswith("not well-formed XML")
 
@@ -435,8 +442,7 @@ def endorsed_by(key: SigningKey, **changes: str | None) -> bytes:
         ),
         (
             {"issuer": None},
-            "it names another issuer than its certificate: "
-            "None, not CN=Ada Builder,O=Example Org,C=EU",
+            "it names no issuer of its endorser",
             "endorser inconsistency (issuer): CN=Ada Builder,O=Example Org,C=EU != null",
         ),
     ],
