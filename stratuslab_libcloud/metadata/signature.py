@@ -244,7 +244,7 @@ def _only_endorsement(root: ET.Element) -> None:
 
 def _plain(name: str) -> str:
     """A name without the escapes that some write and others do not."""
-    return re.sub(r"\\(.)", lambda one: one[1] if one[1] in "=# " else one[0], name, flags=re.DOTALL)
+    return re.sub(r"(?s)\\([=# ])|(\\.)", lambda found: found[1] or found[2], name)
 
 
 # Signing
