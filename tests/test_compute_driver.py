@@ -794,7 +794,9 @@ class TestBadInput:
             *({"ex_readonly_images": "id"}, {"auth": NodeAuthSSHKey(None)}),
             {"auth": NodeAuthSSHKey("this is not a key")},
         ]
-        kind = "name of a network|must be|is text|made of letters|no SSH public key"
+        kind = (
+            "name of a network|must be|is to be|is text|is wanted|made of letters|no SSH public key"
+        )
         for options in wrong:
             call = {"name": "n", "size": size, "image": image, **options}
             self.check(InvalidValueError, kind, driver.create_node, **call)

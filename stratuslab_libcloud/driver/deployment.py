@@ -78,8 +78,8 @@ class DeploymentMethods(NodeMethods):
         :param deploy: The step or steps to run (required).
         :param ssh_username: The user to log in as (optional).
         :param ssh_alternate_usernames: Users to try if that one is refused (optional).
-        :param ssh_port: The port of the node's SSH server (optional); the location's ``ssh_port`` if
-            not given.
+        :param ssh_port: The port of the node's SSH server (optional); the location's ``ssh_port``
+            if not given.
         :param ssh_timeout: Seconds that one attempt to connect may take (optional).
         :param ssh_key: The path or paths of private keys, RSA, ECDSA or Ed25519 (optional). Without
             ``auth`` the public half of the first is installed. With neither, the configured pair is
@@ -87,8 +87,8 @@ class DeploymentMethods(NodeMethods):
         :param ssh_key_password: The passphrase of the private key (optional).
         :param auth: The public key to install (optional).
         :param timeout: Seconds (optional). Each of these may take as long: waiting until the node
-            runs; logging in, with each user name; each attempt at a script without a time-out of its
-            own (``ScriptDeployment(timeout=...)``); each 256 KiB of a file.
+            runs; logging in, with each user name; each attempt at a script without a time-out of
+            its own (``ScriptDeployment(timeout=...)``); each 256 KiB of a file.
         :param max_tries: How often to try each step (optional); steps must be idempotent.
         :param ssh_interface: ``public_ips`` (the default) or ``private_ips`` (optional).
         :param at_exit_func: Called with the node if the process ends meanwhile (optional).
@@ -97,8 +97,8 @@ class DeploymentMethods(NodeMethods):
             is in ``error.node`` and still there. ``error.original_error`` is the reason:
             :class:`.NodeFailedError`, :class:`.NodeNotReadyError`, Libcloud's
             ``SSHCommandTimeoutError`` and others.
-        :raises ConfigurationError: The configured key pair is missing or does not match. Nothing was
-            sent.
+        :raises ConfigurationError: The configured key pair is missing or does not match. Nothing
+            was sent.
         :raises InvalidValueError: ``ssh_key`` cannot be used. Nothing was sent.
         :rtype: :class:`.Node`
         """
@@ -163,7 +163,7 @@ class DeploymentMethods(NodeMethods):
         :param force_ipv4: Whether only IPv4 addresses count (optional).
         :param ex_list_nodes_kwargs: Ignored.
         :return: Each node as it is now, with its addresses.
-        :raises NodeFailedError: A node failed or was ended; raised at once, with the cloud's reason.
+        :raises NodeFailedError: A node failed or was ended; raised at once with the cloud's text.
         :raises NodeNotReadyError: Time ran out; the text has the trouble met meanwhile, if any.
         :rtype: ``list`` of ``tuple``
         """

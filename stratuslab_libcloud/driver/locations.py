@@ -130,7 +130,7 @@ class LocationMethods(NodeDriver):
             portable.enlist(self, self._identity)
 
     def _refer(self) -> portable.Reference:
-        """Return a reference to this driver, without secrets, for pickles of its nodes and others."""
+        """Return a reference to this driver, without secrets, for pickles of nodes and others."""
         if "_loaded" in self.__dict__:
             portable.enlist(self, self._identity)
         if self._reference is None:

@@ -55,8 +55,8 @@ class NodeMethods(LocationMethods):
         ...     print(node.name, node.state, node.extra["location"], node.public_ips)
         web running sandbox ['127...']
 
-        :raises PartialListError: Some locations failed. ``error.found`` has the nodes of the others,
-            ``error.failures`` the errors.
+        :raises PartialListError: Some locations failed. ``error.found`` has the nodes of the
+            others, ``error.failures`` the errors.
         :rtype: ``list`` of :class:`.Node`
         """
         return self._ask_all("nodes", lambda cloud: cloud.machine_account, self._nodes_of)
@@ -125,8 +125,9 @@ class NodeMethods(LocationMethods):
         >>> _ = driver.wait_until_running([node])
 
         :param name: 128 bytes at most (optional); the cloud chooses one if not given.
-        :param size: ``ram`` in MiB, ``extra["cpus"]`` (default 1) and ``extra["swap"]`` in MiB count
-            (required). A size that was rebuilt from its id is completed from :meth:`list_sizes`.
+        :param size: ``ram`` in MiB, ``extra["cpus"]`` (default 1) and ``extra["swap"]`` in MiB
+            count (required). A size that was rebuilt from its id is completed from
+            :meth:`list_sizes`.
         :param image: An image of the Marketplace, or one with the UUID of a bootable volume as its
             id (required). Nothing but the id is used.
         :param location: Where to start it (optional); the default location if not given.
@@ -183,7 +184,7 @@ class NodeMethods(LocationMethods):
                 created.things[-1] = node
             except StratusLabError as error:
                 # The node exists: an exception would lose it.
-                _LOG.warning("node %s was created, but its description cannot be read: %s", node_id, error)
+                _LOG.warning("node %s was created, but looking it up failed: %s", node_id, error)
             node.size, node.image = size, image
             return node
 
@@ -238,7 +239,9 @@ class NodeMethods(LocationMethods):
     ) -> list[str]:
         if auth is not None:
             if not isinstance(auth, NodeAuthSSHKey):
-                raise InvalidValueError("auth must be a NodeAuthSSHKey: StratusLab nodes let in SSH keys, not passwords")
+                raise InvalidValueError(
+                    "auth must be a NodeAuthSSHKey: nodes let in keys, not passwords"
+                )
             return ssh_keys.public_lines(auth.pubkey, "auth")
         pair = settings.default_key_pair()
         if pair is None:
