@@ -720,7 +720,7 @@ class TestBadInput:
         other = StratusLabNodeDriver("u", "p", host="h")
         for theirs in (other, DummyNodeDriver("x")):
             stranger = Node("1", "x", NodeState.RUNNING, [], [], theirs, extra={})
-            self.check(InvalidValueError, "not of this driver", site.driver.destroy_node, stranger)
+            self.check(InvalidValueError, "another driver", site.driver.destroy_node, stranger)
         stranger = Node("1", "x", NodeState.RUNNING, [], [], site.driver, extra={})
         stranger.extra["location"] = "elsewhere"
         self.check(InvalidValueError, "no location 'elsewhere'", stranger.destroy)
