@@ -817,8 +817,8 @@ class TestBadInput:
             volume = drivers[1].create_volume(1, "v")
             assert nodes[0].id == nodes[1].id
             assert nodes[0].uuid != nodes[1].uuid
-            self.check(InvalidValueError, "not of this location", drivers[0].destroy_node, nodes[1])
-            self.check(InvalidValueError, "not of this location", drivers[0].destroy_volume, volume)
+            self.check(InvalidValueError, "not to this location", drivers[0].destroy_node, nodes[1])
+            self.check(InvalidValueError, "not to this location", drivers[0].destroy_volume, volume)
             assert [len(driver.list_nodes()) for driver in drivers] == [1, 1]
 
     def test_the_look_at_a_new_node_may_be_at_another(self) -> None:
