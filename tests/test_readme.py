@@ -34,9 +34,8 @@ def blocks(kind: str, page: str = README) -> list[str]:
     return re.findall(rf"^```{kind}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
 
 
-def test_the_quick_start_runs_from_top_to_bottom_and_then_the_page_of_the_sandbox(
-    home: Path,
-) -> None:
+def test_the_quick_start_runs_from_top_to_bottom(home: Path) -> None:
+    """And so does the page of the sandbox, after it."""
     shown = blocks("python") + blocks("python", SANDBOX_PAGE)
     with Sandbox() as sandbox:
         for folder in (home / ".stratuslab", home / ".stratuslab" / "sandbox"):

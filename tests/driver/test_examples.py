@@ -17,6 +17,7 @@ from sshd import Sshd, free_port, needed
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.sandbox.site import Sandbox
 
+ROOT = Path(__file__).parents[2]
 METHODS: dict[str, Callable[..., Any]] = {
     name: method
     for name, method in inspect.getmembers(StratusLabNodeDriver, inspect.isfunction)
@@ -113,3 +114,11 @@ def test_a_docstring_has_what_a_user_needs(name: str) -> None:
     assert re.search(r"\brequests?\b", text), "what it costs"
     if name not in ("__init__", "ex_close"):
         assert ":rtype:" in text
+
+
+def test_the_page_of_the_driver_has_every_method_and_its_cost() -> None:
+    page = (ROOT / "docs" / "driver.rst").read_text()
+    shown = re.findall(r"^\.\. automethod:: StratusLabNodeDriver\.(\w+)$", page, re.MULTILINE)
+    assert sorted(shown) == sorted(METHODS)
+    costs = "".join(re.findall(r"^   \* - (``.*)$", page, re.MULTILINE))
+    assert sorted(re.findall(r"``(\w+)``", costs)) == sorted(METHODS)
