@@ -85,5 +85,5 @@ def test_the_files_that_contributors_are_sent_to_are_there() -> None:
 
 def test_the_page_of_errors_has_every_error() -> None:
     page = (ROOT / "docs" / "errors.md").read_text()
-    rows = re.findall(r"^\| `(\w+)`", page, re.M)
-    assert sorted(rows) == sorted(set(errors.__all__) - {"ServiceError", "StratusLabError"})
+    listed = re.findall(r"^\* `(\w+)`", page, re.M)
+    assert sorted(listed) == sorted(set(errors.__all__) - {"ServiceError", "StratusLabError"})
