@@ -17,7 +17,8 @@ class StratusLabNodeDriver(ImageMethods, DeploymentMethods, VolumeMethods):
     StratusLab clouds, one location for each section of the configuration file (guide 9.1).
 
     >>> driver = StratusLabNodeDriver("default")  # or the name of a section
-    >>> image, size = driver.list_images()[0], driver.list_sizes()[0]
+    >>> size = driver.list_sizes()[0]
+    >>> image = driver.list_images()[0]
     >>> node = driver.create_node(name="web", size=size, image=image)
     >>> volume = driver.create_volume(size=5, name="data")
 
