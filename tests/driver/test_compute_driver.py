@@ -720,7 +720,7 @@ class TestBadInput:
         other = StratusLabNodeDriver("u", "p", host="h")
         for theirs in (other, DummyNodeDriver("x")):
             stranger = Node("1", "x", NodeState.RUNNING, [], [], theirs, extra={})
-            self.check(InvalidValueError, "not of this driver", site.driver.destroy_node, stranger)
+            self.check(InvalidValueError, "another driver", site.driver.destroy_node, stranger)
         stranger = Node("1", "x", NodeState.RUNNING, [], [], site.driver, extra={})
         stranger.extra["location"] = "elsewhere"
         self.check(InvalidValueError, "no location 'elsewhere'", stranger.destroy)
@@ -794,7 +794,9 @@ class TestBadInput:
             *({"ex_readonly_images": "id"}, {"auth": NodeAuthSSHKey(None)}),
             {"auth": NodeAuthSSHKey("this is not a key")},
         ]
-        kind = "name of a network|is to be|is text|is wanted|made of letters|no SSH public key"
+        kind = (
+            "name of a network|must be|is to be|is text|is wanted|made of letters|no SSH public key"
+        )
         for options in wrong:
             call = {"name": "n", "size": size, "image": image, **options}
             self.check(InvalidValueError, kind, driver.create_node, **call)
@@ -815,8 +817,8 @@ class TestBadInput:
             volume = drivers[1].create_volume(1, "v")
             assert nodes[0].id == nodes[1].id
             assert nodes[0].uuid != nodes[1].uuid
-            self.check(InvalidValueError, "not of this location", drivers[0].destroy_node, nodes[1])
-            self.check(InvalidValueError, "not of this location", drivers[0].destroy_volume, volume)
+            self.check(InvalidValueError, "not to this location", drivers[0].destroy_node, nodes[1])
+            self.check(InvalidValueError, "not to this location", drivers[0].destroy_volume, volume)
             assert [len(driver.list_nodes()) for driver in drivers] == [1, 1]
 
     def test_the_look_at_a_new_node_may_be_at_another(self) -> None:
