@@ -124,6 +124,16 @@ class NewMachine:
     :ivar public_keys: lines of an ``authorized_keys`` file.
     :ivar context: further values for the guest.
     :ivar context_method: ``one`` or ``cloud-init``.
+    :ivar volatile_disk: GiB of a disk that is gone with the machine; 0 for none.
+    :ivar address: the IP address to have in its network; ``""``: any that is free.
+    :ivar network_model: of its network card, such as ``virtio``; ``""``: the cloud's.
+    :ivar disks_bus: ``ide``, ``scsi`` or ``virtio``; ``""``: as its image says.
+    :ivar requirements: what its host must be like, such as ``CLUSTER = "test"``.
+    :ivar cpu_amount: share of its host's processors, 0.5 for half of one; ``None``: all ``cpus``.
+    :ivar use_host_cpu: whether it sees all features of its host's processor.
+    :ivar vnc_port: TCP port of its screen on its host; -1: the cloud chooses one.
+    :ivar vnc_listen: the host's IP address that the screen is at; ``""``: the cloud's choice.
+    :ivar keymap: of the screen's keyboard.
     """
 
     image: str
@@ -138,6 +148,16 @@ class NewMachine:
     context: Mapping[str, str] = field(default_factory=dict)
     context_method: str = "one"
     user_data: bytes = b""
+    volatile_disk: int = 0
+    address: str = ""
+    network_model: str = ""
+    disks_bus: str = ""
+    requirements: str = ""
+    cpu_amount: float | None = None
+    use_host_cpu: bool = False
+    vnc_port: int = -1
+    vnc_listen: str = ""
+    keymap: str = "en-us"
 
 
 class Volume(NamedTuple):
@@ -216,6 +236,15 @@ class Cloud(Protocol):
     def machine(self, machine_id: str, timeout: float | None = None) -> Machine:
         """
         One machine, in whatever state.
+
+        :raises NotFoundError: there is none of that id.
+        """
+
+    def machine_attributes(self, machine_id: str) -> list[tuple[str, str]]:
+        """
+        All that the cloud's document says of a machine, for people: names and values, in its order.
+
+        A name is the path to the value, in lower case, such as ``template_nic_ip``; names repeat.
 
         :raises NotFoundError: there is none of that id.
         """

@@ -82,6 +82,16 @@ class NodeMethods(LocationMethods):
         ex_user_data: str | bytes | None = None,
         ex_context_method: str | None = None,
         ex_network: str | None = None,
+        ex_volatile_disk: int = 0,
+        ex_address: str | None = None,
+        ex_network_model: str | None = None,
+        ex_disks_bus: str | None = None,
+        ex_requirements: str | None = None,
+        ex_cpu_amount: float | None = None,
+        ex_use_host_cpu: bool = False,
+        ex_vnc_port: int = -1,
+        ex_vnc_listen: str | None = None,
+        ex_keymap: str = "en-us",
     ) -> Node:
         """
         Start a node (guide 6.1.1, 7.3.1), without waiting for it; at most three requests.
@@ -101,6 +111,18 @@ class NodeMethods(LocationMethods):
         :param ex_context_method: ``one`` or ``cloud-init``; default: the location's, or
             ``cloud-init`` when there is user data.
         :param ex_network: ``public``, the default, ``local`` or ``private``.
+        :param ex_volatile_disk: GiB of a disk with an empty ext3 that is gone with the node; 0 for
+            none.
+        :param ex_address: the IP address to have, of that network; refused where it is not free.
+        :param ex_network_model: of the network card, such as ``virtio``.
+        :param ex_disks_bus: ``ide``, ``scsi`` or ``virtio``; default: as the image says.
+        :param ex_requirements: what the host must be like, such as ``CLUSTER = "test"``.
+        :param ex_cpu_amount: share of the host's processors, 0.5 for half of one; default: as many
+            as the size has CPUs.
+        :param ex_use_host_cpu: whether the node sees all features of the host's processor.
+        :param ex_vnc_port: TCP port of the node's screen on its host; -1: the cloud chooses one.
+        :param ex_vnc_listen: the host's IP address that the screen is at.
+        :param ex_keymap: of the screen's keyboard.
         :return: the node, PENDING as a rule; without addresses if they could not be asked for.
         :raises InvalidValueError: the cloud would not take it, or not give it back as it is.
         :raises NotFoundError: there is no such image.
@@ -130,6 +152,16 @@ class NodeMethods(LocationMethods):
                 or (
                     "cloud-init" if ex_user_data else cloud.settings.options.default_context_method
                 ),
+                volatile_disk=ex_volatile_disk,
+                address=ex_address or "",
+                network_model=ex_network_model or "",
+                disks_bus=ex_disks_bus or "",
+                requirements=ex_requirements or "",
+                cpu_amount=ex_cpu_amount,
+                use_host_cpu=ex_use_host_cpu,
+                vnc_port=ex_vnc_port,
+                vnc_listen=ex_vnc_listen or "",
+                keymap=ex_keymap,
             )
             with created.asking(
                 f"a node named {order.name!r} may have been created: look for it with list_nodes()"
