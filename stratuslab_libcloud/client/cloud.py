@@ -277,6 +277,13 @@ class Cloud(Protocol):
         :param timeout: seconds, instead of the cloud's own.
         """
 
+    def volume(self, volume_id: str) -> Volume:
+        """
+        One volume.
+
+        :raises NotFoundError: there is none of that id.
+        """
+
     def create_volume(self, size: int, name: str, visibility: str = "private") -> Volume:
         """
         Create a volume.

@@ -196,6 +196,10 @@ class StratusLabCloud:
         """The account's persistent disks; one request."""
         return self.storage.disks(timeout)
 
+    def volume(self, volume_id: str) -> Volume:
+        """One persistent disk; one request."""
+        return self.storage.get(volume_id)
+
     def create_volume(self, size: int, name: str, visibility: str = "private") -> Volume:
         """Create a persistent disk; one request."""
         volume_id = self.storage.create(size, name, visibility)
