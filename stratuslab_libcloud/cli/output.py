@@ -113,6 +113,10 @@ class Progress:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Leave the line to others, until something is shown again."""
         self._write("")
 
     def show(self, text: str) -> None:

@@ -16,6 +16,7 @@ __all__ = ["Cloud", "Image", "Machine", "MachineDisk", "NewMachine", "Nic", "Vol
 
 _ACTIVE, _DONE = 3, 6
 _ENDING = (11, 12, 13, 15, 23)
+_FAILED, _FAILURES = (7, 11), (14, *range(36, 43), 44, *range(46, 51), 61)
 _STATES = ("Init", "Pending", "Hold", "Active", "Stopped", "Suspended", "Done", "Failed")
 _ACTIVE_STATES = (
     "Init",
@@ -107,6 +108,16 @@ class Machine(NamedTuple):
     def ending(self) -> bool:
         """Whether its end has come, or is under way (compute-xmlrpc 3.2, 3.3)."""
         return self.state == _DONE or (self.state == _ACTIVE and self.lcm_state in _ENDING)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it will not run, for want of something (compute-xmlrpc 3.5)."""
+        return self.state in _FAILED or (self.state == _ACTIVE and self.lcm_state in _FAILURES)
+
+    @property
+    def address(self) -> str | None:
+        """The address of its first network card that has one."""
+        return next((nic["ip"] for nic in self.nics if nic["ip"]), None)
 
 
 @dataclass(frozen=True)
