@@ -73,10 +73,17 @@ _MACHINE = (
         text="The SSH public key, or keys, to let in.",
     ),
     setting("default_instance_type", "-t", "--type", metavar="TYPE", text="The type of machine."),
-    _option("-l", "--list-types", "--list-type", "list_types", is_flag=True, help="List them."),
-    _option("--cpu", type=click.IntRange(1), metavar="CORES", help="Instead of the type's."),
-    _option("--ram", type=click.IntRange(1), metavar="MB", help="Instead of the type's."),
-    _option("--swap", type=click.IntRange(0), metavar="MB", help="Instead of the type's."),
+    _option(
+        "-l",
+        "--list-types",
+        "--list-type",
+        "list_types",
+        is_flag=True,
+        help="List the types, and exit.",
+    ),
+    _option("--cpu", type=click.IntRange(1), metavar="CORES", help="Cores, instead of the type's."),
+    _option("--ram", type=click.IntRange(1), metavar="MB", help="RAM, instead of the type's."),
+    _option("--swap", type=click.IntRange(0), metavar="MB", help="Swap, instead of the type's."),
     _option("--context-file", metavar="FILE", help="Values for the machine: key=value lines."),
     _option("--context", metavar="CONTEXT", help="Values for the machine: key=value#key=value."),
     setting(
@@ -90,12 +97,14 @@ _MACHINE = (
         metavar="PAIRS",
         help="For cloud-init: mimetype,file#mimetype,file; ssh,FILE is a public key.",
     ),
-    _option("--vnc-port", type=int, default=-1, metavar="PORT", help="Of its screen, on its host."),
-    _option("--vnc-listen", callback=_listen, metavar="ADDRESS", help="Of its screen."),
-    _option("--keymap", default="en-us", metavar="LANGUAGE", help="Of its screen's keyboard."),
+    _option(
+        "--vnc-port", type=int, default=-1, metavar="PORT", help="TCP port of its screen (VNC)."
+    ),
+    _option("--vnc-listen", callback=_listen, metavar="ADDRESS", help="Address of its screen."),
+    _option("--keymap", default="en-us", metavar="LANGUAGE", help="Keyboard of its screen."),
     _option("--use-host-cpu", is_flag=True, help="Give it all features of its host's processor."),
     _option("--vm-requirements", metavar="REQUIREMENTS", help="What its host must be like."),
-    _option("--vm-network-model", metavar="MODEL", help="Of its network card, such as virtio."),
+    _option("--vm-network-model", metavar="MODEL", help="Network card, such as virtio."),
     _option("--vm-cpu-amount", type=float, metavar="CPU", help="Share of its host's processors."),
     _option("--vm-disks-bus", metavar="BUSTYPE", help="ide, scsi or virtio, not the image's own."),
     _option(
@@ -129,7 +138,9 @@ _SAVING = (
         "stratus-run-instance -n 2 -t m1.large --wait BN1EEkPiBx87_uLj2-sdybSI-Xb",
     ),
 )
-@click.option("-n", "--number", type=click.IntRange(1), default=1, metavar="INT", help="How many.")
+@click.option(
+    "-n", "--number", type=click.IntRange(1), default=1, metavar="INT", help="How many to start."
+)
 @click.option("--local-ip", is_flag=True, help="Put it into the local network.")
 @click.option("--private-ip", is_flag=True, help="Put it into the private network.")
 @click.option("--address", metavar="IP", help="The address that it should have.")
