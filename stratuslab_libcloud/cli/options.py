@@ -46,7 +46,7 @@ class Given:
     What the options that commands share say.
 
     :ivar options: keys of the configuration file, and what counts more than the file.
-    :ivar pat: whether port translation was asked for.
+    :ivar pat: whether port translation was asked for; ``None`` where a command has no such option.
     :ivar json: whether the result is for programs.
     """
 
@@ -55,7 +55,7 @@ class Given:
     verbose: int = 0
     quiet: int = 0
     options: dict[str, str] = field(default_factory=dict)
-    pat: bool = False
+    pat: bool | None = None
     json: bool = False
 
     def cloud(self, needs: Literal["compute", "storage", "marketplace"] = "compute") -> "Cloud":
@@ -80,13 +80,15 @@ class Given:
                 "Missing persistent disk endpoint. Please provide --pdisk-endpoint"
             )
         username = settings.options.username
-        if needs != "marketplace" and not settings.credentials and username and _interactive():
+        login = settings.storage_credentials if needs == "storage" else settings.credentials
+        if needs != "marketplace" and not login and username and _interactive():
             where = settings.endpoint or settings.pdisk_endpoint
             password = click.prompt(
                 f"'{username}' at '{where}' password", hide_input=True, err=True
             )
             cloud = connect(self.config, section, options={**self.options, "password": password})
-        if self.pat or settings.options.port_translation.lower() in ("true", "yes", "on", "1"):
+        translated = settings.options.port_translation.lower() in ("true", "yes", "on", "1")
+        if self.pat or (translated and self.pat is not None):
             output.warning(
                 "port translation (PAT) is not supported: addresses and ports are those of the "
                 "machines themselves"

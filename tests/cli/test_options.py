@@ -256,6 +256,9 @@ class TestEnds:
         assert result.exit_code == 0
         assert "port translation (PAT) is not supported" in result.stderr
         assert run("-c", file, "--pat-service-host=x").stderr == ""
+        with open(file, "a") as opened:
+            opened.write("port_translation = true\n[c]\nport_translation = yes\n")
+        assert "(PAT) is not supported" in run("-c", file, "-S", "b", "-p", "x").stderr
 
 
 class Terminal(io.StringIO):
