@@ -111,6 +111,16 @@ class NodeMethods(LocationMethods):
         ex_user_data: str | bytes | None = None,
         ex_context_method: str | None = None,
         ex_network: str | None = None,
+        ex_volatile_disk: int = 0,
+        ex_address: str | None = None,
+        ex_network_model: str | None = None,
+        ex_disks_bus: str | None = None,
+        ex_requirements: str | None = None,
+        ex_cpu_amount: float | None = None,
+        ex_use_host_cpu: bool = False,
+        ex_vnc_port: int = -1,
+        ex_vnc_listen: str | None = None,
+        ex_keymap: str = "en-us",
     ) -> Node:
         """
         Start a node without waiting until it runs. At most three requests; two if the image's
@@ -141,6 +151,22 @@ class NodeMethods(LocationMethods):
         :param ex_context_method: ``one`` or ``cloud-init`` (optional); if not given, ``cloud-init``
             with user data and the location's method without.
         :param ex_network: ``public`` (the default), ``local`` or ``private`` (optional).
+        :param ex_volatile_disk: GiB of a disk with an empty ext3 that is gone with the node
+            (optional); 0, the default, for none.
+        :param ex_address: The IP address to have, of that network (optional); refused if it is not
+            free.
+        :param ex_network_model: The model of the network card, such as ``virtio`` (optional).
+        :param ex_disks_bus: ``ide``, ``scsi`` or ``virtio`` (optional); as the image says if not
+            given.
+        :param ex_requirements: What the host must be like, such as ``CLUSTER = "test"`` (optional).
+        :param ex_cpu_amount: Share of the host's processors, 0.5 for half of one (optional); as
+            many as the size has CPUs if not given.
+        :param ex_use_host_cpu: Whether the node sees all features of the host's processor
+            (optional).
+        :param ex_vnc_port: TCP port of the node's screen on its host (optional); -1, the default,
+            lets the cloud choose one.
+        :param ex_vnc_listen: The host's IP address that the screen listens on (optional).
+        :param ex_keymap: The screen's keyboard (optional).
         :return: The node, usually PENDING.
         :raises InvalidValueError: The cloud would refuse a value, or not return it unchanged.
             Nothing was sent.
@@ -172,6 +198,16 @@ class NodeMethods(LocationMethods):
                 or (
                     "cloud-init" if ex_user_data else cloud.settings.options.default_context_method
                 ),
+                volatile_disk=ex_volatile_disk,
+                address=ex_address or "",
+                network_model=ex_network_model or "",
+                disks_bus=ex_disks_bus or "",
+                requirements=ex_requirements or "",
+                cpu_amount=ex_cpu_amount,
+                use_host_cpu=ex_use_host_cpu,
+                vnc_port=ex_vnc_port,
+                vnc_listen=ex_vnc_listen or "",
+                keymap=ex_keymap,
             )
             with created.asking(
                 f"a node named {order.name!r} may have been created: look for it with list_nodes()"

@@ -34,6 +34,7 @@ from libcloud.compute.base import (
 from libcloud.compute.drivers.dummy import DummyNodeDriver
 from libcloud.compute.types import NodeState, StorageVolumeState
 
+from stratuslab_libcloud import connect
 from stratuslab_libcloud.client.cloud import Machine, Nic
 from stratuslab_libcloud.compute_driver import StratusLabNode, StratusLabNodeDriver
 from stratuslab_libcloud.driver import deployment
@@ -282,6 +283,45 @@ class TestNodes:
         node = site.node(ex_network=None)
         assert len(node.public_ips) == 1
         assert node.private_ips == []
+
+    def test_all_that_may_be_asked_for(self, site: Site) -> None:
+        first = site.node(ex_network="local")
+        address = first.private_ips[0]
+        wanted = address.rpartition(".")[0] + ".99"
+        node = site.node(
+            ex_network="local",
+            ex_address=wanted,
+            ex_network_model="virtio",
+            ex_volatile_disk=2,
+            ex_disks_bus="scsi",
+            ex_requirements='CLUSTER = "test"',
+            ex_cpu_amount=0.5,
+            ex_use_host_cpu=True,
+            ex_vnc_port=5901,
+            ex_vnc_listen="127.0.0.1",
+            ex_keymap="fr",
+        )
+        assert node.private_ips == [wanted]
+        assert [(disk["target"], disk["size"]) for disk in node.extra["disks"][1:]] == [
+            ("sdb", 512),
+            ("sdc", 2048),
+        ]
+        cloud = connect(site.sandbox.config_path)
+        told = cloud.machine_attributes(node.id)
+        assert set(told) >= {
+            ("id", node.id),
+            ("template_nic_ip", wanted),
+            ("template_nic_model", "virtio"),
+            ("template_cpu", "0.5"),
+            ("template_requirements", 'CLUSTER = "test"'),
+            ("template_graphics_port", "5901"),
+            ("template_graphics_listen", "127.0.0.1"),
+            ("template_graphics_keymap", "fr"),
+            ("template_raw_type", "kvm"),
+        }
+        cloud.close()
+        with pytest.raises(ServiceError, match="Could not get virtual network"):
+            site.node(ex_network="local", ex_address=wanted)
 
     @ENDS
     def test_destroy(self, site: Site) -> None:
