@@ -227,8 +227,12 @@ class Cloud(Protocol):
     def volume_account(self) -> object:
         """Equal for two locations that have the same volumes."""
 
-    def images(self) -> Sequence[Image]:
-        """The current images."""
+    def images(self, whole: bool = False) -> Sequence[Image]:
+        """
+        The current images.
+
+        :param whole: with all that is known about them, which takes longer.
+        """
 
     def image(self, image_id: str) -> Image:
         """

@@ -123,9 +123,9 @@ class StratusLabCloud:
 
     # -- images --------------------------------------------------------------------------------
 
-    def images(self) -> Sequence[Image]:
+    def images(self, whole: bool = False) -> Sequence[Image]:
         """The current images of the Marketplace; one request."""
-        return self.marketplace.images()
+        return self.marketplace.images(whole)
 
     def image(self, image_id: str) -> Image:
         """One image of the Marketplace with its whole entry; one request."""

@@ -29,6 +29,7 @@ __all__ = ["EndorsedImage", "Marketplace", "Row"]
 
 _LOG = logging.getLogger(__name__)
 
+_SHORT_OR_WHOLE = "application/json, application/xml;q=0.5"
 _CACHED = 300.0  # seconds
 _LARGEST_ENTRY = 2**20
 _LONGEST_DECLARATION = 200
@@ -107,19 +108,21 @@ class Marketplace:
         """The URL of an image, which is its name in a machine's template."""
         return f"{self.endpoint}/metadata/{_checked_identifier(identifier)}"
 
-    def images(self) -> list[EndorsedImage]:
+    def images(self, whole: bool = False) -> list[EndorsedImage]:
         """
         The current images.
 
         A Marketplace that can answers JSON, which has the fields of the listing only; otherwise
         entries are whole.
+
+        :param whole: whether JSON will not do.
         """
         try:
             listed = self._service.send(
                 "GET",
                 "/metadata",
                 _read_listing,
-                accept="application/json, application/xml;q=0.5",
+                accept="application/xml" if whole else _SHORT_OR_WHOLE,
                 streamed=True,
             )
         except NotFoundError:
