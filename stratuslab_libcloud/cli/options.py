@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENDPOINT",
+    "FILE",
     "JSON",
     "LOGIN",
     "MARKETPLACE",
@@ -38,6 +39,8 @@ __all__ = [
 ]
 
 DONE, MISUSED, INTERRUPTED = 0, 2, 130
+FILE = click.Path(readable=False)
+"""Shells complete its name; whoever reads it finds out whether it is there."""
 
 
 @dataclass
@@ -109,7 +112,12 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click's, but a long option can be cut short while no other begins like it."""
-        return super().parse_args(ctx, _in_full(args, self.get_params(ctx)))
+        try:
+            args = _in_full(args, self.get_params(ctx))
+        except click.UsageError:
+            if not ctx.resilient_parsing:  # the line is still being typed
+                raise
+        return super().parse_args(ctx, args)
 
     def main(  # type: ignore[override] # only what it takes, not what that makes it return
         self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **extra: Any
@@ -179,6 +187,7 @@ def setting(key: str, *names: str, metavar: str, text: str) -> click.Option:
     variable = TABLE[key].variable
     return click.Option(
         [key, *names],
+        type=FILE if metavar == "FILE" else None,
         metavar=metavar,
         help=f"{text}  [${variable}]" if variable else text,
         expose_value=False,
@@ -258,6 +267,7 @@ CONFIG = (
     _kept(
         "-c",
         "--config",
+        type=FILE,
         metavar="FILE",
         help="The configuration file.  [default: ~/.stratuslab/stratuslab-user.cfg]",
     ),
@@ -285,7 +295,7 @@ _COMMON = (
 
 
 def _show_version(ctx: click.Context, wanted: bool) -> None:
-    if wanted:
+    if wanted and not ctx.resilient_parsing:
         click.echo(__version__)
         ctx.exit()
 
