@@ -64,14 +64,20 @@ class Machine(NamedTuple):
     """
     A machine, as the cloud describes it.
 
+    :ivar id: a small number of its cloud, as text.
+    :ivar name: what it was called, or what the cloud calls it.
+    :ivar owner: the user name of its account.
     :ivar state: ``STATE``; -1 where it is missing.
     :ivar lcm_state: ``LCM_STATE``, which matters while the state is 3.
+    :ivar nics: its network cards, each a :class:`Nic`.
+    :ivar disks: its disks, each a :class:`MachineDisk`.
     :ivar host: where it runs (the latest record).
     :ivar cpus: cores.
     :ivar memory: MiB, as asked for.
     :ivar memory_kib: in use, as measured.
     :ivar cpu_percent: of one core, as measured.
     :ivar started: UNIX seconds.
+    :ivar error: the cloud's reason, when it has failed.
     :ivar image: id of the image or bootable volume that it started from.
     """
 
@@ -130,11 +136,13 @@ class NewMachine:
     :ivar ram: MiB.
     :ivar swap: MiB; 0 for none.
     :ivar name: ``""``: the cloud chooses one.
+    :ivar network: ``public``, ``local`` or ``private``.
     :ivar volumes: ids of volumes, attached from the start.
     :ivar readonly_images: ids of images, attached for reading.
     :ivar public_keys: lines of an ``authorized_keys`` file.
     :ivar context: further values for the guest.
     :ivar context_method: ``one`` or ``cloud-init``.
+    :ivar user_data: for cloud-init.
     :ivar volatile_disk: GiB of a disk that is gone with the machine; 0 for none.
     :ivar address: the IP address to have in its network; ``""``: any that is free.
     :ivar network_model: of its network card, such as ``virtio``; ``""``: the cloud's.
@@ -175,6 +183,9 @@ class Volume(NamedTuple):
     """
     A persistent disk. Clouds differ in what they say about one; ``None`` is unknown.
 
+    :ivar id: a UUID, on StratusLab clouds.
+    :ivar name: its tag.
+    :ivar owner: a user name.
     :ivar size: GiB.
     :ivar users: number of machines that it is attached to.
     :ivar visibility: ``private`` or ``public``.
