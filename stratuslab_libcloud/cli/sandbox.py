@@ -3,9 +3,9 @@
 import contextlib
 import os
 import pathlib
+import queue
 import signal
 import sys
-import threading
 import types
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -130,22 +130,20 @@ def up(directory: pathlib.Path, machines: str, **options: object) -> None:
     file is complete: without --user there is one account with a random password.
     """
     sandbox = make_sandbox(dir=directory, machines=machines, **options)
-    received: list[int] = []
-    told = threading.Event()
+    received: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def stop(number: int, _frame: types.FrameType | None) -> None:
-        received.append(number)
-        told.set()
+        received.put(number)  # may interrupt get(), unlike an Event's set() its wait()
 
     for number in ENDING:
         signal.signal(number, _end_once)  # what is being built is not waited for
     with _reported(), sandbox:
         for number in ENDING:
             signal.signal(number, stop)
-        if not received:
+        if received.empty():
             click.echo(f"ready: {sandbox.url}, configuration {sandbox.config_path}")
-        told.wait()
-    raise SystemExit(130 if received[0] == signal.SIGINT else 0)
+        number = received.get()
+    raise SystemExit(130 if number == signal.SIGINT else 0)
 
 
 @main.command()

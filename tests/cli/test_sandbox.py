@@ -30,9 +30,10 @@ def run(*arguments, before=""):
 
 
 @contextlib.contextmanager
-def up(directory, *options):
+def up(directory, *options, before=""):
     """The process of a sandbox that is up, and its URL."""
-    command = [sys.executable, "-c", COMMAND, "up", "--dir", str(directory), "--port", "0"]
+    code = f"{before}\n{COMMAND}"
+    command = [sys.executable, "-c", code, "up", "--dir", str(directory), "--port", "0"]
     with subprocess.Popen(
         [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -64,6 +65,25 @@ def test_it_serves_until_it_is_told_to_stop(tmp_path, number, code):
         assert ends(process, number) == (code, "", "")
         with pytest.raises(requests.ConnectionError):
             get(url)
+
+
+# A signal comes while the main thread holds a lock that its handler would want, too.
+STRIKE = """
+import os, signal, threading
+enter = threading.Condition.__enter__
+def struck(condition):
+    held = enter(condition)
+    if threading.get_ident() == threading.main_thread().ident:
+        if getattr(signal.getsignal(signal.SIGTERM), "__name__", "") == "stop":
+            os.kill(os.getpid(), signal.SIGTERM)
+    return held
+threading.Condition.__enter__ = struck
+"""
+
+
+def test_it_stops_at_whatever_moment_it_is_told_to(tmp_path):
+    with up(tmp_path, *SIMULATED, before=STRIKE) as (process, _):
+        assert ends(process, signal.SIGTERM) == (0, "", "")
 
 
 def test_ctrl_c_is_obeyed_while_images_are_being_built(tmp_path):
