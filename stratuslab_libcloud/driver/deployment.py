@@ -185,7 +185,7 @@ class DeploymentMethods(NodeMethods):
         if current.state != NodeState.RUNNING:
             return current, []
         found = getattr(current, interface)
-        return current, [a for a in found if not force_ipv4 or is_valid_ip_address(a)]  # type: ignore[no-untyped-call]
+        return current, [a for a in found if not force_ipv4 or is_valid_ip_address(a)]
 
     def _not_running(
         self, nodes: list[Node], trouble: list[StratusLabError], what: str
