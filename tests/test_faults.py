@@ -382,41 +382,50 @@ CELLS = [
 ]
 
 
+@dataclass(frozen=True)
+class Account:
+    """
+    :ivar truth: a driver that asks the sandbox itself.
+    """
+
+    name: str
+    password: str
+    truth: StratusLabNodeDriver
+
+
 class Bench:
     """A sandbox with an account for each worker."""
 
     def __init__(self, sandbox: Sandbox, certificates: Certificates) -> None:
         self.sandbox = sandbox
         self.certificates = certificates
-        self.accounts: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
-        for account in sandbox.users.items():
-            self.accounts.put(account)
-        driver = self.driver(sandbox.url, next(iter(sandbox.users.items())))
-        self.image = driver.list_images()[0]
-        driver.ex_close()
+        self.accounts: queue.SimpleQueue[Account] = queue.SimpleQueue()
+        for name, password in sandbox.users.items():
+            truth = self.driver(sandbox.url, name, password)
+            self.accounts.put(Account(name, password, truth))
+        self.image = truth.list_images()[0]
 
     def driver(
-        self, url: str, account: tuple[str, str], timeout: float = AMPLE
+        self, url: str, username: str, password: str, timeout: float = AMPLE
     ) -> StratusLabNodeDriver:
         options = {
             "endpoint": f"{url}/one-proxy/xmlrpc",
             "marketplace_endpoint": f"{url}/marketplace",
-            "username": account[0],
-            "password": account[1],
+            "username": username,
+            "password": password,
         }
         if url.startswith("https:"):
             options["ca_certificate"] = str(self.certificates.authority)
         return StratusLabNodeDriver(stratuslab_user_config=config(**options), timeout=timeout)
 
-    def things(self, url: str, account: tuple[str, str], needs: str) -> Things:
-        """Clear the account, and make what is needed, by drivers of which no connection stays."""
-        truth = self.driver(self.sandbox.url, account)
+    def things(self, account: Account, needs: str, maker: StratusLabNodeDriver) -> Things:
+        """Clear the account, and make what is needed; of the maker's connections none stays."""
+        truth = account.truth
         for node in truth.list_nodes():
             truth.destroy_node(node)
         for volume in truth.list_volumes():
             truth.destroy_volume(volume)
-        maker = self.driver(url, account)
-        things = Things(truth, maker.list_sizes()[0], self.image)
+        things = Things(truth, truth.list_sizes()[0], self.image)
         if "n" in needs:
             things.nodes = [maker.create_node("n", things.size, self.image, auth=KEY)]
         if "v" in needs:
@@ -435,25 +444,25 @@ class Bench:
                 Canned([(200, "text/plain", b"")]) as elsewhere,
                 FaultySite(self.sandbox, elsewhere, tls) as site,
             ):
-                driver = self.driver(site.url, account, FAULTS[cell.fault].timeout)
+                timeout = FAULTS[cell.fault].timeout
+                driver = self.driver(site.url, account.name, account.password, timeout)
                 try:
                     self.meet(cell, site, driver, account)
                     site.mend()
-                    things = self.things(site.url, account, cell.operation.needs)
+                    things = self.things(account, cell.operation.needs, driver)
                     result = cell.operation.call(driver, things)
                     assert cell.operation.right(result, things), "not right afterwards"
-                    things.truth.ex_close()
                 finally:
                     driver.ex_close()
         finally:
             self.accounts.put(account)
 
     def meet(
-        self, cell: Cell, site: FaultySite, driver: StratusLabNodeDriver, account: tuple[str, str]
+        self, cell: Cell, site: FaultySite, driver: StratusLabNodeDriver, account: Account
     ) -> None:
         """The operation with the fault, and all that is promised of it."""
         operation, step = cell.operation, cell.step
-        things = self.things(site.url, account, operation.needs)
+        things = self.things(account, operation.needs, driver)
         before = operation.steps[: operation.steps.index(step)]
         after = before[-1].pattern if before else None
         site.befall(cell.fault, step.pattern, after, passing=cell.turns == "once")
@@ -478,13 +487,12 @@ class Bench:
         assert site.elsewhere.requests == []
         made = len(things.truth.list_nodes()), len(things.truth.list_volumes())
         assert max(made) <= 1, f"{made[0]} nodes and {made[1]} volumes"
-        things.truth.ex_close()
 
-    def check_text(self, cell: Cell, text: str, account: tuple[str, str]) -> None:
+    def check_text(self, cell: Cell, text: str, account: Account) -> None:
         """One line, that says where, and whether there is something to look for."""
         rule, step = FAULTS[cell.fault], cell.step
         assert "\n" not in text
-        assert account[1] not in text
+        assert account.password not in text
         assert rule.says in text
         if step.nature != WAITS:
             assert text.startswith("default (http")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from functools import cache
 
 __all__ = ["mask"]
 
@@ -34,6 +35,7 @@ def mask(secrets: Iterable[str]) -> Callable[[str], str]:
     return lambda text: pattern.sub("***", text) if long else text
 
 
+@cache
 def _written(letter: str) -> str:
     """A pattern for the ways to write a letter."""
     code = ord(letter)

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import TypeVar
 
 import requests
@@ -105,9 +106,14 @@ class Service:
             secrets += [credentials.password, login.decode(), encoded(login)]
         elif isinstance(credentials, Certificate):
             self._certificate = checked_certificate(credentials)
-        self._masked = mask(secrets)
+        self._secrets = secrets
         if options.ca_certificate and options.verify_tls:
             check_authority(options.ca_certificate)
+
+    @cached_property
+    def _masked(self) -> Callable[[str], str]:
+        """Masks our secrets; made at the first text that may have them, as it takes milliseconds."""
+        return mask(self._secrets)
 
     def send(
         self,
