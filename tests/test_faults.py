@@ -20,6 +20,7 @@ from clouds import KEY, config
 from faults import Certificates, Fault, FaultySite
 from libcloud.compute.base import Node, NodeImage, NodeSize, StorageVolume
 from libcloud.compute.types import StorageVolumeState
+from present import present
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.errors import (
@@ -121,7 +122,7 @@ ENTRY = Step("entry", "^GET /marketplace/metadata/.", READS, about=True)
 
 def listed(volume: StorageVolume) -> StorageVolume:
     """The volume as a listing has it, which does not say where it is."""
-    volume.extra["node"] = None
+    present(volume.extra)["node"] = None
     return volume
 
 
@@ -157,7 +158,7 @@ OPERATIONS = (
     Operation(
         "ex_get_node",
         "n",
-        lambda driver, things: driver.ex_get_node(things.node.id),
+        lambda driver, things: driver.ex_get_node(present(things.node.id)),
         lambda found, things: found.id == things.node.id and found.public_ips,
         (INFO,),
     ),
@@ -269,8 +270,8 @@ class Rule:
 
 BROKEN, UNREADABLE = ConnectionFailedError, MalformedAnswerError
 BOTH = ("once", "always")
-PASSES = {"passing": True, "turns": BOTH}
-SLOW = {**PASSES, "timeout": SHORT}
+PASSES: dict[str, Any] = {"passing": True, "turns": BOTH}
+SLOW: dict[str, Any] = {**PASSES, "timeout": SHORT}
 
 FAULTS: dict[Fault, Rule] = {
     Fault("refused", outage=faults.refuse): Rule(BROKEN, heard=False, says="refused", **PASSES),
@@ -505,7 +506,7 @@ class Bench:
 def outcomes(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[Cell, "Future[None]"]]:
-    cells = [
+    cells: list[Any] = [
         item.callspec.params["cell"]
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.function is test_cell

@@ -53,7 +53,7 @@ class DeploymentMethods(NodeMethods):
         max_tries: int = 3,
         ssh_interface: str = "public_ips",
         at_exit_func: Callable[..., Any] | None = None,
-        wait_period: int = 5,
+        wait_period: float = 5,
         **create_node_kwargs: Any,
     ) -> Node:
         """
@@ -106,7 +106,7 @@ class DeploymentMethods(NodeMethods):
                 max_tries=max_tries,
                 ssh_interface=ssh_interface,
                 at_exit_func=at_exit_func,
-                wait_period=wait_period,
+                wait_period=wait_period,  # type: ignore[arg-type] # ours, which waits, takes it
                 **create_node_kwargs,
             )
 
