@@ -411,7 +411,7 @@ def test_a_port_that_somebody_took_meanwhile_fails_the_machine(
     monkeypatch.setattr(
         "stratuslab_libcloud.sandbox.addresses._is_served", lambda address, port: False
     )
-    port = present(lab.site._qemu_host).ssh_port
+    port = lab.site._qemu_host.ssh_port
     with socket.create_server((address, port)):
         vm_id = lab.start(lab.still)
         lab.wait(vm_id, FAILED)
@@ -423,7 +423,7 @@ def test_a_port_that_somebody_took_meanwhile_fails_the_machine(
 
 def test_an_address_that_another_program_uses_is_skipped(lab: Lab) -> None:
     address = next_address(lab)
-    with socket.create_server((address, present(lab.site._qemu_host).ssh_port)):
+    with socket.create_server((address, lab.site._qemu_host.ssh_port)):
         second = lab.run(lab.still)
         found = lab.jane.info(second).findtext("TEMPLATE/NIC/IP")
     assert found == str(ipaddress.ip_address(address) + 1)
@@ -432,7 +432,7 @@ def test_an_address_that_another_program_uses_is_skipped(lab: Lab) -> None:
 def test_inbound_ports_lead_into_the_machine(lab: Lab) -> None:
     vm_id = lab.run(lab.still, 'INBOUND_PORTS = "22,8080"')
     address = lab.jane.info(vm_id).findtext("TEMPLATE/NIC/IP")
-    for port in (present(lab.site._qemu_host).ssh_port, 8080):
+    for port in (lab.site._qemu_host.ssh_port, 8080):
         socket.create_connection((address, port), 60).close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((address, 8081), 60)
