@@ -112,6 +112,16 @@ ROWS = (
         spare=math.inf,
     ),
     Row(
+        "an entry with its signature, by reading it",
+        1,
+        (
+            Contestant(LIMIT, "entries:read", "xml"),
+            Contestant(OURS, "entries:verified", "xml"),
+        ),
+        calls=200,
+        adds_at_most=0.005,
+    ),
+    Row(
         "create and destroy 100 nodes",
         100,
         (

@@ -17,11 +17,14 @@ myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
+add_module_names = False
 autodoc_class_signature = "separated"
 
 html_theme = "furo"
 html_title = "StratusLab for Libcloud"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["narrow.css"]
+html_show_copyright = False
 html_copy_source = False
 
 # The page about the configuration lists the options from their own table.

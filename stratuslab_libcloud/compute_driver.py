@@ -1,7 +1,7 @@
 """
 The Apache Libcloud compute driver for StratusLab clouds (User's Guide 13.05, chapter 9.1).
 
-Its methods are in ``driver``, part by part; how clouds are asked is in ``client``.
+Its methods are in ``driver``, part by part; ``client`` asks the clouds.
 """
 
 from stratuslab_libcloud.driver.deployment import DeploymentMethods
@@ -14,32 +14,38 @@ __all__ = ["StratusLabNode", "StratusLabNodeDriver"]
 
 class StratusLabNodeDriver(ImageMethods, DeploymentMethods, VolumeMethods):
     """
-    StratusLab clouds, as locations: the sections of the user configuration file (guide 9.1).
+    StratusLab clouds, one location for each section of the configuration file (guide 9.1).
 
-    >>> driver = StratusLabNodeDriver("default")  # or with the name of a section
-    >>> node = driver.create_node("mine", driver.list_sizes()[0], driver.list_images()[0])
+    >>> driver = StratusLabNodeDriver("default")  # or the name of a section
+    >>> size = driver.list_sizes()[0]
+    >>> image = driver.list_images()[0]
+    >>> node = driver.create_node(name="web", size=size, image=image)
+    >>> volume = driver.create_volume(size=5, name="data")
 
-    Every error is a :class:`.StratusLabError`, and so a ``LibcloudError``, whose text is one line;
-    the tree is in ``stratuslab_libcloud.errors``. Whatever asks a cloud may raise
+    The examples of the methods use these names: ``driver``, ``image``, ``size``, ``node`` and
+    ``volume``.
+
+    **Errors.** Every error is a :class:`.StratusLabError`, and so a ``LibcloudError``, whose text
+    is one line; the tree is in ``stratuslab_libcloud.errors``. Whatever asks a cloud may raise
     :class:`.CredentialsError`, :class:`.ConnectionFailedError`, :class:`.MalformedAnswerError` and
-    :class:`.UnavailableError`, besides what the methods name.
+    :class:`.UnavailableError`, besides the errors that its documentation names.
 
-    An interrupt (Ctrl-C) of a call that creates something goes on as it is, with two attributes:
-    ``created``, the list of the nodes and volumes that exist, and ``may_exist``, a list of
-    sentences about what was asked for and not yet answered. One line in the log says the same.
+    **Interrupts.** If Ctrl-C interrupts a call that creates something, the exception gets two
+    attributes: ``created``, the list of the nodes and volumes that exist, and ``may_exist``, a list
+    of sentences about requests that have no answer yet. One line in the log says the same.
 
-    One driver may be shared by threads: each service has as many connections as there were calls
-    of it at the same time. After a fork each process opens connections of its own.
+    **Threads and forks.** Threads may share a driver: each service has one connection per
+    simultaneous call. After a fork each process opens connections of its own.
 
-    A driver can be pickled and copied, as can everything that it hands out and every error. It
-    arrives with all that it was made of, so that a pickled driver has the passwords in it, and
-    without connections. What it hands out leaves the secrets behind: a node finds its driver again
-    in a process that has it or a copy of it. Elsewhere its driver reads the configuration file
-    again, or, where there is none, says so in one line when it is used. Libcloud's own ``Node`` and
-    the like, which callers make around a driver, are pickled with all of it.
+    **Pickles.** A driver, everything that it returns and every error can be pickled and copied. A
+    pickled driver contains its configuration, passwords included, but no connections. A pickled
+    node, volume, image, size or location contains no secret. Unpickled in a process that has the
+    driver or a copy of it, it finds that driver again; elsewhere its driver reads the configuration
+    file again or, if there was none, says so in one line when it is used. Objects of Libcloud's own
+    classes, such as a ``Node`` that a caller makes, are pickled with the whole driver.
 
-    Errors and the names of images can be printed as they are: they have no control characters.
-    Names of nodes and volumes, and ``extra``, are as the cloud tells them.
+    **Text from clouds.** Errors and the names of images contain no control characters and can be
+    printed as they are. Names of nodes and volumes, and ``extra``, are passed on unchanged.
     """
 
     type = "stratuslab"

@@ -1,21 +1,57 @@
 """The clouds of a configuration, by location: ask one, or all at the same time."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from stratuslab_libcloud.client import dialects
 from stratuslab_libcloud.client.cloud import Cloud
-from stratuslab_libcloud.configuration.file import UserConfig, suggestion
+from stratuslab_libcloud.configuration.file import UserConfig, read, suggestion
 from stratuslab_libcloud.configuration.instance_types import STANDARD_TYPES, InstanceType
+from stratuslab_libcloud.configuration.options import KNOWN
 from stratuslab_libcloud.configuration.settings import Settings
 from stratuslab_libcloud.errors import InvalidValueError, PartialListError, StratusLabError
 from stratuslab_libcloud.parallel import ask_all
 
-__all__ = ["Locations"]
+__all__ = ["Locations", "connect"]
 
 T = TypeVar("T")
+
+_ACCOUNT, _CERTIFICATE = ("username", "password"), ("pem_certificate", "pem_key")
+
+
+def connect(
+    config: str | os.PathLike[str] | IO[str] | IO[bytes] | None,
+    section: str | None,
+    options: Mapping[str, str],
+    *,
+    timeout: float,
+    proxy_url: str | None,
+) -> Cloud:
+    """See :func:`stratuslab_libcloud.connect`, which is this."""
+    unknown = sorted(options.keys() - KNOWN)
+    if unknown:
+        raise InvalidValueError(
+            f"there is no option {unknown[0]!r}{suggestion(unknown[0], sorted(KNOWN))}"
+        )
+    known = read(config, location=section, needed=False)
+    given = _one_login({key: text for key, text in options.items() if text})
+    locations = Locations(known, given, timeout=timeout, proxy_url=proxy_url)
+    with locations.asking() as cloud:
+        return cloud
+
+
+def _one_login(options: Mapping[str, str]) -> dict[str, str]:
+    """Whichever login is among the options is used, whatever the file has (config-and-cli 2.4)."""
+    account, certificate = (
+        any(key in options for key in kind) for kind in (_ACCOUNT, _CERTIFICATE)
+    )
+    unused: tuple[str, ...] = ()
+    if account != certificate:
+        unused = _CERTIFICATE if account else _ACCOUNT
+    return {**dict.fromkeys(unused, ""), **options}
 
 
 class Locations:

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NAME = "stratuslab_libcloud"
-HEAVY = {"libcloud", "requests", "lxml", "paramiko"}
+HEAVY = {"cryptography", "libcloud", "requests", "lxml", "paramiko"}
 # Rooms that everything else is built on, and the modules in them that are Libcloud's in part.
 GROUND = {
     *("configuration", "errors", "metadata", "parallel", "paths", "portable", "ssh", "untrusted"),

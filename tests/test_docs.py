@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from stratuslab_libcloud import errors
+
 ROOT = Path(__file__).parents[1]
 PROTOCOLS = ROOT / "docs" / "protocols"
 PAGES = "compute-xmlrpc|opennebula-engines|pdisk-rest|marketplace-rest|config-and-cli"
@@ -61,3 +63,27 @@ def test_the_pictures_of_the_layers_are_the_contracts(contract: str) -> None:
         [re.split(r"\s{2,}", line)[0] for line in picture.splitlines()] for picture in pictures
     ]
     assert lines in drawn
+
+
+def test_the_files_that_contributors_are_sent_to_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    table = re.search(r"^## Where a change goes\n(.*?)^## ", text, re.S | re.M)
+    assert table is not None
+    changes = re.findall(r"^\| [A-Z][^|]*\. \| (`[^|]*) \|$", table[1], re.M)
+    assert len(changes) >= 10
+    for change in changes:
+        assert re.findall(r"`([\w/]+\.py)`", change) != []
+    named = re.findall(r"`((?:\w+/)+\w+\.(?:py|rst))`", text)
+    folders = re.findall(r"`((?:\w+/)+)`", text)
+    missing = [
+        name
+        for name in named + folders
+        if not (ROOT / name).exists() and not (ROOT / "stratuslab_libcloud" / name).exists()
+    ]
+    assert missing == []
+
+
+def test_the_page_of_errors_has_every_error() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text()
+    listed = re.findall(r"^\* `(\w+)`", page, re.M)
+    assert sorted(listed) == sorted(set(errors.__all__) - {"ServiceError", "StratusLabError"})

@@ -6,6 +6,7 @@ cell is one fault at one request of one operation. The cells wait most of the ti
 were chosen are tried at once, by the fixture; a test tells how one of them went.
 """
 
+import os
 import queue
 import time
 from collections.abc import Callable, Container, Iterator
@@ -506,11 +507,14 @@ class Bench:
 def outcomes(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[Cell, "Future[None]"]]:
-    cells: list[Any] = [
-        item.callspec.params["cell"]
+    tests = [
+        item
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.function is test_cell
     ]
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        assert tests[0].nodeid.endswith("@faults"), "each process would try all the cells"
+    cells: list[Any] = [test.callspec.params["cell"] for test in tests]
     users = {f"user{number}": f"Mark3r-{number}-Passw0rd" for number in range(WAITING + WORKING)}
     with (
         Sandbox(users=users) as sandbox,

@@ -18,6 +18,7 @@ from stratuslab_libcloud.sandbox.site import Sandbox
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+SANDBOX_PAGE = (ROOT / "docs" / "sandbox.md").read_text()
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -29,16 +30,18 @@ def command(name: str) -> Path:
     return Path(sys.executable).with_name(name)
 
 
-def blocks(kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(kind: str, page: str = README) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
 
 
 def test_the_quick_start_runs_from_top_to_bottom(home: Path) -> None:
+    """And so does the page of the sandbox, after it."""
+    shown = blocks("python") + blocks("python", SANDBOX_PAGE)
     with Sandbox() as sandbox:
         for folder in (home / ".stratuslab", home / ".stratuslab" / "sandbox"):
             folder.mkdir()
             shutil.copy(sandbox.config_path, folder)
-        ran = run(sys.executable, "-c", "\n".join(blocks("python")))
+        ran = run(sys.executable, "-c", "\n".join(shown))
         driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
         assert [driver.list_nodes(), driver.list_volumes()] == [[], []]
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -48,6 +51,16 @@ def test_the_quick_start_runs_from_top_to_bottom(home: Path) -> None:
 def test_the_commands_that_it_names_are_there() -> None:
     for name in re.findall(r"\bstratus-[a-z]+(?:-[a-z]+)*\b", README):
         assert command(name).is_file(), name
+
+
+def test_the_pages_that_it_names_are_there() -> None:
+    links = re.findall(r"\]\((?!http)(.+?)\)", README)
+    assert [link for link in links if not (ROOT / link).exists()] == []
+    assert {"docs/quickstart.md", "CONTRIBUTING.md"} <= set(links)
+
+
+def test_it_is_a_front_page() -> None:
+    assert len(README.splitlines()) <= 120
 
 
 def test_the_scripts_that_it_names_are_there() -> None:

@@ -5,45 +5,54 @@ import os
 import tempfile
 from importlib.resources import files
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
-from stratuslab_libcloud import __version__
+from stratuslab_libcloud.cli.options import Given, command, pass_given
 from stratuslab_libcloud.paths import expanded
 
 __all__ = ["copy_config"]
 
 
-@click.command("stratus-copy-config", context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-c", "--config", metavar="FILE", help="Where to put it, if not the default place.")
+@command(
+    "stratus-copy-config",
+    examples=("stratus-copy-config", "stratus-copy-config -c ~/other-cloud.cfg"),
+)
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing on success.")
-@click.version_option(__version__, message="%(version)s")
-def copy_config(config: str | None, force: bool, quiet: bool) -> None:
-    """Put a commented reference configuration file in place, to be edited."""
+@pass_given
+def copy_config(given: Given, force: bool) -> None:
+    """
+    Put a commented reference configuration file in place, to be edited.
+
+    It is put where -c says, or in the default place; no configuration file is read.
+    """
     from stratuslab_libcloud.configuration.file import default_path
 
-    if config == "":
-        _fail("the FILE of -c is empty")
+    if given.config == "":
+        raise click.ClickException("the FILE of -c is empty")
     try:
-        path = expanded(config) if config else default_path()
+        path = expanded(given.config) if given.config else default_path()
     except ValueError as error:  # there is no home directory
-        _fail(f"the FILE of -c {error}" if config else f"{error} with -c")
+        what = f"the FILE of -c {error}" if given.config else f"{error} with -c"
+        raise click.ClickException(what) from None
     if path.is_dir():
-        _fail(f"{path} is a directory")
+        raise click.ClickException(f"{path} is a directory")
     reference = files("stratuslab_libcloud").joinpath("conf/stratuslab-user.cfg.ref").read_bytes()
     try:
         os.makedirs(path.parent, mode=0o700, exist_ok=True)
     except OSError as error:
-        _fail(f"cannot create directory {path.parent}: {error.strerror}")
+        raise click.ClickException(
+            f"cannot create directory {path.parent}: {error.strerror}"
+        ) from None
     try:
         _write(path, reference, force)
     except FileExistsError:
-        _fail(f"won't overwrite file ({path}); use --force to overwrite")
+        raise click.ClickException(
+            f"won't overwrite file ({path}); use --force to overwrite"
+        ) from None
     except OSError as error:
-        _fail(f"cannot write {path}: {error.strerror}")
-    if not quiet:
+        raise click.ClickException(f"cannot write {path}: {error.strerror}") from None
+    if not given.quiet:
         click.echo(f"wrote configuration file: {path}")
 
 
@@ -60,8 +69,3 @@ def _write(path: Path, content: bytes, force: bool) -> None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
-
-
-def _fail(message: str) -> NoReturn:
-    click.echo(f"  [ERROR] {message}", err=True)
-    raise SystemExit(1)

@@ -16,6 +16,7 @@ __all__ = ["Cloud", "Image", "Machine", "MachineDisk", "NewMachine", "Nic", "Vol
 
 _ACTIVE, _DONE = 3, 6
 _ENDING = (11, 12, 13, 15, 23)
+_FAILED, _FAILURES = (7, 11), (14, *range(36, 43), 44, *range(46, 51), 61)
 _STATES = ("Init", "Pending", "Hold", "Active", "Stopped", "Suspended", "Done", "Failed")
 _ACTIVE_STATES = (
     "Init",
@@ -108,6 +109,16 @@ class Machine(NamedTuple):
         """Whether its end has come, or is under way (compute-xmlrpc 3.2, 3.3)."""
         return self.state == _DONE or (self.state == _ACTIVE and self.lcm_state in _ENDING)
 
+    @property
+    def failed(self) -> bool:
+        """Whether it will not run, for want of something (compute-xmlrpc 3.5)."""
+        return self.state in _FAILED or (self.state == _ACTIVE and self.lcm_state in _FAILURES)
+
+    @property
+    def address(self) -> str | None:
+        """The address of its first network card that has one."""
+        return next((nic["ip"] for nic in self.nics if nic["ip"]), None)
+
 
 @dataclass(frozen=True)
 class NewMachine:
@@ -124,6 +135,16 @@ class NewMachine:
     :ivar public_keys: lines of an ``authorized_keys`` file.
     :ivar context: further values for the guest.
     :ivar context_method: ``one`` or ``cloud-init``.
+    :ivar volatile_disk: GiB of a disk that is gone with the machine; 0 for none.
+    :ivar address: the IP address to have in its network; ``""``: any that is free.
+    :ivar network_model: of its network card, such as ``virtio``; ``""``: the cloud's.
+    :ivar disks_bus: ``ide``, ``scsi`` or ``virtio``; ``""``: as its image says.
+    :ivar requirements: what its host must be like, such as ``CLUSTER = "test"``.
+    :ivar cpu_amount: share of its host's processors, 0.5 for half of one; ``None``: all ``cpus``.
+    :ivar use_host_cpu: whether it sees all features of its host's processor.
+    :ivar vnc_port: TCP port of its screen on its host; -1: the cloud chooses one.
+    :ivar vnc_listen: the host's IP address that the screen is at; ``""``: the cloud's choice.
+    :ivar keymap: of the screen's keyboard.
     """
 
     image: str
@@ -138,6 +159,16 @@ class NewMachine:
     context: Mapping[str, str] = field(default_factory=dict)
     context_method: str = "one"
     user_data: bytes = b""
+    volatile_disk: int = 0
+    address: str = ""
+    network_model: str = ""
+    disks_bus: str = ""
+    requirements: str = ""
+    cpu_amount: float | None = None
+    use_host_cpu: bool = False
+    vnc_port: int = -1
+    vnc_listen: str = ""
+    keymap: str = "en-us"
 
 
 class Volume(NamedTuple):
@@ -220,6 +251,15 @@ class Cloud(Protocol):
         :raises NotFoundError: there is none of that id.
         """
 
+    def machine_attributes(self, machine_id: str) -> list[tuple[str, str]]:
+        """
+        All that the cloud's document says of a machine, for people: names and values, in its order.
+
+        A name is the path to the value, in lower case, such as ``template_nic_ip``; names repeat.
+
+        :raises NotFoundError: there is none of that id.
+        """
+
     def create_machine(self, new: NewMachine, sending: Callable[[], object] = lambda: None) -> str:
         """
         Start a machine, without waiting for it.
@@ -246,6 +286,13 @@ class Cloud(Protocol):
         The account's volumes.
 
         :param timeout: seconds, instead of the cloud's own.
+        """
+
+    def volume(self, volume_id: str) -> Volume:
+        """
+        One volume.
+
+        :raises NotFoundError: there is none of that id.
         """
 
     def create_volume(self, size: int, name: str, visibility: str = "private") -> Volume:

@@ -72,10 +72,10 @@ class UserConfig:
         :param overrides: options given as arguments; they concern the default location only.
         :raises ConfigurationError: naming the file, the section and the key.
         """
-        texts = self._texts(location)
-        if location == self.default_location:
-            texts.update(overrides or {})
-        return resolve(self.source, location, self._own(location), texts)
+        own, texts = self._own(location), self._texts(location)
+        given = overrides if overrides and location == self.default_location else {}
+        settings = resolve(self.source, location, own, texts, given)
+        return replace(settings, instance_types=self.instance_types)
 
     def display(self, location: str) -> tuple[str, str]:
         """Name and country of a location, from its own section only."""
@@ -120,6 +120,7 @@ def read(
     *,
     location: str | None = None,
     preferred: str | None = None,
+    needed: bool = True,
 ) -> UserConfig:
     """
     Read a configuration file, once.
@@ -130,9 +131,10 @@ def read(
     :param preferred: likewise, but ``"default"`` leaves the choice to the environment and to
         ``selected_section``. So do, with a warning, ``"unused-key"`` and ``""``, unless a section
         has that name.
+    :param needed: whether it is an error that there is neither that variable nor a file.
     :raises ConfigurationError: naming the file.
     """
-    source, content, exposed = _load(file)
+    source, content, exposed = _load(file, needed)
     sections = ini.parse(source, content, standalone=(instance_types.SECTION,))
     if BASE not in sections:
         raise errors.ConfigurationError(
@@ -174,7 +176,7 @@ def read(
 
 
 def _load(
-    file: str | os.PathLike[str] | IO[str] | IO[bytes] | None,
+    file: str | os.PathLike[str] | IO[str] | IO[bytes] | None, needed: bool
 ) -> tuple[str, str | bytes, bool]:
     """
     The name to show, the content, and whether everybody can read it.
@@ -192,7 +194,7 @@ def _load(
     try:
         path = default_path() if file is None else expanded(os.fspath(file))
     except ValueError as error:
-        if file is None and environment.value("endpoint"):
+        if file is None and (not needed or environment.value("endpoint")):
             return "the environment", f"[{BASE}]\n", False
         if file is None:
             raise
@@ -203,7 +205,7 @@ def _load(
             exposed = os.name != "nt" and bool(mode & stat.S_IROTH)
             return str(path), opened.read(), exposed
     except FileNotFoundError:
-        if file is None and environment.value("endpoint"):
+        if file is None and (not needed or environment.value("endpoint")):
             return "the environment", f"[{BASE}]\n", False
         raise errors.ConfigurationError(
             f"{path}: there is no such configuration file; put one in place with "

@@ -67,7 +67,11 @@ def direct(
 
 
 def resolve(
-    source: str, location: str, own: Mapping[str, str], texts: Mapping[str, str]
+    source: str,
+    location: str,
+    own: Mapping[str, str],
+    texts: Mapping[str, str],
+    given: Mapping[str, str],
 ) -> Settings:
     """
     Make the values of one location into settings.
@@ -75,9 +79,10 @@ def resolve(
     :param source: the file's name, for messages.
     :param own: what the section itself says.
     :param texts: what holds for it: that, and what it inherits or the environment says.
+    :param given: the options among a caller's arguments, which count more.
     :raises ConfigurationError: naming the file, the section and the key.
     """
-    texts = {**texts, **_key_pair(own)}
+    texts = {**texts, **_key_pair(own, given), **given}
     try:
         options = parse(texts)
     except ValueError as error:
@@ -85,8 +90,10 @@ def resolve(
     return _Resolver(f"{source}: [{location}]", location, texts, options).settings()
 
 
-def _key_pair(own: Mapping[str, str]) -> dict[str, str]:
+def _key_pair(own: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
     """What replaces the SSH keys that a section has or inherits."""
+    if "user_public_key_file" in given:
+        return {"user_private_key_file": ""}
     chosen = environment.public_key()
     if chosen:
         return {"user_public_key_file": str(chosen), "user_private_key_file": ""}

@@ -289,8 +289,15 @@ class Options:
         example="one",
     )
 
+    default_instance_type: str = row(
+        "",
+        text,
+        "The type of machine that `stratus-run-instance` starts.",
+        fallback="`m1.small`",
+        example="m1.small",
+    )
+
     # For the commands of the User's Guide.
-    default_instance_type: str = row("", text)
     instance_type: str = row("", text)
     p12_certificate: str = row("", text)
     p12_password: str = row("", text)

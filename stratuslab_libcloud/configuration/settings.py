@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from stratuslab_libcloud.configuration.instance_types import STANDARD_TYPES, InstanceType
 from stratuslab_libcloud.configuration.options import Options
 from stratuslab_libcloud.paths import in_home, private_of
 
@@ -45,6 +46,7 @@ class Settings:
     :ivar public_key: the configured SSH public key file, or ``None`` for the first of the default
         ones that is there.
     :ivar options: what needs no resolving, such as ``options.ssh_port``.
+    :ivar instance_types: the sizes that machines can have.
     """
 
     location: str
@@ -57,6 +59,7 @@ class Settings:
     public_key: Path | None = None
     private_key: Path | None = None
     options: Options = field(default_factory=Options)
+    instance_types: tuple[InstanceType, ...] = STANDARD_TYPES
 
     def default_key_pair(self) -> tuple[Path, Path] | None:
         """The SSH key pair to use when a caller names none: public and private file."""

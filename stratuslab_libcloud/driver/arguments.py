@@ -1,6 +1,4 @@
-"""
-What callers of the driver hand over, checked; all raise :class:`.InvalidValueError`.
-"""
+"""Checks of what callers pass to the driver; all raise :class:`.InvalidValueError`."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -25,38 +23,38 @@ __all__ = [
 
 T = TypeVar("T")
 
-_LONGEST_TIMEOUT = 1e6  # seconds; far larger ones do not fit into a socket
+_LONGEST_TIMEOUT = 1e6  # seconds; far larger ones overflow in the socket module
 
 
 def expected(value: object, kind: type[T], name: str) -> T:
-    """The value, if it is of that kind."""
+    """Return the value if it is of that kind."""
     if not isinstance(value, kind):
-        raise InvalidValueError(f"{name} is to be a {kind.__name__}, not {value!r}")
+        raise InvalidValueError(f"{name} must be a {kind.__name__}, not {value!r}")
     return value
 
 
 def all_of(values: Sequence[T], kind: type[T]) -> list[T]:
-    """The values, if there are several and each is of that kind."""
+    """Return the values as a list if each is of that kind."""
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise InvalidValueError(f"a list of {kind.__name__} is wanted, not {values!r}")
-    return [expected(value, kind, "each of a list") for value in values]
+        raise InvalidValueError(f"the value must be a list of {kind.__name__}, not {values!r}")
+    return [expected(value, kind, "each item of the list") for value in values]
 
 
 def numbers_of(size: NodeSize) -> dict[str, Any]:
-    """What a size says of a machine; a driver that knows no CPUs means one."""
+    """Return what a size says about a machine; one without ``extra["cpus"]`` has one CPU."""
     extra = size.extra or {}
     return {"cpus": extra.get("cpus", 1), "ram": size.ram, "swap": extra.get("swap", 0)}
 
 
 def as_bytes(user_data: str | bytes | None) -> bytes:
-    """User data as it is sent."""
+    """Return user data as bytes, empty if there is none."""
     if user_data is None or isinstance(user_data, bytes):
         return user_data or b""
     return expected(user_data, str, "ex_user_data").encode("utf-8", "surrogateescape")
 
 
 def key_path(path: str | os.PathLike[str]) -> str:
-    """The path of a private key; ``~`` is the home directory."""
+    """Return the path of a private key, with ``~`` replaced by the home directory."""
     try:
         return str(expanded(os.fspath(path)))
     except ValueError as error:
@@ -64,27 +62,27 @@ def key_path(path: str | os.PathLike[str]) -> str:
 
 
 def check_interface(name: str) -> None:
-    """Refuse what is no attribute with a node's addresses."""
+    """Refuse a name that is not an attribute with a node's addresses."""
     if name not in ("public_ips", "private_ips"):
-        raise InvalidValueError(f"ssh_interface is public_ips or private_ips, not {name!r}")
+        raise InvalidValueError(f"ssh_interface must be public_ips or private_ips, not {name!r}")
 
 
 def checked_timeout(seconds: float) -> float:
-    """A time-out that sockets can take."""
+    """Return the time-out as a float, if a socket can take it."""
     number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
     if not number or not 0 < seconds <= _LONGEST_TIMEOUT:
-        raise InvalidValueError(f"timeout is a number of seconds, not {seconds!r}")
+        raise InvalidValueError(f"timeout must be a positive number of seconds, not {seconds!r}")
     return float(seconds)
 
 
 def checked_proxy(url: str | None) -> str | None:
-    """The URL of a proxy, if it is one."""
+    """Return the URL of a proxy, if it is one."""
     try:
         if url is None or "://" in url:
             return url and endpoints.proxy(url)
-        problem = "names no scheme"
-    except ValueError as error:  # which does not repeat the text: it may have a password in it
+        problem = "has no scheme"
+    except ValueError as error:  # its text does not repeat the URL, which may contain a password
         problem = str(error)
     except TypeError:
-        problem = "is no text"
-    raise InvalidValueError(f"proxy_url {problem}; a URL such as http://proxy:3128 is wanted")
+        problem = "is not text"
+    raise InvalidValueError(f"proxy_url {problem}; give a URL such as http://proxy:3128")

@@ -1,4 +1,4 @@
-"""What a call has created is never lost, whatever ends the call: Ctrl-C, too."""
+"""Remember what a call has created, so that nothing is lost whatever ends it, even Ctrl-C."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -17,10 +17,10 @@ _LOG = logging.getLogger(__name__)
 
 class Created:
     """
-    What a call has created so far.
+    The things that a call has created so far.
 
     :ivar things: nodes and volumes that exist.
-    :ivar doubts: what may exist besides: a sentence for each request without an answer yet.
+    :ivar doubts: a sentence for each request without an answer yet: something more may exist.
     """
 
     def __init__(self) -> None:
@@ -31,21 +31,21 @@ class Created:
     @contextmanager
     def asking(self, doubt: str) -> Iterator[Callable[[], None]]:
         """
-        Within this block something is asked for, and put into ``things`` when it is there.
+        Enclose a request that creates something, and the line that adds it to ``things``.
 
-        :param doubt: what may have happened if nobody hears of the answer.
-        :return: a function; call it immediately before the request is sent: the doubt begins.
+        :param doubt: what may have happened if the answer never arrives.
+        :return: a function to call immediately before the request is sent, when doubt begins.
         """
         begun = len(self.doubts)
         try:
             yield lambda: self.doubts.append(doubt)
-        except StratusLabError:  # which says so itself where there is doubt
+        except StratusLabError:  # its text says so if there is doubt
             del self.doubts[begun:]
             raise
         del self.doubts[begun:]
 
     def announce(self, error: BaseException) -> None:
-        """Put all this on the exception that ends the call, and into the log."""
+        """Attach all this to the exception that ends the call, and log it."""
         error.created = list(self.things)  # type: ignore[attr-defined]
         error.may_exist = list(self.doubts)  # type: ignore[attr-defined]
         known = [f"{_named(thing)} exists" for thing in self.things]
@@ -65,11 +65,11 @@ _UNDER_WAY: ContextVar[Created | None] = ContextVar("under_way", default=None)
 @contextmanager
 def creating() -> Iterator[Created]:
     """
-    A call that creates something; what another one within it creates is in the same list.
+    Enclose a call that creates something; a call inside it adds to the same list.
 
-    An interrupt, or whatever else ends it, goes on, with the two lists of :class:`Created` as its
-    attributes ``created`` and ``may_exist``, and one line in the log. Errors with words of their
-    own for it do not need that: ``StratusLabError``, and ``DeploymentError`` with its ``node``.
+    An interrupt, or any other exception, passes through with the two lists of :class:`Created` as
+    its attributes ``created`` and ``may_exist``, and one line is logged. ``StratusLabError`` and
+    ``DeploymentError`` are left alone: they say themselves what exists.
     """
     outer = _UNDER_WAY.get()
     if outer and outer.open:

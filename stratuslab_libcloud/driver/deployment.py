@@ -1,4 +1,4 @@
-"""Waiting until nodes run, and deploying to them."""
+"""The driver's methods that wait until nodes run and deploy to them."""
 
 import logging
 import os
@@ -33,7 +33,7 @@ __all__ = ["DeploymentMethods"]
 _LOG = logging.getLogger(__name__)
 
 _FIRST_PAUSE = 0.25  # seconds between two looks at a node that is waited for
-_LAST_LOOK = 1.0  # seconds that the looks may take once the time is over
+_LAST_LOOK = 1.0  # seconds that looks may still take after the time is up
 
 
 class DeploymentMethods(NodeMethods):
@@ -57,26 +57,49 @@ class DeploymentMethods(NodeMethods):
         **create_node_kwargs: Any,
     ) -> Node:
         """
-        Start a node and run a deployment on it, as :class:`NodeDriver` does (guide 9.1.4).
+        Start a node, wait until it runs and run a deployment on it. The requests of
+        :meth:`create_node` and :meth:`wait_until_running`.
 
-        The other parameters are as there. Keys are checked before anything is created. Images need
-        no SFTP server, only a shell. A script that ends with a status other than 0 is no error: its
-        step in ``deploy`` has ``exit_status``, ``stdout`` and ``stderr``. Its standard input is
-        empty.
+        The parameters are those of Libcloud's ``deploy_node``, and those of :meth:`create_node`.
+        Keys are checked before anything is created. Images need a shell, but no SFTP server. Host
+        keys of new machines are accepted unseen, as Libcloud does.
 
-        :param ssh_port: default: the location's ``ssh_port``.
-        :param ssh_key: path or paths of private keys. Without ``auth`` the first one's public
-            half is installed; with neither, the configured pair is used.
-        :param timeout: seconds; each of these may take as long: waiting until the node runs;
-            logging in, with each user name; each try of a script that has no time-out of its own
-            (``ScriptDeployment(timeout=...)``); of a file, each 256 KiB.
-        :param ssh_timeout: seconds that the connection for one attempt to log in may take.
-        :param wait_period: seconds between two looks at the node at most, see
-            :meth:`wait_until_running`.
-        :raises DeploymentError: the node was created, and is in ``error.node``, but did not run or
-            could not be deployed to; ``error.original_error`` is why: :class:`.NodeFailedError`,
-            :class:`.NodeNotReadyError` (it does not run yet, or lets nobody in), or Libcloud's
-            ``SSHCommandTimeoutError``, among others.
+        A script that fails is not an error: its step in ``deploy`` has ``exit_status``, ``stdout``
+        and ``stderr``. Scripts find their standard input at its end.
+
+        Source: guide 9.1.4.
+
+        >>> from libcloud.compute.deployment import ScriptDeployment
+        >>> step = ScriptDeployment("echo hello")
+        >>> node = driver.deploy_node(name="web", size=size, image=image, deploy=step)
+        >>> step.exit_status, step.stdout
+        (0, 'hello\\n')
+
+        :param deploy: The step or steps to run (required).
+        :param ssh_username: The user to log in as (optional).
+        :param ssh_alternate_usernames: Users to try if that one is refused (optional).
+        :param ssh_port: The port of the node's SSH server (optional); the location's ``ssh_port``
+            if not given.
+        :param ssh_timeout: Seconds that one attempt to connect may take (optional).
+        :param ssh_key: The path or paths of private keys, RSA, ECDSA or Ed25519 (optional). Without
+            ``auth`` the public half of the first is installed. With neither, the configured pair is
+            used.
+        :param ssh_key_password: The passphrase of the private key (optional).
+        :param auth: The public key to install (optional).
+        :param timeout: Seconds (optional). Each of these may take as long: waiting until the node
+            runs; logging in, with each user name; each attempt at a script without a time-out of
+            its own (``ScriptDeployment(timeout=...)``); each 256 KiB of a file.
+        :param max_tries: How often to try each step (optional); steps must be idempotent.
+        :param ssh_interface: ``public_ips`` (the default) or ``private_ips`` (optional).
+        :param at_exit_func: Called with the node if the process ends meanwhile (optional).
+        :param wait_period: Seconds between two looks at the node, at most (optional).
+        :raises DeploymentError: The node was created, but does not run or cannot be deployed to. It
+            is in ``error.node`` and still there. ``error.original_error`` is the reason:
+            :class:`.NodeFailedError`, :class:`.NodeNotReadyError`, Libcloud's
+            ``SSHCommandTimeoutError`` and others.
+        :raises ConfigurationError: The configured key pair is missing or does not match. Nothing
+            was sent.
+        :raises InvalidValueError: ``ssh_key`` cannot be used. Nothing was sent.
         :rtype: :class:`.Node`
         """
         with self._asking(create_node_kwargs.get("location")) as cloud:
@@ -87,7 +110,7 @@ class DeploymentMethods(NodeMethods):
                 given = [ssh_key] if isinstance(ssh_key, (str, os.PathLike)) else ssh_key
                 paths = [arguments.key_path(path) for path in given if path]
                 if not paths:
-                    raise InvalidValueError("ssh_key names no private key")
+                    raise InvalidValueError("ssh_key must name at least one private key file")
                 halves = [ssh_keys.public_half(path, ssh_key_password) for path in paths]
                 auth = auth or NodeAuthSSHKey(halves[0])
                 ssh_key = paths[0] if len(paths) == 1 else paths
@@ -120,17 +143,28 @@ class DeploymentMethods(NodeMethods):
         ex_list_nodes_kwargs: dict[str, Any] | None = None,
     ) -> list[tuple[Node, list[str]]]:
         """
-        Wait until nodes run and have an address; each is asked for at its own location.
+        Wait until nodes run and have an address. One request per node and look, to its location.
 
-        They are looked at now, a quarter of a second later, and then ever less often. A fault that
-        may pass, such as a service that is overloaded, does not end the waiting.
+        Nodes are looked at immediately, again after a quarter of a second, and then less and less
+        often. A failure that looks temporary, such as an overloaded service, does not end the wait.
+        RUNNING says nothing about the guest, which may still be booting (compute-xmlrpc 3.2).
 
-        :param wait_period: seconds between two looks at most.
-        :param timeout: seconds to wait.
-        :param ex_list_nodes_kwargs: ignored.
-        :return: each node as it is now, with its addresses.
-        :raises NodeFailedError: at once when a node failed or was ended.
-        :raises NodeNotReadyError: time ran out; with the trouble that was met, if there was any.
+        Source: guide 9.1.4; compute-xmlrpc 3.
+
+        >>> for current, addresses in driver.wait_until_running([node], timeout=60):
+        ...     print(current.state, addresses)
+        running ['127...']
+
+        :param nodes: The nodes (required).
+        :param wait_period: Seconds between two looks, at most (optional).
+        :param timeout: Seconds to wait (optional).
+        :param ssh_interface: ``public_ips`` (the default) or ``private_ips``: which addresses count
+            (optional).
+        :param force_ipv4: Whether only IPv4 addresses count (optional).
+        :param ex_list_nodes_kwargs: Ignored.
+        :return: Each node as it is now, with its addresses.
+        :raises NodeFailedError: A node failed or was ended; raised at once with the cloud's text.
+        :raises NodeNotReadyError: Time ran out; the text has the trouble met meanwhile, if any.
         :rtype: ``list`` of ``tuple``
         """
         arguments.check_interface(ssh_interface)
@@ -149,7 +183,7 @@ class DeploymentMethods(NodeMethods):
                     if not error.passing:
                         raise
                     _LOG.warning("still waiting for node %s: %s", node.id, error)
-                    # That nothing came in the little time that was left says less than what did.
+                    # A last look that was cut short says less than an earlier failure.
                     cut_short = isinstance(error, ConnectionFailedError) and left < self._timeout
                     if number not in trouble or not cut_short:
                         trouble[number] = error
@@ -172,7 +206,7 @@ class DeploymentMethods(NodeMethods):
     def _look_at(
         self, node: Node, interface: str, force_ipv4: bool, timeout: float
     ) -> tuple[Node, list[str]]:
-        """A waiting caller's node, with addresses once it runs."""
+        """Get a node as it is now, with its addresses if it runs."""
         with self._asking_for(node) as cloud:
             machine = cloud.machine(str(node.id), min(timeout, self._timeout))
             current = self._to_node(machine, cloud)
@@ -199,8 +233,8 @@ class DeploymentMethods(NodeMethods):
     def _ssh_client_connect(
         self, ssh_client: BaseSSHClient, wait_period: float = 1.5, timeout: int = 300
     ) -> BaseSSHClient:
-        """As Libcloud's, which ``deploy_node`` calls; but it ends in time, and says why."""
-        if not isinstance(ssh_client, files.ChannelClient):  # or it is to log in once more
+        """Log in as Libcloud does for ``deploy_node``, but end in time and give the reason."""
+        if not isinstance(ssh_client, files.ChannelClient):  # otherwise it logs in again
             ssh_client = files.ChannelClient(ssh_client, timeout)
         ssh_client.log_in_by(time.monotonic() + timeout)
         try:
@@ -217,7 +251,7 @@ class DeploymentMethods(NodeMethods):
     def _configured_pair(
         self, settings: Settings, passphrase: str | None
     ) -> tuple[str, NodeAuthSSHKey]:
-        """The configured key pair, whose halves belong together."""
+        """Read the configured key pair and check that its halves belong together."""
         pair = settings.default_key_pair()
         if pair is None:
             raise ConfigurationError(

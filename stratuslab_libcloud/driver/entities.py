@@ -1,4 +1,4 @@
-"""From the client's plain data to Libcloud's entities."""
+"""Libcloud's entities, made from the client's plain data."""
 
 import hashlib
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ __all__ = [
     "whole_size",
 ]
 
-# State and, while it is 3, "3/" and the LCM state (compute-xmlrpc 3.5).
+# STATE or, while that is 3, "3/" and LCM_STATE (compute-xmlrpc 3.5).
 _BY_STATE = {
     NodeState.PENDING: "0 1 2 10 3/0 3/1 3/2",
     NodeState.RUNNING: "3/3 3/69",
@@ -55,13 +55,19 @@ _BY_STATE = {
 
 class StratusLabNode(Portable, Node):
     """
-    A node whose ``uuid`` tells locations apart: VM ids are small numbers of each cloud.
+    A node whose ``uuid`` includes its cloud: ids alone are small numbers that clouds share.
 
-    It is the same for two locations that are one cloud.
+    Two locations that are the same cloud give a node the same ``uuid``.
     """
 
     def get_uuid(self) -> str:
-        """:return: a hash of driver, endpoint of the location, and id."""
+        """
+        Compute the ``uuid``.
+
+        :return: A hash of the driver's type, the location's endpoint and the id, in hexadecimal
+            digits.
+        :rtype: ``str``
+        """
         where = self.extra.get("endpoint") or self.extra.get("location")
         name = f"{self.driver.type}:{where}:{self.id}"
         return hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
@@ -69,8 +75,9 @@ class StratusLabNode(Portable, Node):
 
 class StratusLabImage(Portable, NodeImage):
     """
-    An image, whose ``extra`` is made when it is first looked at: in a listing of thousands, that
-    would take half of the time, and most of the memory.
+    An image whose ``extra`` is made when it is first read.
+
+    In a listing of thousands, making it would take half of the time and most of the memory.
     """
 
     def __init__(
@@ -81,7 +88,11 @@ class StratusLabImage(Portable, NodeImage):
         extra: dict[str, Any] | None = None,
         described: Image | None = None,
     ) -> None:
-        """:param described: to make ``extra`` of."""
+        """
+        Make an image from ``extra``, or from what the client says about it.
+
+        :param described: the source of ``extra`` (optional).
+        """
         if described is None:
             super().__init__(id, name, driver, extra)
             return
@@ -90,33 +101,33 @@ class StratusLabImage(Portable, NodeImage):
         self._described = described
 
     @cached_property
-    def extra(self) -> dict[str, Any]:  # type: ignore[override] # an attribute, as any other
+    def extra(self) -> dict[str, Any]:  # type: ignore[override] # an attribute in the base class
         return self._described.details()
 
 
 class StratusLabSize(Portable, NodeSize):
-    """A size, of which ``extra`` has ``cpus`` and ``swap`` (MiB)."""
+    """A size; ``extra`` has ``cpus`` and ``swap`` (MiB)."""
 
 
 class StratusLabLocation(Portable, NodeLocation):
-    """A location."""
+    """A location: one section of the configuration file."""
 
 
 class StratusLabVolume(Portable, StorageVolume):
-    """A volume."""
+    """A volume: one persistent disk."""
 
 
 NODE_STATES = {number: state for state, numbers in _BY_STATE.items() for number in numbers.split()}
-"""OpenNebula's number, or ``3/`` and the number of an active machine, to Libcloud's state."""
+"""Libcloud's states by OpenNebula's STATE or, while that is 3, by ``3/`` and LCM_STATE."""
 
 
 def to_location(location_id: str, name: str, country: str, driver: NodeDriver) -> NodeLocation:
-    """A section of the configuration file."""
+    """Make a location from a section of the configuration file."""
     return StratusLabLocation(id=location_id, name=name, country=country, driver=driver)
 
 
 def to_size(kind: InstanceType, driver: NodeDriver) -> NodeSize:
-    """An instance type; images bring their own disk, so that it has none."""
+    """Make a size from an instance type; it has no disk, as images bring their own."""
     return StratusLabSize(
         id=kind.name,
         name=kind.name,
@@ -130,15 +141,15 @@ def to_size(kind: InstanceType, driver: NodeDriver) -> NodeSize:
 
 
 def to_image(image: Image, driver: NodeDriver) -> StratusLabImage:
-    """An image of a cloud's."""
+    """Make an image from what a cloud says about it."""
     return StratusLabImage(image.id, image.name, driver, described=image)
 
 
 def whole_size(size: NodeSize, types: Sequence[InstanceType], driver: NodeDriver) -> NodeSize:
     """
-    The size, with missing values filled in if its id is a known one.
+    Complete a size whose id is known.
 
-    :raises InvalidValueError: it has no RAM, and its id is unknown.
+    :raises InvalidValueError: it has no RAM and its id is unknown.
     """
     kind = next((kind for kind in types if kind.name == size.id), None)
     if kind is None:
@@ -162,9 +173,9 @@ def to_node(
     machine: Machine, settings: Settings, types: Sequence[InstanceType], driver: NodeDriver
 ) -> StratusLabNode:
     """
-    A machine of one location.
+    Make a node from a machine of one location.
 
-    :param types: among which its size is looked for.
+    :param types: the instance types, to find its size.
     """
     number = f"3/{machine.lcm_state}" if machine.state == 3 else str(machine.state)
     private: list[str] = []
@@ -197,7 +208,7 @@ def to_node(
 
 
 def new_node(node_id: str, name: str, settings: Settings, driver: NodeDriver) -> StratusLabNode:
-    """A machine of which no more is known than that it was asked for."""
+    """Make a placeholder for a machine that was requested but not yet looked up."""
     unknown = ("host", "owner", "vm_state", "lcm_state", "cpu_percent", "memory_kib", "error")
     return StratusLabNode(
         id=node_id,
@@ -217,14 +228,14 @@ def _whereabouts(settings: Settings) -> dict[str, Any]:
 
 
 def to_volume(volume: Volume, settings: Settings, driver: NodeDriver) -> StorageVolume:
-    """A volume of one location."""
+    """Make a volume from a persistent disk of one location."""
     state = StorageVolumeState.UNKNOWN
     if volume.users is not None:
         state = StorageVolumeState.INUSE if volume.users else StorageVolumeState.AVAILABLE
     return StratusLabVolume(
         id=volume.id,
         name=volume.name,
-        size=volume.size,  # type: ignore[arg-type] # None: the service does not tell
+        size=volume.size,  # type: ignore[arg-type] # None if the service does not say
         driver=driver,
         state=state,
         extra={
@@ -245,7 +256,7 @@ def to_volume(volume: Volume, settings: Settings, driver: NodeDriver) -> Storage
 def _size_of(
     machine: Machine, types: Sequence[InstanceType], driver: NodeDriver
 ) -> NodeSize | None:
-    """The instance type with a machine's numbers; ``custom`` where none has them."""
+    """Find the instance type with a machine's numbers, or make one named ``custom``."""
     cpus, memory, swap = machine.cpus, machine.memory, 0
     if cpus is None or memory is None:
         return None

@@ -1,4 +1,4 @@
-"""What a driver is made of, its locations, and how the other parts ask their clouds."""
+"""How a driver is made, its locations, and how its other parts ask their clouds."""
 
 import os
 import uuid
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class LocationMethods(NodeDriver):
-    """The part of the driver that the others stand on."""
+    """The part of the driver that the others build on."""
 
     def __init__(
         self,
@@ -47,28 +47,35 @@ class LocationMethods(NodeDriver):
         proxy_url: str | None = None,
     ) -> None:
         """
-        Take in a configuration file (guide 9.1.2), or user name, password and endpoint.
+        Read a configuration file (guide 9.1.2), or take a user name, a password and an endpoint.
 
-        Nothing is sent and no key is read here.
+        No request is sent and no key is read.
 
-        :param key: without ``secret``: the default location's id, where ``"default"`` leaves the
-            choice to the file (guide 9.1.3), and so does the ``"unused-key"`` of scripts of 2013.
-            With ``secret``: a user name.
-        :param secret: a password. Then the configuration file is not read, and there is one
-            location, ``default``, at ``host``.
-        :param secure: ``False``: http for a ``host`` that is no URL.
-        :param host: with ``secret``: the cloud endpoint, a host name or URL.
-        :param port: with ``secret``: its port.
-        :param stratuslab_user_config: path or open file; default: the guide's place (4.4.2).
-        :param stratuslab_default_location: id of the location to use when none is given;
+        >>> driver = StratusLabNodeDriver("default")
+        >>> driver = StratusLabNodeDriver(stratuslab_user_config="clouds.cfg")
+        >>> driver = StratusLabNodeDriver("jane", "secret", host="cloud.example.org")
+
+        :param key: Without ``secret``, the id of the default location (optional). ``"default"``
+            leaves the choice to the file (guide 9.1.3), and so does ``"unused-key"``, which scripts
+            of 2013 pass. With ``secret``, a user name.
+        :param secret: A password (optional). If given, no configuration file is read, and there is
+            one location, ``default``, at ``host``.
+        :param secure: ``False`` to speak plain HTTP with a ``host`` that is not a URL (optional).
+        :param host: The cloud endpoint, a host name or a URL (required with ``secret``).
+        :param port: The port of the cloud endpoint (optional, only with ``secret``).
+        :param stratuslab_user_config: A path or an open file (optional); the guide's place (4.4.2)
+            if not given.
+        :param stratuslab_default_location: The id of the default location (optional). Here
             ``"default"`` is the section of that name.
-        :param ex_pdisk_endpoint: the default location's persistent disk service.
-        :param ex_marketplace_endpoint: the default location's Marketplace.
-        :param timeout: seconds that each request of a call may take, its repetitions included;
-            large listings may take longer while they bring a KiB a second.
-        :param proxy_url: an HTTP proxy for all requests; ``connection.set_http_proxy()`` sets
-            another one.
-        :raises ConfigurationError: naming the file, the section and the key.
+        :param ex_pdisk_endpoint: The persistent disk service of the default location (optional).
+        :param ex_marketplace_endpoint: The Marketplace of the default location (optional).
+        :param timeout: Seconds that each request of a call may take, with all attempts (optional).
+            Large listings may take longer as long as they deliver 1 KiB a second.
+        :param proxy_url: An HTTP proxy for all requests (optional);
+            ``driver.connection.set_http_proxy()`` changes it.
+        :raises ConfigurationError: The configuration cannot be used; the text names the file, the
+            section and the key.
+        :raises InvalidValueError: The arguments contradict each other, or one of them is not valid.
         """
         # Not super(): it would build a connection that is never used.
         self.key = key
@@ -95,11 +102,11 @@ class LocationMethods(NodeDriver):
         if secret is not None:
             if stratuslab_user_config or stratuslab_default_location:
                 raise InvalidValueError(
-                    "key and secret are an account of their own: give them, or a configuration "
-                    "file and location"
+                    "key and secret name an account of their own: give either them, or a "
+                    "configuration file and location"
                 )
         elif host is not None or port is not None:
-            raise InvalidValueError("host and port need key and secret: user name and password")
+            raise InvalidValueError("host and port need key and secret, a user name and a password")
         else:
             self._loaded = file.read(
                 stratuslab_user_config, location=stratuslab_default_location, preferred=key
@@ -123,7 +130,7 @@ class LocationMethods(NodeDriver):
             portable.enlist(self, self._identity)
 
     def _refer(self) -> portable.Reference:
-        """A reference to this driver, without secrets, for pickles of its nodes and the like."""
+        """Return a reference to this driver, without secrets, for pickles of nodes and others."""
         if "_loaded" in self.__dict__:
             portable.enlist(self, self._identity)
         if self._reference is None:
@@ -143,22 +150,28 @@ class LocationMethods(NodeDriver):
 
     @property
     def _config(self) -> file.UserConfig:
-        """The configuration; a driver that a reference made reads it when it is first needed."""
+        """The configuration; a driver made from a reference reads it when it is first needed."""
         loaded: file.UserConfig | None = self.__dict__.get("_loaded")
         if loaded is None:
             place, location = self._again
             if place is None:
                 raise ConfigurationError(
-                    "this came from another process without its driver, whose password or "
-                    "configuration is in no file: make or unpickle a driver here, and call its "
-                    "methods"
+                    "this was unpickled without its driver, whose password or configuration is "
+                    "not in a file: make or unpickle a driver in this process and call its methods"
                 )
             self._loaded = loaded = file.read(place or None, location=location)
         return loaded
 
     def list_locations(self) -> list[NodeLocation]:
         """
-        The sections of the configuration file (guide 4.10), the default one first; no request.
+        List the locations: sections of the configuration file, the default one first. No request.
+
+        ``id`` is the name of the section; ``name`` and ``country`` are what it says.
+
+        Source: guide 4.10, 9.1.4.
+
+        >>> [location.id for location in driver.list_locations()]
+        ['sandbox']
 
         :rtype: ``list`` of :class:`.NodeLocation`
         """
@@ -168,27 +181,39 @@ class LocationMethods(NodeDriver):
 
     def list_sizes(self, location: NodeLocation | None = None) -> list[NodeSize]:
         """
-        The standard instance types and those of the configuration file; no request.
+        List the standard instance types and those of the configuration file. No request.
 
-        ``ram`` is in MiB; ``disk`` is 0, as images bring their own; ``extra`` has ``cpus`` and
-        ``swap`` (MiB).
+        ``ram`` is in MiB. ``disk`` is 0, as images bring their own; ``bandwidth`` is ``None`` and
+        ``price`` 0.0. ``extra`` has ``cpus`` and ``swap`` (MiB).
 
-        :param location: ignored, all have the same.
+        Source: guide 9.1.4.
+
+        >>> size = driver.list_sizes()[0]
+        >>> size.id, size.ram, size.extra
+        ('t1.micro', 512, {'cpus': 1, 'swap': 512})
+
+        :param location: Ignored: all locations have the same sizes.
         :rtype: ``list`` of :class:`.NodeSize`
         """
         return [to_size(kind, self) for kind in self._locations.instance_types]
 
     def ex_close(self) -> None:
-        """Close the connections; a later call opens new ones. Garbage collection does it too."""
+        """
+        Close the connections. No request.
+
+        A later call opens new ones. Garbage collection closes them, too.
+
+        >>> driver.ex_close()
+        """
         self._locations.close()
 
     # -- asking clouds -------------------------------------------------------------------------
 
     @property
     def _locations(self) -> Locations:
-        """The clouds; a driver that a reference made has them when they are first needed."""
+        """The clouds; a driver made from a reference connects them when they are first needed."""
         made: Locations | None = self.__dict__.get("_made")
-        # Not with a lock, which a fork could copy: threads that meet here take the same ones.
+        # Not with a lock, which a fork could copy while it is held; setdefault is atomic.
         return made or self.__dict__.setdefault("_made", self._make_locations())
 
     def _make_locations(self) -> Locations:
@@ -197,7 +222,7 @@ class LocationMethods(NodeDriver):
             known = self._config
         elif not self.key or not self.secret or not self.host:
             raise InvalidValueError(
-                "key, secret and host are needed: user name, password, endpoint"
+                "key, secret and host must be given: a user name, a password and an endpoint"
             )
         else:
             known = direct(
@@ -219,7 +244,7 @@ class LocationMethods(NodeDriver):
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        """The one place where errors learn of their driver."""
+        """Set the driver of every error that is raised inside: this is the only place."""
         try:
             yield
         except StratusLabError as error:
@@ -231,7 +256,7 @@ class LocationMethods(NodeDriver):
 
     @contextmanager
     def _asking(self, location: NodeLocation | str | None) -> Iterator[Cloud]:
-        """The cloud of a location, or of the default one."""
+        """Give the cloud of a location, or of the default one."""
         location_id = None if location is None else str(getattr(location, "id", location))
         with self._answering(), self._locations.asking(location_id) as cloud:
             yield cloud
@@ -247,7 +272,7 @@ class LocationMethods(NodeDriver):
 
     @contextmanager
     def _asking_for(self, thing: Node | StorageVolume) -> Iterator[Cloud]:
-        """The cloud that a node or volume is of; no doubt is possible where there is only one."""
+        """Give the cloud of a node or volume; if there is only one location, it is that one."""
         extra = thing.extra or {}
         what = f"{type(thing).__name__} {thing.id}"
         location_id = extra.get("location")
@@ -256,15 +281,19 @@ class LocationMethods(NodeDriver):
         with self._asking(location_id) as cloud:
             settings = cloud.settings
             if extra.get("endpoint") not in (None, settings.endpoint, settings.pdisk_endpoint):
-                # Ids are small numbers of each cloud: it could be somebody else's there.
-                raise InvalidValueError(f"{what} is of {extra['endpoint']}, not of this location")
+                # Ids are small numbers of each cloud: here the id may be somebody else's node.
+                raise InvalidValueError(
+                    f"{what} belongs to {extra['endpoint']}, not to this location"
+                )
             yield cloud
 
     def _only_location(self, thing: Node | StorageVolume, what: str) -> str:
-        """Where something is that was rebuilt from its id."""
+        """Find the location of a thing that was rebuilt from its id."""
         if thing.driver is not None and getattr(thing.driver, "_identity", None) != self._identity:
             raise InvalidValueError(
-                f"{what} is not of this driver: it has no location", driver=self
+                f"{what} belongs to another driver and has no location: call that driver, or set "
+                "extra['location']",
+                driver=self,
             )
         known = self._locations.ids
         if len(known) > 1:
@@ -276,10 +305,10 @@ class LocationMethods(NodeDriver):
         return known[0] if known else self._locations.default
 
     def _check_same_storage(self, thing: Node | StorageVolume, other: Cloud) -> None:
-        """Disks and machines come together within one storage service's account only."""
+        """Refuse to combine disks and machines of different accounts of storage services."""
         with self._asking_for(thing) as cloud:
             if cloud.volume_account != other.volume_account:
                 raise InvalidValueError(
                     f"{type(thing).__name__} {thing.id} is in location {cloud.settings.location}, "
-                    f"the other in {other.settings.location}: they must be in the same"
+                    f"the other in {other.settings.location}: they must be in the same location"
                 )

@@ -1,4 +1,4 @@
-"""Nodes, as Libcloud has them: list, start, end."""
+"""The driver's methods for nodes: list, start and end them."""
 
 import logging
 import warnings
@@ -33,23 +33,44 @@ class NodeMethods(LocationMethods):
 
     def list_nodes(self) -> list[Node]:
         """
-        The nodes of all locations, which are asked at the same time; one request each.
+        List the nodes of all locations, which are asked at the same time. One request per location.
 
-        ``extra`` has ``location`` (id), ``endpoint``, ``host``, ``vm_state`` and ``lcm_state``
-        (numbers), ``cpu_percent`` (of one core), ``memory_kib``, ``owner``, ``disks`` (dictionaries
-        with ``id``, ``target``, ``source``, ``size`` in MiB, ``type``), ``error`` (the cloud's
-        text, or ``None``) and, when it is not 22, ``ssh_port``.
+        ``size``, ``image`` and ``created_at`` are filled in where the cloud's description has them.
+        ``extra`` has:
 
-        :raises PartialListError: some locations failed; has what the others answered.
+        * ``location``: the id of the location
+        * ``endpoint``: the URL of its compute service
+        * ``host``: the physical machine, or ``None``
+        * ``vm_state``, ``lcm_state``: OpenNebula's numbers (compute-xmlrpc 3)
+        * ``cpu_percent``: in use, of one core
+        * ``memory_kib``: in use
+        * ``owner``: the account
+        * ``disks``: dictionaries with ``id``, ``target``, ``source``, ``size`` (MiB) and ``type``
+        * ``error``: the cloud's text, or ``None``
+        * ``ssh_port``: only if it is not 22
+
+        Source: guide 9.1.4; compute-xmlrpc 5.
+
+        >>> for node in driver.list_nodes():
+        ...     print(node.name, node.state, node.extra["location"], node.public_ips)
+        web running sandbox ['127...']
+
+        :raises PartialListError: Some locations failed. ``error.found`` has the nodes of the
+            others, ``error.failures`` the errors.
         :rtype: ``list`` of :class:`.Node`
         """
         return self._ask_all("nodes", lambda cloud: cloud.machine_account, self._nodes_of)
 
     def ex_list_nodes(self, location: NodeLocation | None = None) -> list[Node]:
         """
-        The nodes of one location; one request.
+        List the nodes of one location. One request.
 
-        :param location: default: the default location.
+        >>> paris = driver.list_locations()[0]
+        >>> [node.name for node in driver.ex_list_nodes(paris)]
+        ['web']
+
+        :param location: The location to ask (optional); the default location if not given.
+        :return: As from :meth:`list_nodes`.
         :rtype: ``list`` of :class:`.Node`
         """
         with self._asking(location) as cloud:
@@ -57,12 +78,20 @@ class NodeMethods(LocationMethods):
 
     def ex_get_node(self, node_id: str, location: NodeLocation | None = None) -> Node:
         """
-        One node, in whatever state, also when it has ended; one request.
+        Get one node in whatever state, even after it has ended. One request.
 
-        :param node_id: a number, as text.
-        :param location: default: the default location.
-        :raises NotFoundError: there is no such node.
-        :raises NotPermittedError: it is somebody else's.
+        Use this to see the current state: ``node.state`` is the state when the node was returned.
+
+        Source: compute-xmlrpc 2.4.
+
+        >>> driver.ex_get_node(node.id).state
+        running
+
+        :param node_id: The id: digits, as text (required).
+        :param location: Where it is (optional); the default location if not given.
+        :return: As from :meth:`list_nodes`.
+        :raises NotFoundError: There is no such node.
+        :raises NotPermittedError: It belongs to somebody else.
         :rtype: :class:`.Node`
         """
         with self._asking(location) as cloud:
@@ -82,29 +111,68 @@ class NodeMethods(LocationMethods):
         ex_user_data: str | bytes | None = None,
         ex_context_method: str | None = None,
         ex_network: str | None = None,
+        ex_volatile_disk: int = 0,
+        ex_address: str | None = None,
+        ex_network_model: str | None = None,
+        ex_disks_bus: str | None = None,
+        ex_requirements: str | None = None,
+        ex_cpu_amount: float | None = None,
+        ex_use_host_cpu: bool = False,
+        ex_vnc_port: int = -1,
+        ex_vnc_listen: str | None = None,
+        ex_keymap: str = "en-us",
     ) -> Node:
         """
-        Start a node (guide 6.1.1, 7.3.1), without waiting for it; at most three requests.
+        Start a node without waiting until it runs. At most three requests; two if the image's
+        entry is cached, as it is for five minutes.
 
-        :param name: 128 bytes at most; empty or ``None``: the cloud chooses one.
-        :param size: its ``ram`` in MiB, ``extra["cpus"]`` (default 1), ``extra["swap"]`` in MiB;
-            what is missing in one that was rebuilt from its id is as :meth:`list_sizes` has it.
-        :param image: from the Marketplace, or with the UUID of a bootable volume as its id; no more
-            than its id is needed.
-        :param location: default: the default location.
-        :param auth: public key to let in; default: the configured one, or the first of
-            ``~/.ssh/id_{rsa,ed25519,ecdsa}.pub`` that is there.
-        :param ex_volumes: volumes of the same location to attach from the start.
-        :param ex_readonly_images: images to attach for reading.
-        :param ex_context: further values for the guest's context (compute-xmlrpc 4.6).
-        :param ex_user_data: for cloud-init, 16 KiB at most once compressed.
-        :param ex_context_method: ``one`` or ``cloud-init``; default: the location's, or
-            ``cloud-init`` when there is user data.
-        :param ex_network: ``public``, the default, ``local`` or ``private``.
-        :return: the node, PENDING as a rule; without addresses if they could not be asked for.
-        :raises InvalidValueError: the cloud would not take it, or not give it back as it is.
-        :raises NotFoundError: there is no such image.
-        :raises LostAnswerError: the node may exist.
+        The request that starts the node is sent once. If only the last request, for the node's
+        description, fails, the node is returned without addresses, and the log has a warning.
+
+        Source: guide 6.1.1, 7.3.1, 9.1.4; compute-xmlrpc 2.3.
+
+        >>> node = driver.create_node(name="db", size=size, image=image, ex_volumes=[volume])
+        >>> _ = driver.wait_until_running([node])
+
+        :param name: 128 bytes at most (optional); the cloud chooses one if not given.
+        :param size: ``ram`` in MiB, ``extra["cpus"]`` (default 1) and ``extra["swap"]`` in MiB
+            count (required). A size that was rebuilt from its id is completed from
+            :meth:`list_sizes`.
+        :param image: An image of the Marketplace, or one with the UUID of a bootable volume as its
+            id (required). Nothing but the id is used.
+        :param location: Where to start it (optional); the default location if not given.
+        :param auth: The public key that the node lets in (optional); if not given, the configured
+            key, or the first of ``~/.ssh/id_{rsa,ed25519,ecdsa}.pub`` that exists.
+        :param ex_volumes: Volumes of the same location to attach from the start (optional); they
+            stay attached until the node ends.
+        :param ex_readonly_images: Images to attach for reading (optional).
+        :param ex_context: Further values for the guest's context (optional, compute-xmlrpc 4.6).
+        :param ex_user_data: Data for cloud-init, 16 KiB at most after compression (optional).
+        :param ex_context_method: ``one`` or ``cloud-init`` (optional); if not given, ``cloud-init``
+            with user data and the location's method without.
+        :param ex_network: ``public`` (the default), ``local`` or ``private`` (optional).
+        :param ex_volatile_disk: GiB of a disk with an empty ext3 that is gone with the node
+            (optional); 0, the default, for none.
+        :param ex_address: The IP address to have, of that network (optional); refused if it is not
+            free.
+        :param ex_network_model: The model of the network card, such as ``virtio`` (optional).
+        :param ex_disks_bus: ``ide``, ``scsi`` or ``virtio`` (optional); as the image says if not
+            given.
+        :param ex_requirements: What the host must be like, such as ``CLUSTER = "test"`` (optional).
+        :param ex_cpu_amount: Share of the host's processors, 0.5 for half of one (optional); as
+            many as the size has CPUs if not given.
+        :param ex_use_host_cpu: Whether the node sees all features of the host's processor
+            (optional).
+        :param ex_vnc_port: TCP port of the node's screen on its host (optional); -1, the default,
+            lets the cloud choose one.
+        :param ex_vnc_listen: The host's IP address that the screen listens on (optional).
+        :param ex_keymap: The screen's keyboard (optional).
+        :return: The node, usually PENDING.
+        :raises InvalidValueError: The cloud would refuse a value, or not return it unchanged.
+            Nothing was sent.
+        :raises ConfigurationError: The configured key cannot be read. Nothing was sent.
+        :raises NotFoundError: There is no such image.
+        :raises LostAnswerError: The answer was lost; the node may exist.
         :rtype: :class:`.Node`
         """
         with creating() as created, self._asking(location) as cloud:
@@ -130,6 +198,16 @@ class NodeMethods(LocationMethods):
                 or (
                     "cloud-init" if ex_user_data else cloud.settings.options.default_context_method
                 ),
+                volatile_disk=ex_volatile_disk,
+                address=ex_address or "",
+                network_model=ex_network_model or "",
+                disks_bus=ex_disks_bus or "",
+                requirements=ex_requirements or "",
+                cpu_amount=ex_cpu_amount,
+                use_host_cpu=ex_use_host_cpu,
+                vnc_port=ex_vnc_port,
+                vnc_listen=ex_vnc_listen or "",
+                keymap=ex_keymap,
             )
             with created.asking(
                 f"a node named {order.name!r} may have been created: look for it with list_nodes()"
@@ -141,17 +219,26 @@ class NodeMethods(LocationMethods):
                 node = self._to_node(cloud.machine(node_id), cloud)
                 created.things[-1] = node
             except StratusLabError as error:
-                # It runs, or will: an exception would lose it.
-                _LOG.warning("node %s was created, but cannot be looked at: %s", node_id, error)
+                # The node exists: an exception would lose it.
+                _LOG.warning("node %s was created, but looking it up failed: %s", node_id, error)
             node.size, node.image = size, image
             return node
 
     def destroy_node(self, node: Node) -> bool:
         """
-        End a node at once (guide 6.1.3); nothing but persistent volumes is kept. One request.
+        End a node at once. Everything but its persistent volumes is lost. One request; two on a
+        modern OpenNebula.
 
-        :param node: of this driver; one that has ended already is no error.
-        :raises NotFoundError: there is no such node.
+        A node that has ended already is not an error.
+
+        Source: guide 6.1.3; compute-xmlrpc 2.6.
+
+        >>> driver.destroy_node(node)
+        True
+
+        :param node: A node of this driver (required).
+        :raises NotFoundError: There is no such node.
+        :return: ``True``.
         :rtype: ``bool``
         """
         with self._asking_for(node) as cloud:
@@ -160,10 +247,17 @@ class NodeMethods(LocationMethods):
 
     def ex_shutdown_node(self, node: Node) -> bool:
         """
-        Ask a running node to shut down; it ends by itself (compute-xmlrpc 2.6). One request.
+        Ask a running node to shut down; it ends when its operating system has. One request; two on
+        a modern OpenNebula.
 
-        :param node: of this driver.
-        :raises ConflictError: it does not run.
+        Source: compute-xmlrpc 2.6.
+
+        >>> driver.ex_shutdown_node(node)
+        True
+
+        :param node: A node of this driver (required).
+        :raises ConflictError: The node is not running.
+        :return: ``True``.
         :rtype: ``bool``
         """
         with self._asking_for(node) as cloud:
@@ -173,7 +267,7 @@ class NodeMethods(LocationMethods):
     def _nodes_of(self, cloud: Cloud, timeout: float | None) -> list[Node]:
         machines = cloud.machines(timeout)
         machines.reverse()
-        # Each is let go of before the next, lest the garbage collector has to see all of both.
+        # Popped one by one, so that the garbage collector never has to scan two whole lists.
         return [self._to_node(machines.pop(), cloud) for _ in range(len(machines))]
 
     def _public_keys(
@@ -181,13 +275,15 @@ class NodeMethods(LocationMethods):
     ) -> list[str]:
         if auth is not None:
             if not isinstance(auth, NodeAuthSSHKey):
-                raise InvalidValueError("a StratusLab node lets in SSH keys, not passwords")
+                raise InvalidValueError(
+                    "auth must be a NodeAuthSSHKey: nodes let in keys, not passwords"
+                )
             return ssh_keys.public_lines(auth.pubkey, "auth")
         pair = settings.default_key_pair()
         if pair is None:
             warnings.warn(
                 f"there is no user_public_key_file in {settings.where}, and no key in ~/.ssh: "
-                "nobody will be able to log in to the node",
+                "nobody will be able to log in to the node; set one, or give auth",
                 stacklevel=4,
             )
             return []

@@ -1,4 +1,4 @@
-"""Volumes, as Libcloud has them: persistent disks."""
+"""The driver's methods for volumes: StratusLab's persistent disks."""
 
 from libcloud.compute.base import Node, NodeLocation, StorageVolume, VolumeSnapshot
 from libcloud.compute.types import StorageVolumeState
@@ -17,13 +17,29 @@ class VolumeMethods(LocationMethods):
 
     def list_volumes(self, ex_location: NodeLocation | None = None) -> list[StorageVolume]:
         """
-        The volumes of all locations, or of one (guide 7.2); one request each.
+        List the volumes of all locations, or of one. One request per location.
 
-        ``extra`` has ``location`` (id), ``endpoint``, ``device`` and ``node`` (id), both ``None``
-        unless just attached, ``owner``, ``visibility``, ``users`` (number of nodes that have it),
-        ``type``, ``identifier``, ``created``; what the service does not tell is ``None``.
+        ``size`` is in GiB. ``extra`` has these keys; what the service does not say is ``None``:
 
-        :raises PartialListError: some locations failed; has what the others answered.
+        * ``location``: the id of the location
+        * ``endpoint``: the URL of its storage service
+        * ``device``, ``node``: where :meth:`attach_volume` attached this object, such as
+          ``/dev/vdc``, and the node's id
+        * ``owner``: the account
+        * ``visibility``: ``private`` or ``public``
+        * ``users``: the number of nodes to which it is attached
+        * ``type``: StratusLab's (pdisk-rest 3.2)
+        * ``identifier``: of the image it was made from
+        * ``created``: when, as the service writes it
+
+        Source: guide 7.2; pdisk-rest 2.1.1.
+
+        >>> [(volume.name, volume.size) for volume in driver.list_volumes()]
+        [('data', 5)]
+
+        :param ex_location: The only location to ask (optional); all of them if not given.
+        :raises PartialListError: Some locations failed. ``error.found`` has the volumes of the
+            others, ``error.failures`` the errors.
         :rtype: ``list`` of :class:`.StorageVolume`
         """
         if ex_location is not None:
@@ -40,15 +56,21 @@ class VolumeMethods(LocationMethods):
         ex_visibility: str = "private",
     ) -> StorageVolume:
         """
-        Create a persistent disk (guide 7.1); one request.
+        Create a volume, an empty persistent disk. One request, which is sent once.
 
-        :param size: GiB, 1 to 1024.
-        :param name: 40 characters at most.
-        :param snapshot: not available.
-        :param location: default: the default location.
-        :param ex_visibility: ``private`` or ``public``.
-        :raises InvalidValueError: of size, name or visibility; nothing was sent.
-        :raises LostAnswerError: the volume may exist.
+        Source: guide 7.1; pdisk-rest 2.1.2.
+
+        >>> scratch = driver.create_volume(size=1, name="scratch", ex_visibility="public")
+        >>> scratch.extra["visibility"]
+        'public'
+
+        :param size: GiB, 1 to 1024 (required).
+        :param name: 40 characters at most (required).
+        :param location: Where to create it (optional); the default location if not given.
+        :param snapshot: Refused: StratusLab has no snapshots of volumes.
+        :param ex_visibility: ``private`` (the default) or ``public`` (optional).
+        :raises InvalidValueError: The size, name or visibility is not allowed. Nothing was sent.
+        :raises LostAnswerError: The answer was lost; the volume may exist.
         :rtype: :class:`.StorageVolume`
         """
         if snapshot is not None:
@@ -66,15 +88,24 @@ class VolumeMethods(LocationMethods):
 
     def attach_volume(self, node: Node, volume: StorageVolume, device: str | None = None) -> bool:
         """
-        Plug a volume into a running node (guide 7.4); two requests.
+        Attach a volume to a running node. Two requests; the one that attaches it is sent once.
 
-        The cloud chooses the device: it is in ``volume.extra["device"]`` then, and the node's id in
-        ``volume.extra["node"]``.
+        The cloud chooses the device. Afterwards ``volume.extra["device"]`` has its path and
+        ``volume.extra["node"]`` the id of the node.
 
-        :param node: of the volume's location.
-        :param device: ignored.
-        :raises ConflictError: the node does not run, or another one has the volume.
-        :raises LostAnswerError: it may be attached.
+        Source: guide 7.4; pdisk-rest 2.3, 3.3.
+
+        >>> driver.attach_volume(node, volume)
+        True
+        >>> volume.extra["device"]
+        '/dev/vdc'
+
+        :param node: A node in the same location as the volume (required).
+        :param volume: The volume (required).
+        :param device: Ignored.
+        :return: ``True``.
+        :raises ConflictError: The node is not running, or another node has the volume.
+        :raises LostAnswerError: The answer was lost; the volume may be attached.
         :rtype: ``bool``
         """
         with (
@@ -92,12 +123,21 @@ class VolumeMethods(LocationMethods):
 
     def detach_volume(self, volume: StorageVolume, ex_node: Node | None = None) -> bool:
         """
-        Unplug a volume (guide 7.4); unmount it in the node first. One request; two if neither the
-        caller nor ``volume.extra["node"]`` says which node has it, and the service has to be asked.
+        Detach a volume from a node; unmount it in the node first. One request; two if neither
+        ``ex_node`` nor ``volume.extra["node"]`` says which node has it.
 
-        :param ex_node: the node that has it.
-        :raises NotFoundError: it is not attached, or not to that node: no other one loses it.
-        :raises ConflictError: it was attached when the node started, or several nodes have it.
+        Source: guide 7.4; pdisk-rest 2.4.
+
+        >>> _ = driver.attach_volume(node, volume)
+        >>> driver.detach_volume(volume)
+        True
+
+        :param volume: The volume (required); one from :meth:`list_volumes` will do.
+        :param ex_node: The node that has it (optional).
+        :return: ``True``.
+        :raises NotFoundError: The volume is not attached, or not to that node. Nothing changed.
+        :raises ConflictError: The volume was attached when the node started, or several nodes have
+            it.
         :rtype: ``bool``
         """
         with self._asking_for(volume) as cloud:
@@ -111,10 +151,18 @@ class VolumeMethods(LocationMethods):
 
     def destroy_volume(self, volume: StorageVolume) -> bool:
         """
-        Delete a volume and its contents (guide 7.5); one request.
+        Delete a volume with its contents. One request.
 
-        :raises ConflictError: a node has it.
-        :raises NotPermittedError: it is somebody else's.
+        Source: guide 7.5; pdisk-rest 2.2.5.
+
+        >>> driver.destroy_volume(volume)
+        True
+
+        :param volume: The volume (required).
+        :return: ``True``.
+        :raises NotFoundError: There is no such volume.
+        :raises ConflictError: A node has it.
+        :raises NotPermittedError: It belongs to somebody else.
         :rtype: ``bool``
         """
         with self._asking_for(volume) as cloud:
@@ -125,10 +173,21 @@ class VolumeMethods(LocationMethods):
         self, volume: StorageVolume, name: str | None = None, visibility: str | None = None
     ) -> bool:
         """
-        Rename a volume, or make it private or public (guide 7.1); one request.
+        Rename a volume, or make it private or public. One request.
 
-        :param name: 40 characters at most.
-        :param visibility: ``private`` or ``public``.
+        Source: guide 7.1; pdisk-rest 2.2.4.
+
+        >>> driver.ex_update_volume(volume, name="results", visibility="public")
+        True
+        >>> volume.name
+        'results'
+
+        :param volume: The volume (required); it is updated, too.
+        :param name: 40 characters at most (optional); unchanged if not given.
+        :param visibility: ``private`` or ``public`` (optional); unchanged if not given.
+        :return: ``True``.
+        :raises InvalidValueError: The name or visibility is not allowed. Nothing was sent.
+        :raises NotPermittedError: It belongs to somebody else.
         :rtype: ``bool``
         """
         with self._asking_for(volume) as cloud:
@@ -145,9 +204,9 @@ class VolumeMethods(LocationMethods):
 
 def _count_users(volume: StorageVolume, change: int, device: str | None, node: str | None) -> None:
     """
-    Keep a volume's description up to date when it was attached or detached.
+    Keep a volume's description up to date after it was attached or detached.
 
-    The node is remembered only where it is the only one: otherwise callers have to name it.
+    The node is remembered only if it is the only one; otherwise callers have to name it.
     """
     extra = volume.extra or {}
     users = max(0, (extra.get("users") or 0) + change)

@@ -13,9 +13,19 @@ from xml.sax.saxutils import escape
 from stratuslab_libcloud.metadata.entry import ABSENT, Entry, MetadataError, is_identifier
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["RDF", "STRAY_DECLARATION", "Shared", "read_entries", "read_entry", "write_entry"]
+__all__ = [
+    "NAMESPACES",
+    "RDF",
+    "STRAY_DECLARATION",
+    "Shared",
+    "clark",
+    "cut_entries",
+    "read_entries",
+    "read_entry",
+    "write_entry",
+]
 
-_NAMESPACES = {
+NAMESPACES = {
     "dcterms": "http://purl.org/dc/terms/",
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
     "slreq": "http://mp.stratuslab.eu/slreq#",
@@ -50,34 +60,35 @@ _ELEMENTS = {
 _OPTIONAL = {"kind", "created", "valid", "title", "tag", "disks_bus", "deprecated"}
 
 
-def _clark(name: str) -> str:
+def clark(name: str) -> str:
+    """``dcterms:title`` and the like in Clark notation."""
     prefix, _, local = name.partition(":")
-    return f"{{{_NAMESPACES[prefix]}}}{local}"
+    return f"{{{NAMESPACES[prefix]}}}{local}"
 
 
-RDF = _clark("rdf:RDF")
+RDF = clark("rdf:RDF")
 """The name of an entry's element in Clark notation."""
 
 # With "<" in it, it would take time without bounds.
 STRAY_DECLARATION = re.compile(rb"<\?xml\s[^<>]*\?>")
 """What the original server leaves within its listings (marketplace-rest 3.2)."""
 
-_DESCRIPTION = _clark("rdf:Description")
-_BYTES = _clark("slreq:bytes")
-_CHECKSUM = _clark("slreq:checksum")
-_ALGORITHM = _clark("slreq:algorithm")
-_VALUE = _clark("slreq:value")
-_ENDORSEMENT = _clark("slreq:endorsement")
-_ENDORSER = _clark("slreq:endorser")
-_CREATED = _clark("dcterms:created")
-_EMAIL = _clark("slreq:email")
-_SUBJECT = _clark("slreq:subject")
-_ISSUER = _clark("slreq:issuer")
-_LOCATION = _clark("slterms:location")
-_INBOUND_PORT = _clark("slterms:inbound-port")
-_DEPRECATED = _clark("slterms:deprecated")
+_DESCRIPTION = clark("rdf:Description")
+_BYTES = clark("slreq:bytes")
+_CHECKSUM = clark("slreq:checksum")
+_ALGORITHM = clark("slreq:algorithm")
+_VALUE = clark("slreq:value")
+_ENDORSEMENT = clark("slreq:endorsement")
+_ENDORSER = clark("slreq:endorser")
+_CREATED = clark("dcterms:created")
+_EMAIL = clark("slreq:email")
+_SUBJECT = clark("slreq:subject")
+_ISSUER = clark("slreq:issuer")
+_LOCATION = clark("slterms:location")
+_INBOUND_PORT = clark("slterms:inbound-port")
+_DEPRECATED = clark("slterms:deprecated")
 _TEXTS = {
-    _clark(element): name
+    clark(element): name
     for element, name in {"dcterms:identifier": "identifier", **_ELEMENTS}.items()
     if name not in {"locations", "inbound_ports", "deprecated"}
 }
@@ -88,6 +99,7 @@ _MAX_PORT = 65535
 _LONGEST_SHARED = 100  # characters
 _MOST_SHARED = 10_000
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NEITHER = "neither a listing nor an entry of a Marketplace"
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
 
 
@@ -103,8 +115,46 @@ def read_entries(document: bytes) -> list[Entry]:
     if root.tag == RDF:
         return [read_entry(root)]
     if root.tag != "metadata":
-        raise MetadataError("neither a listing nor an entry of a Marketplace")
+        raise MetadataError(_NEITHER)
     return [read_entry(rdf) for rdf in root.iterfind(RDF)]
+
+
+def cut_entries(answer: bytes) -> list[bytes]:
+    """
+    The entries of an answer as documents of their own, byte for byte: what was signed
+    (marketplace-rest 3.2).
+
+    :param answer: a listing (root ``metadata``) or a single entry (``rdf:RDF``), in UTF-8.
+    :raises MetadataError: it is neither.
+    :raises UnsafeXMLError: it is not well-formed, or has a DOCTYPE.
+    """
+    answer = answer[:1] + STRAY_DECLARATION.sub(b"", answer[1:])
+    scanner = xml.Scanner(namespace_separator="}")
+    open_elements: list[str] = []
+    found: list[bytes] = []
+    root, begin = "", 0
+
+    def start(name: str, _: object) -> None:
+        nonlocal root, begin
+        open_elements.append(name)
+        if len(open_elements) == 1:
+            root = name
+        elif len(open_elements) == 2:
+            begin = scanner.parser.CurrentByteIndex
+
+    def end(name: str) -> None:
+        open_elements.pop()
+        if name == RDF[1:] and open_elements == ["metadata"]:
+            found.append(answer[begin : answer.index(b">", scanner.parser.CurrentByteIndex) + 1])
+
+    scanner.parser.StartElementHandler = start
+    scanner.parser.EndElementHandler = end
+    scanner.feed(answer, last=True)
+    if root == RDF[1:]:
+        return [answer]
+    if root != "metadata":
+        raise MetadataError(_NEITHER)
+    return found
 
 
 class Shared(dict[str, str]):
@@ -205,7 +255,7 @@ def write_entry(entry: Entry) -> bytes:
     """
     if not is_identifier(entry.identifier):
         raise MetadataError("not an image identifier")
-    declared = " ".join(f'xmlns:{prefix}="{uri}"' for prefix, uri in _NAMESPACES.items())
+    declared = " ".join(f'xmlns:{prefix}="{uri}"' for prefix, uri in NAMESPACES.items())
     about = entry.identifier
     lines = [
         f'{_DECLARATION}<rdf:RDF {declared} xml:base="http://mp.stratuslab.eu/">',
@@ -245,11 +295,11 @@ def _written_endorsement(entry: Entry) -> str:
     """As the original signer writes it: inner elements with default namespaces."""
     inner = ""
     if entry.endorsed is not None:
-        inner += _element("created", entry.endorsed, f' xmlns="{_NAMESPACES["dcterms"]}"')
+        inner += _element("created", entry.endorsed, f' xmlns="{NAMESPACES["dcterms"]}"')
     names = {"email": entry.endorser, "subject": entry.subject, "issuer": entry.issuer}
     who = "".join(_element(name, text) for name, text in names.items() if text is not None)
     if who:
-        namespace = f'xmlns="{_NAMESPACES["slreq"]}"'
+        namespace = f'xmlns="{NAMESPACES["slreq"]}"'
         inner += f'<endorser {namespace} rdf:parseType="Resource">{who}</endorser>'
     start = 'slreq:endorsement rdf:parseType="Resource"'
     return f"<{start}>{inner}</slreq:endorsement>" if inner else f"<{start}/>"

@@ -1,12 +1,12 @@
 """The checksums of an image that its Marketplace entry tells (marketplace-rest 4.3)."""
 
 import gzip
-import hashlib
 from typing import IO
+
+from stratuslab_libcloud.metadata.building import Sums
 
 __all__ = ["copy_summed"]
 
-_ALGORITHMS = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256", "SHA-512": "sha512"}
 _CHUNK_BYTES = 1 << 20
 
 
@@ -16,11 +16,8 @@ def copy_summed(source: IO[bytes], target: IO[bytes] | gzip.GzipFile) -> tuple[d
 
     :return: the checksums in lower-case hex, by the names that entries use; and its size in bytes.
     """
-    hashes = {name: hashlib.new(kind, usedforsecurity=False) for name, kind in _ALGORITHMS.items()}
-    size = 0
+    sums = Sums()
     while data := source.read(_CHUNK_BYTES):
-        size += len(data)
         target.write(data)
-        for found in hashes.values():
-            found.update(data)
-    return {name: found.hexdigest() for name, found in hashes.items()}, size
+        sums.update(data)
+    return sums.checksums(), sums.size

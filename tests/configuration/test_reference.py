@@ -12,7 +12,7 @@ from stratuslab_libcloud.configuration.options import KNOWN, TABLE
 from stratuslab_libcloud.configuration.reference import as_markdown, reference
 
 FOR_COMMANDS = {
-    *("default_instance_type", "instance_type", "endpoints", "port_translation"),
+    *("instance_type", "endpoints", "port_translation"),
     *("pat_service_host", "pat_gateway_host", "p12_certificate", "p12_password"),
 }
 DOCUMENTED = sorted(KNOWN - FOR_COMMANDS)

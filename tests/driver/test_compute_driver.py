@@ -35,6 +35,7 @@ from libcloud.compute.drivers.dummy import DummyNodeDriver
 from libcloud.compute.types import NodeState, StorageVolumeState
 from present import present
 
+from stratuslab_libcloud import connect
 from stratuslab_libcloud.client.cloud import Machine, Nic
 from stratuslab_libcloud.client.http.service import Service
 from stratuslab_libcloud.compute_driver import StratusLabNode, StratusLabNodeDriver
@@ -283,6 +284,45 @@ class TestNodes:
         node = site.node(ex_network=None)
         assert len(node.public_ips) == 1
         assert node.private_ips == []
+
+    def test_all_that_may_be_asked_for(self, site: Site) -> None:
+        first = site.node(ex_network="local")
+        address = first.private_ips[0]
+        wanted = address.rpartition(".")[0] + ".99"
+        node = site.node(
+            ex_network="local",
+            ex_address=wanted,
+            ex_network_model="virtio",
+            ex_volatile_disk=2,
+            ex_disks_bus="scsi",
+            ex_requirements='CLUSTER = "test"',
+            ex_cpu_amount=0.5,
+            ex_use_host_cpu=True,
+            ex_vnc_port=5901,
+            ex_vnc_listen="127.0.0.1",
+            ex_keymap="fr",
+        )
+        assert node.private_ips == [wanted]
+        assert [(disk["target"], disk["size"]) for disk in node.extra["disks"][1:]] == [
+            ("sdb", 512),
+            ("sdc", 2048),
+        ]
+        cloud = connect(site.sandbox.config_path)
+        told = cloud.machine_attributes(present(node.id))
+        assert set(told) >= {
+            ("id", node.id),
+            ("template_nic_ip", wanted),
+            ("template_nic_model", "virtio"),
+            ("template_cpu", "0.5"),
+            ("template_requirements", 'CLUSTER = "test"'),
+            ("template_graphics_port", "5901"),
+            ("template_graphics_listen", "127.0.0.1"),
+            ("template_graphics_keymap", "fr"),
+            ("template_raw_type", "kvm"),
+        }
+        cloud.close()
+        with pytest.raises(ServiceError, match="Could not get virtual network"):
+            site.node(ex_network="local", ex_address=wanted)
 
     @ENDS
     def test_destroy(self, site: Site) -> None:
@@ -725,7 +765,7 @@ class TestBadInput:
         other = StratusLabNodeDriver("u", "p", host="h")
         for theirs in (other, DummyNodeDriver("x")):
             stranger = Node("1", "x", NodeState.RUNNING, [], [], theirs, extra={})
-            self.check(InvalidValueError, "not of this driver", site.driver.destroy_node, stranger)
+            self.check(InvalidValueError, "another driver", site.driver.destroy_node, stranger)
         stranger = Node("1", "x", NodeState.RUNNING, [], [], site.driver, extra={})
         stranger.extra["location"] = "elsewhere"
         self.check(InvalidValueError, "no location 'elsewhere'", stranger.destroy)
@@ -800,7 +840,9 @@ class TestBadInput:
             *({"ex_readonly_images": "id"}, {"auth": NodeAuthSSHKey(none)}),
             {"auth": NodeAuthSSHKey("this is not a key")},
         ]
-        kind = "name of a network|is to be|is text|is wanted|made of letters|no SSH public key"
+        kind = (
+            "name of a network|must be|is to be|is text|is wanted|made of letters|no SSH public key"
+        )
         for options in wrong:
             call = {"name": "n", "size": size, "image": image, **options}
             self.check(InvalidValueError, kind, driver.create_node, **call)
@@ -821,8 +863,8 @@ class TestBadInput:
             volume = drivers[1].create_volume(1, "v")
             assert nodes[0].id == nodes[1].id
             assert nodes[0].uuid != nodes[1].uuid
-            self.check(InvalidValueError, "not of this location", drivers[0].destroy_node, nodes[1])
-            self.check(InvalidValueError, "not of this location", drivers[0].destroy_volume, volume)
+            self.check(InvalidValueError, "not to this location", drivers[0].destroy_node, nodes[1])
+            self.check(InvalidValueError, "not to this location", drivers[0].destroy_volume, volume)
             assert [len(driver.list_nodes()) for driver in drivers] == [1, 1]
 
     def test_the_look_at_a_new_node_may_be_at_another(self) -> None:

@@ -50,6 +50,7 @@ def test_a_pair_is_read(tmp_path: Path) -> None:
         (PUBLIC + b"\n" + PRIVATE, "holds a private key; the public one is wanted"),
         (b"\xff\xfe\x00", "cannot be read: it is not text"),
     ],
+    ids=range(7),
 )
 def test_a_file_without_a_public_key_is_named(
     tmp_path: Path, content: bytes, complaint: str

@@ -7,7 +7,7 @@ from xmlrpc.client import dumps
 
 from stratuslab_libcloud.client.cloud import Machine
 from stratuslab_libcloud.client.engine.ids import checked_id, is_id
-from stratuslab_libcloud.client.engine.machine import to_machine, weight
+from stratuslab_libcloud.client.engine.machine import attributes, to_machine, weight
 from stratuslab_libcloud.client.engine.reply import document, starting
 from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.listing import bounded
@@ -22,7 +22,7 @@ from stratuslab_libcloud.errors import (
 )
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["Calls", "read_machine", "read_pool", "read_value"]
+__all__ = ["Calls", "read_attributes", "read_machine", "read_pool", "read_value"]
 
 T = TypeVar("T")
 
@@ -50,6 +50,10 @@ class Calls:
     def info(self, machine_id: str, timeout: float | None = None) -> Machine:
         """One machine, in whatever state."""
         return self._send_about(machine_id, read_machine, "one.vm.info", timeout=timeout)
+
+    def attributes(self, machine_id: str) -> list[tuple[str, str]]:
+        """All that the document of one machine says."""
+        return self._send_about(machine_id, read_attributes, "one.vm.info")
 
     def machines(self, timeout: float | None = None) -> list[Machine]:
         """The account's machines that have not been ended."""
@@ -142,7 +146,7 @@ class Calls:
                 found = _NAMED.search(error.value)
                 check(found[1] if found else "")
                 raise
-            check(value.id if isinstance(value, Machine) else str(value).strip())
+            check(_subject(value))
             return value
 
         def check(named: str) -> None:
@@ -157,6 +161,15 @@ class Calls:
         return self.send(checked, method, *arguments, number, lost=lost, timeout=timeout)
 
 
+def _subject(value: object) -> str:
+    """The id of the machine that an answer is about."""
+    if isinstance(value, Machine):
+        return value.id
+    if isinstance(value, list):
+        return str(dict(value).get("id", "")).strip()
+    return str(value).strip()
+
+
 def read_value(answer: Answer) -> str:
     """The second value of an answer, such as an id."""
     return b"".join(document(answer)).decode()
@@ -169,6 +182,15 @@ def read_machine(answer: Answer) -> Machine:
     if machine is None:
         raise MalformedAnswerError("answered a VM document without an ID")
     return machine
+
+
+def read_attributes(answer: Answer) -> list[tuple[str, str]]:
+    """The values of the machine's document that an answer is."""
+    elements = xml.stream(document(answer), "VM", ("VM",))
+    found = next(map(attributes, elements), [])
+    if not found:
+        raise MalformedAnswerError("answered a VM document without an ID")
+    return found
 
 
 def read_pool(answer: Answer) -> list[Machine]:

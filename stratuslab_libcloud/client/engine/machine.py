@@ -8,7 +8,7 @@ from stratuslab_libcloud.client.cloud import Machine, MachineDisk, Nic
 from stratuslab_libcloud.client.engine.ids import is_id
 from stratuslab_libcloud.client.engine.sources import image_id
 
-__all__ = ["to_machine", "weight"]
+__all__ = ["attributes", "to_machine", "weight"]
 
 _INTEGER = re.compile("-?[0-9]{1,18}")
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
@@ -46,6 +46,16 @@ def to_machine(vm: ET.Element) -> Machine | None:
         error=_error(template, _part(vm, "USER_TEMPLATE")),
         image=_image(disks),
     )
+
+
+def attributes(element: ET.Element, path: str = "") -> list[tuple[str, str]]:
+    """Every value of a document, by the path to it (compute-xmlrpc 5.3)."""
+    found: list[tuple[str, str]] = []
+    for child in element:
+        name = f"{path}{child.tag.lower()}"
+        deeper = attributes(child, f"{name}_") if len(child) else [(name, child.text or "")]
+        found += deeper
+    return found
 
 
 def weight(machine: Machine) -> int:

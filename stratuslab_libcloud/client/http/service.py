@@ -112,7 +112,7 @@ class Service:
 
     @cached_property
     def _masked(self) -> Callable[[str], str]:
-        """Masks our secrets; made at the first text that may have them, as it takes milliseconds."""
+        """Masks our secrets; made when a text may have them, as it takes milliseconds."""
         return mask(self._secrets)
 
     def send(

@@ -146,11 +146,15 @@ class StratusLabCloud:
         """One machine, in whatever state; one request."""
         return self.compute.info(machine_id, timeout)
 
+    def machine_attributes(self, machine_id: str) -> list[tuple[str, str]]:
+        """All that a machine's document says; one request."""
+        return self.compute.attributes(machine_id)
+
     def create_machine(self, new: NewMachine, sending: Callable[[], object] = lambda: None) -> str:
         """Start a machine; two requests, or one where the image has been looked up lately."""
         template = render(
             new,
-            self._boot_disk(new.image),
+            self._boot_disk(new.image, new.disks_bus),
             volumes=[self.storage.uri(volume) for volume in new.volumes],
             readonly_images=[self.marketplace.url(image) for image in new.readonly_images],
         )
@@ -166,17 +170,17 @@ class StratusLabCloud:
         """Ask a running machine to shut down."""
         self.compute.shutdown(machine_id)
 
-    def _boot_disk(self, image_id: str) -> BootDisk:
+    def _boot_disk(self, image_id: str, bus: str) -> BootDisk:
         """What an identifier of the Marketplace's or the UUID of a bootable disk means."""
         if is_uuid(image_id):
-            return BootDisk(self.storage.uri(image_id))
+            return BootDisk(self.storage.uri(image_id), bus=bus or "ide")
         entry = self.marketplace.newest(image_id)
         if not entry.locations:
             raise ConflictError(f"image {image_id} has no location that it could be fetched from")
         return BootDisk(
             self.marketplace.url(image_id),
             driver=(entry.format or "").strip(),
-            bus=(entry.disks_bus or "").strip() or "ide",
+            bus=bus or (entry.disks_bus or "").strip() or "ide",
             inbound_ports=entry.inbound_ports,
         )
 
@@ -191,6 +195,10 @@ class StratusLabCloud:
     def volumes(self, timeout: float | None = None) -> list[Volume]:
         """The account's persistent disks; one request."""
         return self.storage.disks(timeout)
+
+    def volume(self, volume_id: str) -> Volume:
+        """One persistent disk; one request."""
+        return self.storage.get(volume_id)
 
     def create_volume(self, size: int, name: str, visibility: str = "private") -> Volume:
         """Create a persistent disk; one request."""

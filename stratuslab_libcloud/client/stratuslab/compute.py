@@ -45,7 +45,7 @@ class Compute(Calls):
         :param name: for the message when the answer is lost.
         :return: its id.
         """
-        lost = f"a node named {name!r} may have been created: look for it with list_nodes()"
+        lost = f"a node named {name!r} may have been created: look for it in the list of nodes"
         try:
             value = self.send(read_value, "one.vm.allocate", template, lost=lost).strip()
         except ServiceError as error:

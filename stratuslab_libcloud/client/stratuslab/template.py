@@ -6,6 +6,7 @@ server would not read back exactly is refused here, before anything is sent.
 """
 
 import base64
+import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,11 @@ __all__ = ["BootDisk", "render"]
 
 _TARGET_PREFIXES = {"ide": "hd", "scsi": "sd", "virtio": "vd"}
 _CONTEXT_TARGET = "hdd"
+_HOST_CPU = (  # for libvirt
+    "<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>"
+    "<qemu:arg value='-cpu'/><qemu:arg value='host'/></qemu:commandline>"
+)
+_MIB_IN_GIB = 1024
 _RESERVED_CONTEXT = {
     "PUBLIC_KEY",
     "TARGET",
@@ -66,43 +72,94 @@ def render(
     :raises InvalidValueError: naming the value that cannot be written.
     """
     if boot.bus not in _TARGET_PREFIXES:
-        raise InvalidValueError(
-            f"the image's disk bus is {boot.bus!r}; known are ide, scsi and virtio"
-        )
-    for what, number, least in (
-        ("CPUs", machine.cpus, 1),
-        ("MiB of RAM", machine.ram, 1),
-        ("MiB of swap", machine.swap, 0),
-    ):
-        if not isinstance(number, int) or isinstance(number, bool) or number < least:
-            raise InvalidValueError(f"a machine cannot have {number!r} {what}")
+        whose = "disks_bus" if machine.disks_bus else "image's disk bus"
+        raise InvalidValueError(f"the {whose} is {boot.bus!r}; known are ide, scsi and virtio")
+    _check_numbers(machine)
     lines = [
-        single("CPU", machine.cpus),
+        single("CPU", machine.cpus if machine.cpu_amount is None else f"{machine.cpu_amount:g}"),
         single("VCPU", machine.cpus),
         single("MEMORY", machine.ram),
         single("RANK", "- RUNNING_VMS"),
     ]
+    if machine.requirements:
+        lines.append(single("REQUIREMENTS", _text("requirements", machine.requirements)))
     if not isinstance(machine.name, str):
         raise InvalidValueError(f"the name of a node is text, not {machine.name!r}")
     if machine.name:
         lines.append(single("NAME", checked_name(machine.name)))
-    if not isinstance(machine.network, str) or not machine.network.strip():
-        raise InvalidValueError(f"{machine.network!r} is not the name of a network")
-    lines += _disks(machine.swap, boot, volumes, readonly_images)
-    lines += [
-        vector("NIC", [("NETWORK_UNAME", "oneadmin"), ("NETWORK", machine.network)]),
-        vector("GRAPHICS", [("PORT", -1), ("KEYMAP", "en-us"), ("TYPE", "vnc")]),
-        vector("CONTEXT", _context(machine)),
-    ]
+    lines += _disks(machine, boot, volumes, readonly_images)
+    lines += [vector("NIC", _nic(machine)), vector("GRAPHICS", _graphics(machine))]
+    if machine.use_host_cpu:
+        lines.append(vector("RAW", [("TYPE", "kvm"), ("DATA", _HOST_CPU)]))
+    lines.append(vector("CONTEXT", _context(machine)))
     if boot.inbound_ports:
         lines.append(single("INBOUND_PORTS", ",".join(map(str, boot.inbound_ports))))
     return "\n".join(lines) + "\n"
 
 
+def _check_numbers(machine: NewMachine) -> None:
+    for what, number, least in (
+        ("CPUs", machine.cpus, 1),
+        ("MiB of RAM", machine.ram, 1),
+        ("MiB of swap", machine.swap, 0),
+        ("GiB of volatile disk", machine.volatile_disk, 0),
+    ):
+        if not isinstance(number, int) or isinstance(number, bool) or number < least:
+            raise InvalidValueError(f"a machine cannot have {number!r} {what}")
+    amount = machine.cpu_amount
+    if amount is None:
+        return
+    if not isinstance(amount, (int, float)) or not 0 < amount <= machine.cpus:
+        raise InvalidValueError(
+            f"cpu_amount is a number of CPUs, more than 0 and at most {machine.cpus}, not "
+            f"{amount!r}"
+        )
+
+
+def _nic(machine: NewMachine) -> Vector:
+    if not isinstance(machine.network, str) or not machine.network.strip():
+        raise InvalidValueError(f"{machine.network!r} is not the name of a network")
+    return [
+        ("NETWORK_UNAME", "oneadmin"),
+        ("NETWORK", machine.network),
+        ("IP", _address("address", machine.address)),
+        ("MODEL", _text("network_model", machine.network_model)),
+    ]
+
+
+def _graphics(machine: NewMachine) -> Vector:
+    port = machine.vnc_port
+    if not isinstance(port, int) or isinstance(port, bool) or not (port == -1 or 0 < port < 65536):
+        raise InvalidValueError(f"vnc_port is a TCP port, or -1 for any, not {port!r}")
+    return [
+        ("PORT", port),
+        ("LISTEN", _address("vnc_listen", machine.vnc_listen)),
+        ("KEYMAP", _text("keymap", machine.keymap)),
+        ("TYPE", "vnc"),
+    ]
+
+
+def _address(what: str, text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(_text(what, text))) if text else ""
+    except ValueError:
+        raise InvalidValueError(f"{what} is an IP address, not {text!r}") from None
+
+
+def _text(what: str, value: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidValueError(f"{what} is text, not {value!r}")
+    return value
+
+
 def _disks(
-    swap_size: int, boot: BootDisk, volumes: Sequence[str], readonly_images: Sequence[str]
+    machine: NewMachine, boot: BootDisk, volumes: Sequence[str], readonly_images: Sequence[str]
 ) -> list[str]:
-    """Every disk has a target letter of its own; the context drive's is left free."""
+    """
+    Every disk has a target letter of its own; the context drive's is left free.
+
+    Volumes come first, as the guide finds one at ``c`` (7.3.1).
+    """
     prefix = _TARGET_PREFIXES[boot.bus]
     letters = (
         prefix + letter
@@ -118,13 +175,25 @@ def _disks(
     ]
     swap: Vector = [
         ("TYPE", "swap"),
-        ("SIZE", swap_size),
+        ("SIZE", machine.swap),
         ("TARGET", prefix + "b"),
         ("READONLY", "no"),
     ]
     try:
         plugged: list[Vector] = [
             [("SOURCE", source), ("TARGET", next(letters)), ("TYPE", "block")] for source in volumes
+        ]
+        lost: list[Vector] = [
+            [
+                ("TYPE", "fs"),
+                ("FORMAT", "ext3"),
+                ("SIZE", size * _MIB_IN_GIB),
+                ("TARGET", next(letters)),
+                ("SAVE", "no"),
+                ("READONLY", "no"),
+            ]
+            for size in (machine.volatile_disk,)
+            if size
         ]
         read: list[Vector] = [
             [
@@ -138,8 +207,8 @@ def _disks(
         ]
     except StopIteration:
         raise InvalidValueError("a machine cannot have that many disks") from None
-    disks = [first, swap] if swap_size else [first]
-    return [vector("DISK", disk) for disk in [*disks, *plugged, *read]]
+    disks = [first, swap] if machine.swap else [first]
+    return [vector("DISK", disk) for disk in [*disks, *plugged, *lost, *read]]
 
 
 def _context(machine: NewMachine) -> Vector:

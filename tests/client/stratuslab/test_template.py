@@ -80,6 +80,71 @@ class TestContent:
         with pytest.raises(InvalidValueError, match="disk bus is 'sata'"):
             render(boot=BootDisk("x", bus="sata"))
 
+    def test_all_that_may_be_asked_for(self) -> None:
+        template = read(
+            volumes=["pdisk:x"],
+            readonly_images=["y"],
+            volatile_disk=5,
+            address="10.0.0.5",
+            network="local",
+            network_model="virtio",
+            requirements='CLUSTER = "test"',
+            cpu_amount=0.5,
+            use_host_cpu=True,
+            vnc_port=5901,
+            vnc_listen="::1",
+            keymap="fr",
+        )
+        numbers = {name: template.text(name) for name in ("CPU", "VCPU", "REQUIREMENTS")}
+        assert numbers == {"CPU": "0.5", "VCPU": "2", "REQUIREMENTS": 'CLUSTER = "test"'}
+        assert template.vectors("NIC") == [
+            {
+                "NETWORK_UNAME": "oneadmin",
+                "NETWORK": "local",
+                "IP": "10.0.0.5",
+                "MODEL": "virtio",
+            }
+        ]
+        assert template.vectors("GRAPHICS") == [
+            {"PORT": "5901", "LISTEN": "::1", "KEYMAP": "fr", "TYPE": "vnc"}
+        ]
+        (raw,) = template.vectors("RAW")
+        assert raw["TYPE"] == "kvm"
+        assert "<qemu:arg value='-cpu'/><qemu:arg value='host'/>" in raw["DATA"]
+        volume, volatile, image = template.vectors("DISK")[2:]
+        assert (volume["TARGET"], image["TARGET"]) == ("vdc", "vde")  # the guide's volume is at c
+        assert volatile == {
+            "TYPE": "fs",
+            "FORMAT": "ext3",
+            "SIZE": "5120",
+            "TARGET": "vdd",
+            "SAVE": "no",
+            "READONLY": "no",
+        }
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ({"volatile_disk": -1}, "-1 GiB of volatile disk"),
+            ({"volatile_disk": "5"}, "'5' GiB of volatile disk"),
+            ({"address": "10.0.0"}, "address is an IP address, not '10.0.0'"),
+            ({"address": 5}, "address is an IP address, not 5"),
+            ({"network_model": 5}, "network_model is text"),
+            ({"requirements": 5}, "requirements is text"),
+            ({"cpu_amount": 0}, "cpu_amount is a number of CPUs, more than 0 and at most 2"),
+            ({"cpu_amount": 2.5}, "cpu_amount is a number of CPUs, more than 0 and at most 2"),
+            ({"cpu_amount": "1"}, "cpu_amount is a number of CPUs"),
+            ({"vnc_port": 0}, "vnc_port is a TCP port"),
+            ({"vnc_port": 65536}, "vnc_port is a TCP port"),
+            ({"vnc_listen": "everywhere"}, "vnc_listen is an IP address"),
+            ({"keymap": None}, "keymap is text"),
+        ],
+        ids=str,
+    )
+    def test_what_makes_no_sense_is_refused(self, options: dict[str, Any], said: str) -> None:
+        with pytest.raises(InvalidValueError, match=re.escape(said)):
+            render(**options)
+
     def test_user_data_is_packed_for_cloud_init(self) -> None:
         data = bytes(range(256))
         found = context(context_method="cloud-init", user_data=data, public_keys=["ssh-rsa A"])

@@ -1,0 +1,87 @@
+"""Waiting until a machine runs, and until its SSH server answers."""
+
+import socket
+import time
+from contextlib import suppress
+
+from stratuslab_libcloud import Cloud, Machine, errors
+from stratuslab_libcloud.cli.output import Progress
+
+__all__ = ["until_running", "until_ssh_answers"]
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0  # seconds between two looks
+_SHORTEST_LOOK = 1.0  # seconds that a look may take once the time is over
+_GREETING = b"SSH-"
+_LONGEST_GREETING = 8192  # bytes; other lines may come before it (RFC 4253, 4.2)
+
+
+def until_running(cloud: Cloud, machine_id: str, end: float, progress: Progress) -> Machine:
+    """
+    Wait until a machine runs; faults that may pass do not end the waiting.
+
+    :param end: by the monotonic clock.
+    :raises NodeFailedError: it will not run.
+    :raises NodeNotReadyError: time ran out.
+    """
+    pause, trouble = _FIRST_PAUSE, ""
+    while True:
+        try:
+            machine = cloud.machine(machine_id, max(_SHORTEST_LOOK, end - time.monotonic()))
+        except errors.StratusLabError as error:
+            if not error.passing:
+                raise
+            trouble = str(error)
+            progress.show(f"machine {machine_id} cannot be looked at")
+        else:
+            progress.show(f"machine {machine_id} is {machine.summary}")
+            if machine.running:
+                return machine
+            if machine.failed or machine.ending:
+                reason = machine.error or "the cloud gives no reason"
+                raise errors.NodeFailedError(f"machine {machine_id} is {machine.summary}: {reason}")
+            trouble = f"it is {machine.summary}"
+        if time.monotonic() >= end:
+            raise errors.NodeNotReadyError(
+                f"machine {machine_id} does not run yet, and the time is over: {trouble}"
+            )
+        pause = _sleep(pause, end)
+
+
+def until_ssh_answers(
+    machine_id: str, address: str, port: int, end: float, progress: Progress
+) -> None:
+    """
+    Wait until an SSH server greets.
+
+    :param end: by the monotonic clock.
+    :raises NodeNotReadyError: time ran out.
+    """
+    pause = _FIRST_PAUSE
+    while not _greets(address, port, max(_SHORTEST_LOOK, min(5.0, end - time.monotonic()))):
+        progress.show(f"machine {machine_id} runs, SSH does not answer yet")
+        if time.monotonic() >= end:
+            raise errors.NodeNotReadyError(
+                f"machine {machine_id} runs, but there is no SSH server at {address} port {port} "
+                "yet, and the time is over"
+            )
+        pause = _sleep(pause, end)
+
+
+def _sleep(pause: float, end: float) -> float:
+    """Wait a little; :return: how long to wait the next time."""
+    time.sleep(max(0.0, min(pause, end - time.monotonic())))
+    return min(1.5 * pause, _LONGEST_PAUSE)
+
+
+def _greets(address: str, port: int, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    with suppress(OSError), socket.create_connection((address, port), seconds) as connection:
+        heard = b"\n"
+        while len(heard) < _LONGEST_GREETING and time.monotonic() < end:
+            piece = connection.recv(256)
+            heard += piece
+            if b"\n" + _GREETING in heard:
+                return True
+            if not piece:
+                break
+    return False

@@ -1,0 +1,124 @@
+"""The docstrings of the driver: complete, and their examples do what they show."""
+
+import doctest
+import functools
+import inspect
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from libcloud.compute.base import NodeDriver
+from sshd import Sshd, free_port, needed
+
+from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
+from stratuslab_libcloud.sandbox.site import Sandbox
+
+ROOT = Path(__file__).parents[2]
+METHODS: dict[str, Callable[..., Any]] = {
+    name: method
+    for name, method in inspect.getmembers(StratusLabNodeDriver, inspect.isfunction)
+    if not name.startswith("_") and method is not getattr(NodeDriver, name, None)
+}
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def names(sandbox: Sandbox) -> Iterator[dict[str, Any]]:
+    """What the examples start from, as the class introduces it; nothing is left afterwards."""
+    driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
+    image, size = driver.list_images()[0], driver.list_sizes()[0]
+    node = driver.create_node(name="web", size=size, image=image)
+    volume = driver.create_volume(size=5, name="data")
+    yield {"driver": driver, "image": image, "size": size, "node": node, "volume": volume}
+    for node in driver.list_nodes():
+        driver.destroy_node(node)
+    for volume in driver.list_volumes():
+        driver.destroy_volume(volume)
+    driver.ex_close()
+
+
+def give_the_first_address_next(sandbox: Sandbox) -> None:
+    with closing(sqlite3.connect(sandbox.dir / "sandbox.db")) as db, db:
+        db.execute("DELETE FROM settings WHERE name = 'last public address'")
+
+
+def run_examples(name: str, documented: object, names: dict[str, Any]) -> int:
+    """Run them; :return: how many there are."""
+    text = inspect.getdoc(documented) or ""
+    test = doctest.DocTestParser().get_doctest(text, names, name, None, 0)
+    report: list[str] = []
+    results = doctest.DocTestRunner(optionflags=OPTIONS).run(test, out=report.append)
+    assert results.failed == 0, "".join(report)
+    return results.attempted
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"deploy_node"}))
+def test_examples_do_what_they_show(name: str, names: dict[str, Any]) -> None:
+    assert run_examples(name, METHODS[name], names) > 0
+
+
+@needed
+def test_the_example_of_deploy_node_does_what_it_shows(
+    sandbox: Sandbox, names: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = names["driver"]
+    give_the_first_address_next(sandbox)
+    scout = driver.create_node(name="scout", size=names["size"], image=names["image"])
+    driver.destroy_node(scout)
+    give_the_first_address_next(sandbox)
+    address = scout.public_ips[0]
+    sshd = Sshd(tmp_path, address, free_port(address))
+    sshd.authorized_keys.write_text((sandbox.dir / "id_ed25519.pub").read_text())
+    deploy = functools.partial(
+        driver.deploy_node, ssh_username=sshd.username, ssh_port=sshd.port, timeout=60
+    )
+    monkeypatch.setattr(driver, "deploy_node", deploy)
+    with sshd:
+        assert run_examples("deploy_node", METHODS["deploy_node"], names) > 0
+
+
+def test_examples_of_the_class_do_what_they_show(
+    sandbox: Sandbox, names: dict[str, Any], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configuration = sandbox.config_path.read_text()
+    (home / ".stratuslab").mkdir()
+    for path in (home / ".stratuslab" / "stratuslab-user.cfg", home / "clouds.cfg"):
+        path.write_text(configuration)
+        path.chmod(0o600)
+    monkeypatch.chdir(home)
+    names = {**names, "StratusLabNodeDriver": StratusLabNodeDriver}
+    assert run_examples("StratusLabNodeDriver", StratusLabNodeDriver, names) > 0
+    assert run_examples("__init__", StratusLabNodeDriver.__init__, names) > 0
+
+
+@pytest.mark.parametrize("name", sorted({*METHODS, "__init__"}))
+def test_a_docstring_has_what_a_user_needs(name: str) -> None:
+    method = getattr(StratusLabNodeDriver, name)
+    text = inspect.getdoc(method) or ""
+    parameters = [
+        parameter.name
+        for parameter in list(inspect.signature(method).parameters.values())[1:]
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    assert re.findall(r"^:param (\w+):", text, re.MULTILINE) == parameters
+    assert re.search(r"\brequests?\b", text), "what it costs"
+    if name not in ("__init__", "ex_close"):
+        assert ":rtype:" in text
+
+
+def test_the_page_of_the_driver_has_every_method_and_its_cost() -> None:
+    page = (ROOT / "docs" / "driver.rst").read_text()
+    shown = re.findall(r"^\.\. automethod:: StratusLabNodeDriver\.(\w+)$", page, re.MULTILINE)
+    assert sorted(shown) == sorted(METHODS)
+    costs = "".join(re.findall(r"^   \* - (``.*)$", page, re.MULTILINE))
+    assert sorted(re.findall(r"``(\w+)``", costs)) == sorted(METHODS)

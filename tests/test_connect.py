@@ -1,0 +1,115 @@
+"""The Python API of clouds (guide 9.2): ``stratuslab_libcloud.connect``."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+import stratuslab_libcloud
+from stratuslab_libcloud import NewMachine, connect
+from stratuslab_libcloud.configuration.settings import Certificate, Password
+from stratuslab_libcloud.errors import ConfigurationError, InvalidValueError, NotFoundError
+from stratuslab_libcloud.sandbox.site import Sandbox
+
+TWO = """\
+[default]
+selected_section = a
+[a]
+endpoint = a.example.org
+username = u
+password = p
+[b]
+endpoint = b.example.org
+pem_certificate = /c.pem
+pem_key = /k.pem
+user_public_key_file = /keys/b.pub
+user_private_key_file = /keys/private
+[instance_types]
+mine = 3, 4, 5
+"""
+
+
+def test_what_is_public_is_there() -> None:
+    for name in stratuslab_libcloud.__all__:
+        assert getattr(stratuslab_libcloud, name) is not None
+    assert set(stratuslab_libcloud.__all__) <= set(dir(stratuslab_libcloud))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = stratuslab_libcloud.nothing  # type: ignore[attr-defined]
+
+
+def test_a_cloud_from_its_images_to_its_disks() -> None:
+    with Sandbox() as site:
+        cloud = connect(site.config_path)
+        image = cloud.images()[0]
+        kind = next(kind for kind in cloud.settings.instance_types if kind.name == "m1.small")
+        order = NewMachine(image.id, kind.cpus, kind.ram, kind.swap)
+        machine = cloud.machine(cloud.create_machine(order))
+        assert (machine.summary, machine.name) == ("Running", f"one-{machine.id}")
+        assert dict(cloud.machine_attributes(machine.id))["template_vcpu"] == "1"
+        with pytest.raises(NotFoundError):
+            cloud.machine_attributes("77")
+        volume = cloud.create_volume(1, "mine")
+        assert cloud.attach_volume(volume.id, machine.id) == "vdc"
+        cloud.kill_machine(machine.id)
+        assert cloud.machines() == []
+        cloud.close()
+
+
+def test_the_section_is_the_selected_one_or_the_one_that_is_named() -> None:
+    assert connect(io.StringIO(TWO)).settings.location == "a"
+    settings = connect(io.StringIO(TWO), "b").settings
+    assert settings.endpoint == "https://b.example.org:2634/xmlrpc"
+    assert settings.instance_types[-1].name == "mine"
+    with pytest.raises(ConfigurationError, match=r"no section \[c\].*known are: default, a, b"):
+        connect(io.StringIO(TWO), "c")
+
+
+def test_options_come_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRATUSLAB_ENDPOINT", "environment.example.org")
+    monkeypatch.setenv("STRATUSLAB_KEY", "/keys/environment.pub")
+    cloud = connect(io.StringIO(TWO), "b")
+    assert "environment" in cloud.settings.endpoint
+    assert cloud.settings.default_key_pair() == (
+        Path("/keys/environment.pub"),
+        Path("/keys/environment"),
+    )
+    options = {"endpoint": "option.example.org", "user_public_key_file": "/keys/option.pub"}
+    settings = connect(io.StringIO(TWO), "b", options=options).settings
+    assert "option" in settings.endpoint
+    assert settings.default_key_pair() == (Path("/keys/option.pub"), Path("/keys/option"))
+    options = {"user_private_key_file": "/keys/given"}
+    settings = connect(io.StringIO(TWO), "b", options=options).settings
+    assert settings.default_key_pair() == (Path("/keys/environment.pub"), Path("/keys/given"))
+
+
+def test_an_empty_option_counts_as_absent() -> None:
+    settings = connect(io.StringIO(TWO), options={"endpoint": "", "password": ""}).settings
+    assert settings.endpoint == "https://a.example.org:2634/xmlrpc"
+    assert settings.credentials == Password("u", "p")
+
+
+def test_the_login_among_the_options_is_used() -> None:
+    login = {"username": "me", "password": "mine"}
+    assert connect(io.StringIO(TWO), "b", options=login).settings.credentials == Password(
+        "me", "mine"
+    )
+    certificate = {"pem_certificate": "/c", "pem_key": "/k"}
+    settings = connect(io.StringIO(TWO), "a", options=certificate).settings
+    assert settings.credentials == Certificate("/c", "/k")
+    with pytest.warns(UserWarning, match="the certificate is used"):
+        settings = connect(io.StringIO(TWO), "a", options={**login, **certificate}).settings
+    assert settings.credentials == Certificate("/c", "/k")
+
+
+def test_an_unknown_option_is_refused() -> None:
+    with pytest.raises(InvalidValueError, match="no option 'endpont'; is endpoint meant"):
+        connect(io.StringIO(TWO), options={"endpont": "x"})
+
+
+def test_without_a_file_the_options_do() -> None:
+    cloud = connect(options={"endpoint": "h", "username": "u", "password": "p"})
+    assert cloud.settings.endpoint == "https://h:2634/xmlrpc"
+    with pytest.raises(ConfigurationError, match="there is no endpoint in the environment"):
+        connect().machines()
+    with pytest.raises(ConfigurationError, match="there is no such configuration file"):
+        connect("/no/such/file")
