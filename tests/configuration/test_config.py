@@ -6,6 +6,7 @@ import subprocess
 import textwrap
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -38,7 +39,7 @@ TWO_CLOUDS = """
     """
 
 
-def read(text: str, **options: str) -> UserConfig:
+def read(text: str, **options: Any) -> UserConfig:
     return config.read(io.StringIO(textwrap.dedent(text)), **options)
 
 

@@ -3,10 +3,9 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
-from canned import Canned, pool, rpc
+from canned import Canned, Handler, Reply, pool, rpc
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from libcloud.common.types import LibcloudError
@@ -80,7 +79,7 @@ def fault(code: int, text: str) -> tuple[int, str, bytes]:
 
 
 @contextmanager
-def compute(*answers: object, path: str = "/one-proxy/xmlrpc") -> Iterator[tuple[Compute, Canned]]:
+def compute(*answers: Reply, path: str = "/one-proxy/xmlrpc") -> Iterator[tuple[Compute, Canned]]:
     with Canned(list(answers)) as server:
         url = f"{server.url}{path}"
         yield Compute(url, Password("jane", "s3cret"), HTTPOptions(timeout=5)), server
@@ -120,7 +119,7 @@ class TestCalls:
         assert b"<string>terminate</string>" in server.requests[1].body
 
     def test_a_retried_kill_that_finds_nothing_has_succeeded(self) -> None:
-        def hang_up(handler: Any, request: object) -> None:
+        def hang_up(handler: Handler, request: object) -> None:
             handler.hang_up()
 
         gone = rpc(False, "[VirtualMachineAction] Error getting virtual machine [9].", 1024)
@@ -131,7 +130,7 @@ class TestCalls:
 
     @pytest.mark.parametrize(("lcm_state", "ends"), [(11, True), (2, False)])
     def test_a_retried_kill_may_find_the_machine_ending(self, lcm_state: int, ends: bool) -> None:
-        def hang_up(handler: Any, request: object) -> None:
+        def hang_up(handler: Handler, request: object) -> None:
             handler.hang_up()
 
         refused = rpc(False, "Could not terminate VM 9, wrong state", 2048, 9, -1)
@@ -191,7 +190,7 @@ class TestAboutAnother:
                 assert len(server.requests) == 1
 
     def test_a_refusal(self) -> None:
-        def hang_up(handler: Any, request: object) -> None:
+        def hang_up(handler: Handler, request: object) -> None:
             handler.hang_up()
 
         other = rpc(False, "[VirtualMachineAction] Error getting virtual machine [7].", 1024)
@@ -548,7 +547,7 @@ TAGS = (
     *("MONITORING", "HOSTNAME"),
 )
 XML = st.recursive(
-    st.text(st.characters(exclude_categories=("C",), exclude_characters="<&]"), max_size=9),
+    st.text(st.characters(exclude_categories=["C"], exclude_characters="<&]"), max_size=9),
     lambda inner: st.tuples(
         st.sampled_from(TAGS),
         st.lists(inner, max_size=4).map("".join),

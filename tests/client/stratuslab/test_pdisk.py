@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from canned import Canned
+from canned import Canned, Handler, Reply
 from hypothesis import given
 from hypothesis import strategies as st
 from libcloud.common.types import LibcloudError
@@ -36,7 +36,7 @@ def js(document: object, status: int = 200) -> tuple[int, str, bytes]:
 
 
 @contextmanager
-def disks(*answers: object) -> Iterator[tuple[Storage, Canned]]:
+def disks(*answers: Reply) -> Iterator[tuple[Storage, Canned]]:
     with Canned(list(answers)) as server:
         login = Password("maria", "s3cret")
         yield Storage(f"{server.url}/pdisk", login, HTTPOptions(timeout=5)), server
@@ -87,7 +87,7 @@ class TestReading:
             js(b"[" * 100000),
         ],
     )
-    def test_what_cannot_be_read_is_malformed(self, answer: object) -> None:
+    def test_what_cannot_be_read_is_malformed(self, answer: Reply) -> None:
         with disks(answer) as (asked, _), pytest.raises(MalformedAnswerError):
             asked.disks()
 
@@ -166,7 +166,7 @@ class TestRequests:
         assert server.requests[0].path == f"/pdisk/pswd/disks/{UUID}/mounts/{UUID}_24"
 
     def test_a_retried_delete_that_finds_nothing_has_succeeded(self) -> None:
-        def hang_up(handler: Any, request: object) -> None:
+        def hang_up(handler: Handler, request: object) -> None:
             handler.hang_up()
 
         gone = js({"message": "gone", "code": 404}, 404)
@@ -178,7 +178,7 @@ class TestRequests:
             asked.delete(UUID)
 
     def test_a_lost_creation_says_how_to_find_out(self) -> None:
-        def hang_up(handler: Any, request: object) -> None:
+        def hang_up(handler: Handler, request: object) -> None:
             handler.hang_up()
 
         with disks(hang_up) as (asked, server):
