@@ -11,6 +11,7 @@ from stratuslab_libcloud.configuration.file import UserConfig, suggestion
 from stratuslab_libcloud.configuration.instance_types import STANDARD_TYPES, InstanceType
 from stratuslab_libcloud.configuration.settings import Settings
 from stratuslab_libcloud.errors import InvalidValueError, PartialListError, StratusLabError
+from stratuslab_libcloud.errors.asked import asking
 from stratuslab_libcloud.parallel import ask_all
 
 __all__ = ["Locations"]
@@ -90,16 +91,13 @@ class Locations:
     @contextmanager
     def asking(self, location_id: str | None = None) -> Iterator[Cloud]:
         """
-        One cloud; errors that end the block are of its location.
+        Ask one cloud; errors of the block name its location.
 
         :param location_id: default: the default location.
         """
         chosen = self.default if location_id is None else location_id
-        try:
+        with asking(location=chosen):
             yield self.cloud(chosen)
-        except StratusLabError as error:
-            error.location = error.location or chosen
-            raise
 
     def ask_all(
         self,

@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from typing import TypeVar
 
 __all__ = ["ask_all", "ask_within"]
@@ -41,7 +42,9 @@ def ask_all(
 
     threads = []
     for item in questions.items():
-        thread = threading.Thread(target=ask, args=item, daemon=True)
+        # With the caller's context: errors are built with what it has said about itself.
+        within = copy_context().run
+        thread = threading.Thread(target=within, args=(ask, *item), daemon=True)
         try:
             if len(questions) == 1:
                 ask(*item)

@@ -12,6 +12,7 @@ from libcloud.common.types import (
 )
 
 from stratuslab_libcloud import errors
+from stratuslab_libcloud.errors import asked
 from stratuslab_libcloud.untrusted.text import one_line
 
 
@@ -19,12 +20,14 @@ class StratusLabError(LibcloudError):
     """
     The root of this package's errors.
 
+    What an error is not given it takes from what is being asked: see :mod:`.errors.asked`.
+
     :ivar value: what happened.
     :ivar advice: what to do about it, or ``""``.
     :ivar location: id of the location that was asked, or ``""``.
     :ivar endpoint: URL of the service that was asked, or ``""``.
     :ivar driver: the driver that was called, or ``None``.
-    :ivar http_code: status of the answer, where there was one.
+    :ivar http_code: status of the answer, or ``None`` where there was no answer.
     :ivar retried: whether an earlier attempt at the same request may have had its effect.
     :ivar passing: whether the same request may succeed later.
     :ivar sent: whether the request, or a part of it, may have reached the service.
@@ -43,17 +46,28 @@ class StratusLabError(LibcloudError):
         driver: Any = None,
         http_code: int | None = None,
         retried: bool = False,
+        passing: bool | None = None,
     ) -> None:
+        now = asked.current()
+        if passing is not None:
+            self.passing = passing
+        if now.sent:
+            self.sent = now.sent()
+        self.value = now.text(value, passing=self.passing)
         # Not super(): the Libcloud classes mixed in below take other arguments, and none is needed.
-        Exception.__init__(self, value)
-        self.value = value
-        self.advice = advice
+        Exception.__init__(self, self.value)
+        self.advice = now.doubt if now.doubt and self.in_doubt else advice
         self.http_code = http_code
-        self.endpoint = endpoint
-        self.location = location
-        self.driver = driver
+        self.endpoint = endpoint or now.endpoint
+        self.location = location or now.location
+        self.driver = driver or now.driver
         self.body: str | None = None
-        self.retried = retried
+        self.retried = retried or now.retried
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the request may have had its effect all the same."""
+        return self.sent
 
     def __str__(self) -> str:
         where = f"{self.location} ({self.endpoint})" if self.location else self.endpoint
@@ -104,10 +118,19 @@ class ServiceError(StratusLabError, ProviderError):  # type: ignore[misc]
     """
     The service answered, and said no.
 
-    :ivar refused: whether it is sure not to have done what it was asked to do.
+    :ivar refused: whether it is certain that the service did not do what it was asked to do.
     """
 
     refused = True
+
+    def __init__(self, value: str, *, refused: bool | None = None, **known: Any) -> None:
+        if refused is not None:
+            self.refused = refused
+        super().__init__(value, **known)
+
+    @property
+    def in_doubt(self) -> bool:
+        return self.sent and not self.refused
 
 
 class CredentialsError(ServiceError, InvalidCredsError):  # type: ignore[misc]
@@ -138,12 +161,15 @@ class UnavailableError(ServiceError, ServiceUnavailableError):  # type: ignore[m
     """
     The service failed, or is overloaded; trying again later may help.
 
-    :ivar retry_after: seconds that it asked to be left alone for.
+    :ivar retry_after: seconds to wait before retrying (``Retry-After``).
     """
 
-    retry_after = 0.0
     passing = True
     refused = False
+
+    def __init__(self, value: str, *, retry_after: float = 0.0, **known: Any) -> None:
+        super().__init__(value, **known)
+        self.retry_after = retry_after
 
 
 class NodeFailedError(StratusLabError):

@@ -71,7 +71,7 @@ def get(url_or_service: str | Service, **options: Any) -> bytes:
 
 def post_once(asked: Service) -> bytes:
     return asked.send(
-        "POST", "/x", Answer.body, accept="*/*", body=b"b", lost="it may exist: look for it"
+        "POST", "/x", Answer.body, accept="*/*", body=b"b", if_lost="it may exist: look for it"
     )
 
 
@@ -278,7 +278,7 @@ class TestDoubt:
         with Canned([OK]) as server:
             with pytest.raises(MalformedAnswerError, match=r"of that; it may exist") as caught:
                 service(server.url).send(
-                    "POST", "/x", read, accept="*/*", body=b"b", lost="it may exist"
+                    "POST", "/x", read, accept="*/*", body=b"b", if_lost="it may exist"
                 )
         assert isinstance(caught.value.__cause__, TypeError)
 

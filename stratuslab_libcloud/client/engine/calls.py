@@ -73,15 +73,15 @@ class Calls:
     def shutdown(self, machine_id: str) -> None:
         """Ask a running machine to shut down."""
         # Sent once: when it had its effect, a second one would find the wrong state.
-        lost = f"node {machine_id} may be shutting down all the same"
-        self._act(("shutdown", "terminate"), machine_id, lost=lost)
+        if_lost = f"node {machine_id} may be shutting down all the same"
+        self._act(("shutdown", "terminate"), machine_id, if_lost=if_lost)
 
     def send(
         self,
         read: Callable[[Answer], T],
         method: str,
         *arguments: str | int,
-        lost: str | None = None,
+        if_lost: str = "",
         streamed: bool = False,
         timeout: float | None = None,
     ) -> T:
@@ -110,18 +110,18 @@ class Calls:
             accept="text/xml",
             body=dumps((self._session, *arguments), method).encode(),
             content_type="text/xml",
-            lost=lost,
-            absent="is the cloud endpoint right?",
+            if_lost=if_lost,
+            if_not_found="is the cloud endpoint right?",
             streamed=streamed,
             timeout=timeout,
         )
 
-    def _act(self, words: tuple[str, str], machine_id: str, lost: str | None = None) -> None:
+    def _act(self, words: tuple[str, str], machine_id: str, if_lost: str = "") -> None:
         """What engines of old call by the first word, modern ones call by the second."""
         try:
-            self._send_about(machine_id, read_value, "one.vm.action", words[0], lost=lost)
+            self._send_about(machine_id, read_value, "one.vm.action", words[0], if_lost=if_lost)
         except NotSupportedError:
-            self._send_about(machine_id, read_value, "one.vm.action", words[1], lost=lost)
+            self._send_about(machine_id, read_value, "one.vm.action", words[1], if_lost=if_lost)
 
     def _send_about(
         self,
@@ -129,7 +129,7 @@ class Calls:
         read: Callable[[Answer], T],
         method: str,
         *arguments: str,
-        lost: str | None = None,
+        if_lost: str = "",
         timeout: float | None = None,
     ) -> T:
         """Send a request about one machine; an answer or refusal about another one is an error."""
@@ -147,14 +147,13 @@ class Calls:
 
         def check(named: str) -> None:
             if is_id(named) and int(named) != number:
-                error = MalformedAnswerError(
-                    f"was asked about node {number}, and answered about node {named}"
+                raise MalformedAnswerError(
+                    f"was asked about node {number}, and answered about node {named}",
+                    # Nobody knows what became of either: only a look may be repeated.
+                    passing=method == "one.vm.info",
                 )
-                # Nobody knows what became of either: only a look may be repeated.
-                error.passing = method == "one.vm.info"
-                raise error
 
-        return self.send(checked, method, *arguments, number, lost=lost, timeout=timeout)
+        return self.send(checked, method, *arguments, number, if_lost=if_lost, timeout=timeout)
 
 
 def read_value(answer: Answer) -> str:

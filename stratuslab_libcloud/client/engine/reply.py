@@ -132,12 +132,11 @@ def document(answer: Answer) -> Iterator[bytes]:
 
 def starting(text: str) -> UnavailableError:
     """For about two seconds after its start an engine refuses every user."""
-    error = UnavailableError(
+    return UnavailableError(
         f"the engine authenticates nobody ({text})",
         advice="it may just have been started: try again in a few seconds",
+        refused=True,
     )
-    error.refused = True
-    return error
 
 
 def _fault(code: str, text: str) -> ServiceError:

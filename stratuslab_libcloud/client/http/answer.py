@@ -12,7 +12,6 @@ __all__ = [
     "LARGEST_HELD",
     "Answer",
     "check_encoding",
-    "final",
     "limited",
     "pieces_of",
 ]
@@ -60,17 +59,14 @@ def limited(pieces: Iterator[bytes], largest: int) -> Iterator[bytes]:
     for number, piece in enumerate(pieces):
         total += len(piece)
         if total > largest:
-            raise final(f"the answer is larger than {largest >> 20} MiB")
+            raise MalformedAnswerError(
+                f"the answer is larger than {largest >> 20} MiB", passing=False
+            )
         if number > largest >> 10:
-            raise final(f"the answer comes in more than {largest >> 10:,} pieces")
+            raise MalformedAnswerError(
+                f"the answer comes in more than {largest >> 10:,} pieces", passing=False
+            )
         yield piece
-
-
-def final(text: str, http_code: int | None = None) -> MalformedAnswerError:
-    """For an answer that would be the same another time."""
-    error = MalformedAnswerError(text, http_code=http_code)
-    error.passing = False
-    return error
 
 
 def check_encoding(response: requests.Response) -> None:

@@ -26,7 +26,6 @@ from stratuslab_libcloud.errors import (
     ConflictError,
     ConnectionFailedError,
     CredentialsError,
-    LostAnswerError,
     MalformedAnswerError,
     NotFoundError,
     NotPermittedError,
@@ -37,7 +36,7 @@ from stratuslab_libcloud.errors import (
 )
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["explanation", "in_doubt", "misdirected", "refusal", "translated", "with_doubt"]
+__all__ = ["explanation", "refusal", "translated"]
 
 _LARGEST_ERROR = 64 * 1024
 _UNMET = (
@@ -84,12 +83,10 @@ def translated(patience: Patience) -> Iterator[None]:
     """
     try:
         yield
-    except StratusLabError as error:
-        error.sent = patience.sent
+    except StratusLabError:
         raise
     except Exception as error:
         failure = _failure(error, patience)
-        failure.sent = patience.sent
         for cause in _causes(error):
             # Python 3.10 leaves a proxy's answer open; its frames would keep it so.
             traceback.clear_frames(cause.__traceback__)
@@ -145,17 +142,15 @@ def _among(causes: list[BaseException], *kinds: type[BaseException]) -> bool:
 
 
 def _tls_failure(reason: str, sent: bool) -> ConnectionFailedError:
-    failure = ConnectionFailedError(f"TLS failed: {reason}")
     if "certificate verify failed" in reason or "doesn't match" in reason:
-        failure.value = f"its TLS certificate is not trusted ({reason}); {_tls_advice(reason)}"
+        text = f"its TLS certificate is not trusted ({reason}); {_tls_advice(reason)}"
     elif not sent and any(text in reason.lower() for text in _NOT_TLS):
-        failure.value = "does not speak TLS; is it http, not https?"
+        text = "does not speak TLS; is it http, not https?"
     elif "alert" in reason:
-        failure.value = f"refused the TLS connection, or its certificate ({reason})"
+        text = f"refused the TLS connection, or its certificate ({reason})"
     else:
-        return failure
-    failure.passing = False
-    return failure
+        return ConnectionFailedError(f"TLS failed: {reason}")
+    return ConnectionFailedError(text, passing=False)
 
 
 def _tls_advice(reason: str) -> str:
@@ -202,11 +197,13 @@ def refusal(status: int, reason: str, text: str, retry_after: str | None) -> Ser
     """The error for an answer of 400 or more, with what the service says about it."""
     kind = _BY_STATUS.get(status, UnavailableError if status >= 500 else ServiceError)
     said = f"{text.strip()} (HTTP {status})" if text.strip() else f"HTTP {status} {reason}".strip()
-    error = kind(said, advice=_ADVICE.get(status, ""), http_code=status)
-    if isinstance(error, UnavailableError):
-        error.retry_after = _seconds(retry_after or "")
-        error.refused = status == 429
-    return error
+    advice = _ADVICE.get(status, "")
+    if kind is UnavailableError:
+        seconds, refused = _seconds(retry_after or ""), status == 429
+        return UnavailableError(
+            said, advice=advice, http_code=status, retry_after=seconds, refused=refused
+        )
+    return kind(said, advice=advice, http_code=status)
 
 
 def _seconds(retry_after: str) -> float:
@@ -244,27 +241,3 @@ def _json_message(document: Any) -> str:
         return ""
     message = document.get("message", next(iter(document.values()), ""))
     return " ".join(map(str, message)) if isinstance(message, list) else str(message)
-
-
-def misdirected(error: StratusLabError, absent: str) -> ServiceError:
-    """For a request about no particular thing: 404 means that the service is not there."""
-    wrong = ServiceError(error.value, advice=absent, http_code=404)
-    wrong.endpoint = error.endpoint
-    return wrong
-
-
-def in_doubt(error: StratusLabError) -> bool:
-    """Whether a request may have had its effect all the same: it was sent, and not refused."""
-    return error.sent and not (isinstance(error, ServiceError) and error.refused)
-
-
-def with_doubt(error: StratusLabError, lost: str) -> StratusLabError:
-    """For a request that is sent once: say so where it may have had its effect."""
-    if not in_doubt(error):
-        return error
-    if isinstance(error, ConnectionFailedError):
-        doubtful = LostAnswerError(error.value, advice=lost)
-        doubtful.endpoint = error.endpoint
-        return doubtful
-    error.advice = lost
-    return error

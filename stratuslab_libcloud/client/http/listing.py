@@ -41,16 +41,14 @@ def bounded(items: Iterable[T], weight: Callable[[T], int] = lambda _: 0) -> Ite
     for number, item in enumerate(items):
         total += weight(item)
         if number == MOST_ITEMS:
-            raise _too_much(f"answered a listing of more than {MOST_ITEMS:,} items")
+            raise MalformedAnswerError(
+                f"answered a listing of more than {MOST_ITEMS:,} items", passing=False
+            )
         if total > _LARGEST:
-            raise _too_much(f"answered a listing of more than {_LARGEST >> 20} MiB in memory")
+            raise MalformedAnswerError(
+                f"answered a listing of more than {_LARGEST >> 20} MiB in memory", passing=False
+            )
         yield item
-
-
-def _too_much(text: str) -> MalformedAnswerError:
-    error = MalformedAnswerError(text)
-    error.passing = False
-    return error
 
 
 class JSONText:
@@ -146,7 +144,9 @@ class JSONText:
             # One character that is escaped can make a text four times as large.
             self._size += max(getsizeof(text), 4 * len(text) * ("\\u" in text))
             if self._size > _LARGEST_TEXT:
-                raise _too_much(f"answered JSON that is larger than {_LARGEST_TEXT >> 20} MiB")
+                raise MalformedAnswerError(
+                    f"answered JSON that is larger than {_LARGEST_TEXT >> 20} MiB", passing=False
+                )
             texts.append(text)
             length += len(text)
             if length >= wanted:

@@ -14,4 +14,4 @@ def pause_after(error: StratusLabError, attempt: int) -> float | None:
     if not error.passing:
         return None
     asked_for = error.retry_after if isinstance(error, UnavailableError) else 0.0
-    return max(asked_for, float(_FIRST_PAUSE * 2**attempt))
+    return max(asked_for, float(_FIRST_PAUSE * 2 ** (attempt - 1)))

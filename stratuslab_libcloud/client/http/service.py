@@ -19,7 +19,6 @@ from stratuslab_libcloud.client.http.answer import (
     LARGEST_HELD,
     Answer,
     check_encoding,
-    final,
     pieces_of,
 )
 from stratuslab_libcloud.client.http.credentials import (
@@ -30,11 +29,8 @@ from stratuslab_libcloud.client.http.credentials import (
 )
 from stratuslab_libcloud.client.http.failures import (
     explanation,
-    in_doubt,
-    misdirected,
     refusal,
     translated,
-    with_doubt,
 )
 from stratuslab_libcloud.client.http.masking import mask
 from stratuslab_libcloud.client.http.options import HTTPOptions
@@ -47,12 +43,14 @@ from stratuslab_libcloud.errors import (
     ConfigurationError,
     ConnectionFailedError,
     CredentialsError,
+    LostAnswerError,
     MalformedAnswerError,
+    ServiceError,
     StratusLabError,
 )
+from stratuslab_libcloud.errors.asked import asking
 from stratuslab_libcloud.metadata.entry import MetadataError
 from stratuslab_libcloud.untrusted import xml
-from stratuslab_libcloud.untrusted.text import one_line
 
 __all__ = ["Service", "understood"]
 
@@ -118,8 +116,8 @@ class Service:
         accept: str,
         body: bytes | None = None,
         content_type: str | None = None,
-        lost: str | None = None,
-        absent: str | None = None,
+        if_lost: str = "",
+        if_not_found: str = "",
         streamed: bool = False,
         timeout: float | None = None,
     ) -> T:
@@ -128,45 +126,49 @@ class Service:
 
         :param path: what comes after the service's URL.
         :param read: turns the answer into the result; called anew for each attempt.
-        :param lost: for a request that must not be sent twice: what may have happened when no
-            answer came, and how to find out.
-        :param absent: for a request that is about no particular thing: what 404 suggests.
+        :param if_lost: advice for when the answer is lost: what may have happened, and how to find
+            out. A request with such advice is sent only once.
+        :param if_not_found: advice for HTTP 404, for a request that is about no particular thing:
+            then it is the service that is not there.
         :param streamed: the body may take longer while it keeps coming.
         :param timeout: instead of the service's own.
         :raises StratusLabError: one line, with this service's URL and no secret.
         """
         limit = timeout or self._options.timeout
         # A request that has one chance may use up all its time, and so may a site in a listing.
-        silence = limit if lost or timeout else limit / ATTEMPTS
+        silence = limit if if_lost or timeout else limit / ATTEMPTS
         request = Request(
             method, f"{self._url}{path}", {"Accept": accept, **self._headers}, body, streamed
         )
         if content_type:
             request.headers["Content-Type"] = content_type
         begun = time.monotonic()
-        attempts = 1 if lost else ATTEMPTS
+        attempts = 1 if if_lost else ATTEMPTS
         retried = False
-        for attempt in range(attempts):
-            try:
-                return self._attempt(request, read, silence, begun + limit)
-            except StratusLabError as error:
-                error.endpoint = self.endpoint
-                error.value = one_line(self._masked(error.value))
-                error.args = (error.value,)
-                error.retried = retried
-                retried = retried or in_doubt(error)
-                if absent and error.http_code == 404:
-                    raise misdirected(error, absent) from error
-                if lost:
-                    raise with_doubt(error, lost) from error.__cause__
-                pause = pause_after(error, attempt)
-                waited = time.monotonic() - begun
-                if attempt + 1 == attempts or pause is None or waited + pause > ENOUGH * limit:
-                    if attempt and error.passing:
-                        error.value += f" (attempt {attempt + 1}; {waited:.3g} s in all)"
-                        error.args = (error.value,)
-                    raise
-                time.sleep(pause)
+        for attempt in range(1, attempts + 1):
+            with asking(
+                endpoint=self.endpoint,
+                attempt=attempt,
+                begun=begun,
+                retried=retried,
+                doubt=if_lost,
+                masked=self._masked,
+            ):
+                try:
+                    return self._attempt(request, read, silence, begun + limit)
+                except StratusLabError as error:
+                    if if_not_found and error.http_code == 404:
+                        raise ServiceError(
+                            error.value, advice=if_not_found, http_code=404
+                        ) from error
+                    if if_lost and isinstance(error, ConnectionFailedError) and error.sent:
+                        raise LostAnswerError(error.value, advice=if_lost) from error.__cause__
+                    pause = pause_after(error, attempt)
+                    waited = time.monotonic() - begun
+                    if attempt == attempts or pause is None or waited + pause > ENOUGH * limit:
+                        raise
+                    retried = retried or error.in_doubt
+            time.sleep(pause)
         raise AssertionError("unreachable")
 
     def close(self) -> None:
@@ -186,7 +188,7 @@ class Service:
             session = Session()
         session.patience.sent = False
         try:
-            with translated(session.patience):
+            with asking(sent=lambda: session.patience.sent), translated(session.patience):
                 return self._exchange(session, request, read, silence, deadline)
         except MalformedAnswerError:
             session.close()  # what comes by that connection may be the answers to other requests
@@ -250,10 +252,11 @@ class Service:
     ) -> T:
         status, headers = response.status_code, response.headers
         if 300 <= status < 400 and not (status == 303 and request.method == "PUT"):
-            raise final(
+            raise MalformedAnswerError(
                 f"redirects to {shown(headers.get('Location', '?'))}, which is not followed; "
                 "is the endpoint right?",
-                status,
+                http_code=status,
+                passing=False,
             )
         if status >= 400:
             text = explanation(Answer(status, headers, pieces).content_type, pieces)
@@ -286,8 +289,7 @@ def understood(read: Callable[[Answer], T], answer: Answer) -> T:
     try:
         return read(answer)
     except (xml.UnsafeXMLError, MetadataError, RecursionError) as error:
-        # Not chained: its text is here, where secrets in it will be masked.
-        text = f"the answer cannot be read: {error}"
-        if isinstance(error, xml.TooMuchError):
-            raise final(text) from None
-        raise MalformedAnswerError(text) from None
+        # Not chained, as only our own text has its secrets masked.
+        raise MalformedAnswerError(
+            f"the answer cannot be read: {error}", passing=not isinstance(error, xml.TooMuchError)
+        ) from None

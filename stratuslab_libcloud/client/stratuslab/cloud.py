@@ -228,11 +228,13 @@ class StratusLabCloud:
             self.storage.unmount(volume_id, machine_id)
         except NotFoundError as error:
             # It may have come into another node since: nobody asked to unplug it there.
-            error.advice = (
-                f"it is not attached to node {machine_id}; one from list_volumes() is detached "
-                "from whichever node has it"
-            )
-            raise
+            raise NotFoundError(
+                error.value,
+                advice=f"it is not attached to node {machine_id}; one from list_volumes() is "
+                "detached from whichever node has it",
+                endpoint=error.endpoint,
+                http_code=error.http_code,
+            ) from error
 
     def _only_mount(self, volume_id: str) -> str:
         mounts = self.storage.mounts(volume_id)

@@ -45,9 +45,9 @@ class Compute(Calls):
         :param name: for the message when the answer is lost.
         :return: its id.
         """
-        lost = f"a node named {name!r} may have been created: look for it with list_nodes()"
+        if_lost = f"a node named {name!r} may have been created: look for it with list_nodes()"
         try:
-            value = self.send(read_value, "one.vm.allocate", template, lost=lost).strip()
+            value = self.send(read_value, "one.vm.allocate", template, if_lost=if_lost).strip()
         except ServiceError as error:
             if error.value.startswith("[one.vm.allocate]"):  # the tag of OpenNebula 5.4 and later
                 raise NotSupportedError(
@@ -57,7 +57,7 @@ class Compute(Calls):
                 ) from error
             raise
         if not is_id(value):
-            raise MalformedAnswerError("answered no node id", advice=lost)
+            raise MalformedAnswerError("answered no node id", advice=if_lost)
         return value
 
 

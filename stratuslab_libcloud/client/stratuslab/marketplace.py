@@ -166,12 +166,11 @@ class Marketplace:
         return entries
 
     def _unknown(self, identifier: str) -> NotFoundError:
-        error = NotFoundError(
+        return NotFoundError(
             f"there is no current image {identifier}: it is unknown, expired or deprecated",
+            endpoint=self.endpoint,
             http_code=404,
         )
-        error.endpoint = self.endpoint
-        return error
 
 
 def _endorsed(endorsement: Row | Entry) -> tuple[str, str]:

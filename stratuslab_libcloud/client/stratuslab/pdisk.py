@@ -32,7 +32,7 @@ _GIB = 2**30
 _DIGITS = re.compile("[0-9]+")
 _BACKSLASH = re.compile(rb'\\(["\\/bfnrtu]?)')
 _MOST_BACKSLASHES = 10_000_000
-_ABSENT = "is pdisk_endpoint right?"
+_IF_NOT_FOUND = "is pdisk_endpoint right?"
 
 
 class Mount(NamedTuple):
@@ -73,7 +73,7 @@ class Storage:
             "/disks/",
             _read_disks,
             accept=_JSON,
-            absent=_ABSENT,
+            if_not_found=_IF_NOT_FOUND,
             streamed=True,
             timeout=timeout,
         )
@@ -100,8 +100,9 @@ class Storage:
             accept=_JSON,
             body=urlencode(fields).encode("ascii"),
             content_type=_FORM,
-            absent=_ABSENT,
-            lost=f"a disk tagged {tag!r} may have been created: look for it in the list of volumes",
+            if_not_found=_IF_NOT_FOUND,
+            if_lost=f"a disk tagged {tag!r} may have been created: look for it in the list of "
+            "volumes",
         )
 
     def update(self, uuid: str, *, tag: str | None = None, visibility: str | None = None) -> None:
@@ -142,7 +143,7 @@ class Storage:
             accept=_JSON,
             body=urlencode(fields).encode("ascii"),
             content_type=_FORM,
-            lost=f"disk {uuid} may have been attached to node {machine_id} all the same",
+            if_lost=f"disk {uuid} may have been attached to node {machine_id} all the same",
         )
         return Mount(machine_id, device)
 
@@ -279,11 +280,10 @@ def _about(document: dict[str, Any], **asked: str) -> dict[str, Any]:
     """
     for key, wanted in asked.items():
         if key in document and _text(document, key) != wanted:
-            error = MalformedAnswerError(
-                f"was asked about {key} {wanted}, and answered about {_text(document, key)}"
+            raise MalformedAnswerError(
+                f"was asked about {key} {wanted}, and answered about {_text(document, key)}",
+                passing=False,
             )
-            error.passing = False
-            raise error
     return document
 
 
