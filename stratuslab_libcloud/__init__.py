@@ -1,8 +1,12 @@
 """Apache Libcloud compute driver for StratusLab clouds (User's Guide 13.05, chapter 9.1)."""
 
+from stratuslab_libcloud import former_names
+
 __version__ = "15.0.0.dev0"
 
 __all__ = ["__version__", "register"]
+
+former_names.install()
 
 
 def register() -> None:
