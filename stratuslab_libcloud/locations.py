@@ -142,7 +142,7 @@ class Locations:
             )
         return items
 
-    def go_through(self, proxy_url: str | None) -> None:
+    def use_proxy(self, proxy_url: str | None) -> None:
         """Ask all through another proxy from now on; ``None``: the environment's."""
         self._proxy_url = proxy_url
         clouds = list(self._clouds.items())

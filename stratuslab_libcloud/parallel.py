@@ -19,7 +19,7 @@ __all__ = ["ask_all", "ask_within"]
 T = TypeVar("T")
 
 _LONGEST_END = 1.0  # seconds; a thread that has nothing left to do takes far less
-_LOOK = 0.0001
+_POLL_PAUSE = 0.0001
 
 
 def ask_all(
@@ -55,7 +55,7 @@ def ask_all(
             ask(*item)
     outcomes = [answers.get() for _ in questions]
     for thread in threads:
-        _see_off(thread)
+        _wait_for_end(thread)
     found: dict[str, T] = {}
     failures: dict[str, Exception] = {}
     for name, answer, error in outcomes:
@@ -90,15 +90,15 @@ def ask_within(seconds: float, question: Callable[[], T]) -> T:
         answer, error = answers.get(timeout=max(0.0, seconds))
     except queue.Empty:
         raise TimeoutError(f"no answer within {seconds:.3g} s") from None
-    _see_off(thread)
+    _wait_for_end(thread)
     if error is not None:
         raise error
     return answer  # type: ignore[return-value] # None is an answer like any other
 
 
-def _see_off(thread: threading.Thread) -> None:
+def _wait_for_end(thread: threading.Thread) -> None:
     """Wait until a thread has ended. Up to Python 3.12 join() returns a moment before that."""
     thread.join()
     end = time.monotonic() + _LONGEST_END
     while os.path.exists(f"/proc/self/task/{thread.native_id}") and time.monotonic() < end:
-        time.sleep(_LOOK)
+        time.sleep(_POLL_PAUSE)

@@ -367,7 +367,7 @@ class TestNodes:
             def fail(self: Any, machine_id: str, timeout: float | None) -> None:
                 raise ConnectionFailedError("no")
 
-            patch.setattr(compute.Compute, "info", fail)
+            patch.setattr(compute.ComputeClient, "info", fail)
             node = site.node(name="kept")
         assert (node.id, node.name, node.state, node.public_ips) == (
             "0",

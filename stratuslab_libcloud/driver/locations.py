@@ -211,7 +211,7 @@ class LocationMethods(NodeDriver):
     def _set_proxy(self, proxy_url: str | None) -> None:
         self._reference = None
         if "_made" in self.__dict__:
-            self._made.go_through(proxy_url)
+            self._made.use_proxy(proxy_url)
 
     @contextmanager
     def _asking(self, location: NodeLocation | str | None) -> Iterator[Cloud]:

@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 from stratuslab_libcloud.metadata.entry import ABSENT, Entry, MetadataError, is_identifier
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["RDF", "STRAY_DECLARATION", "Shared", "read_entries", "read_entry", "write_entry"]
+__all__ = ["RDF", "STRAY_DECLARATION", "SharedTexts", "read_entries", "read_entry", "write_entry"]
 
 _NAMESPACES = {
     "dcterms": "http://purl.org/dc/terms/",
@@ -107,7 +107,7 @@ def read_entries(document: bytes) -> list[Entry]:
     return [read_entry(rdf) for rdf in root.iterfind(RDF)]
 
 
-class Shared(dict[str, str]):
+class SharedTexts(dict[str, str]):
     """One copy of each of the texts that many entries of a listing have: half of its memory."""
 
     def __missing__(self, text: str) -> str:
@@ -116,7 +116,7 @@ class Shared(dict[str, str]):
         return text
 
 
-def read_entry(rdf: ET.Element, shared: Shared | None = None) -> Entry:
+def read_entry(rdf: ET.Element, shared: SharedTexts | None = None) -> Entry:
     """
     Read an ``rdf:RDF`` element.
 
@@ -126,7 +126,7 @@ def read_entry(rdf: ET.Element, shared: Shared | None = None) -> Entry:
     :param shared: with other entries.
     :raises MetadataError: it has no usable identifier.
     """
-    shared = Shared() if shared is None else shared
+    shared = SharedTexts() if shared is None else shared
     values: dict[str, Any] = ABSENT.copy()
     checksums: dict[str, str] = {}
     locations: dict[str, None] = {}  # in order
@@ -165,7 +165,7 @@ def _text(element: ET.Element) -> str | None:
     return text if text and not text.isspace() else None
 
 
-def _texts(element: ET.Element | None, shared: Shared) -> dict[str, str]:
+def _texts(element: ET.Element | None, shared: SharedTexts) -> dict[str, str]:
     """The first text of each kind of child."""
     texts: dict[str, str] = {}
     for child in () if element is None else element:
@@ -180,13 +180,13 @@ def _number(text: str | None) -> int | None:
     return int(digits) if _NUMBER.fullmatch(digits) else None
 
 
-def _checksum(element: ET.Element, shared: Shared) -> dict[str, str]:
+def _checksum(element: ET.Element, shared: SharedTexts) -> dict[str, str]:
     texts = _texts(element, shared)
     algorithm, value = texts.get(_ALGORITHM), texts.get(_VALUE, "").strip()
     return {algorithm: value.lower()} if algorithm and _HEX.fullmatch(value) else {}
 
 
-def _endorsement(element: ET.Element, shared: Shared) -> dict[str, str | None]:
+def _endorsement(element: ET.Element, shared: SharedTexts) -> dict[str, str | None]:
     endorser = _texts(element.find(_ENDORSER), shared)
     return {
         "endorsed": _texts(element, shared).get(_CREATED),

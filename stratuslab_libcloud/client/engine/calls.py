@@ -8,7 +8,7 @@ from xmlrpc.client import dumps
 from stratuslab_libcloud.client.cloud import Machine
 from stratuslab_libcloud.client.engine.ids import checked_id, is_id
 from stratuslab_libcloud.client.engine.machine import to_machine, weight
-from stratuslab_libcloud.client.engine.reply import document, starting
+from stratuslab_libcloud.client.engine.reply import payload, starting
 from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.listing import bounded
 from stratuslab_libcloud.client.http.service import Service
@@ -158,12 +158,12 @@ class Calls:
 
 def read_value(answer: Answer) -> str:
     """The second value of an answer, such as an id."""
-    return b"".join(document(answer)).decode()
+    return b"".join(payload(answer)).decode()
 
 
 def read_machine(answer: Answer) -> Machine:
     """The machine whose document an answer is."""
-    elements = xml.stream(document(answer), "VM", ("VM",))
+    elements = xml.stream(payload(answer), "VM", ("VM",))
     machine = next(map(to_machine, elements), None)
     if machine is None:
         raise MalformedAnswerError("answered a VM document without an ID")
@@ -172,6 +172,6 @@ def read_machine(answer: Answer) -> Machine:
 
 def read_pool(answer: Answer) -> list[Machine]:
     """The machines of a pool, of which there may be many."""
-    elements = xml.stream(document(answer), "VM", ("VM_POOL",))
+    elements = xml.stream(payload(answer), "VM", ("VM_POOL",))
     machines = map(to_machine, bounded(elements))
     return list(bounded(filter(None, machines), weight))

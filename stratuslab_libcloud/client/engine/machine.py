@@ -25,7 +25,7 @@ def to_machine(vm: ET.Element) -> Machine | None:
     if not is_id(identifier):
         return None
     if len({child.tag for child in vm}) < len(vm):
-        _disbelieve(vm)
+        _remove_forged(vm)
     template = _part(vm, "TEMPLATE")
     disks = list(map(_to_disk, template.findall("DISK")))
     monitoring = _part(vm, "MONITORING")
@@ -70,7 +70,7 @@ def _part(vm: ET.Element, tag: str) -> ET.Element:
     return _NONE if found is None else found
 
 
-def _disbelieve(vm: ET.Element) -> None:
+def _remove_forged(vm: ET.Element) -> None:
     """
     Take out what a hostile name or context value brought into a document (engines 5).
 

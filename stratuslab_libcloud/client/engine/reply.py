@@ -15,7 +15,7 @@ from stratuslab_libcloud.errors import (
 )
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["document", "starting"]
+__all__ = ["payload", "starting"]
 
 # Of what is held until it is complete: everything but a document.
 _MOST_VALUES = 100
@@ -31,7 +31,7 @@ class _Reply:
     """
     An XML-RPC answer, read as it comes: two to five values, or a fault (compute-xmlrpc 2.1, 7.3).
 
-    A pool of machines is one string in it, of many megabytes: :meth:`document` hands that on
+    A pool of machines is one string in it, of many megabytes: :meth:`payload` hands that on
     before it is complete, so that it is never held whole.
     """
 
@@ -51,7 +51,7 @@ class _Reply:
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._data
 
-    def document(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    def payload(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         """Read the answer; yield the text of its second value, if it tells of success."""
         for piece in _small(pieces):
             self._scanner.feed(piece)
@@ -116,7 +116,7 @@ def _small(pieces: Iterator[bytes]) -> Iterator[bytes]:
             yield piece[start : start + _PIECE]
 
 
-def document(answer: Answer) -> Iterator[bytes]:
+def payload(answer: Answer) -> Iterator[bytes]:
     """
     The second value of an answer that tells of success: a document, or an id.
 
@@ -127,7 +127,7 @@ def document(answer: Answer) -> Iterator[bytes]:
         raise MalformedAnswerError(
             f"answered {answer.content_type}, not XML-RPC; is this the cloud endpoint?"
         )
-    return _Reply().document(answer.pieces)
+    return _Reply().payload(answer.pieces)
 
 
 def starting(text: str) -> UnavailableError:

@@ -9,14 +9,14 @@ from typing import Any
 
 from stratuslab_libcloud.parallel import ask_within
 
-__all__ = ["connected"]
+__all__ = ["connect"]
 
 
-def connected(
+def connect(
     host: str, port: int, end: float, options: Sequence[tuple[int, int, int | bytes]]
 ) -> socket.socket:
     """
-    Connect to the first address of a host that can be connected to.
+    Connect to the first address of a host that can be connect to.
 
     Each has its share of the time that is left: a dead one leaves some to those after it.
 

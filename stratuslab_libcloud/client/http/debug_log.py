@@ -10,14 +10,14 @@ __all__ = ["write"]
 
 _LOG = logging.getLogger(__name__)
 
-_lock = threading.RLock()
+_LOCK = threading.RLock()
 _unwritable: Any = None  # the last log that could not be written
 
 if hasattr(os, "register_at_fork"):
     # The file has locks of its own, which the child of a fork could find held, and text that has
     # not been written yet, which it would write once more. So nobody forks while one writes.
     os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+        before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release
     )
 
 
@@ -34,7 +34,7 @@ def write(line: str, body: bytes | None, masked: Callable[[str], str]) -> None:
     log = LoggingConnection.log
     if log is None:
         return
-    with _lock:
+    with _LOCK:
         try:
             text = body.decode("utf-8", "replace") if body else ""
             log.write(masked(f"# {line}\n{text}\n"))

@@ -24,7 +24,7 @@ def proxies(url: str, given: str | None) -> dict[str, str]:
     host = parts.hostname or ""
     found = _environment()
     bypassed = proxy_bypass_environment(parts.netloc, found)
-    if endpoints.is_loopback(host) or bypassed or _excepted(host, found):
+    if endpoints.is_loopback(host) or bypassed or _is_excluded(host, found):
         return {}
     proxy = found.get(parts.scheme)
     try:
@@ -51,7 +51,7 @@ def _environment() -> dict[str, str]:
     return found
 
 
-def _excepted(host: str, found: dict[str, str]) -> bool:
+def _is_excluded(host: str, found: dict[str, str]) -> bool:
     """Whether ``no_proxy`` has the host's address, or a network that it is in."""
     address = endpoints.address(host)
     for entry in found.get("no", "").split(",") if address else ():

@@ -2,11 +2,11 @@
 
 from stratuslab_libcloud.errors import StratusLabError, UnavailableError
 
-__all__ = ["ATTEMPTS", "ENOUGH", "pause_after"]
+__all__ = ["ATTEMPTS", "LATEST_START", "pause_after"]
 
 ATTEMPTS = 3
 _FIRST_PAUSE = 0.25  # seconds; doubled for each further attempt
-ENOUGH = 0.95  # of the time; what is left then is no chance, and would hide the real trouble
+LATEST_START = 0.95  # of the time; what is left then is no chance, and would hide the real trouble
 
 
 def pause_after(error: StratusLabError, attempt: int) -> float | None:

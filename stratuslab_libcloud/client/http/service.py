@@ -36,7 +36,7 @@ from stratuslab_libcloud.client.http.masking import mask
 from stratuslab_libcloud.client.http.options import HTTPOptions
 from stratuslab_libcloud.client.http.proxies import proxies
 from stratuslab_libcloud.client.http.redirects import Request, same_origin_target, shown
-from stratuslab_libcloud.client.http.retries import ATTEMPTS, ENOUGH, pause_after
+from stratuslab_libcloud.client.http.retries import ATTEMPTS, LATEST_START, pause_after
 from stratuslab_libcloud.client.http.sessions import Session
 from stratuslab_libcloud.configuration.settings import Certificate, Credentials, Password
 from stratuslab_libcloud.errors import (
@@ -52,7 +52,7 @@ from stratuslab_libcloud.errors.asked import asking
 from stratuslab_libcloud.metadata.entry import MetadataError
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["Service", "understood"]
+__all__ = ["Service", "read_answer"]
 
 T = TypeVar("T")
 
@@ -165,7 +165,11 @@ class Service:
                         raise LostAnswerError(error.value, advice=if_lost) from error.__cause__
                     pause = pause_after(error, attempt)
                     waited = time.monotonic() - begun
-                    if attempt == attempts or pause is None or waited + pause > ENOUGH * limit:
+                    if (
+                        attempt == attempts
+                        or pause is None
+                        or waited + pause > LATEST_START * limit
+                    ):
                         raise
                     retried = retried or error.in_doubt
             time.sleep(pause)
@@ -269,9 +273,9 @@ class Service:
         if not request.streamed:
             whole = b"".join(pieces)
             self._log(f"< {status} {request.url}", whole)
-            return understood(read, Answer(status, headers, iter((whole,))))
+            return read_answer(read, Answer(status, headers, iter((whole,))))
         self._log(f"< {status} {request.url} (streamed)")
-        result = understood(read, Answer(status, headers, pieces))
+        result = read_answer(read, Answer(status, headers, pieces))
         for _ in pieces:
             pass  # what was not read, so that the connection can be used again
         return result
@@ -280,7 +284,7 @@ class Service:
         debug_log.write(line, body, self._masked)
 
 
-def understood(read: Callable[[Answer], T], answer: Answer) -> T:
+def read_answer(read: Callable[[Answer], T], answer: Answer) -> T:
     """
     What an answer says.
 

@@ -20,14 +20,16 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from stratuslab_libcloud.client.http.connecting import connected
+from stratuslab_libcloud.client.http.connecting import connect
 from stratuslab_libcloud.errors import ConnectionFailedError, MalformedAnswerError
 
 __all__ = ["Patience", "Session"]
 
 _PIECE = 16 * 1024  # sent at a time
-_SLOWEST = 1024  # bytes a second
-_MOST = 256 * 1024 * 1024  # bytes that may come, whatever they unpack to: nothing, for instance
+_LEAST_PER_SECOND = 1024  # bytes a second
+_MOST_RECEIVED = (
+    256 * 1024 * 1024
+)  # bytes that may come, whatever they unpack to: nothing, for instance
 
 
 @dataclass
@@ -85,7 +87,7 @@ class Session(requests.Session):
         # A .netrc or REQUESTS_CA_BUNDLE would override what the configuration says.
         self.trust_env = False
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = _Adapter(self.patience)
+        adapter = _TimedAdapter(self.patience)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 
@@ -94,7 +96,7 @@ class Session(requests.Session):
         return None
 
 
-class _Adapter(HTTPAdapter):
+class _TimedAdapter(HTTPAdapter):
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
         super().__init__(pool_connections=1, pool_maxsize=1)
@@ -108,30 +110,30 @@ class _Adapter(HTTPAdapter):
     ) -> Any:
         """As requests has it; with a proxy, too, all connections come from here."""
         pool: Any = super().get_connection_with_tls_context(request, verify, proxies, cert)
-        pool.ConnectionCls = partial(_punctual(type(pool).ConnectionCls), self._patience)
+        pool.ConnectionCls = partial(_timed(type(pool).ConnectionCls), self._patience)
         return pool
 
 
 @cache
-def _punctual(kind: type) -> type:
-    return type(kind.__name__, (_Punctual, kind), {})
+def _timed(kind: type) -> type:
+    return type(kind.__name__, (_TimedConnection, kind), {})
 
 
-class _Punctual:
+class _TimedConnection:
     """What is different about each of urllib3's kinds of connection."""
 
     def __init__(self, patience: Patience, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._patience = patience
         # For a proxy's answer to CONNECT, too.
-        self.response_class = partial(_Response, patience)
+        self.response_class = partial(_TimedResponse, patience)
 
     def _new_conn(self: Any) -> Any:
         """The place where urllib3 connects, for its subclasses to change."""
         if hasattr(self, "_socks_options"):  # as that for SOCKS does, by a library that it needs
             return super()._new_conn()  # type: ignore[misc]
         try:
-            return connected(self._dns_host, self.port, self._patience.end, self.socket_options)
+            return connect(self._dns_host, self.port, self._patience.end, self.socket_options)
         except OSError as error:
             raise urllib3.exceptions.NewConnectionError(self, str(error)) from error
 
@@ -153,10 +155,10 @@ class _Punctual:
             super().send(data[start : start + _PIECE])  # type: ignore[misc]
 
 
-class _Response(http.client.HTTPResponse):
+class _TimedResponse(http.client.HTTPResponse):
     def __init__(self, patience: Patience, sock: Any, **options: Any) -> None:
         super().__init__(sock, **options)
-        self._incoming = _Incoming(self.fp.detach(), sock, patience)
+        self._incoming = _TimedReader(self.fp.detach(), sock, patience)
         self.fp = io.BufferedReader(self._incoming)
 
     def begin(self) -> None:
@@ -172,7 +174,7 @@ class _Response(http.client.HTTPResponse):
             http.client.parse_headers(self.fp)
 
 
-class _Incoming(io.RawIOBase):
+class _TimedReader(io.RawIOBase):
     """What a socket receives, until patience runs out."""
 
     def __init__(self, raw: io.RawIOBase, sock: Any, patience: Patience) -> None:
@@ -202,8 +204,8 @@ class _Incoming(io.RawIOBase):
                 raise ConnectionFailedError("gave no whole answer in time") from None
             raise
         self._received += count or 0
-        if self._received > _MOST:
-            raise MalformedAnswerError(f"the answer is larger than {_MOST >> 20} MiB")
+        if self._received > _MOST_RECEIVED:
+            raise MalformedAnswerError(f"the answer is larger than {_MOST_RECEIVED >> 20} MiB")
         return count
 
     def close(self) -> None:
@@ -213,5 +215,5 @@ class _Incoming(io.RawIOBase):
     def _end(self) -> float:
         end = self._begun + self._patience.silence
         if self._in_body and self._patience.streamed:
-            return end + self._received / _SLOWEST
+            return end + self._received / _LEAST_PER_SECOND
         return min(end, self._patience.deadline)

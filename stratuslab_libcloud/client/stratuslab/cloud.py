@@ -7,9 +7,9 @@ from typing import Any, Generic, TypeVar
 
 from stratuslab_libcloud.client.cloud import Image, Machine, NewMachine, Volume
 from stratuslab_libcloud.client.http.options import HTTPOptions
-from stratuslab_libcloud.client.stratuslab.compute import Compute
-from stratuslab_libcloud.client.stratuslab.marketplace import Marketplace
-from stratuslab_libcloud.client.stratuslab.pdisk import Storage, is_uuid
+from stratuslab_libcloud.client.stratuslab.compute import ComputeClient
+from stratuslab_libcloud.client.stratuslab.marketplace import MarketplaceClient
+from stratuslab_libcloud.client.stratuslab.pdisk import StorageClient, is_uuid
 from stratuslab_libcloud.client.stratuslab.template import BootDisk, render
 from stratuslab_libcloud.configuration.settings import Credentials, Settings
 from stratuslab_libcloud.errors import (
@@ -41,7 +41,7 @@ class _Process:
             service.close()
 
 
-class _made_once(Generic[T]):  # noqa: N801 - used like property
+class _once_per_process(Generic[T]):  # noqa: N801 - used like property
     """One service for all the threads of a process, also for those that meet at the first use."""
 
     def __init__(self, make: Callable[["StratusLabCloud"], T]) -> None:
@@ -90,8 +90,8 @@ class StratusLabCloud:
                     other.close()
         return mine
 
-    @_made_once
-    def compute(self) -> Compute:
+    @_once_per_process
+    def compute(self) -> ComputeClient:
         """Machines."""
         if not self.settings.endpoint:
             raise ConfigurationError(
@@ -99,10 +99,10 @@ class StratusLabCloud:
                 "location (selected_section names the one to use by default)"
             )
         credentials = self._required(self.settings.credentials)
-        return Compute(self.settings.endpoint, credentials, self._options())
+        return ComputeClient(self.settings.endpoint, credentials, self._options())
 
-    @_made_once
-    def storage(self) -> Storage:
+    @_once_per_process
+    def storage(self) -> StorageClient:
         """Persistent disks."""
         if not self.settings.pdisk_endpoint:
             raise ConfigurationError(
@@ -110,12 +110,12 @@ class StratusLabCloud:
                 "from the endpoint"
             )
         credentials = self._required(self.settings.storage_credentials)
-        return Storage(self.settings.pdisk_endpoint, credentials, self._options())
+        return StorageClient(self.settings.pdisk_endpoint, credentials, self._options())
 
-    @_made_once
-    def marketplace(self) -> Marketplace:
+    @_once_per_process
+    def marketplace(self) -> MarketplaceClient:
         """Image metadata; nobody logs in there."""
-        return Marketplace(self.settings.marketplace_endpoint, self._options())
+        return MarketplaceClient(self.settings.marketplace_endpoint, self._options())
 
     def close(self) -> None:
         """Close idle connections; a later call opens new ones."""

@@ -15,10 +15,10 @@ from stratuslab_libcloud.errors import (
     ServiceError,
 )
 
-__all__ = ["Compute"]
+__all__ = ["ComputeClient"]
 
 
-class Compute(Calls):
+class ComputeClient(Calls):
     """The compute service of one site."""
 
     def __init__(self, endpoint: str, credentials: Credentials, options: HTTPOptions) -> None:

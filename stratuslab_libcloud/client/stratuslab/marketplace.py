@@ -22,10 +22,10 @@ from stratuslab_libcloud.errors import (
 )
 from stratuslab_libcloud.metadata import rdf as metadata
 from stratuslab_libcloud.metadata.entry import ABSENT, Entry, MetadataError, is_identifier, name_of
-from stratuslab_libcloud.metadata.rdf import Shared
+from stratuslab_libcloud.metadata.rdf import SharedTexts
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["EndorsedImage", "Marketplace", "Row"]
+__all__ = ["EndorsedImage", "ListedEntry", "MarketplaceClient"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,12 +34,12 @@ _LARGEST_ENTRY = 2**20
 _LONGEST_DECLARATION = 200
 
 _COLUMNS = 11  # in a row of the JSON listing (marketplace-rest 2.1)
-_NOTHING = ("null", "")  # what it says of a field that the entry does not have (3.4)
+_NO_VALUES = ("null", "")  # what it says of a field that the entry does not have (3.4)
 _ENTRY, _PORT = 600, 40  # bytes of memory that an entry takes beside its texts, and a port
-_fields = attrgetter(*ABSENT)
+_values_of = attrgetter(*ABSENT)
 
 
-class Row(NamedTuple):
+class ListedEntry(NamedTuple):
     """What a JSON listing says of an entry (marketplace-rest 2.1), by the names of its fields."""
 
     os: str | None
@@ -61,7 +61,7 @@ class Row(NamedTuple):
         return {**ABSENT, "checksums": {}, **values, "locations": locations}
 
 
-class EndorsedImage(list[Row | Entry]):
+class EndorsedImage(list[ListedEntry | Entry]):
     """
     An image as a list of its endorsements, the newest first: that one counts, the others' data is
     not mixed into it.
@@ -82,7 +82,7 @@ class EndorsedImage(list[Row | Entry]):
     def details(self) -> dict[str, Any]:
         """The newest endorsement's fields; ``endorsers`` has everybody's address."""
         newest = self[0]
-        values = newest.values() if isinstance(newest, Row) else asdict(newest)
+        values = newest.values() if isinstance(newest, ListedEntry) else asdict(newest)
         del values["identifier"]
         values["locations"] = list(values["locations"])
         values["inbound_ports"] = list(values["inbound_ports"] or ())
@@ -90,7 +90,7 @@ class EndorsedImage(list[Row | Entry]):
         return values
 
 
-class Marketplace:
+class MarketplaceClient:
     """The Marketplace that one site uses."""
 
     def __init__(self, endpoint: str, options: HTTPOptions) -> None:
@@ -173,7 +173,7 @@ class Marketplace:
         )
 
 
-def _endorsed(endorsement: Row | Entry) -> tuple[str, str]:
+def _endorsed(endorsement: ListedEntry | Entry) -> tuple[str, str]:
     return endorsement.endorsed or "", endorsement.endorser or ""
 
 
@@ -186,10 +186,10 @@ def _checked_identifier(identifier: str) -> str:
 # -- reading answers ---------------------------------------------------------------------------
 
 
-def _read_listing(answer: Answer) -> Sequence[Row] | Sequence[Entry]:
+def _read_listing(answer: Answer) -> Sequence[ListedEntry] | Sequence[Entry]:
     if answer.content_type == "application/json":
         return _read_json(answer)
-    shared = Shared()
+    shared = SharedTexts()
     return list(bounded(_read_xml(answer, shared), partial(_weight, shared)))
 
 
@@ -204,17 +204,17 @@ def _read_entries(identifier: str, answer: Answer) -> list[Entry]:
     return entries
 
 
-def _weight(shared: Shared, entry: Entry) -> int:
+def _weight(shared: SharedTexts, entry: Entry) -> int:
     """Bytes of memory, more or less."""
-    texts = (*_fields(entry), *entry.locations, *entry.checksums, *entry.checksums.values())
+    texts = (*_values_of(entry), *entry.locations, *entry.checksums, *entry.checksums.values())
     own = (text for text in texts if isinstance(text, str) and text not in shared)
     return _ENTRY + sum(map(getsizeof, own)) + _PORT * len(entry.inbound_ports)
 
 
-def _read_json(answer: Answer) -> list[Row]:
+def _read_json(answer: Answer) -> list[ListedEntry]:
     """Marketplace-rest 3.4."""
     text = JSONText(answer.pieces)
-    rows: list[Row] | None = None
+    rows: list[ListedEntry] | None = None
     message = ""
     try:
         for name in text.names():
@@ -234,7 +234,7 @@ def _read_json(answer: Answer) -> list[Row]:
     return rows
 
 
-def _read_rows(rows: Iterable[Any]) -> Iterator[Row]:
+def _read_rows(rows: Iterable[Any]) -> Iterator[ListedEntry]:
     """The columns of each but the first, which is always empty."""
     unnamed = 0
     for row in rows:
@@ -247,9 +247,10 @@ def _read_rows(rows: Iterable[Any]) -> Iterator[Row]:
             unusual = True
         if unusual:
             columns = [
-                text if isinstance(text, str) and text not in _NOTHING else None for text in columns
+                text if isinstance(text, str) and text not in _NO_VALUES else None
+                for text in columns
             ]
-        found = Row._make(columns)
+        found = ListedEntry._make(columns)
         if is_identifier(found.identifier or ""):
             yield found
         else:
@@ -264,7 +265,7 @@ def _rows_without_identifier(count: int) -> str:
     return f"{count:,} rows without an image identifier"
 
 
-def _read_xml(answer: Answer, shared: Shared | None = None) -> Iterator[Entry]:
+def _read_xml(answer: Answer, shared: SharedTexts | None = None) -> Iterator[Entry]:
     """A listing or a single entry (marketplace-rest 3.2, 3.3)."""
     if answer.content_type == "text/html":
         # Marketplaces answer unknown paths with a page, and 200.

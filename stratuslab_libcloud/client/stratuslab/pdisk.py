@@ -21,7 +21,7 @@ from stratuslab_libcloud.errors import (
     NotFoundError,
 )
 
-__all__ = ["Mount", "Storage", "is_uuid"]
+__all__ = ["Mount", "StorageClient", "is_uuid"]
 
 _JSON = "application/json"
 _FORM = "application/x-www-form-urlencoded"
@@ -50,7 +50,7 @@ class Mount(NamedTuple):
         return self.device != "static"
 
 
-class Storage:
+class StorageClient:
     """The persistent disk service of one site."""
 
     def __init__(self, endpoint: str, credentials: Credentials, options: HTTPOptions) -> None:
