@@ -13,14 +13,14 @@ def register() -> None:
     """
     Make ``get_driver("stratuslab")`` find the driver.
 
-    Calling it again changes nothing, nor does it where the driver was registered under another
-    spelling of the name, as the User's Guide (9.1.3) does with ``"STRATUSLAB"``.
+    Calling it again changes nothing; nor does calling it after the driver has been registered in
+    another spelling, such as the ``"STRATUSLAB"`` of the User's Guide (9.1.3).
     """
     from libcloud.compute.providers import DRIVERS, set_driver
 
     if not any(str(name).lower() == "stratuslab" for name in DRIVERS):
         set_driver(
             "stratuslab",
-            "stratuslab_libcloud.compute_driver",  # type: ignore[arg-type] # Libcloud's are wrong
+            "stratuslab_libcloud.compute_driver",  # type: ignore[arg-type] # Libcloud's annotations are wrong
             "StratusLabNodeDriver",  # type: ignore[arg-type]
         )

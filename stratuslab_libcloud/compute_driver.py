@@ -1,7 +1,7 @@
 """
 The Apache Libcloud compute driver for StratusLab clouds (User's Guide 13.05, chapter 9.1).
 
-Its methods are in ``driver``, part by part; how clouds are asked is in ``client``.
+Its methods are in ``driver``, in several parts; ``client`` sends the requests.
 """
 
 from stratuslab_libcloud.driver.deployment import DeploymentMethods
@@ -14,32 +14,33 @@ __all__ = ["StratusLabNode", "StratusLabNodeDriver"]
 
 class StratusLabNodeDriver(ImageMethods, DeploymentMethods, VolumeMethods):
     """
-    StratusLab clouds, as locations: the sections of the user configuration file (guide 9.1).
+    A driver for StratusLab clouds, whose locations are the sections of the user configuration file
+    (guide 9.1).
 
     >>> driver = StratusLabNodeDriver("default")  # or with the name of a section
     >>> node = driver.create_node("mine", driver.list_sizes()[0], driver.list_images()[0])
 
-    Every error is a :class:`.StratusLabError`, and so a ``LibcloudError``, whose text is one line;
-    the tree is in ``stratuslab_libcloud.errors``. Whatever asks a cloud may raise
-    :class:`.CredentialsError`, :class:`.ConnectionFailedError`, :class:`.MalformedAnswerError` and
-    :class:`.UnavailableError`, besides what the methods name.
+    Every error is a :class:`.StratusLabError`, and so a ``LibcloudError``, with a text of one line;
+    :mod:`stratuslab_libcloud.errors` has the tree of errors. Every method that sends requests may
+    raise :class:`.CredentialsError`, :class:`.ConnectionFailedError`,
+    :class:`.MalformedAnswerError` and :class:`.UnavailableError`, besides those that it names.
 
-    An interrupt (Ctrl-C) of a call that creates something goes on as it is, with two attributes:
-    ``created``, the list of the nodes and volumes that exist, and ``may_exist``, a list of
-    sentences about what was asked for and not yet answered. One line in the log says the same.
+    If an interrupt (Ctrl-C) ends a call that creates something, the exception has two additional
+    attributes: ``created``, the list of the nodes and volumes that exist, and ``may_exist``, a list
+    of sentences about requests without an answer. One line in the log says the same.
 
-    One driver may be shared by threads: each service has as many connections as there were calls
-    of it at the same time. After a fork each process opens connections of its own.
+    Threads can share a driver: each service uses one connection per simultaneous call. After a fork
+    each process opens connections of its own.
 
-    A driver can be pickled and copied, as can everything that it hands out and every error. It
-    arrives with all that it was made of, so that a pickled driver has the passwords in it, and
-    without connections. What it hands out leaves the secrets behind: a node finds its driver again
-    in a process that has it or a copy of it. Elsewhere its driver reads the configuration file
-    again, or, where there is none, says so in one line when it is used. Libcloud's own ``Node`` and
-    the like, which callers make around a driver, are pickled with all of it.
+    A driver can be pickled and copied, as can everything that it returns, and every error. The
+    pickle of a driver contains its passwords, but no connections. The pickles of nodes, volumes,
+    images, sizes and locations contain no secrets: a node finds its driver again in a process that
+    has the driver or a copy of it. In other processes its driver reads the configuration file
+    again; without a file, using it raises an error that says so. A plain ``Node`` of Libcloud that
+    a caller made is pickled with its whole driver, passwords included.
 
-    Errors and the names of images can be printed as they are: they have no control characters.
-    Names of nodes and volumes, and ``extra``, are as the cloud tells them.
+    Errors and the names of images are safe to print: they contain no control characters. The names
+    of nodes and volumes, and ``extra``, are as the cloud reports them.
     """
 
     type = "stratuslab"

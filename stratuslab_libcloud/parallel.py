@@ -1,9 +1,9 @@
 """
-Asking several at the same time, or one for a limited time.
+Ask several questions at once, or one for a limited time.
 
-No thread is left when a call returns, not even one that is about to end: a thread that spoke TLS
-cleans up after itself at its very end, holding a lock of OpenSSL's, and an ``os.fork()`` in that
-moment would hand the lock to a child that waits for it for ever.
+No thread is left when a call returns, not even one that is about to end: a thread that used TLS
+cleans up at its very end, holding a lock of OpenSSL. With an ``os.fork()`` at that moment the child
+would inherit the lock, and wait for it for ever.
 """
 
 import os
@@ -18,7 +18,7 @@ __all__ = ["ask_all", "ask_within"]
 
 T = TypeVar("T")
 
-_LONGEST_END = 1.0  # seconds; a thread that has nothing left to do takes far less
+_LONGEST_END = 1.0  # seconds; a thread with nothing left to do ends far sooner
 _POLL_PAUSE = 0.0001
 
 
@@ -26,23 +26,23 @@ def ask_all(
     questions: Mapping[str, Callable[[], T]],
 ) -> tuple[dict[str, T], dict[str, Exception]]:
     """
-    Ask all at the same time; one alone is asked by the caller's own thread.
+    Ask all questions at once; a single one is asked in the caller's own thread.
 
     The threads are daemons, so that Ctrl-C returns at once; only then do they outlive the call.
 
-    :return: by name, the answers, and the errors of those that failed.
+    :return: the answers by name, and the errors of the others by name.
     """
     answers: queue.SimpleQueue[tuple[str, T | None, BaseException | None]] = queue.SimpleQueue()
 
     def ask(name: str, question: Callable[[], T]) -> None:
         try:
             answers.put((name, question(), None))
-        except BaseException as error:  # whatever it is, somebody waits for an answer
+        except BaseException as error:  # of any kind, as somebody waits for an answer
             answers.put((name, None, error))
 
     threads = []
     for item in questions.items():
-        # With the caller's context: errors are built with what it has said about itself.
+        # In the caller's context, which errors are built with.
         within = copy_context().run
         thread = threading.Thread(target=within, args=(ask, *item), daemon=True)
         try:
@@ -51,7 +51,7 @@ def ask_all(
             else:
                 thread.start()
                 threads.append(thread)
-        except RuntimeError:  # the system gives us no more threads
+        except RuntimeError:  # the system allows no more threads
             ask(*item)
     outcomes = [answers.get() for _ in questions]
     for thread in threads:
@@ -70,9 +70,9 @@ def ask_all(
 
 def ask_within(seconds: float, question: Callable[[], T]) -> T:
     """
-    Ask something that knows no time-out and cannot be interrupted.
+    Ask a question that has no time-out and cannot be interrupted.
 
-    Where there is no answer in time the thread that waits for it is left behind, a daemon.
+    Without an answer in time, the thread that waits for it is left behind, as a daemon.
 
     :raises TimeoutError: there is no answer in time.
     """

@@ -1,5 +1,5 @@
 """
-The options for people: the reference file, and their list in the documentation.
+Write the options for people: the reference file, and the list in the documentation.
 
 ``python -m stratuslab_libcloud.configuration.reference`` prints the reference file, which is stored
 as ``conf/stratuslab-user.cfg.ref``.
@@ -44,19 +44,19 @@ _TAIL = """\
 
 
 def reference() -> str:
-    """The text of the reference file."""
+    """Write the text of the reference file."""
     shared, own = ("\n\n".join(map(_lines, _documented(shared))) for shared in (True, False))
     return f"{_HEAD}\n{shared}\n\n\n[my-cloud]\n\n{own}\n\n\n{_TAIL}"
 
 
 def as_markdown() -> str:
-    """The options, those of ``[default]`` and those of every section, a heading for each."""
+    """Write the options of ``[default]`` and of every section, with a heading for each."""
     shared, own = ("\n\n".join(map(_definition, _documented(shared))) for shared in (True, False))
     return f"## Options of `[default]`\n\n{shared}\n\n## Options of every section\n\n{own}\n"
 
 
 def _documented(shared: bool) -> list[str]:
-    """Keys of the options that this version uses."""
+    """List the keys of the options that this version uses."""
     return [key for key, row in TABLE.items() if row.doc and row.shared == shared]
 
 

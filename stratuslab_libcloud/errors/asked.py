@@ -1,5 +1,5 @@
 """
-What is being asked, which errors are built with.
+The current request, which errors are built with.
 
 Each layer adds what it knows while it asks: the driver adds itself, :mod:`.locations` the location,
 an HTTP service its endpoint, the number of the attempt and the secrets to hide. Code that raises an
@@ -21,7 +21,7 @@ __all__ = ["Asked", "asking", "current"]
 @dataclass(frozen=True)
 class Asked:
     """
-    What is asked, as far as the layers have said.
+    The current request, as far as the layers have described it.
 
     :ivar driver: the driver that was called, or ``None``.
     :ivar location: id of the location, or ``""``.
@@ -29,8 +29,8 @@ class Asked:
     :ivar attempt: 1 for the first of the attempts at a request.
     :ivar begun: when the first began, by the monotonic clock.
     :ivar retried: whether an earlier attempt may have had its effect.
-    :ivar sent: whether this one may have reached the service; ``None``: there is no request.
-    :ivar doubt: what may have been done if it was sent and not refused, and how to find out.
+    :ivar sent: returns whether this attempt may have reached the service.
+    :ivar doubt: advice for errors that leave open whether the request was carried out.
     :ivar masked: hides secrets in a text.
     """
 
@@ -45,7 +45,7 @@ class Asked:
     masked: Callable[[str], str] | None = None
 
     def text(self, value: str, *, passing: bool) -> str:
-        """The text of an error: without secrets and, after repetitions, with their number."""
+        """Complete the text of an error: hide secrets, and add the number of repeated attempts."""
         if self.masked:
             value = one_line(self.masked(value))
         if self.attempt > 1 and passing:
@@ -58,14 +58,14 @@ _CURRENT: ContextVar[Asked] = ContextVar("asked", default=Asked())  # noqa: B039
 
 
 def current() -> Asked:
-    """What is being asked in this thread."""
+    """Return the current request of this thread."""
     return _CURRENT.get()
 
 
 @contextmanager
 def asking(**known: Any) -> Iterator[None]:
     """
-    Build the errors of a block with what is known here.
+    Build the errors of a block with these details.
 
     :param known: fields of :class:`Asked`; the others stay as they are.
     """

@@ -1,4 +1,4 @@
-"""The classes that :mod:`stratuslab_libcloud.errors` shows; it has the tree of them."""
+"""The classes that :mod:`stratuslab_libcloud.errors` exports, and whose tree it shows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,7 +20,7 @@ class StratusLabError(LibcloudError):
     """
     The root of this package's errors.
 
-    What an error is not given it takes from what is being asked: see :mod:`.errors.asked`.
+    Details that are not given are taken from the current request: see :mod:`.errors.asked`.
 
     :ivar value: what happened.
     :ivar advice: what to do about it, or ``""``.
@@ -54,7 +54,7 @@ class StratusLabError(LibcloudError):
         if now.sent:
             self.sent = now.sent()
         self.value = now.text(value, passing=self.passing)
-        # Not super(): the Libcloud classes mixed in below take other arguments, and none is needed.
+        # Not super(): the Libcloud classes mixed in below take other arguments.
         Exception.__init__(self, self.value)
         self.advice = now.doubt if now.doubt and self.in_doubt else advice
         self.http_code = http_code
@@ -79,36 +79,36 @@ class StratusLabError(LibcloudError):
         return f"<{type(self).__name__}: {self}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The driver has passwords; and what an error is about is in its text.
+        # Without the driver, which contains passwords.
         return type(self), self.args, {**self.__dict__, "driver": None}
 
 
 class ConfigurationError(StratusLabError, ValueError):
-    """The configuration cannot be used; names the file, the section and the key."""
+    """The configuration cannot be used; the text names the file, the section and the key."""
 
     def __str__(self) -> str:
-        return one_line(self.value)  # which says where already
+        return one_line(self.value)  # which already names the place
 
 
 class InvalidValueError(StratusLabError, ValueError):
-    """An argument that no service would accept; nothing was sent."""
+    """An argument was refused before anything was sent."""
 
 
 class ConnectionFailedError(StratusLabError):
-    """No connection, or no whole answer in time."""
+    """There was no connection, or no complete answer in time."""
 
     sent = True
     passing = True
 
 
 class LostAnswerError(ConnectionFailedError):
-    """A request that is sent only once got no answer: it may have been carried out."""
+    """A request that is sent only once got no answer; it may have been carried out."""
 
 
 class MalformedAnswerError(StratusLabError, MalformedResponseError):
     """
-    An answer that cannot be read, or believed: HTML, a truncated document, something too large, or
-    about something else than was asked for.
+    An answer cannot be used: it is HTML, truncated, too large, or about something that was not
+    asked about.
     """
 
     passing = True
@@ -116,7 +116,7 @@ class MalformedAnswerError(StratusLabError, MalformedResponseError):
 
 class ServiceError(StratusLabError, ProviderError):  # type: ignore[misc]
     """
-    The service answered, and said no.
+    The service answered that it refused or failed.
 
     :ivar refused: whether it is certain that the service did not do what it was asked to do.
     """
@@ -134,7 +134,7 @@ class ServiceError(StratusLabError, ProviderError):  # type: ignore[misc]
 
 
 class CredentialsError(ServiceError, InvalidCredsError):  # type: ignore[misc]
-    """User name, password or certificate were not accepted."""
+    """The user name, password or certificate was not accepted."""
 
 
 class MissingCredentialsError(ConfigurationError, InvalidCredsError):  # type: ignore[misc]
@@ -146,11 +146,11 @@ class NotPermittedError(ServiceError):
 
 
 class NotFoundError(ServiceError):
-    """There is no such thing (any more)."""
+    """The thing does not exist, or no longer exists."""
 
 
 class ConflictError(ServiceError):
-    """The thing is not in a state in which this can be done."""
+    """The thing is in the wrong state, in use, or exists already."""
 
 
 class NotSupportedError(ServiceError):
@@ -159,7 +159,7 @@ class NotSupportedError(ServiceError):
 
 class UnavailableError(ServiceError, ServiceUnavailableError):  # type: ignore[misc]
     """
-    The service failed, or is overloaded; trying again later may help.
+    The service failed or is overloaded; retrying later may help.
 
     :ivar retry_after: seconds to wait before retrying (``Retry-After``).
     """
@@ -173,14 +173,14 @@ class UnavailableError(ServiceError, ServiceUnavailableError):  # type: ignore[m
 
 
 class NodeFailedError(StratusLabError):
-    """A node that was waited for failed (with the cloud's text), or was ended."""
+    """A node that was waited for has failed, for the reason that the cloud gives, or has ended."""
 
 
 class NodeNotReadyError(StratusLabError):
     """
-    A node that was waited for does not run yet, or lets nobody log in yet, and time ran out.
+    Time ran out before a node was running, or before it accepted a login.
 
-    Its text has the trouble that was met, if there was any, and ``__cause__`` that error.
+    If errors occurred while waiting, the text names them, and ``__cause__`` is the last.
     """
 
     passing = True
@@ -190,8 +190,8 @@ class PartialListError(StratusLabError):
     """
     Some locations could not be listed.
 
-    :ivar found: what the other locations have.
-    :ivar failures: location id to the error that it gave.
+    :ivar found: the nodes or volumes of the other locations.
+    :ivar failures: the error of each location that failed, by its id.
     """
 
     def __init__(
@@ -202,6 +202,6 @@ class PartialListError(StratusLabError):
         self.failures = dict(failures or {})
 
 
-# Where users find them; pickles and tracebacks name them so.
+# Pickles and tracebacks name the classes by the module that users import.
 for _name in errors.__all__:
     globals()[_name].__module__ = errors.__name__

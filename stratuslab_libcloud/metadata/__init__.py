@@ -1,4 +1,4 @@
-"""What somebody endorsed about an image in the Marketplace: an entry, read and written."""
+"""Entries of the Marketplace: what an endorser states about an image."""
 
 from stratuslab_libcloud.metadata.entry import (
     ABSENT,

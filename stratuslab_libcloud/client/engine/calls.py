@@ -26,7 +26,7 @@ __all__ = ["Calls", "read_machine", "read_pool", "read_value"]
 
 T = TypeVar("T")
 
-# What a refusal is about, such as "Error getting virtual machine [99]."
+# The machine that a refusal names, such as "Error getting virtual machine [99]."
 _NAMED = re.compile(r"(?:VM|[Vv]irtual machine) \[([0-9]{1,9})\]")
 _MINE, _ANY_ID, _NOT_DONE = -3, -1, -1
 
@@ -37,7 +37,7 @@ class Calls:
     def __init__(self, service: Service, session: str, *, proxied: bool) -> None:
         """
         :param session: the first argument of each call: ``user:password`` for an engine.
-        :param proxied: whether a proxy has let the user in before the engine is asked.
+        :param proxied: whether a proxy authenticates the user before the engine is asked.
         """
         self._service = service
         self._session = session
@@ -48,11 +48,11 @@ class Calls:
         self._service.close()
 
     def info(self, machine_id: str, timeout: float | None = None) -> Machine:
-        """One machine, in whatever state."""
+        """Look up one machine, in any state."""
         return self._send_about(machine_id, read_machine, "one.vm.info", timeout=timeout)
 
     def machines(self, timeout: float | None = None) -> list[Machine]:
-        """The account's machines that have not been ended."""
+        """List the account's machines that have not ended."""
         return self.send(
             read_pool,
             "one.vmpool.info",
@@ -72,7 +72,7 @@ class Calls:
 
     def shutdown(self, machine_id: str) -> None:
         """Ask a running machine to shut down."""
-        # Sent once: when it had its effect, a second one would find the wrong state.
+        # Sent once: after it has had its effect, a second one would find the wrong state.
         if_lost = f"node {machine_id} may be shutting down all the same"
         self._act(("shutdown", "terminate"), machine_id, if_lost=if_lost)
 
@@ -86,12 +86,12 @@ class Calls:
         timeout: float | None = None,
     ) -> T:
         """
-        Call a method of the engine's.
+        Call a method of the engine.
 
         :param read: turns the answer into the result.
-        :param arguments: what comes after the session.
+        :param arguments: those after the session.
 
-        The other parameters are as :meth:`.Service.send` has them.
+        The other parameters are those of :meth:`.Service.send`.
         """
 
         def read_from_here(answer: Answer) -> T:
@@ -100,7 +100,7 @@ class Calls:
             except CredentialsError as error:
                 if not self._proxied:
                     raise
-                # The proxy has let the user in: a wrong password is HTTP 401 (compute-xmlrpc 1.8).
+                # The proxy accepted the user; a wrong password is HTTP 401 (compute-xmlrpc 1.8).
                 raise starting(error.value) from error
 
         return self._service.send(
@@ -117,7 +117,7 @@ class Calls:
         )
 
     def _act(self, words: tuple[str, str], machine_id: str, if_lost: str = "") -> None:
-        """What engines of old call by the first word, modern ones call by the second."""
+        """Call an action: old engines know the first word, modern ones the second."""
         try:
             self._send_about(machine_id, read_value, "one.vm.action", words[0], if_lost=if_lost)
         except NotSupportedError:
@@ -132,7 +132,7 @@ class Calls:
         if_lost: str = "",
         timeout: float | None = None,
     ) -> T:
-        """Send a request about one machine; an answer or refusal about another one is an error."""
+        """Send a request about one machine; refuse an answer about another."""
         number = int(checked_id(machine_id))
 
         def checked(answer: Answer) -> T:
@@ -149,7 +149,7 @@ class Calls:
             if is_id(named) and int(named) != number:
                 raise MalformedAnswerError(
                     f"was asked about node {number}, and answered about node {named}",
-                    # Nobody knows what became of either: only a look may be repeated.
+                    # Nobody knows what happened to either: only a look-up may be repeated.
                     passing=method == "one.vm.info",
                 )
 
@@ -157,12 +157,12 @@ class Calls:
 
 
 def read_value(answer: Answer) -> str:
-    """The second value of an answer, such as an id."""
+    """Read the second value of an answer, such as an id."""
     return b"".join(payload(answer)).decode()
 
 
 def read_machine(answer: Answer) -> Machine:
-    """The machine whose document an answer is."""
+    """Read a machine from the document in an answer."""
     elements = xml.stream(payload(answer), "VM", ("VM",))
     machine = next(map(to_machine, elements), None)
     if machine is None:
@@ -171,7 +171,7 @@ def read_machine(answer: Answer) -> Machine:
 
 
 def read_pool(answer: Answer) -> list[Machine]:
-    """The machines of a pool, of which there may be many."""
+    """Read the machines of a pool, which may be many."""
     elements = xml.stream(payload(answer), "VM", ("VM_POOL",))
     machines = map(to_machine, bounded(elements))
     return list(bounded(filter(None, machines), weight))

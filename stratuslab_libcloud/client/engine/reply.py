@@ -1,4 +1,4 @@
-"""XML-RPC answers, read as they come (compute-xmlrpc 2.1, 2.2, 7.3, 7.5)."""
+"""Read XML-RPC answers while they arrive (compute-xmlrpc 2.1, 2.2, 7.3, 7.5)."""
 
 from collections.abc import Iterator
 
@@ -17,22 +17,22 @@ from stratuslab_libcloud.untrusted import xml
 
 __all__ = ["payload", "starting"]
 
-# Of what is held until it is complete: everything but a document.
+# Limits for everything that is held in memory: all but a document.
 _MOST_VALUES = 100
 _MOST_TAGS = 10_000
 _LARGEST_VALUE = 2**20
 _PIECE = 2**18
 
-# How the texts of a proxy begin that has no answer of the engine's to hand on.
+# The beginnings of a proxy's messages when it has no answer of the engine to pass on.
 _PROXY_FAILURES = ("Failed to ", "internal server error")
 
 
 class _Reply:
     """
-    An XML-RPC answer, read as it comes: two to five values, or a fault (compute-xmlrpc 2.1, 7.3).
+    An XML-RPC answer: two to five values, or a fault (compute-xmlrpc 2.1, 7.3).
 
-    A pool of machines is one string in it, of many megabytes: :meth:`payload` hands that on
-    before it is complete, so that it is never held whole.
+    A pool of machines is a single string in it, of many megabytes; :meth:`payload` yields it piece
+    by piece, so that it is never held in memory as a whole.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class _Reply:
         parser.CharacterDataHandler = self._data
 
     def payload(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """Read the answer; yield the text of its second value, if it tells of success."""
+        """Yield the text of the second value, if the answer reports success."""
         for piece in _small(pieces):
             self._scanner.feed(piece)
             if self._text and len(self.values) == 1 and self._in_value and self._success:
@@ -75,7 +75,7 @@ class _Reply:
             raise _fault(fault.get("int", fault.get("i4", "?")), fault.get("string", ""))
         if not self.values or self._kinds[0] != "boolean":
             raise MalformedAnswerError(
-                "the answer is XML, but not OpenNebula's; is this the cloud?"
+                "the answer is XML, but not from OpenNebula; is this the cloud?"
             )
         if not self._success:
             text = self.values[1] if len(self.values) > 1 else "refused without a reason"
@@ -110,7 +110,7 @@ class _Reply:
 
 
 def _small(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The same in pieces so small that what is too much is noticed soon."""
+    """Split pieces, so that an answer that is too large is noticed soon."""
     for piece in pieces:
         for start in range(0, len(piece), _PIECE):
             yield piece[start : start + _PIECE]
@@ -118,10 +118,10 @@ def _small(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 def payload(answer: Answer) -> Iterator[bytes]:
     """
-    The second value of an answer that tells of success: a document, or an id.
+    Yield the second value of an answer that reports success: a document, or an id.
 
-    :raises ServiceError: the answer tells of a failure, or is a fault.
-    :raises MalformedAnswerError: it is not OpenNebula's.
+    :raises ServiceError: the answer reports a failure, or is a fault.
+    :raises MalformedAnswerError: the answer is not from OpenNebula.
     """
     if answer.content_type in ("text/html", "application/json"):
         raise MalformedAnswerError(
@@ -131,7 +131,7 @@ def payload(answer: Answer) -> Iterator[bytes]:
 
 
 def starting(text: str) -> UnavailableError:
-    """For about two seconds after its start an engine refuses every user."""
+    """Build the error of an engine that refuses every user, as it does just after its start."""
     return UnavailableError(
         f"the engine authenticates nobody ({text})",
         advice="it may just have been started: try again in a few seconds",
@@ -140,7 +140,7 @@ def starting(text: str) -> UnavailableError:
 
 
 def _fault(code: str, text: str) -> ServiceError:
-    """A proxy has one of its own for when the engine behind it fails (compute-xmlrpc 7.3)."""
+    """Build the error for a fault; a proxy sends one when its engine fails (compute-xmlrpc 7.3)."""
     said = f"XML-RPC fault {code}: {text}"
     if code.strip() == "0" and text.strip().startswith(_PROXY_FAILURES):
         return UnavailableError(
@@ -150,7 +150,7 @@ def _fault(code: str, text: str) -> ServiceError:
 
 
 def _refusal(text: str, code: str) -> ServiceError:
-    """By code where there is one; OpenNebula 2.2 sends none (compute-xmlrpc 2.2, 7.5)."""
+    """Build the error for a refusal; OpenNebula 2.2 sends no code (compute-xmlrpc 2.2, 7.5)."""
     kind = ServiceError
     if "Could not find Authorization driver" in text:
         return starting(text)

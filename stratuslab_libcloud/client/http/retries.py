@@ -1,4 +1,4 @@
-"""How often a request is sent, and when."""
+"""How often a request is sent, and with which pauses."""
 
 from stratuslab_libcloud.errors import StratusLabError, UnavailableError
 
@@ -6,11 +6,17 @@ __all__ = ["ATTEMPTS", "LATEST_START", "pause_after"]
 
 ATTEMPTS = 3
 _FIRST_PAUSE = 0.25  # seconds; doubled for each further attempt
-LATEST_START = 0.95  # of the time; what is left then is no chance, and would hide the real trouble
+LATEST_START = (
+    0.95  # of the time; an attempt after that would fail for lack of time, and hide the cause
+)
 
 
 def pause_after(error: StratusLabError, attempt: int) -> float | None:
-    """Seconds to wait before another attempt; ``None``: it would be no use."""
+    """
+    Return the seconds to wait before another attempt, or ``None`` if it would be useless.
+
+    :param attempt: the number of the attempt that failed, from 1.
+    """
     if not error.passing:
         return None
     asked_for = error.retry_after if isinstance(error, UnavailableError) else 0.0

@@ -1,7 +1,7 @@
 """
-HTTP for the three services: sessions, TLS, credentials, time-outs, retries.
+HTTP for all services: sessions, TLS, credentials, time-outs, retries.
 
-This is the one border to requests and urllib3; failures.py puts what they raise in our words.
+This is the one border to requests and urllib3; :mod:`.failures` translates their exceptions.
 """
 
 import contextlib
@@ -61,10 +61,10 @@ _LARGEST_ANSWER = 640 * 1024 * 1024  # 100,000 entries are 500
 
 class Service:
     """
-    One service of one site, to be shared by threads.
+    One service of one site. Threads can share it.
 
-    Idle sessions are kept on a stack. A call borrows one and gives it back once the answer was
-    read whole, so that successive calls use one connection, and n simultaneous ones n.
+    Idle sessions are kept on a stack. A call borrows one and returns it once the whole answer has
+    been read; so successive calls use one connection, and n simultaneous calls use n.
     """
 
     def __init__(
@@ -77,9 +77,10 @@ class Service:
         basic: bool = True,
     ) -> None:
         """
-        :param endpoint: the service as users know it, for messages.
-        :param url: where its paths begin, if that differs.
-        :param basic: send user name and password as HTTP Basic.
+        :param endpoint: URL of the service as users know it, for messages.
+        :param url: URL that paths are appended to, if that differs.
+        :param basic: whether to send user name and password by HTTP Basic.
+        :raises ConfigurationError: the credentials or the CA certificate cannot be used.
         """
         self.endpoint = endpoint
         self._url = url or endpoint
@@ -122,20 +123,20 @@ class Service:
         timeout: float | None = None,
     ) -> T:
         """
-        Send one request, and again while that is harmless and a fault may have passed.
+        Send one request, and repeat it while that is safe and the failure looks temporary.
 
-        :param path: what comes after the service's URL.
-        :param read: turns the answer into the result; called anew for each attempt.
+        :param path: appended to the URL of the service.
+        :param read: turns the answer into the result; called again for each attempt.
         :param if_lost: advice for when the answer is lost: what may have happened, and how to find
             out. A request with such advice is sent only once.
         :param if_not_found: advice for HTTP 404, for a request that is about no particular thing:
             then it is the service that is not there.
-        :param streamed: the body may take longer while it keeps coming.
-        :param timeout: instead of the service's own.
-        :raises StratusLabError: one line, with this service's URL and no secret.
+        :param streamed: whether the body may take longer than that as long as it keeps coming.
+        :param timeout: seconds; default: the service's own.
+        :raises StratusLabError: with the endpoint, and without secrets.
         """
         limit = timeout or self._options.timeout
-        # A request that has one chance may use up all its time, and so may a site in a listing.
+        # A request that is sent only once may use all its time, and so may one site in a listing.
         silence = limit if if_lost or timeout else limit / ATTEMPTS
         request = Request(
             method, f"{self._url}{path}", {"Accept": accept, **self._headers}, body, streamed
@@ -177,7 +178,9 @@ class Service:
 
     def close(self) -> None:
         """Close the idle sessions; a later call opens a new one."""
-        with contextlib.suppress(IndexError):  # not asked first: other threads take and bring
+        with contextlib.suppress(
+            IndexError
+        ):  # not checked first, as other threads take and return sessions
             while True:
                 self._idle.pop().close()
 
@@ -195,17 +198,17 @@ class Service:
             with asking(sent=lambda: session.patience.sent), translated(session.patience):
                 return self._exchange(session, request, read, silence, deadline)
         except MalformedAnswerError:
-            session.close()  # what comes by that connection may be the answers to other requests
+            session.close()  # this connection may now deliver the answers to other requests
             raise
         except ConnectionFailedError as error:
             if not error.sent and isinstance(error.__cause__, requests.exceptions.SSLError):
                 self._check_trusted()
             raise
         finally:
-            self._idle.append(session)  # a connection that broke was dropped from it
+            self._idle.append(session)  # which has dropped a broken connection by itself
 
     def _check_trusted(self) -> None:
-        """Whether TLS failed for want of authorities: the file that Libcloud names may be any."""
+        """Check the CA file after TLS has failed: Libcloud's setting may name any file."""
         trusted = self._options.verify()
         if isinstance(trusted, str) and not os.path.isdir(trusted):
             check_authority(trusted)
@@ -267,7 +270,9 @@ class Service:
             self._log(f"< {status} {request.url}", text.encode())
             if status == 403 and self._certificate and not text:
                 raise CredentialsError(
-                    "HTTP 403 Forbidden", advice="is this certificate known there?", http_code=403
+                    "HTTP 403 Forbidden",
+                    advice="is this certificate registered with the cloud?",
+                    http_code=403,
                 )
             raise refusal(status, response.reason or "", text, headers.get("Retry-After"))
         if not request.streamed:
@@ -277,7 +282,7 @@ class Service:
         self._log(f"< {status} {request.url} (streamed)")
         result = read_answer(read, Answer(status, headers, pieces))
         for _ in pieces:
-            pass  # what was not read, so that the connection can be used again
+            pass  # the rest, so that the connection can be used again
         return result
 
     def _log(self, line: str, body: bytes | None = None) -> None:
@@ -286,7 +291,7 @@ class Service:
 
 def read_answer(read: Callable[[Answer], T], answer: Answer) -> T:
     """
-    What an answer says.
+    Read an answer.
 
     :raises MalformedAnswerError: it cannot be read.
     """

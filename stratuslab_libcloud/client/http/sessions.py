@@ -1,10 +1,10 @@
 """
-Sessions of requests that end in time, however connections are made and answers come.
+Sessions of requests in which every wait ends in time.
 
-urllib3 tries every address of a host for as long as the time-out is. http.client reads the head of
-an answer to its end, and so the sizes of chunks, and skips every "100 Continue". Its time-out is
-for each read: what drips would never end. So connections are made, and the reads themselves
-know when to stop, by one clock. They also note when a request goes out.
+urllib3 allows the whole time-out for each address of a host. http.client reads the head of an
+answer, the sizes of chunks and every "100 Continue" with a time-out for each single read, so that
+an answer that drips would never end. Here one clock governs connecting, sending and reading. It
+also records whether the request was sent.
 """
 
 import http.client
@@ -25,24 +25,23 @@ from stratuslab_libcloud.errors import ConnectionFailedError, MalformedAnswerErr
 
 __all__ = ["Patience", "Session"]
 
-_PIECE = 16 * 1024  # sent at a time
-_LEAST_PER_SECOND = 1024  # bytes a second
-_MOST_RECEIVED = (
-    256 * 1024 * 1024
-)  # bytes that may come, whatever they unpack to: nothing, for instance
+_PIECE = 16 * 1024  # bytes sent at a time
+_LEAST_PER_SECOND = 1024  # bytes a second that a streamed body must bring
+_MOST_RECEIVED = 256 * 1024 * 1024  # bytes, before unpacking
 
 
 @dataclass
 class Patience:
     """
-    How long an attempt at a request may take, and how far it has come.
+    How long an attempt at a request may take, and how far it has got.
 
-    :ivar silence: seconds until the request must have gone out, which includes finding the host,
-        connecting, a proxy and TLS. The head of the answer may take as long once more, and so may
+    :ivar silence: seconds until the request must have been sent, which includes the look-up of the
+        host, connecting, a proxy and TLS. The head of the answer may take as long again, and so may
         the body.
-    :ivar deadline: when all must be there, by the monotonic clock.
-    :ivar streamed: the body may take longer than that while it brings a KiB a second.
-    :ivar sent: whether the first byte of the request may have gone out.
+    :ivar deadline: when the answer must be complete, by the monotonic clock.
+    :ivar streamed: whether the body may take longer as long as it brings 1 KiB a second.
+    :ivar sent: whether the first byte of the request may have been sent.
+    :ivar begun: when the attempt began, by the monotonic clock.
     """
 
     silence: float = 0.0
@@ -59,14 +58,14 @@ class Patience:
 
     @property
     def end(self) -> float:
-        """When the request must have gone out."""
+        """When the request must have been sent, by the monotonic clock."""
         return min(self.begun + self.silence, self.deadline)
 
     def left(self) -> float:
         """
-        Seconds until then.
+        Return the seconds until :attr:`end`.
 
-        :raises TimeoutError: none.
+        :raises TimeoutError: time is up.
         """
         left = self.end - time.monotonic()
         if left <= 0:
@@ -76,15 +75,15 @@ class Patience:
 
 class Session(requests.Session):
     """
-    A session that only the configuration can influence, for one thread at a time.
+    A session for one thread at a time, which nothing but the configuration influences.
 
-    :ivar patience: to be set before each request.
+    :ivar patience: the clock of the current request; call its ``begin`` before each.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.patience = Patience()
-        # A .netrc or REQUESTS_CA_BUNDLE would override what the configuration says.
+        # Otherwise a .netrc file or REQUESTS_CA_BUNDLE would override the configuration.
         self.trust_env = False
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         adapter = _TimedAdapter(self.patience)
@@ -92,7 +91,7 @@ class Session(requests.Session):
         self.mount("http://", adapter)
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Nowhere: to find out, requests would read the whole answer, bounded by nothing."""
+        """Return None: to follow one, requests would read the whole answer, without a limit."""
         return None
 
 
@@ -108,7 +107,7 @@ class _TimedAdapter(HTTPAdapter):
         proxies: Mapping[str, str] | None = None,
         cert: Any = None,
     ) -> Any:
-        """As requests has it; with a proxy, too, all connections come from here."""
+        """Make the pool use timed connections; requests calls this with and without a proxy."""
         pool: Any = super().get_connection_with_tls_context(request, verify, proxies, cert)
         pool.ConnectionCls = partial(_timed(type(pool).ConnectionCls), self._patience)
         return pool
@@ -120,17 +119,17 @@ def _timed(kind: type) -> type:
 
 
 class _TimedConnection:
-    """What is different about each of urllib3's kinds of connection."""
+    """Mixed into each of urllib3's classes of connections."""
 
     def __init__(self, patience: Patience, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._patience = patience
-        # For a proxy's answer to CONNECT, too.
+        # Also for a proxy's answer to CONNECT.
         self.response_class = partial(_TimedResponse, patience)
 
     def _new_conn(self: Any) -> Any:
-        """The place where urllib3 connects, for its subclasses to change."""
-        if hasattr(self, "_socks_options"):  # as that for SOCKS does, by a library that it needs
+        """Connect in time; urllib3 calls this, and lets subclasses override it."""
+        if hasattr(self, "_socks_options"):  # SOCKS connects by a library of its own
             return super()._new_conn()  # type: ignore[misc]
         try:
             return connect(self._dns_host, self.port, self._patience.end, self.socket_options)
@@ -139,17 +138,17 @@ class _TimedConnection:
 
     def _tunnel(self: Any) -> None:
         super()._tunnel()  # type: ignore[misc]
-        self.sock.settimeout(self._patience.left())  # for the TLS that follows
+        self.sock.settimeout(self._patience.left())  # for the TLS handshake that follows
 
     def endheaders(self: Any, *arguments: Any, **options: Any) -> None:
-        """The place where http.client has a request together, and begins to send it."""
+        """Record that the request goes out; http.client calls this when it begins to send."""
         if self.sock is None:
             self.connect()
         self._patience.sent = True
         super().endheaders(*arguments, **options)  # type: ignore[misc]
 
     def send(self: Any, data: bytes) -> None:
-        """In pieces: over TLS a time-out is for each record."""
+        """Send in pieces: over TLS the time-out applies to each call."""
         for start in range(0, len(data), _PIECE):
             self.sock.settimeout(self._patience.left())
             super().send(data[start : start + _PIECE])  # type: ignore[misc]
@@ -166,7 +165,7 @@ class _TimedResponse(http.client.HTTPResponse):
         self._incoming.begin_body()
 
     def _read_status(self) -> tuple[str, int, str]:
-        """The final one: http.client skips 100 only, not 103 Early Hints (RFC 9110, 15.2)."""
+        """Read the final status: http.client skips 100 but not 103 Early Hints (RFC 9110, 15.2)."""
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if not 100 <= status < 200:
@@ -175,7 +174,7 @@ class _TimedResponse(http.client.HTTPResponse):
 
 
 class _TimedReader(io.RawIOBase):
-    """What a socket receives, until patience runs out."""
+    """Reads from a socket until time runs out."""
 
     def __init__(self, raw: io.RawIOBase, sock: Any, patience: Patience) -> None:
         self._raw = raw

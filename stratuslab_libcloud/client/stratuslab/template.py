@@ -1,8 +1,8 @@
 """
-The text that describes a new machine, in OpenNebula's template language (compute-xmlrpc 4).
+Describe a new machine in OpenNebula's template language (compute-xmlrpc 4).
 
-The language has no escape for some texts, and old servers read others back differently. What the
-server would not read back exactly is refused here, before anything is sent.
+The language cannot express some texts, and old servers change others. A value that the server would
+not read back exactly is refused here, before anything is sent.
 """
 
 import base64
@@ -58,16 +58,16 @@ def render(
     readonly_images: Sequence[str] = (),
 ) -> str:
     """
-    The template of a machine; every value is quoted.
+    Write the template of a machine; every value is quoted.
 
-    :param boot: what its ``image`` means.
-    :param volumes: the ``pdisk:`` URIs of its volumes.
-    :param readonly_images: URLs of the Marketplace entries of the images that it reads.
-    :raises InvalidValueError: naming the value that cannot be written.
+    :param boot: the disk for its ``image``.
+    :param volumes: ``pdisk:`` URIs of its volumes.
+    :param readonly_images: URLs of the Marketplace entries of its read-only images.
+    :raises InvalidValueError: names the value that cannot be written.
     """
     if boot.bus not in _TARGET_PREFIXES:
         raise InvalidValueError(
-            f"the image's disk bus is {boot.bus!r}; known are ide, scsi and virtio"
+            f"the image's disk bus must be ide, scsi or virtio, not {boot.bus!r}"
         )
     for what, number, least in (
         ("CPUs", machine.cpus, 1),
@@ -83,7 +83,7 @@ def render(
         single("RANK", "- RUNNING_VMS"),
     ]
     if not isinstance(machine.name, str):
-        raise InvalidValueError(f"the name of a node is text, not {machine.name!r}")
+        raise InvalidValueError(f"the name of a node must be text, not {machine.name!r}")
     if machine.name:
         lines.append(single("NAME", checked_name(machine.name)))
     if not isinstance(machine.network, str) or not machine.network.strip():
@@ -102,7 +102,7 @@ def render(
 def _disks(
     swap_size: int, boot: BootDisk, volumes: Sequence[str], readonly_images: Sequence[str]
 ) -> list[str]:
-    """Every disk has a target letter of its own; the context drive's is left free."""
+    """Give every disk a target letter of its own, other than the context drive's."""
     prefix = _TARGET_PREFIXES[boot.bus]
     letters = (
         prefix + letter
@@ -152,14 +152,14 @@ def _context(machine: NewMachine) -> Vector:
                 f"the context key {key!r} must be made of letters, digits and underscores"
             )
         if key.upper() in seen:
-            raise InvalidValueError(f"the context key {key!r} is taken, or given twice")
+            raise InvalidValueError(f"the context key {key!r} is reserved, or given twice")
         seen.add(key.upper())
-        if SHELL_VARIABLES.fullmatch(key.upper()):  # as the engine will write it
+        if SHELL_VARIABLES.fullmatch(key.upper()):  # as the engine writes it
             raise InvalidValueError(
-                f"the context key {key!r} is a variable of the machine's shell; take another name"
+                f"the context key {key!r} is a variable of the machine's shell; use another name"
             )
         if not isinstance(value, (str, int, float)):
-            raise InvalidValueError(f"the context value {key!r} is text, not {value!r}")
+            raise InvalidValueError(f"the context value {key!r} must be text, not {value!r}")
         pairs.append((key, shell_safe(f"context value {key!r}", str(value))))
     if machine.context_method == "cloud-init":
         pairs.append(("CONTEXT_METHOD", "cloud-init"))
@@ -170,7 +170,7 @@ def _context(machine: NewMachine) -> Vector:
             pairs.append(("CLOUD_INIT_USER_DATA", packed(machine.user_data)))
     elif machine.context_method != "one":
         raise InvalidValueError(
-            f"the context method is one or cloud-init, not {machine.context_method!r}"
+            f"the context method must be one or cloud-init, not {machine.context_method!r}"
         )
     elif machine.user_data:
         raise InvalidValueError("user data needs the context method 'cloud-init'")
@@ -178,7 +178,7 @@ def _context(machine: NewMachine) -> Vector:
 
 
 def _plain_key(line: str) -> str:
-    """A public key; its comment is dropped where a shell could trip over it."""
+    """Drop the comment of a public key if a shell could misread it."""
     fields = line.split(None, 2)
     if len(fields) == 3 and not re.fullmatch(r"[\w@.:+,/ -]*", fields[2], re.ASCII):
         line = " ".join(fields[:2])
