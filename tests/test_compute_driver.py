@@ -590,7 +590,7 @@ class TestBadInput:
 
     def test_an_unknown_section(self, site: Site) -> None:
         for options in ({"key": "zz"}, {"stratuslab_default_location": "zz"}):
-            self.check(ConfigurationError, r"\[zz\].*; known are", site.new_driver, **options)
+            self.check(ConfigurationError, r"\[zz\].*; known: ", site.new_driver, **options)
 
     def test_a_missing_file(self, tmp_path: Path) -> None:
         self.check(
@@ -794,7 +794,7 @@ class TestBadInput:
             *({"ex_readonly_images": "id"}, {"auth": NodeAuthSSHKey(None)}),
             {"auth": NodeAuthSSHKey("this is not a key")},
         ]
-        kind = "name of a network|is to be|is text|is wanted|made of letters|no SSH public key"
+        kind = "name of a network|is to be|must be|is wanted|made of letters|no SSH public key"
         for options in wrong:
             call = {"name": "n", "size": size, "image": image, **options}
             self.check(InvalidValueError, kind, driver.create_node, **call)
@@ -826,7 +826,7 @@ class TestBadInput:
             image = NodeImage("7a031320-9d3b-492f-9a97-3c5bd0ba786b", "disk", driver)
             node = driver.create_node("mine", driver.list_sizes()[0], image, auth=KEY)
             assert (node.id, node.name, node.state) == ("42", "mine", NodeState.PENDING)
-            said = "was asked about node 42, and answered about node 7"
+            said = "was asked about node 42, but answered about node 7"
             sent = len(server.requests)
             self.check(MalformedAnswerError, said, driver.ex_get_node, "42")
             volume = StorageVolume("7a031320-9d3b-492f-9a97-3c5bd0ba786b", "v", 1, driver)
@@ -846,7 +846,7 @@ class TestBadInput:
                 assert node.id == "42"
                 self.check(
                     MalformedAnswerError,
-                    "cannot be read|cannot be understood|an address that is none",
+                    "cannot be read|cannot be understood|an invalid URL",
                     driver.list_nodes,
                 )
 

@@ -98,7 +98,7 @@ class TestSections:
 
     @pytest.mark.parametrize("name", ["zz", "instance_types", "DEFAULT"])
     def test_an_unknown_section_is_an_error_that_lists_the_known_ones(self, name: str) -> None:
-        with pytest.raises(ConfigurationError, match=r"argument names; known are: default, b, a$"):
+        with pytest.raises(ConfigurationError, match=r"argument names; known: default, b, a$"):
             read(TWO_CLOUDS, location=name)
 
 
@@ -145,7 +145,7 @@ class TestSelection:
 
     def test_a_slip_in_a_name_gets_a_suggestion(self, monkeypatch: pytest.MonkeyPatch) -> None:
         text = TWO_CLOUDS.replace("[b]", "[fav-cloud]")
-        close = r"known are: default, fav-cloud, a; is fav-cloud meant\?$"
+        close = r"known: default, fav-cloud, a; did you mean fav-cloud\?$"
         for key in ("fav_cloud", "favcloud", "Fav-Cloud"):
             with pytest.raises(ConfigurationError, match=close):
                 read(text, preferred=key)
@@ -579,7 +579,7 @@ class TestTooMuch:
     def test_references_within_references_have_an_end(self) -> None:
         for begin in ("ha", '""'):
             lines = [f"l0 = {begin}", *(f"l{n} = {f'%(l{n - 1})s' * 10}" for n in range(1, 11))]
-            with pytest.raises(ConfigurationError, match=r"\[default\] l3 leads to more than 1000"):
+            with pytest.raises(ConfigurationError, match=r"\[default\] l3 expands to more than 1000"):
                 read("\n".join(["[default]", *lines]))
 
     def test_a_thousand_may_be_written(self) -> None:

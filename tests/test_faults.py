@@ -303,7 +303,7 @@ FAULTS: dict[Fault, Rule] = {
         says="mismatch, certificate is not valid for '127.0.0.1'); the",
     ),
     Fault("expired certificate", outage=faults.certificate("expired")): Rule(
-        BROKEN, heard=False, says="certificate has expired); the cloud has to renew it"
+        BROKEN, heard=False, says="certificate has expired); ask the operator to renew it"
     ),
     Fault("self-signed certificate", outage=faults.certificate("self-signed")): Rule(
         BROKEN, heard=False, says="signed certificate); if it is the cloud's own, name its"

@@ -46,8 +46,8 @@ def test_a_pair_is_read(tmp_path: Path) -> None:
         (b"\n# only a comment\nComment: and another\n", "holds no SSH public key"),
         (b"rubbish\n", "holds no SSH public key"),
         (PUBLIC + b"\nrubbish\n", "holds no SSH public key"),
-        (PRIVATE, "holds a private key; the public one is wanted"),
-        (PUBLIC + b"\n" + PRIVATE, "holds a private key; the public one is wanted"),
+        (PRIVATE, "holds a private key; give the public one"),
+        (PUBLIC + b"\n" + PRIVATE, "holds a private key; give the public one"),
         (b"\xff\xfe\x00", "cannot be read: it is not text"),
     ],
 )

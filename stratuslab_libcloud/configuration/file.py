@@ -243,7 +243,7 @@ def _selected(
         if name and name != BASE and name not in sections:
             known = [BASE, *sections]
             raise errors.ConfigurationError(
-                f"{source}: there is no section [{name}], which {origin} names; known are: "
+                f"{source}: there is no section [{name}], which {origin} names; known: "
                 f"{', '.join(known)}{suggestion(name, known)}"
             )
         if name:
@@ -254,7 +254,7 @@ def _selected(
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Complete a message about an unknown name with the known name that may be meant."""
     close = difflib.get_close_matches(name, known, n=1)
-    return f"; is {close[0]} meant?" if close else ""
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _warn_of_slips(source: str, sections: Mapping[str, Mapping[str, str]]) -> None:
@@ -264,7 +264,8 @@ def _warn_of_slips(source: str, sections: Mapping[str, Mapping[str, str]]) -> No
             meant = difflib.get_close_matches(key, KNOWN, n=1, cutoff=0.85)
             if meant:
                 warnings.warn(
-                    f"{source}: [{section}] {key} is ignored; is {meant[0]} meant?", stacklevel=2
+                    f"{source}: [{section}] {key} is ignored; did you mean {meant[0]}?",
+                    stacklevel=2,
                 )
 
 

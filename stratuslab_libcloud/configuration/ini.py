@@ -112,7 +112,7 @@ def _interpolated(where: str, text: str, raw: Mapping[str, str]) -> str:
         followed += 1
         if followed > _MOST_REFERENCES:
             raise errors.ConfigurationError(
-                f"{where} leads to more than {_MOST_REFERENCES} references"
+                f"{where} expands to more than {_MOST_REFERENCES} references"
             )
         return expand(raw[match[2].lower()], depth + 1)
 

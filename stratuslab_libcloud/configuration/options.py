@@ -203,7 +203,7 @@ class Options:
     password: str = row(
         "",
         text,
-        "The password of your account. It is taken whole, whatever is in it.",
+        "The password of your account. It may contain any character, as no comment can follow it.",
         fallback="none",
         example="password",
         active=True,
@@ -245,22 +245,22 @@ class Options:
     ca_certificate: str = row(
         "",
         path,
-        "A file with the certificate authorities to trust, for a cloud that has its own.",
-        fallback="the usual authorities",
+        "A file of CA certificates to trust, for a cloud that uses its own CA.",
+        fallback="the usual CAs",
         example="/etc/ssl/certs/my-cloud-ca.pem",
     )
     verify_tls: bool = row(
         True,
         truth,
-        "Whether to verify the certificates of the services. With `no`, anybody on the way can "
-        "read your password; name a `ca_certificate` instead.",
+        "Whether to verify the certificates of the services. With `no`, anybody on the network "
+        "path can read your password; set `ca_certificate` instead.",
         fallback="yes",
         example="yes",
     )
     user_public_key_file: str = row(
         "",
         path,
-        "The SSH public key that new machines let in.",
+        "The SSH public key to install on new machines.",
         fallback="the first of `~/.ssh/id_rsa.pub`, `id_ed25519.pub` and `id_ecdsa.pub` that "
         "exists",
         example="~/.ssh/id_rsa.pub",
@@ -270,7 +270,7 @@ class Options:
     user_private_key_file: str = row(
         "",
         path,
-        "The private half of that key, with which `deploy_node` logs in.",
+        "The private half of that key, which `deploy_node` uses to log in.",
         fallback="the name of the public key without `.pub`",
         example="~/.ssh/id_rsa",
     )

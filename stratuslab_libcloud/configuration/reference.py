@@ -22,21 +22,21 @@ _HEAD = """\
 # It holds passwords: keep it readable for yourself alone.
 #
 # HOW IT IS READ
-#   * Lines that begin with # or ; are comments. After a value " ;" (a blank and a semicolon)
-#     begins a comment, # does not; a password is taken whole, whatever is in it.
-#   * Every section but [instance_types] describes one cloud: a Libcloud location. What a
-#     section does not say is taken from [default].
-#   * An environment variable that is named with an option takes precedence over the file, for the
-#     default location only, unless it says otherwise.
+#   * Lines that begin with # or ; are comments. After a value, " ;" (a blank and a semicolon)
+#     starts a comment, but # does not. No comment can follow a password.
+#   * Every section but [instance_types] describes one cloud: a Libcloud location. Options that a
+#     section does not set are taken from [default].
+#   * The environment variable given with an option takes precedence over the file, but only for
+#     the default location, unless noted otherwise.
 #   * %(key)s stands for the value of another key of the section, and %% for a percent sign.
-#     A value with any other % in it is taken as it stands.
+#     A value with any other % in it is used unchanged.
 #   * A leading ~ in a file name is your home directory.
 
 [default]
 """
 
 _TAIL = """\
-# Machine sizes of your own, beside the standard ones or in their place:
+# Your own machine sizes, in addition to the standard ones or in place of them:
 #   name = CPUs, RAM in MiB, swap in MiB
 [instance_types]
 # my.type = 4, 2048, 2048

@@ -108,7 +108,7 @@ class TestCalls:
         assert "Authorization" not in server.requests[0].headers
 
     def test_an_engine_takes_no_certificate(self) -> None:
-        with pytest.raises(ConfigurationError, match="takes a password"):
+        with pytest.raises(ConfigurationError, match="needs a password"):
             ComputeClient("http://h/RPC2", Certificate("/c", "/k"), HTTPOptions(timeout=5))
 
     def test_kill_falls_back_to_the_modern_word(self) -> None:
@@ -171,7 +171,7 @@ def vm(number: int) -> str:
 class TestAboutAnother:
     """What is about another machine than was asked for is not believed."""
 
-    SAYS = "was asked about node 5, and answered about node 7"
+    SAYS = "was asked about node 5, but answered about node 7"
 
     def test_a_document(self) -> None:
         with compute(rpc(True, vm(7), 0)) as (asked, server):

@@ -114,7 +114,7 @@ class TestAboutAnother:
     )
     def test_an_answer(self, call: Any, answer: dict[str, Any]) -> None:
         with disks(js(answer)) as (asked, server):
-            with pytest.raises(MalformedAnswerError, match=r"was asked about .*, and answered"):
+            with pytest.raises(MalformedAnswerError, match=r"was asked about .*, but answered"):
                 call(asked)
             assert len(server.requests) == 1
 

@@ -130,7 +130,7 @@ def test_a_context_key_that_a_guests_shell_would_trip_over_is_refused(key: str) 
     try:
         render(context={key.lower(): "x1"})
     except InvalidValueError as error:
-        assert str(error).endswith("is a variable of the machine's shell; take another name")
+        assert str(error).endswith("is a variable of the machine's shell; use another name")
         return
     for shell in shells:
         assert survives([*environment, *shell], key), shell

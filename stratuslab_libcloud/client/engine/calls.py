@@ -148,7 +148,7 @@ class Calls:
         def check(named: str) -> None:
             if is_id(named) and int(named) != number:
                 raise MalformedAnswerError(
-                    f"was asked about node {number}, and answered about node {named}",
+                    f"was asked about node {number}, but answered about node {named}",
                     # Nobody knows what happened to either: only a look-up may be repeated.
                     passing=method == "one.vm.info",
                 )

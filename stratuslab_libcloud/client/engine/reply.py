@@ -59,7 +59,7 @@ class _Reply:
                 text, self._text = "".join(self._text), []
                 yield text.encode()
             elif len(self.values) > _MOST_VALUES or sum(map(len, self._text)) > _LARGEST_VALUE:
-                raise MalformedAnswerError("answered more values, or longer ones, than is possible")
+                raise MalformedAnswerError("the answer has too many values, or too long ones")
         self._scanner.feed(b"", last=True)
         self._raise_failure()
         if len(self.values) > 1:
@@ -85,7 +85,7 @@ class _Reply:
     def _start(self, name: str, _: object) -> None:
         self._tags += 1
         if self._tags > _MOST_TAGS:
-            raise MalformedAnswerError("answered more tags than is possible")
+            raise MalformedAnswerError("the answer has too many tags")
         if name == "value":
             self._in_value, self._kind, self._text = True, "string", []
         elif name in ("array", "struct"):
@@ -133,8 +133,8 @@ def payload(answer: Answer) -> Iterator[bytes]:
 def starting(text: str) -> UnavailableError:
     """Build the error of an engine that refuses every user, as it does just after its start."""
     return UnavailableError(
-        f"the engine authenticates nobody ({text})",
-        advice="it may just have been started: try again in a few seconds",
+        f"the engine accepts no user ({text})",
+        advice="it may have just been started: try again in a few seconds",
         refused=True,
     )
 

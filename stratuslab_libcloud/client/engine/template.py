@@ -45,8 +45,8 @@ def packed(user_data: bytes) -> str:
     compressed = gzip.compress(user_data, compresslevel=9, mtime=0)
     if len(compressed) > _LARGEST_USER_DATA:
         raise InvalidValueError(
-            f"the user data is too large: {len(compressed)} bytes compressed, of at most "
-            f"{_LARGEST_USER_DATA}"
+            f"the user data is too large: {len(compressed)} bytes compressed, but the limit "
+            f"is {_LARGEST_USER_DATA}"
         )
     return base64.b64encode(compressed).decode("ascii")
 
@@ -56,7 +56,7 @@ def checked_name(name: str) -> str:
     length = len(name.encode("utf-8", "surrogatepass"))
     if length > _LONGEST_NAME:
         raise InvalidValueError(
-            f"the node name is too long: {length} bytes in UTF-8, of at most {_LONGEST_NAME}"
+            f"the node name is too long: {length} bytes in UTF-8, but the limit is {_LONGEST_NAME}"
         )
     if "<" in name or "&" in name:
         raise InvalidValueError(f"the node name {name!r} must not contain '<' or '&'")

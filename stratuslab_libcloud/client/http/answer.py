@@ -75,5 +75,5 @@ def check_encoding(response: requests.Response) -> None:
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity", "x-gzip", *ENCODINGS.split(", ")):
         raise MalformedAnswerError(
-            f"the answer is encoded as {encoding!r}, which it was not asked to be"
+            f"the answer has the encoding {encoding!r}, which was not requested"
         )

@@ -109,15 +109,15 @@ def _unmet(error: Exception, causes: list[BaseException], silence: float) -> Str
     if proxy or any(map(_is_from_tunnel, causes)):
         return ConnectionFailedError(f"the proxy cannot be used: {_reason(causes)}")
     if _among(causes, socket.gaierror):
-        return ConnectionFailedError("there is no host of that name; is the endpoint right?")
+        return ConnectionFailedError("the host name cannot be resolved; is the endpoint right?")
     if _among(causes, TimeoutError, urllib3.exceptions.ReadTimeoutError):
         return ConnectionFailedError(f"does not accept a connection within {silence:.3g} s")
     if _among(causes, ConnectionRefusedError):
         return ConnectionFailedError(
-            "the connection was refused; is the service up, the port right?"
+            "the connection was refused; is the service running, and the port right?"
         )
     if isinstance(error, _NETWORK) and type(error) is not OSError and not _among(causes, *_WRONG):
-        return ConnectionFailedError(f"cannot be connected to: {_reason(causes)}")
+        return ConnectionFailedError(f"the connection failed: {_reason(causes)}")
     # A plain OSError from requests: a file that it needs does not exist.
     return ConfigurationError(f"the request cannot be sent: {error}")
 
@@ -125,7 +125,7 @@ def _unmet(error: Exception, causes: list[BaseException], silence: float) -> Str
 def _broken(error: Exception, causes: list[BaseException], silence: float) -> StratusLabError:
     """Describe a failure after the request, or a part of it, was sent."""
     if _among(causes, urllib3.exceptions.DecodeError, zlib.error):
-        return MalformedAnswerError("the answer is not compressed as it says it is")
+        return MalformedAnswerError("the answer cannot be decompressed")
     if not isinstance(error, _NETWORK) or _among(causes, *_WRONG):
         return MalformedAnswerError(f"the answer cannot be understood: {error}")
     if _among(causes, TimeoutError, urllib3.exceptions.TimeoutError):
@@ -134,7 +134,9 @@ def _broken(error: Exception, causes: list[BaseException], silence: float) -> St
         return ConnectionFailedError("closed the connection without an answer")
     if _among(causes, http.client.HTTPException) and not _among(causes, http.client.IncompleteRead):
         return ConnectionFailedError("does not speak HTTP; is the endpoint right?")
-    return ConnectionFailedError(f"the connection broke before the whole answer: {_reason(causes)}")
+    return ConnectionFailedError(
+        f"the connection broke before the answer was complete: {_reason(causes)}"
+    )
 
 
 def _among(causes: list[BaseException], *kinds: type[BaseException]) -> bool:

@@ -194,13 +194,13 @@ class _TimedReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         left = self._end() - time.monotonic()
         if left <= 0:
-            raise ConnectionFailedError("gave no whole answer in time")
+            raise ConnectionFailedError("did not complete its answer in time")
         self._socket.settimeout(min(left, self._patience.silence))
         try:
             count: int | None = self._raw.readinto(buffer)
         except TimeoutError:
             if self._received:
-                raise ConnectionFailedError("gave no whole answer in time") from None
+                raise ConnectionFailedError("did not complete its answer in time") from None
             raise
         self._received += count or 0
         if self._received > _MOST_RECEIVED:

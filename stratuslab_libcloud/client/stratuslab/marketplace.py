@@ -200,7 +200,7 @@ def _read_entries(identifier: str, answer: Answer) -> list[Entry]:
     entries = [entry for entry in found if entry.identifier == identifier]
     if found and not entries:
         raise MalformedAnswerError(
-            f"was asked about image {identifier}, and answered about {found[0].identifier}"
+            f"was asked about image {identifier}, but answered about {found[0].identifier}"
         )
     return entries
 

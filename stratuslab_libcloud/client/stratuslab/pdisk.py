@@ -284,7 +284,7 @@ def _about(document: dict[str, Any], **asked: str) -> dict[str, Any]:
     for key, wanted in asked.items():
         if key in document and _text(document, key) != wanted:
             raise MalformedAnswerError(
-                f"was asked about {key} {wanted}, and answered about {_text(document, key)}",
+                f"was asked about {key} {wanted}, but answered about {_text(document, key)}",
                 passing=False,
             )
     return document
