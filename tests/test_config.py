@@ -343,7 +343,9 @@ class TestValues:
         assert settings.options.ca_certificate == str(home / "ca")
 
     def test_a_slip_of_the_pen_is_named_but_not_its_value(self) -> None:
-        with pytest.warns(UserWarning, match=r"\[default\] pasword is ignored; is pass") as caught:
+        with pytest.warns(
+            UserWarning, match=r"\[default\] pasword is ignored; did you mean pass"
+        ) as caught:
             read("[default]\nendpoint = h\npasword = secret\nsomething_else = 1\n")
         assert len(caught) == 1
         assert "secret" not in str(caught[0].message)
@@ -579,7 +581,9 @@ class TestTooMuch:
     def test_references_within_references_have_an_end(self) -> None:
         for begin in ("ha", '""'):
             lines = [f"l0 = {begin}", *(f"l{n} = {f'%(l{n - 1})s' * 10}" for n in range(1, 11))]
-            with pytest.raises(ConfigurationError, match=r"\[default\] l3 expands to more than 1000"):
+            with pytest.raises(
+                ConfigurationError, match=r"\[default\] l3 expands to more than 1000"
+            ):
                 read("\n".join(["[default]", *lines]))
 
     def test_a_thousand_may_be_written(self) -> None:

@@ -816,7 +816,7 @@ class TestTLS:
         paths = [str(tmp_path / "ca.pem"), "/no/ca.pem"]
         monkeypatch.setattr(libcloud.security, "CA_CERTS_PATH", paths)
         with Canned([OK], tls=tls(authority)) as server:
-            with pytest.warns(DeprecationWarning, match="only the first path"):
+            with pytest.warns(DeprecationWarning, match="only its first path"):
                 assert get(server.url) == b"hello"
 
     def test_libclouds_authority_may_be_a_path_object(
@@ -941,7 +941,7 @@ class TestEncodings:
     def test_others_are_refused(self, encoding: str) -> None:
         body = gzip.compress(gzip.compress(b"hello"))
         with Canned([(200, "text/plain", body, {"Content-Encoding": encoding})]) as server:
-            with pytest.raises(MalformedAnswerError, match=f"encoded as '{encoding}'"):
+            with pytest.raises(MalformedAnswerError, match=f"has the encoding '{encoding}'"):
                 get(server.url)
 
     @pytest.mark.parametrize("wbits", [31, 15, -15])
@@ -972,7 +972,7 @@ class TestEncodings:
                 while True:
                     handler.wfile.write(gzip.compress(b"") * 4096)
 
-        monkeypatch.setattr(sessions, "_MOST", 2**20)
+        monkeypatch.setattr(sessions, "_MOST_RECEIVED", 2**20)
         with Canned([endless]) as server:
             with pytest.raises(MalformedAnswerError, match="larger than 1 MiB"):
                 get(server.url, streamed=streamed)

@@ -59,7 +59,9 @@ class _Reply:
                 text, self._text = "".join(self._text), []
                 yield text.encode()
             elif len(self.values) > _MOST_VALUES or sum(map(len, self._text)) > _LARGEST_VALUE:
-                raise MalformedAnswerError("the answer has too many values, or too long ones")
+                raise MalformedAnswerError(
+                    f"the answer has more than {_MOST_VALUES} values, or one of more than a MiB"
+                )
         self._scanner.feed(b"", last=True)
         self._raise_failure()
         if len(self.values) > 1:
@@ -85,7 +87,7 @@ class _Reply:
     def _start(self, name: str, _: object) -> None:
         self._tags += 1
         if self._tags > _MOST_TAGS:
-            raise MalformedAnswerError("the answer has too many tags")
+            raise MalformedAnswerError(f"the answer has more than {_MOST_TAGS:,} tags")
         if name == "value":
             self._in_value, self._kind, self._text = True, "string", []
         elif name in ("array", "struct"):

@@ -51,7 +51,7 @@ def check_authority(path: str) -> None:
     except FileNotFoundError:
         raise ConfigurationError(f"the CA certificate file {path} does not exist") from None
     except (ssl.SSLError, ValueError) as error:
-        raise ConfigurationError(f"{path} holds no usable CA certificate") from error
+        raise ConfigurationError(f"{path} holds no CA certificate that can be used") from error
     except OSError as error:
         reason = error.strerror
         raise ConfigurationError(
