@@ -489,7 +489,7 @@ class TestRebuiltFromIds:
 
     def test_an_unknown_size_is_named_with_what_may_be_meant(self, site: Site) -> None:
         size = self.size("m1.smal", site.driver)
-        with pytest.raises(InvalidValueError, match=r"'m1.smal'.*; is m1.small meant\?$"):
+        with pytest.raises(InvalidValueError, match=r"'m1.smal'.*; did you mean m1.small\?$"):
             site.node(size=size)
 
     def test_with_several_locations_they_have_to_say_which(self, site: Site) -> None:
@@ -997,7 +997,7 @@ class TestLocations:
             driver.list_images(NodeLocation("zz", "zz", "?", driver))
 
     def test_one_that_is_close_to_a_known_one_names_it(self, site: Site) -> None:
-        with pytest.raises(InvalidValueError, match=r"known: sandbox; is sandbox meant\?$"):
+        with pytest.raises(InvalidValueError, match=r"known: sandbox; did you mean sandbox\?$"):
             site.driver.list_images("sandbx")
 
 

@@ -77,7 +77,7 @@ class TestContent:
         assert len(read(swap=0).vectors("DISK")) == 1
 
     def test_an_unknown_bus_is_refused(self) -> None:
-        with pytest.raises(InvalidValueError, match="disk bus must be .*, not 'sata'"):
+        with pytest.raises(InvalidValueError, match=r"disk bus must be .*, not 'sata'"):
             render(boot=BootDisk("x", bus="sata"))
 
     def test_user_data_is_packed_for_cloud_init(self) -> None:
