@@ -302,13 +302,13 @@ FAULTS: dict[Fault, Rule] = {
     Fault("another host's certificate", outage=faults.certificate("another host's")): Rule(
         BROKEN,
         heard=False,
-        says="mismatch, certificate is not valid for '127.0.0.1'); the",
+        says="mismatch, certificate is not valid for '127.0.0.1'); use the",
     ),
     Fault("expired certificate", outage=faults.certificate("expired")): Rule(
-        BROKEN, heard=False, says="certificate has expired); the cloud has to renew it"
+        BROKEN, heard=False, says="certificate has expired); ask the operator to renew it"
     ),
     Fault("self-signed certificate", outage=faults.certificate("self-signed")): Rule(
-        BROKEN, heard=False, says="signed certificate); if it is the cloud's own, name its"
+        BROKEN, heard=False, says="signed certificate); if the cloud uses its own CA"
     ),
 }
 

@@ -15,7 +15,7 @@ from libcloud.compute.deployment import ScriptDeployment
 from sshd import FaultySshd, needed
 
 import stratuslab_libcloud
-from stratuslab_libcloud.client.stratuslab.compute import Compute
+from stratuslab_libcloud.client.stratuslab.compute import ComputeClient
 from stratuslab_libcloud.errors import LostAnswerError
 from stratuslab_libcloud.sandbox.site import Sandbox
 
@@ -182,7 +182,7 @@ def test_an_error_that_says_it_itself_is_as_it_was(
     def lose(*_: object) -> str:
         raise LostAnswerError("closed the connection", advice="it may have been created")
 
-    monkeypatch.setattr(Compute, "allocate", lose)
+    monkeypatch.setattr(ComputeClient, "allocate", lose)
     with pytest.raises(LostAnswerError) as caught:
         cloud.node(image=cloud.ready.image)
     assert not hasattr(caught.value, "created")

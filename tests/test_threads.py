@@ -79,13 +79,13 @@ def test_they_share_a_service_that_they_ask_first_at_the_same_time(
 ) -> None:
     made = []
 
-    class Slow(compute.Compute):
+    class Slow(compute.ComputeClient):
         def __init__(self, *arguments: Any) -> None:
             made.append(self)
             time.sleep(0.2)
             super().__init__(*arguments)
 
-    monkeypatch.setattr(cloud, "Compute", Slow)
+    monkeypatch.setattr(cloud, "ComputeClient", Slow)
     threads = [threading.Thread(target=site.driver.list_nodes) for _ in range(4)]
     for thread in threads:
         thread.start()

@@ -142,8 +142,8 @@ def up(directory: pathlib.Path, machines: str, **options: object) -> None:
             signal.signal(number, stop)
         if received.empty():
             click.echo(f"ready: {sandbox.url}, configuration {sandbox.config_path}")
-        number = received.get()
-    raise SystemExit(130 if number == signal.SIGINT else 0)
+        ending = received.get()
+    raise SystemExit(130 if ending == signal.SIGINT else 0)
 
 
 @main.command()

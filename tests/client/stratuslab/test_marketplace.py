@@ -14,9 +14,9 @@ from libcloud.common.types import LibcloudError
 
 from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.options import HTTPOptions
-from stratuslab_libcloud.client.http.service import understood
+from stratuslab_libcloud.client.http.service import read_answer
 from stratuslab_libcloud.client.stratuslab import marketplace
-from stratuslab_libcloud.client.stratuslab.marketplace import Marketplace
+from stratuslab_libcloud.client.stratuslab.marketplace import MarketplaceClient
 from stratuslab_libcloud.errors import (
     InvalidValueError,
     MalformedAnswerError,
@@ -62,9 +62,9 @@ def row(identifier: str, **more: str) -> list[object]:
 
 
 @contextmanager
-def market(*answers: Reply) -> Iterator[tuple[Marketplace, Canned]]:
+def market(*answers: Reply) -> Iterator[tuple[MarketplaceClient, Canned]]:
     with Canned(list(answers)) as server:
-        yield Marketplace(server.url, HTTPOptions(timeout=5)), server
+        yield MarketplaceClient(server.url, HTTPOptions(timeout=5)), server
 
 
 class TestListing:
@@ -85,7 +85,7 @@ class TestListing:
         listed_of_it = Entry(
             ONE, os="Debian", endorser="a@b", endorsed="2025", title="T", locations=("https://x",)
         )
-        assert isinstance(image, marketplace.Row)
+        assert isinstance(image, marketplace.ListedEntry)
         assert image.values() == {**asdict(listed_of_it), "inbound_ports": None}
         assert image.description is None  # the string "null"
 
@@ -207,7 +207,7 @@ class TestEntry:
 @given(st.binary(), st.sampled_from(["application/json", "application/xml", "text/html", ""]))
 def test_any_answer_is_a_listing_or_a_libcloud_error(body: bytes, kind: str) -> None:
     try:
-        understood(
+        read_answer(
             marketplace._read_listing,
             Answer(200, {"Content-Type": kind}, iter([body[:5], body[5:]])),
         )
@@ -237,7 +237,7 @@ LISTING = st.fixed_dictionaries(
 def test_rows_of_any_shape_are_a_listing_or_a_libcloud_error(document: object) -> None:
     body = json.dumps(document).encode()
     try:
-        found = understood(
+        found = read_answer(
             marketplace._read_listing,
             Answer(200, {"Content-Type": "application/json"}, iter([body])),
         )

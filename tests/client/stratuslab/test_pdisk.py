@@ -15,9 +15,9 @@ from libcloud.common.types import LibcloudError
 from stratuslab_libcloud.client.cloud import Volume
 from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.options import HTTPOptions
-from stratuslab_libcloud.client.http.service import understood
+from stratuslab_libcloud.client.http.service import read_answer
 from stratuslab_libcloud.client.stratuslab import pdisk
-from stratuslab_libcloud.client.stratuslab.pdisk import Storage
+from stratuslab_libcloud.client.stratuslab.pdisk import StorageClient
 from stratuslab_libcloud.configuration.file import Password
 from stratuslab_libcloud.errors import (
     ConflictError,
@@ -36,10 +36,10 @@ def js(document: object, status: int = 200) -> tuple[int, str, bytes]:
 
 
 @contextmanager
-def disks(*answers: Reply) -> Iterator[tuple[Storage, Canned]]:
+def disks(*answers: Reply) -> Iterator[tuple[StorageClient, Canned]]:
     with Canned(list(answers)) as server:
         login = Password("maria", "s3cret")
-        yield Storage(f"{server.url}/pdisk", login, HTTPOptions(timeout=5)), server
+        yield StorageClient(f"{server.url}/pdisk", login, HTTPOptions(timeout=5)), server
 
 
 def listed(**item: object) -> Volume:
@@ -114,7 +114,7 @@ class TestAboutAnother:
     )
     def test_an_answer(self, call: Any, answer: dict[str, Any]) -> None:
         with disks(js(answer)) as (asked, server):
-            with pytest.raises(MalformedAnswerError, match=r"was asked about .*, and answered"):
+            with pytest.raises(MalformedAnswerError, match=r"was asked about .*, but answered"):
                 call(asked)
             assert len(server.requests) == 1
 
@@ -240,6 +240,6 @@ READERS = (pdisk._read_disks, pdisk._read_mounts, pdisk._object)
 def test_any_answer_is_disks_or_a_libcloud_error(body: bytes) -> None:
     for reader in READERS:
         try:
-            understood(reader, Answer(200, {"Content-Type": "application/json"}, iter([body])))
+            read_answer(reader, Answer(200, {"Content-Type": "application/json"}, iter([body])))
         except LibcloudError as error:
             assert "\n" not in str(error)

@@ -77,7 +77,7 @@ class TestContent:
         assert len(read(swap=0).vectors("DISK")) == 1
 
     def test_an_unknown_bus_is_refused(self) -> None:
-        with pytest.raises(InvalidValueError, match="disk bus is 'sata'"):
+        with pytest.raises(InvalidValueError, match=r"disk bus must be .*, not 'sata'"):
             render(boot=BootDisk("x", bus="sata"))
 
     def test_all_that_may_be_asked_for(self) -> None:
@@ -195,7 +195,7 @@ def test_a_context_key_that_a_guests_shell_would_trip_over_is_refused(key: str) 
     try:
         render(context={key.lower(): "x1"})
     except InvalidValueError as error:
-        assert str(error).endswith("is a variable of the machine's shell; take another name")
+        assert str(error).endswith("is a variable of the machine's shell; use another name")
         return
     for shell in shells:
         assert survives([*environment, *shell], key), shell
