@@ -226,7 +226,7 @@ def test_a_part_of_an_image_is_sent(site, image, wanted, first, last):
 def test_a_part_that_is_not_there_is_refused_with_the_size(site, image, wanted):
     answer, _ = ask(site, "GET", image, {"Range": wanted}, b"")
     assert answer.status == 416
-    assert answer.reason == "Requested Range Not Satisfiable"
+    assert answer.reason == "Range Not Satisfiable"
     assert answer.headers["Content-Range"] == "bytes */10"
 
 

@@ -8,7 +8,6 @@ import sqlite3
 import urllib.parse
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 from werkzeug import Request, Response
@@ -21,6 +20,7 @@ from stratuslab_libcloud.sandbox.compute.rules import Compute
 from stratuslab_libcloud.sandbox.http.browsers import Names, is_foreign
 from stratuslab_libcloud.sandbox.marketplace import rest as marketplace_rest
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
+from stratuslab_libcloud.sandbox.phrases import status_line
 from stratuslab_libcloud.sandbox.routes import Routes
 from stratuslab_libcloud.sandbox.storage import rest as storage_rest
 from stratuslab_libcloud.sandbox.storage.rules import Storage
@@ -104,8 +104,7 @@ class Application:
         except Exception:
             _LOG.exception("%s %s", request.method, path)
             response = Response("Internal Server Error", 500)
-        # The phrase is all that users of the original client see of an error.
-        response.status = f"{response.status_code} {HTTPStatus(response.status_code).phrase}"
+        response.status = status_line(response.status_code)
         if self._on_request:
             peer = environ["REMOTE_ADDR"], int(environ["REMOTE_PORT"])
             self._on_request(Seen(request.method, path, peer, response.status_code))

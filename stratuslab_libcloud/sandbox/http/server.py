@@ -33,6 +33,7 @@ from stratuslab_libcloud.sandbox.http.wire import (
     Incoming,
     Outgoing,
 )
+from stratuslab_libcloud.sandbox.phrases import status_line
 
 __all__ = ["THREADS", "Server"]
 
@@ -88,7 +89,7 @@ class _Request(cheroot.server.HTTPRequest):
             self.simple_response("400 Bad Request", "The length of the body is not clear.")
             return False
         if self.conn.rfile.is_too_large:
-            self.simple_response("413 Request Entity Too Large", "The body is too large.")
+            self.simple_response("413", "The body is too large.")
             return False
         if not re.fullmatch(rb"[0-9]+", self.inheaders.get(b"Content-Length", b"0")):
             self.simple_response("400 Bad Request", "Malformed Content-Length Header.")
@@ -96,6 +97,9 @@ class _Request(cheroot.server.HTTPRequest):
         if self.chunked_read:
             self.close_connection = True  # cheroot leaves what may follow the last chunk
         return True
+
+    def simple_response(self, status: str, msg: str = "") -> None:
+        super().simple_response(status_line(int(status[:3])), msg)
 
     def send_headers(self) -> None:
         if (b"Connection", b"close") in self.outheaders:

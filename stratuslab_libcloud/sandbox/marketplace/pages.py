@@ -4,9 +4,9 @@ import html
 import json
 
 from werkzeug import Response
-from werkzeug.http import HTTP_STATUS_CODES
 
 from stratuslab_libcloud.sandbox.marketplace.registry import Rows
+from stratuslab_libcloud.sandbox.phrases import reason_phrase
 
 __all__ = ["HTML", "JSON", "NO_MATCH", "RDF_XML", "XML", "entry", "error", "xml_listing"]
 __all__ += ["html_listing", "json_listing"]
@@ -67,7 +67,7 @@ def error(form: str, status: int, message: str) -> Response:
     elif form == JSON:
         response = _respond(f'{{"{status}" : {json.dumps(message)}}}'.encode(), JSON)
     else:
-        response = _page(HTTP_STATUS_CODES[status], f"<table><tr><td>{escaped}</td></tr></table>")
+        response = _page(reason_phrase(status), f"<table><tr><td>{escaped}</td></tr></table>")
     response.status_code = status
     return response
 
