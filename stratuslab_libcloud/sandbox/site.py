@@ -28,10 +28,11 @@ from stratuslab_libcloud.sandbox.directory import (
 from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.http.application import Application, Seen
 from stratuslab_libcloud.sandbox.http.browsers import Names
-from stratuslab_libcloud.sandbox.http.server import THREADS, Server
+from stratuslab_libcloud.sandbox.http.server import Server
+from stratuslab_libcloud.sandbox.http.threads import THREADS
 from stratuslab_libcloud.sandbox.images.fetched import FetchedImages
-from stratuslab_libcloud.sandbox.images.offered import ENDORSER, OfferedImages
-from stratuslab_libcloud.sandbox.machines import Machines, Report, choice
+from stratuslab_libcloud.sandbox.images.offered import SITE_EMAIL, OfferedImages
+from stratuslab_libcloud.sandbox.machines import Machinery, Report, choice
 from stratuslab_libcloud.sandbox.machines.command import Host
 from stratuslab_libcloud.sandbox.machines.life import live_on
 from stratuslab_libcloud.sandbox.machines.qemu import Qemu
@@ -218,7 +219,7 @@ class Sandbox:
             images,
             outbound=self._outbound,
             throwaway=not self._durable,
-            tell=self._on_notice,
+            notify=self._on_notice,
         )
         if not self._qemu_host and live_on(self.dir / "machines"):
             raise SandboxError(f"real machines live on in {self.dir}: start it with real ones")
@@ -228,7 +229,7 @@ class Sandbox:
         self.marketplace = Registry(store)
         with store.transaction() as db:
             Settings(db).set("url", self.url)
-        self.marketplace.withdraw(ENDORSER)  # what is not offered any more
+        self.marketplace.withdraw(SITE_EMAIL)  # what is not offered any more
         images.publish(self.marketplace, self.url)
         if not self._qemu_host:
             self._add_examples(store)
@@ -248,17 +249,17 @@ class Sandbox:
     def _add_examples(self, store: Store) -> None:
         """Give the Marketplace entries to start with; once, as users may have removed some."""
         with store.reading() as db:
-            done = Settings(db).get("seeded")
+            done = Settings(db).get("examples_added")
         if not done:
             self.marketplace.add_examples()
             with store.transaction() as db:
-                Settings(db).set("seeded", "yes")
+                Settings(db).set("examples_added", "yes")
 
-    def _start_machinery(self, disks: pathlib.Path, report: Report) -> Machines:
+    def _start_machinery(self, disks: pathlib.Path, report: Report) -> Machinery:
         if not self._qemu_host:
             return Simulated(report, self._boot_seconds, self._ending_seconds, self._is_missing)
         ca = self.dir / "ca.pem" if self._tls else None
-        images = FetchedImages(self.dir / "origins", self.url, ca)
+        images = FetchedImages(self.dir / "fetched", self.url, ca)
         return Qemu(report, self._qemu_host, self.dir / "machines", disks, images)
 
     def _is_missing(self, source: str) -> bool:

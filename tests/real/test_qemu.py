@@ -301,7 +301,7 @@ def test_an_image_that_is_not_right_fails_the_machine_with_the_reason(lab, answe
     error = lab.error(vm_id)
     assert error.startswith(f"Error excuting image transfer script: {server.url}/image ")
     assert reason in error
-    assert not list((lab.site.dir / "origins").glob("*.part"))
+    assert not list((lab.site.dir / "fetched").glob("*.part"))
 
 
 def test_an_image_that_does_not_boot_fails_the_machine(lab, tmp_path):
@@ -360,7 +360,7 @@ def test_a_full_disk_fails_the_machine(tmp_path):
                 "Error excuting image transfer script: the image cannot be stored: "
                 "No space left on device"
             )
-            assert list((site.dir / "origins").iterdir()) == []
+            assert list((site.dir / "fetched").iterdir()) == []
     finally:
         subprocess.run(["umount", small], check=True)
 

@@ -15,7 +15,7 @@ from stratuslab_libcloud.sandbox.machines import (
     DEPLOYING,
     TRANSFER,
     Machine,
-    Machines,
+    Machinery,
     Phase,
     Report,
 )
@@ -78,7 +78,7 @@ class Compute:
     :ivar machinery: what they run on.
     """
 
-    def __init__(self, store: Store, start_machinery: Callable[[Report], Machines]) -> None:
+    def __init__(self, store: Store, start_machinery: Callable[[Report], Machinery]) -> None:
         self._store = store
         self.machinery = start_machinery(self.report)
 

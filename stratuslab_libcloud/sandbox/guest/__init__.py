@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from stratuslab_libcloud.paths import expanded
 from stratuslab_libcloud.sandbox import durable
-from stratuslab_libcloud.sandbox.checksums import copy_summed
+from stratuslab_libcloud.sandbox.copying import copy_with_checksums
 from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.guest import contents, disk, packages
 from stratuslab_libcloud.sandbox.guest.kernel import Kernel
@@ -131,7 +131,7 @@ def _keep(raw: pathlib.Path, description: pathlib.Path) -> None:
         compressed.open("wb") as target,
         gzip.GzipFile("", "wb", 6, target, mtime=0) as packed,
     ):
-        checksums, size = copy_summed(source, packed)
+        checksums, size = copy_with_checksums(source, packed)
     image = description.with_suffix(".img.gz")
     known = {"file": image.name, "size": size, "checksums": checksums}
     described.write_text(json.dumps(known, indent=2) + "\n")

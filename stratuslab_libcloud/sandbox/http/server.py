@@ -9,7 +9,6 @@ waiting.
 
 import contextlib
 import logging
-import re
 import socket
 import ssl
 import sys
@@ -22,22 +21,21 @@ import cheroot.connections
 import cheroot.errors
 import cheroot.server
 import cheroot.ssl
-import cheroot.workers.threadpool
 import cheroot.wsgi
 
 from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.http.application import CERTIFICATE
+from stratuslab_libcloud.sandbox.http.request import StrictRequest
+from stratuslab_libcloud.sandbox.http.threads import THREADS, Threads
 from stratuslab_libcloud.sandbox.http.wire import (
     MAX_BODY_BYTES,
     MAX_HEADER_BYTES,
     Incoming,
     Outgoing,
 )
-from stratuslab_libcloud.sandbox.phrases import status_line
 
-__all__ = ["THREADS", "Server"]
+__all__ = ["Server"]
 
-THREADS = 32
 _IDLE_SECONDS = 75  # a silent connection is kept that long
 _STOP_SECONDS = 1  # for answers that are being sent at the end
 # That wait for their peer; over that, the one that waits longest is closed. Each may have an image
@@ -45,66 +43,7 @@ _STOP_SECONDS = 1  # for answers that are being sent at the end
 _MAX_CONNECTIONS = 400
 _MAX_KEPT_BYTES = 256 * 1024 * 1024  # of requests and answers that wait for their peer; likewise
 _FREE_KEPT_BYTES = 64 * 1024  # by one connection; does not count
-# What is said twice could be understood in two ways.
-_ONCE = {
-    *(b"Authorization", b"Content-Length", b"Host", b"Origin", b"Sec-Fetch-Site"),
-    b"Transfer-Encoding",
-}
-
 _LOG = logging.getLogger(__name__)
-
-
-class _Headers(dict[bytes, bytes]):
-    def __setitem__(self, name: bytes, value: bytes) -> None:
-        if name in _ONCE and name in self:
-            raise ValueError(f"{name.decode()} is given twice.")
-        super().__setitem__(name, value)
-
-
-class _HeaderReader(cheroot.server.HeaderReader):
-    def _allow_header(self, key_name: bytes) -> bool:
-        # Who expects to be told to go on has been told. In WSGI's environ an underscore would
-        # make a header look like another.
-        return key_name != b"Expect" and b"_" not in key_name
-
-    def _transform_key(self, key_name: bytes) -> bytes:
-        if key_name != key_name.strip():
-            raise ValueError("Blank around the name of a header.")
-        return key_name.title()
-
-
-class _Request(cheroot.server.HTTPRequest):
-    header_reader = _HeaderReader()
-
-    def __init__(self, server: Any, conn: Any) -> None:
-        # Not strict: clients whose endpoint ends in a slash ask for //metadata.
-        super().__init__(server, conn, strict_mode=False)
-        self.inheaders = _Headers()
-
-    def read_request_headers(self) -> bool:
-        if not super().read_request_headers():  # type: ignore[no-untyped-call]
-            return False
-        lengths = {b"Content-Length", b"Transfer-Encoding"} & self.inheaders.keys()
-        if len(lengths) == 2 or (b"Transfer-Encoding" in lengths and not self.chunked_read):
-            self.simple_response("400 Bad Request", "The length of the body is not clear.")
-            return False
-        if self.conn.rfile.is_too_large:
-            self.simple_response("413", "The body is too large.")
-            return False
-        if not re.fullmatch(rb"[0-9]+", self.inheaders.get(b"Content-Length", b"0")):
-            self.simple_response("400 Bad Request", "Malformed Content-Length Header.")
-            return False
-        if self.chunked_read:
-            self.close_connection = True  # cheroot leaves what may follow the last chunk
-        return True
-
-    def simple_response(self, status: str, msg: str = "") -> None:
-        super().simple_response(status_line(int(status[:3])), msg)
-
-    def send_headers(self) -> None:
-        if (b"Connection", b"close") in self.outheaders:
-            self.close_connection = True  # cheroot itself only writes it
-        super().send_headers()
 
 
 class _Gateway(cheroot.wsgi.Gateway_10):
@@ -134,7 +73,7 @@ def _file(sock: Any, mode: str, _size: int) -> Any:
 
 
 class _Connection(cheroot.server.HTTPConnection):
-    RequestHandlerClass = _Request
+    RequestHandlerClass = StrictRequest
 
     def __init__(self, server: Any, sock: Any, makefile: Any = None) -> None:
         super().__init__(server, sock, _file)
@@ -225,44 +164,6 @@ class _Connections(cheroot.connections.ConnectionManager):
             self._ended.wait()
 
 
-class _Threads(cheroot.workers.threadpool.ThreadPool):
-    """As cheroot's, but beyond the least number a thread begins when there is work for it."""
-
-    _threads: list[Any]
-    _spawn_worker: Any
-
-    def __init__(self, server: Any, least: int) -> None:
-        super().__init__(server, min=least, max=THREADS)
-        self._lock = threading.Lock()
-        self._at_work = 0
-        self._stopped = False
-
-    def start(self) -> None:
-        """As cheroot's, without its sleep: requests can wait for a thread to begin."""
-        self._threads.extend(self._spawn_worker() for _ in range(self.min))
-
-    def put(self, conn: Any) -> None:
-        with self._lock:
-            if self._stopped:
-                conn.close()
-                return
-            self._at_work += 1
-            if len(self._threads) < min(self._at_work, THREADS):
-                self._threads.append(self._spawn_worker())
-            super().put(conn)
-
-    def stop(self, timeout: int = 5) -> None:
-        """As cheroot's, which would wait for ever for a thread that begins meanwhile."""
-        with self._lock:
-            self._stopped = True
-        super().stop(timeout)
-
-    def done(self) -> None:
-        """A thread has finished what was put."""
-        with self._lock:
-            self._at_work -= 1
-
-
 class _Adapter(cheroot.ssl.Adapter):
     """Leaves the handshake for later; cheroot's own waits for it while accepting."""
 
@@ -316,7 +217,7 @@ class Server(cheroot.wsgi.Server):
             shutdown_timeout=_STOP_SECONDS,
         )
         self.gateway = _Gateway
-        self.requests = _Threads(self, threads)
+        self.requests = Threads(self, threads)
         self.ssl_adapter = _Adapter(tls) if tls else None
         self.busy: set[_Connection] = set()
         self.is_stopping = False

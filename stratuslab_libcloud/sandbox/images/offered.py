@@ -18,19 +18,19 @@ import time
 from collections.abc import Iterator
 
 from stratuslab_libcloud.metadata import rdf
-from stratuslab_libcloud.metadata.entry import Entry, MetadataError, identifier
+from stratuslab_libcloud.metadata.entry import Entry, MetadataError
 from stratuslab_libcloud.sandbox import durable
-from stratuslab_libcloud.sandbox.checksums import copy_summed
+from stratuslab_libcloud.sandbox.copying import copy_with_checksums
 from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.guest import GuestImage
 from stratuslab_libcloud.sandbox.images.fetched import refusal
+from stratuslab_libcloud.sandbox.marketplace.descriptions import Endorser, describe_image
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
 
-__all__ = ["ENDORSER", "OfferedImages"]
+__all__ = ["SITE_EMAIL", "OfferedImages"]
 
-ENDORSER = "sandbox@localhost"
-_SUBJECT = "CN=StratusLab Sandbox"
-_VALID = "2099-01-01T00:00:00Z"
+SITE_EMAIL = "sandbox@localhost"
+_SITE = Endorser(SITE_EMAIL, "StratusLab Sandbox", "StratusLab Sandbox", "CN=StratusLab Sandbox")
 _IMAGE = re.compile(r"[\w-]{27}\.(?:raw|qcow2)", re.ASCII)  # as add() calls them
 _GUESTS = {
     "standard": "A small Debian-based Linux with SSH and SFTP, made by the sandbox itself.",
@@ -61,7 +61,7 @@ class OfferedImages:
         """Offer an image that ``guest`` built."""
         self._offer(
             image.file,
-            _entry(
+            _describe(
                 image.checksums,
                 image.size,
                 image.file.stat().st_mtime,
@@ -90,10 +90,10 @@ class OfferedImages:
             ):
                 half = pathlib.Path(folder) / "image"
                 with file.open("rb") as source, half.open("wb") as target:
-                    checksums, size = copy_summed(source, target)
+                    checksums, size = copy_with_checksums(source, target)
                 if reason := refusal(half, disk_format):
                     raise SandboxError(f"{file} cannot be used: {reason}")
-                entry = _entry(checksums, size, time.time(), format=disk_format, **described)
+                entry = _describe(checksums, size, time.time(), format=disk_format, **described)
                 rdf.write_entry(entry)  # it can be published, or nothing is kept
                 image = self._directory / f"{entry.identifier}.{disk_format}"
                 durable.rename(half, image)
@@ -154,25 +154,6 @@ def _note(image: pathlib.Path) -> pathlib.Path:
     return image.with_name(f"{image.name}.json")
 
 
-def _entry(checksums: dict[str, str], size: int, moment: float, **described: object) -> Entry:
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
-    entry = Entry(
-        identifier=identifier(checksums["SHA-1"]),
-        size=size,
-        checksums=checksums,
-        endorser=ENDORSER,
-        endorsed=stamp,
-        created=stamp,
-        valid=_VALID,
-        subject=_SUBJECT,
-        issuer=_SUBJECT,
-        creator="StratusLab Sandbox",
-        publisher="StratusLab Sandbox",
-        type="base",
-        kind="machine",
-        version="1.0",
-        os_arch="x86_64",
-        hypervisor="kvm",
-        inbound_ports=(22,),
-    )
-    return dataclasses.replace(entry, **described)  # type: ignore[arg-type]
+def _describe(checksums: dict[str, str], size: int, moment: float, **fields: object) -> Entry:
+    endorsed = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+    return describe_image(_SITE, checksums, size, endorsed, **fields)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from stratuslab_libcloud.sandbox.template import Template
 
-__all__ = ["DEPLOYING", "HOST", "TRANSFER", "Machine", "Machines", "Phase", "Report"]
+__all__ = ["DEPLOYING", "HOST", "TRANSFER", "Machine", "Machinery", "Phase", "Report"]
 
 HOST = "sandbox"  # the one host: what HOSTNAME says, and what a hot-plug must name
 # What the engine begins the reason of a failure with (its own spelling).
@@ -62,7 +62,7 @@ class Report(Protocol):
         """
 
 
-class Machines(Protocol):
+class Machinery(Protocol):
     """The machinery."""
 
     def enter(self, machine: Machine) -> None:

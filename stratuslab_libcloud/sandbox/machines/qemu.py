@@ -84,7 +84,7 @@ class Qemu:
         disks: pathlib.Path,
         images: FetchedImages,
     ) -> None:
-        self._tell = report
+        self._reporter = report
         self._host = host
         self._directory = directory
         self._disks = disks
@@ -142,7 +142,7 @@ class Qemu:
 
     async def _report(self, life: Life, *phases: Phase, error: str = "") -> bool:
         return await self._in_thread(
-            self._reporting, lambda: self._tell(life.id, *phases, error=error)
+            self._reporting, lambda: self._reporter(life.id, *phases, error=error)
         )
 
     async def _enter(self, machine: Machine) -> None:

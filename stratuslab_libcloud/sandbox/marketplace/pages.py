@@ -17,9 +17,9 @@ NO_MATCH = "no metadata matching query found"
 _DECLARATION = b'<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
 
 
-def entry(form: str, identifier: str, document: bytes) -> Response:
+def entry(media_type: str, identifier: str, document: bytes) -> Response:
     """One entry (2.4, 3.3); JSON is left out."""
-    if form == HTML:
+    if media_type == HTML:
         return _page(identifier, f"<pre>{html.escape(document.decode())}</pre>")
     response = _respond(_DECLARATION + document + b"\n", RDF_XML)
     response.headers["Content-Disposition"] = f"attachment; filename={identifier}.xml"
@@ -59,12 +59,12 @@ def json_listing(rows: Rows, echo: int) -> Response:
     return _respond(text.encode(), JSON)
 
 
-def error(form: str, status: int, message: str) -> Response:
+def error(media_type: str, status: int, message: str) -> Response:
     """An error (1.4)."""
     escaped = html.escape(message, quote=False)
-    if form == XML:
+    if media_type == XML:
         response = _respond(_DECLARATION + f"<error>{escaped}</error>".encode(), XML)
-    elif form == JSON:
+    elif media_type == JSON:
         response = _respond(f'{{"{status}" : {json.dumps(message)}}}'.encode(), JSON)
     else:
         response = _page(reason_phrase(status), f"<table><tr><td>{escaped}</td></tr></table>")
@@ -77,7 +77,7 @@ def _page(title: str, body: str) -> Response:
     return _respond(text.encode(), HTML)
 
 
-def _respond(body: bytes, form: str) -> Response:
-    response = Response(body, content_type=f"{form}; charset=UTF-8")
+def _respond(body: bytes, media_type: str) -> Response:
+    response = Response(body, content_type=f"{media_type}; charset=UTF-8")
     response.headers["Vary"] = "Accept"
     return response

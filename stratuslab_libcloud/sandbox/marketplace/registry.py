@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from stratuslab_libcloud.metadata.rdf import write_entry
-from stratuslab_libcloud.sandbox.marketplace import examples
+from stratuslab_libcloud.sandbox.marketplace.examples import example_entries
 from stratuslab_libcloud.sandbox.marketplace.listing import Selection
 from stratuslab_libcloud.sandbox.marketplace.rows import stored
 from stratuslab_libcloud.sandbox.store import Store
@@ -74,7 +74,7 @@ class Registry:
 
         :param base_url: where their locations pretend to be.
         """
-        self.add(*map(write_entry, examples.entries(base_url or "https://images.example.org")))
+        self.add(*map(write_entry, example_entries(base_url or "https://images.example.org")))
 
     def has(self, identifier: str) -> bool:
         """Whether any entry of this image is here, whatever its status."""

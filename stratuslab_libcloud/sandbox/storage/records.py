@@ -1,5 +1,6 @@
 """The records of disks and mounts: who may find them, and how answers show them (pdisk-rest)."""
 
+import enum
 import re
 import sqlite3
 import string
@@ -14,6 +15,7 @@ __all__ = [
     "SELECT_DISK",
     "STATIC",
     "UNKNOWN",
+    "Refusal",
     "RequestRefusedError",
     "claim",
     "find_disk",
@@ -32,12 +34,23 @@ UNKNOWN = "Unknown disk: {}"
 SELECT_DISK = "SELECT *, (SELECT COUNT(*) FROM mounts WHERE disk = uuid) AS count FROM disks"
 
 
-class RequestRefusedError(Exception):
-    """An answer with an error status; the text is for the caller."""
+class Refusal(enum.Enum):
+    """Why a request is refused."""
 
-    def __init__(self, status: int, text: str) -> None:
+    MALFORMED = enum.auto()
+    DENIED = enum.auto()
+    UNKNOWN = enum.auto()
+    CONFLICT = enum.auto()  #: with what uses the disk or the machine
+    UNSETTLED = enum.auto()  #: it may have happened all the same
+    NO_ROOM = enum.auto()
+
+
+class RequestRefusedError(Exception):
+    """The request is refused; the text is for the caller."""
+
+    def __init__(self, kind: Refusal, text: str) -> None:
         super().__init__(text)
-        self.status = status
+        self.kind = kind
 
 
 def claim(db: sqlite3.Connection, account: Account, vm_id: int, disks: list[Vector]) -> str:
@@ -88,9 +101,9 @@ def find_disk(
 ) -> sqlite3.Row:
     row: sqlite3.Row | None = db.execute(f"{SELECT_DISK} WHERE uuid = ?", (disk,)).fetchone()
     if row is None:
-        raise RequestRefusedError(404, unknown.format(disk))
+        raise RequestRefusedError(Refusal.UNKNOWN, unknown.format(disk))
     if not may_view(account, row):
-        raise RequestRefusedError(403, unseen.format(disk))
+        raise RequestRefusedError(Refusal.DENIED, unseen.format(disk))
     return row
 
 
@@ -105,19 +118,19 @@ def find_mount(db: sqlite3.Connection, account: Account, disk: str, mount: str) 
     if row is None or row["machine_owner"] != account.name:
         find_disk(db, account, disk, "unknown disk: {}", "insufficient rights to detach disk")
     if row is None:
-        raise RequestRefusedError(404, NOT_PLUGGED)
+        raise RequestRefusedError(Refusal.UNKNOWN, NOT_PLUGGED)
     return row
 
 
 def find_machine(db: sqlite3.Connection, account: Account, vm_id: str) -> sqlite3.Row:
     if not re.fullmatch("[0-9]{1,9}", vm_id):
-        raise RequestRefusedError(400, "vm_id must be a number")
+        raise RequestRefusedError(Refusal.MALFORMED, "vm_id must be a number")
     row: sqlite3.Row | None
     row = db.execute("SELECT * FROM machines WHERE id = ?", (int(vm_id),)).fetchone()
     if row is None:
-        raise RequestRefusedError(404, f"Unknown VM: {vm_id}")
+        raise RequestRefusedError(Refusal.UNKNOWN, f"Unknown VM: {vm_id}")
     if not account.is_super and row["owner"] != account.name:
-        raise RequestRefusedError(403, DENIED)
+        raise RequestRefusedError(Refusal.DENIED, DENIED)
     return row
 
 
@@ -136,7 +149,7 @@ def free_device(db: sqlite3.Connection, machine: sqlite3.Row) -> str:
     taken = {*devices[: len(booted)], *(device for (device,) in plugged)}
     device = next((device for device in devices if device not in taken), None)
     if device is None:
-        raise RequestRefusedError(409, "no free devices available")
+        raise RequestRefusedError(Refusal.CONFLICT, "no free devices available")
     return device
 
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from werkzeug import Request, Response
-from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.exceptions import MethodNotAllowed, NotFound, UnsupportedMediaType
 
 from stratuslab_libcloud.sandbox.routes import Routes
 from stratuslab_libcloud.sandbox.storage.forms import Form
-from stratuslab_libcloud.sandbox.storage.records import RequestRefusedError
+from stratuslab_libcloud.sandbox.storage.records import Refusal, RequestRefusedError
 from stratuslab_libcloud.sandbox.storage.rules import Storage
 from stratuslab_libcloud.sandbox.store import Account
 
@@ -20,7 +20,15 @@ __all__ = ["answer"]
 
 _LOG = logging.getLogger(__name__)
 
-_FORM = "application/x-www-form-urlencoded"
+_URL_ENCODED = "application/x-www-form-urlencoded"
+_STATUS = {
+    Refusal.MALFORMED: 400,
+    Refusal.DENIED: 403,
+    Refusal.UNKNOWN: 404,
+    Refusal.CONFLICT: 409,
+    Refusal.UNSETTLED: 504,
+    Refusal.NO_ROOM: 507,
+}
 
 
 class _Asked(NamedTuple):
@@ -46,8 +54,10 @@ def answer(
     except MethodNotAllowed as error:
         response = _error(request, 405, "The method specified in the request is not allowed")
         response.headers["Allow"] = ", ".join(error.valid_methods or ())
+    except UnsupportedMediaType as error:
+        response = _error(request, 415, str(error.description))
     except RequestRefusedError as refused:
-        response = _error(request, refused.status, str(refused))
+        response = _error(request, _STATUS[refused.kind], str(refused))
     except (OSError, sqlite3.Error) as error:
         _LOG.error("%s %r: %s", request.method, request.path, error)
         response = _error(request, 500, "The disk service could not do this")
@@ -69,13 +79,13 @@ def _create_disk(asked: _Asked) -> Response:
 def _show_disk(asked: _Asked, disk: str) -> Response:
     shown = asked.storage.disk(asked.account, disk)
     if _wants_gzip(asked.request):
-        raise RequestRefusedError(403, "the sandbox does not download disks")
+        raise RequestRefusedError(Refusal.DENIED, "the sandbox does not download disks")
     return _json(shown)
 
 
 def _copy_disk(asked: _Asked, disk: str) -> Response:
     asked.storage.disk(asked.account, disk)
-    raise RequestRefusedError(403, "the sandbox does not copy disks")
+    raise RequestRefusedError(Refusal.DENIED, "the sandbox does not copy disks")
 
 
 def _update_disk(asked: _Asked, disk: str) -> Response:
@@ -141,14 +151,14 @@ def _method(request: Request) -> str:
 
 def _read_form(request: Request) -> Form:
     if request.mimetype == "multipart/form-data":
-        raise RequestRefusedError(403, "the sandbox does not take uploads")
-    if request.mimetype not in ("", _FORM):
-        raise RequestRefusedError(415, "The entity of the request is not a form")
+        raise RequestRefusedError(Refusal.DENIED, "the sandbox does not take uploads")
+    if request.mimetype not in ("", _URL_ENCODED):
+        raise UnsupportedMediaType("The entity of the request is not a form")
     body = request.get_data().decode("utf-8", "replace")
     try:
         fields = urllib.parse.parse_qs(body, keep_blank_values=True, max_num_fields=100)
     except ValueError:
-        raise RequestRefusedError(400, "The form has too many fields") from None
+        raise RequestRefusedError(Refusal.MALFORMED, "The form has too many fields") from None
     return {name: values[0] for name, values in fields.items()}
 
 

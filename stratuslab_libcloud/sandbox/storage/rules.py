@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from stratuslab_libcloud.sandbox import durable
 from stratuslab_libcloud.sandbox.errors import MachineError, UnsettledError
-from stratuslab_libcloud.sandbox.machines import HOST, Machines, Phase
+from stratuslab_libcloud.sandbox.machines import HOST, Machinery, Phase
 from stratuslab_libcloud.sandbox.references import UUID
 from stratuslab_libcloud.sandbox.storage.forms import Form, read_columns, read_size
 from stratuslab_libcloud.sandbox.storage.records import (
@@ -25,6 +25,7 @@ from stratuslab_libcloud.sandbox.storage.records import (
     SELECT_DISK,
     STATIC,
     UNKNOWN,
+    Refusal,
     RequestRefusedError,
     find_disk,
     find_machine,
@@ -49,7 +50,7 @@ class Storage:
     :param machinery: what plugs them into machines.
     """
 
-    def __init__(self, store: Store, directory: pathlib.Path, machinery: Machines) -> None:
+    def __init__(self, store: Store, directory: pathlib.Path, machinery: Machinery) -> None:
         self._store = store
         self._directory = directory
         self._machinery = machinery
@@ -88,7 +89,7 @@ class Storage:
         :return: its UUID.
         """
         if form.get("url"):
-            raise RequestRefusedError(403, "the sandbox does not fill disks from a url")
+            raise RequestRefusedError(Refusal.DENIED, "the sandbox does not fill disks from a url")
         size = read_size(form.get("size", "0"))
         values = read_columns(account, form)
         disk = str(uuid.uuid4())
@@ -96,7 +97,7 @@ class Storage:
             identifier = values.get("identifier")
             same = "SELECT 1 FROM disks WHERE identifier = ?"
             if identifier and db.execute(same, (identifier,)).fetchone():
-                raise RequestRefusedError(409, "Disk already registered")
+                raise RequestRefusedError(Refusal.CONFLICT, "Disk already registered")
             row = {
                 "uuid": disk,
                 "owner": account.name,
@@ -119,17 +120,19 @@ class Storage:
     def update(self, account: Account, disk: str, form: Form) -> None:
         """Change what is given (2.2.4)."""
         if not form:
-            raise RequestRefusedError(400, "post with null entity")
+            raise RequestRefusedError(Refusal.MALFORMED, "post with null entity")
         with self._store.transaction() as db:
             row = find_disk(db, account, disk)
             if not may_edit(account, row):
-                raise RequestRefusedError(403, f"insufficient rights to update disk ({disk})")
+                raise RequestRefusedError(
+                    Refusal.DENIED, f"insufficient rights to update disk ({disk})"
+                )
             if form.get("size", str(row["size"])) != str(row["size"]):
-                raise RequestRefusedError(400, "The size of a disk cannot be changed")
+                raise RequestRefusedError(Refusal.MALFORMED, "The size of a disk cannot be changed")
             values = read_columns(account, form)
             if row["count"] and values.get("type", row["type"]) != row["type"]:
                 reason = f"disk ({disk}) is in use and its type can't be changed"
-                raise RequestRefusedError(409, reason)
+                raise RequestRefusedError(Refusal.CONFLICT, reason)
             db.execute(
                 "UPDATE disks SET tag = :tag, visibility = :visibility, type = :type, "
                 "owner = :owner, identifier = :identifier, quarantine = :quarantine "
@@ -142,9 +145,13 @@ class Storage:
         with self._store.transaction() as db:
             row = find_disk(db, account, disk)
             if not may_edit(account, row):
-                raise RequestRefusedError(403, f"insufficient rights to delete disk ({disk})")
+                raise RequestRefusedError(
+                    Refusal.DENIED, f"insufficient rights to delete disk ({disk})"
+                )
             if row["count"]:
-                raise RequestRefusedError(409, f"disk ({disk}) is in use and can't be deleted")
+                raise RequestRefusedError(
+                    Refusal.CONFLICT, f"disk ({disk}) is in use and can't be deleted"
+                )
             db.execute("DELETE FROM disks WHERE uuid = ?", (disk,))
         # Not before the record is gone for good; if this fails the next start removes it.
         with contextlib.suppress(OSError):
@@ -156,7 +163,7 @@ class Storage:
             find_disk(db, account, disk, UNKNOWN)
         if not account.is_super:
             raise RequestRefusedError(
-                403, f"insufficient access rights to the location of disk ({disk})"
+                Refusal.DENIED, f"insufficient access rights to the location of disk ({disk})"
             )
         return (self._directory / disk).as_uri()
 
@@ -173,13 +180,13 @@ class Storage:
     def attach(self, account: Account, disk: str, form: Form) -> dict[str, object]:
         """Plug a disk into a machine that runs, or register that it is there (2.3.2)."""
         if not form:
-            raise RequestRefusedError(400, "post with null entity")
+            raise RequestRefusedError(Refusal.MALFORMED, "post with null entity")
         for name in ("node", "vm_id"):
             if not form.get(name):
-                raise RequestRefusedError(400, f"missing {name} attribute")
+                raise RequestRefusedError(Refusal.MALFORMED, f"missing {name} attribute")
         static = form.get("register_only", "").lower() == "true"
         if static and not account.is_super:
-            raise RequestRefusedError(403, DENIED)
+            raise RequestRefusedError(Refusal.DENIED, DENIED)
         with self._store.reading() as db:
             find_disk(db, account, disk, UNKNOWN, DENIED)
             vm_id = find_machine(db, account, form["vm_id"])["id"]
@@ -200,13 +207,13 @@ class Storage:
             machine = find_machine(db, account, form["vm_id"])
             if form["node"] != HOST and not static:
                 raise RequestRefusedError(
-                    400, f"machine {form['vm_id']} is not on node {form['node']}"
+                    Refusal.MALFORMED, f"machine {form['vm_id']} is not on node {form['node']}"
                 )
             phase = Phase((machine["state"], machine["lcm_state"]))
             if phase in (Phase.DONE, Phase.FAILED) or (phase is not Phase.RUNNING and not static):
-                raise RequestRefusedError(409, f"VM {form['vm_id']} is not running")
+                raise RequestRefusedError(Refusal.CONFLICT, f"VM {form['vm_id']} is not running")
             if row["count"]:
-                raise RequestRefusedError(409, f"disk ({disk}) is already mounted")
+                raise RequestRefusedError(Refusal.CONFLICT, f"disk ({disk}) is already mounted")
             device = STATIC if static else free_device(db, machine)
             db.execute("INSERT INTO mounts VALUES (?, ?, ?)", (disk, machine["id"], device))
         return device
@@ -216,10 +223,12 @@ class Storage:
             self._machinery.plug(vm_id, device, self._directory / disk)
         except UnsettledError as error:  # the mount stays, so that no other machine gets the disk
             reason = f"disk ({disk}) may be attached to VM {vm_id} as {device}: {error}"
-            raise RequestRefusedError(504, reason) from None
+            raise RequestRefusedError(Refusal.UNSETTLED, reason) from None
         except MachineError as error:
             self._forget(disk, vm_id)
-            raise RequestRefusedError(409, f"disk ({disk}) cannot be attached: {error}") from None
+            raise RequestRefusedError(
+                Refusal.CONFLICT, f"disk ({disk}) cannot be attached: {error}"
+            ) from None
 
     def _forget(self, disk: str, vm_id: int) -> None:
         with self._store.transaction() as db:
@@ -240,9 +249,9 @@ class Storage:
                 row = find_mount(db, account, disk, mount)
             if not account.is_super:
                 if account.name not in (row["disk_owner"], row["machine_owner"]):
-                    raise RequestRefusedError(403, "insufficient rights to detach disk")
+                    raise RequestRefusedError(Refusal.DENIED, "insufficient rights to detach disk")
                 if row["device"] == STATIC:
-                    raise RequestRefusedError(409, NOT_PLUGGED)
+                    raise RequestRefusedError(Refusal.CONFLICT, NOT_PLUGGED)
             if row["device"] != STATIC:
                 self._unplug(disk, vm_id, row["device"])
             self._forget(disk, vm_id)
@@ -253,10 +262,10 @@ class Storage:
             self._machinery.unplug(vm_id, device)
         except UnsettledError as error:
             reason = f"disk ({disk}) may still be in use by VM {vm_id}: {error}"
-            raise RequestRefusedError(504, reason) from None
+            raise RequestRefusedError(Refusal.UNSETTLED, reason) from None
         except MachineError as error:
             reason = f"disk ({disk}) is still in use by VM {vm_id}: {error}"
-            raise RequestRefusedError(409, reason) from None
+            raise RequestRefusedError(Refusal.CONFLICT, reason) from None
 
     def instances(self, account: Account) -> list[dict[str, str]]:
         """The machines of the caller (all, for the super user) that have disks (2.6, NEW)."""
@@ -277,7 +286,7 @@ class Storage:
                 durable.create_sparse(path, size * _GIB)
             except OSError as error:
                 reason = f"There is no room for {size} GiB: {error.strerror}"
-                raise RequestRefusedError(507, reason) from None
+                raise RequestRefusedError(Refusal.NO_ROOM, reason) from None
             yield
         except BaseException:
             path.unlink(missing_ok=True)

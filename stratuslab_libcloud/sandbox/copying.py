@@ -4,13 +4,15 @@ import gzip
 import hashlib
 from typing import IO
 
-__all__ = ["copy_summed"]
+__all__ = ["copy_with_checksums"]
 
 _ALGORITHMS = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256", "SHA-512": "sha512"}
 _CHUNK_BYTES = 1 << 20
 
 
-def copy_summed(source: IO[bytes], target: IO[bytes] | gzip.GzipFile) -> tuple[dict[str, str], int]:
+def copy_with_checksums(
+    source: IO[bytes], target: IO[bytes] | gzip.GzipFile
+) -> tuple[dict[str, str], int]:
     """
     Copy an image, which is read once.
 
