@@ -1,4 +1,4 @@
-"""The checksums of an image that its Marketplace entry tells (marketplace-rest 4.3)."""
+"""Copy an image and compute the checksums of its Marketplace entry (marketplace-rest 4.3)."""
 
 import gzip
 import hashlib
@@ -14,9 +14,9 @@ def copy_with_checksums(
     source: IO[bytes], target: IO[bytes] | gzip.GzipFile
 ) -> tuple[dict[str, str], int]:
     """
-    Copy an image, which is read once.
+    Copy an image, reading it once.
 
-    :return: the checksums in lower-case hex, by the names that entries use; and its size in bytes.
+    :return: the checksums in lower-case hex, by the names that entries use, and the size in bytes.
     """
     hashes = {name: hashlib.new(kind, usedforsecurity=False) for name, kind in _ALGORITHMS.items()}
     size = 0

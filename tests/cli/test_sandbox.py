@@ -290,7 +290,7 @@ def test_an_image_that_is_being_added_is_left_alone_by_a_start(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "reason"),
     [
-        ("missing.img", [], "missing.img cannot be taken in: No such file or directory"),
+        ("missing.img", [], "missing.img cannot be copied: No such file or directory"),
         ("still.raw", [], "still.raw cannot be used: it is not in the format qcow2"),
         ("", [], "cannot be taken in: Is a directory"),
         (

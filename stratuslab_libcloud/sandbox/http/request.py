@@ -1,5 +1,5 @@
 """
-What a request's head may contain: stricter than cheroot, so that no proxy understands it otherwise.
+Reading a request's head: more strictly than cheroot, so that no proxy can understand it otherwise.
 """
 
 import re
@@ -27,8 +27,8 @@ class _Headers(dict[bytes, bytes]):
 
 class _HeaderReader(cheroot.server.HeaderReader):
     def _allow_header(self, key_name: bytes) -> bool:
-        # Who expects to be told to go on has been told. In WSGI's environ an underscore would
-        # make a header look like another.
+        # Expect has been answered already. In WSGI's environ, an underscore would make a header
+        # look like another one.
         return key_name != b"Expect" and b"_" not in key_name
 
     def _transform_key(self, key_name: bytes) -> bytes:
@@ -52,7 +52,7 @@ class StrictRequest(cheroot.server.HTTPRequest):
             return False
         lengths = {b"Content-Length", b"Transfer-Encoding"} & self.inheaders.keys()
         if len(lengths) == 2 or (b"Transfer-Encoding" in lengths and not self.chunked_read):
-            self.simple_response("400 Bad Request", "The length of the body is not clear.")
+            self.simple_response("400 Bad Request", "The length of the body is ambiguous.")
             return False
         if self.conn.rfile.is_too_large:
             self.simple_response("413", "The body is too large.")
@@ -61,7 +61,7 @@ class StrictRequest(cheroot.server.HTTPRequest):
             self.simple_response("400 Bad Request", "Malformed Content-Length Header.")
             return False
         if self.chunked_read:
-            self.close_connection = True  # cheroot leaves what may follow the last chunk
+            self.close_connection = True  # cheroot does not read beyond the last chunk
         return True
 
     def simple_response(self, status: str, msg: str = "") -> None:
@@ -69,5 +69,5 @@ class StrictRequest(cheroot.server.HTTPRequest):
 
     def send_headers(self) -> None:
         if (b"Connection", b"close") in self.outheaders:
-            self.close_connection = True  # cheroot itself only writes it
+            self.close_connection = True  # cheroot only writes the header
         super().send_headers()

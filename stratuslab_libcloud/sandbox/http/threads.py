@@ -11,7 +11,7 @@ THREADS = 32
 
 
 class Threads(cheroot.workers.threadpool.ThreadPool):
-    """As cheroot's, but beyond the least number a thread begins when there is work for it."""
+    """A pool that starts with the least number of threads, and adds one when there is work."""
 
     _threads: list[Any]
     _spawn_worker: Any
@@ -23,7 +23,7 @@ class Threads(cheroot.workers.threadpool.ThreadPool):
         self._stopped = False
 
     def start(self) -> None:
-        """As cheroot's, without its sleep: requests can wait for a thread to begin."""
+        """Start without cheroot's sleep: requests can wait for a thread to begin."""
         self._threads.extend(self._spawn_worker() for _ in range(self.min))
 
     def put(self, conn: Any) -> None:
@@ -37,12 +37,12 @@ class Threads(cheroot.workers.threadpool.ThreadPool):
             super().put(conn)
 
     def stop(self, timeout: int = 5) -> None:
-        """As cheroot's, which would wait for ever for a thread that begins meanwhile."""
+        """Stop; cheroot's would wait for ever for a thread that begins meanwhile."""
         with self._lock:
             self._stopped = True
         super().stop(timeout)
 
     def done(self) -> None:
-        """A thread has finished what was put."""
+        """Note that a thread has finished its work."""
         with self._lock:
             self._at_work -= 1

@@ -1,4 +1,4 @@
-"""What this host can run machines on: QEMU, if all that it takes can be had."""
+"""Choose what machines run on: QEMU, if this host has everything that it needs."""
 
 import shutil
 from collections.abc import Callable
@@ -29,12 +29,12 @@ def find(
     notify: Notify,
 ) -> Host | None:
     """
-    How to run machines; the images that they can be started from are offered then.
+    Find out how to run machines. For real ones, offer the images that they can start from.
 
     :param kind: one of ``KINDS``.
     :param notify: called with each line that the user should see.
     :return: None for simulated machines.
-    :raises SandboxError: they are to be real, and cannot.
+    :raises SandboxError: real machines were required, but are not possible.
     """
     if kind == "simulated":
         return None
@@ -64,7 +64,7 @@ def _check_programs() -> None:
 
 
 def _offer_guests(images: OfferedImages, notify: Notify) -> str:
-    """Offer our own images, if they can be had or there is no other; :return: acceleration."""
+    """Offer our own images, which may fail if there are others; return the accelerator."""
     cache = guest.default_cache()
     try:
         built = {flavour: guest.build(flavour, cache, notify) for flavour in guest.FLAVOURS}
@@ -72,7 +72,7 @@ def _offer_guests(images: OfferedImages, notify: Notify) -> str:
         if not images:
             raise
         notify(f"the Marketplace does not have our own images: {error}")
-        return "tcg"  # nothing to prove KVM with
+        return "tcg"  # no image to test KVM with
     for flavour, image in built.items():
         images.offer_guest(flavour, image)
     return accelerator(built["standard"], cache)

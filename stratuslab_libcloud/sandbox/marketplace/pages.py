@@ -1,4 +1,4 @@
-"""The Marketplace's answers: each in the forms that clients ask for (marketplace-rest 1.3)."""
+"""The Marketplace's answers, in the media types that clients ask for (marketplace-rest 1.3)."""
 
 import html
 import json
@@ -18,7 +18,7 @@ _DECLARATION = b'<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
 
 
 def entry(media_type: str, identifier: str, document: bytes) -> Response:
-    """One entry (2.4, 3.3); JSON is left out."""
+    """Answer with one entry, as XML or HTML (2.4, 3.3)."""
     if media_type == HTML:
         return _page(identifier, f"<pre>{html.escape(document.decode())}</pre>")
     response = _respond(_DECLARATION + document + b"\n", RDF_XML)
@@ -27,7 +27,7 @@ def entry(media_type: str, identifier: str, document: bytes) -> Response:
 
 
 def xml_listing(documents: list[bytes]) -> Response:
-    """Whole entries (3.2)."""
+    """Answer with a listing of whole entries (3.2)."""
     parts = [_DECLARATION, b"<metadata>"]
     for document in documents:
         parts += document, b"\n"
@@ -35,7 +35,7 @@ def xml_listing(documents: list[bytes]) -> Response:
 
 
 def html_listing(rows: Rows) -> Response:
-    """A page's rows as a table."""
+    """Answer with a page of rows as an HTML table."""
     lines = (
         "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in json.loads(row)[1:]) + "</tr>"
         for row in rows.shown
@@ -45,9 +45,9 @@ def html_listing(rows: Rows) -> Response:
 
 def json_listing(rows: Rows, echo: int) -> Response:
     """
-    A page's rows, for the table of a web page (2.1).
+    Answer with a page of rows as JSON, for the table of a web page (2.1).
 
-    :param echo: the number that the page gave its request.
+    :param echo: the number of the request, which the answer repeats.
     """
     numbers = {
         "sEcho": echo,
@@ -60,7 +60,7 @@ def json_listing(rows: Rows, echo: int) -> Response:
 
 
 def error(media_type: str, status: int, message: str) -> Response:
-    """An error (1.4)."""
+    """Answer with an error (1.4)."""
     escaped = html.escape(message, quote=False)
     if media_type == XML:
         response = _respond(_DECLARATION + f"<error>{escaped}</error>".encode(), XML)

@@ -1,7 +1,7 @@
 """
-The Marketplace over HTTP: its routes, and the original's manner of choosing a media type.
+The Marketplace over HTTP: its routes, and the choice of a media type, as the original makes it.
 
-After marketplace-rest 1.3, 1.4, 2.1 to 2.4 and 3. Nothing needs a password here.
+See marketplace-rest 1.3, 1.4, 2.1 to 2.4 and 3. Nothing here needs a password.
 """
 
 import re
@@ -57,7 +57,7 @@ def answer(registry: Registry, request: Request, segments: Sequence[str]) -> Res
         return response
     except MethodNotAllowed as error:
         response = pages.error(_error_type(request), 405, _NO_METHOD)
-        # POST has a route only to be refused.
+        # POST has routes only so that it can be refused.
         allowed = [method for method in error.valid_methods or () if method != "POST"]
         response.headers["Allow"] = ", ".join(allowed)
         return response
@@ -66,7 +66,7 @@ def answer(registry: Registry, request: Request, segments: Sequence[str]) -> Res
 
 
 def _list(asked: _Asked, **filters: str) -> Response:
-    """The entries that the path, in any order, and the query select (2.1, 3.1)."""
+    """List the entries that the segments, in any order, and the query select (2.1, 3.1)."""
     query, media_type = asked.request.args, _wanted_type(asked.request)
     try:
         selection = read_selection(filters.values(), query)
@@ -83,7 +83,7 @@ def _list(asked: _Asked, **filters: str) -> Response:
 
 
 def _show(asked: _Asked, identifier: str, email: str, created: str) -> Response:
-    """An entry by its coordinates (2.4, 3.3)."""
+    """Show an entry, given its coordinates (2.4, 3.3)."""
     document = asked.registry.document(identifier, email, created)
     if document is None:
         raise NotFound(_NO_ENTRY)
@@ -106,13 +106,13 @@ _ROUTES = Routes(
 
 
 def _accept(request: Request) -> str:
-    """What is asked for: ``media`` takes the place of the header (marketplace-rest 1.3)."""
+    """Return the media types asked for; ``media`` replaces the header (marketplace-rest 1.3)."""
     media = request.args.get("media")
     return _MEDIA.get(media, media) if media else request.headers.get("Accept", "")
 
 
 def _wanted_type(request: Request) -> str:
-    """The best of our forms by quality; XML in a tie and where nothing fits."""
+    """Choose the media type of highest quality; XML in a tie, or if none fits."""
     qualities = {XML: 0.0, JSON: 0.0, HTML: 0.0}
     for accepted, quality in parse_accept_header(_accept(request), MIMEAccept):
         media_type = _TYPES.get(accepted.partition(";")[0].strip().lower())
@@ -122,6 +122,6 @@ def _wanted_type(request: Request) -> str:
 
 
 def _error_type(request: Request) -> str:
-    """The form that is named first, whatever its quality (marketplace-rest 1.4)."""
+    """Choose the media type named first, whatever its quality (marketplace-rest 1.4)."""
     first = re.split("[,;]", _accept(request))[0].strip().lower()
     return _TYPES.get(first, HTML)

@@ -1,4 +1,4 @@
-"""What the forms of the storage service say about a disk (pdisk-rest 2.1.2, 2.2.4)."""
+"""Read the forms that describe disks (pdisk-rest 2.1.2, 2.2.4)."""
 
 import re
 
@@ -26,9 +26,9 @@ _SUPER_FIELDS = ("owner", "identifier", "quarantine")
 
 def read_size(text: str) -> int:
     """
-    The size of a new disk, in GiB.
+    Read the size of a new disk, in GiB.
 
-    :raises RequestRefusedError: it is none that a disk can have.
+    :raises RequestRefusedError: a disk cannot have this size.
     """
     if not re.fullmatch("[+-]?[0-9]{1,9}", text):
         raise RequestRefusedError(
@@ -43,9 +43,9 @@ def read_size(text: str) -> int:
 
 def read_columns(account: Account, form: Form) -> Form:
     """
-    The columns that a form sets.
+    Read the columns that a form sets.
 
-    :raises RequestRefusedError: one takes no such value, or not from this account.
+    :raises RequestRefusedError: a value is invalid, or this account may not set it.
     """
     for name in _SUPER_FIELDS:
         if name in form and not account.is_super:

@@ -1,4 +1,4 @@
-"""The records of disks and mounts: who may find them, and how answers show them (pdisk-rest)."""
+"""The records of disks and mounts: access rights, and what answers show (pdisk-rest)."""
 
 import enum
 import re
@@ -27,7 +27,7 @@ __all__ = [
     "shown_mount",
 ]
 
-STATIC = "static"  # the device of a disk that is there since the machine's start
+STATIC = "static"  # the device of a disk that the machine started with
 NOT_PLUGGED = "Disk have not been hot-plugged"
 DENIED = "Not enough rights to attach disk"
 UNKNOWN = "Unknown disk: {}"
@@ -55,10 +55,10 @@ class RequestRefusedError(Exception):
 
 def claim(db: sqlite3.Connection, account: Account, vm_id: int, disks: list[Vector]) -> str:
     """
-    Mount the persistent disks of a machine that begins, for its life (3.5).
+    Mount the persistent disks of a new machine for its lifetime (3.5).
 
     :param disks: the ``DISK`` vectors of its template.
-    :return: why one of them cannot be transferred to it; empty if nothing is in the way.
+    :return: why one of them cannot be transferred; empty if all can.
     """
     query = "SELECT disk FROM mounts WHERE machine = ?"
     claimed = {disk for (disk,) in db.execute(query, (vm_id,))}  # by an earlier process
@@ -108,7 +108,7 @@ def find_disk(
 
 
 def find_mount(db: sqlite3.Connection, account: Account, disk: str, mount: str) -> sqlite3.Row:
-    """A mount, for who may see the disk or has it in a machine of the own."""
+    """Find a mount, if the caller may see the disk or owns the machine that has it."""
     query = (
         "SELECT mounts.*, disks.owner AS disk_owner, machines.owner AS machine_owner FROM mounts "
         "JOIN disks ON disk = uuid JOIN machines ON machine = id "
@@ -135,11 +135,11 @@ def find_machine(db: sqlite3.Connection, account: Account, vm_id: str) -> sqlite
 
 
 def free_device(db: sqlite3.Connection, machine: sqlite3.Row) -> str:
-    """The lowest free ``vdX``: what the next disk is called in a Linux guest."""
+    """Return the lowest free ``vdX``: the name of the next disk in a Linux guest."""
     plugged = db.execute("SELECT device FROM mounts WHERE machine = ?", (machine["id"],))
     devices = [f"vd{letter}" for letter in string.ascii_lowercase]
     disks = Template.loads(machine["template"]).vectors("DISK")
-    # Whatever their targets are: the guest leaves no letter out.
+    # Their targets do not matter: the guest assigns letters without gaps.
     booted = [
         disk
         for disk in disks

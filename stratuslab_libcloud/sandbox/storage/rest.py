@@ -41,9 +41,9 @@ def answer(
     storage: Storage, request: Request, account: Account, segments: Sequence[str]
 ) -> Response:
     """
-    Answer a request of this account for disks (pdisk-rest 2).
+    Answer a request of this account about disks (pdisk-rest 2).
 
-    :param segments: the path after ``pswd`` or ``cert``, without empty segments.
+    :param segments: of the path after ``pswd`` or ``cert``, decoded, without empty ones.
     """
     try:
         respond, variables = _ROUTES.match(_method(request), segments)
@@ -119,7 +119,7 @@ def _show_turl(asked: _Asked, disk: str) -> Response:
 
 
 def _list_instances(asked: _Asked, instance: str = "") -> Response:
-    """All of them, whichever is asked for."""
+    """List all of them, even if one is named."""
     return _json(asked.storage.instances(asked.account))
 
 
@@ -142,7 +142,7 @@ _ROUTES = Routes(
 
 
 def _method(request: Request) -> str:
-    """The verb that is meant: browsers tunnel theirs through POST (1.7)."""
+    """Return the intended method: browsers tunnel PUT and DELETE through POST (1.7)."""
     override = request.headers.get("X-HTTP-Method-Override") or request.args.get("method", "")
     if request.method == "POST" and override.upper() in ("PUT", "DELETE"):
         return override.upper()
@@ -175,7 +175,7 @@ def _json(value: object, status: int = 200) -> Response:
 
 
 def _error(request: Request, status: int, text: str) -> Response:
-    """JSON, unless something else that errors are written in is named first (1.6, NEW)."""
+    """Write an error: as JSON, unless the request prefers text (1.6, NEW)."""
     for media in request.headers.get("Accept", "").split(","):
         match media.partition(";")[0].strip().lower():
             case "application/json":

@@ -1,8 +1,8 @@
 """
-The storage service's rules about persistent disks (pdisk-rest), with that reference's advice to
-new servers (NEW) wherever the original was unsafe.
+The storage service's rules about persistent disks (pdisk-rest). Where the original was unsafe,
+they follow that reference's advice to new servers (NEW).
 
-A disk is a sparse file. It is there before its record, and goes after it.
+A disk is a sparse file, created before its record and removed after it.
 """
 
 import contextlib
@@ -46,29 +46,29 @@ class Storage:
     """
     The rules about disks.
 
-    :param directory: where the disks' files are.
-    :param machinery: what plugs them into machines.
+    :param directory: the directory of the disks' files.
+    :param machinery: plugs them into machines.
     """
 
     def __init__(self, store: Store, directory: pathlib.Path, machinery: Machinery) -> None:
         self._store = store
         self._directory = directory
         self._machinery = machinery
-        # A machine gets one disk at a time: in the guest their names follow that order.
+        # One disk at a time for each machine: the guest names them in the order of their arrival.
         self._plugging = weakref.WeakValueDictionary[int, threading.Lock]()
         self._lock = threading.Lock()
         directory.mkdir(mode=0o700, exist_ok=True)
         with store.reading() as db:
             known = {disk for (disk,) in db.execute("SELECT uuid FROM disks")}
         for path in directory.iterdir():
-            # Made just before a crash, and never acknowledged. What is not ours stays.
+            # Created just before a crash, and never acknowledged. Foreign files stay.
             if path.name not in known and re.fullmatch(UUID, path.name):
                 path.unlink()
 
     # Disks.
 
     def disks(self, account: Account) -> list[dict[str, str]]:
-        """The caller's own disks, newest first; all for the super user (2.1.1)."""
+        """List the caller's disks, newest first; all disks for the super user (2.1.1)."""
         query = f"{SELECT_DISK} WHERE owner = ? OR ? ORDER BY disks.rowid DESC"
         with self._store.reading() as db:
             rows = db.execute(query, (account.name, account.is_super)).fetchall()
@@ -78,13 +78,13 @@ class Storage:
         ]
 
     def disk(self, account: Account, disk: str) -> dict[str, str]:
-        """One disk (2.2.1)."""
+        """Show a disk (2.2.1)."""
         with self._store.reading() as db:
             return shown_disk(find_disk(db, account, disk))
 
     def create(self, account: Account, form: Form) -> str:
         """
-        Make an empty disk (2.1.2).
+        Create an empty disk (2.1.2).
 
         :return: its UUID.
         """
@@ -118,7 +118,7 @@ class Storage:
         return disk
 
     def update(self, account: Account, disk: str, form: Form) -> None:
-        """Change what is given (2.2.4)."""
+        """Change the values that the form gives (2.2.4)."""
         if not form:
             raise RequestRefusedError(Refusal.MALFORMED, "post with null entity")
         with self._store.transaction() as db:
@@ -141,7 +141,7 @@ class Storage:
             )
 
     def delete(self, account: Account, disk: str) -> None:
-        """Remove a disk that no machine uses (2.2.5)."""
+        """Delete a disk that no machine uses (2.2.5)."""
         with self._store.transaction() as db:
             row = find_disk(db, account, disk)
             if not may_edit(account, row):
@@ -153,12 +153,12 @@ class Storage:
                     Refusal.CONFLICT, f"disk ({disk}) is in use and can't be deleted"
                 )
             db.execute("DELETE FROM disks WHERE uuid = ?", (disk,))
-        # Not before the record is gone for good; if this fails the next start removes it.
+        # Only after its record is gone for good. If this fails, the next start removes the file.
         with contextlib.suppress(OSError):
             (self._directory / disk).unlink()
 
     def turl(self, account: Account, disk: str) -> str:
-        """Where a hypervisor finds the content; the super user's alone (2.5, NEW)."""
+        """Return the URL of the disk's content, for the super user only (2.5, NEW)."""
         with self._store.reading() as db:
             find_disk(db, account, disk, UNKNOWN)
         if not account.is_super:
@@ -170,7 +170,7 @@ class Storage:
     # Mounts.
 
     def mounts(self, account: Account, disk: str) -> list[dict[str, str]]:
-        """Where a disk is mounted (2.3.1)."""
+        """List the mounts of a disk (2.3.1)."""
         with self._store.reading() as db:
             find_disk(db, account, disk, UNKNOWN)
             query = "SELECT machine, device FROM mounts WHERE disk = ? ORDER BY device"
@@ -178,7 +178,7 @@ class Storage:
         return [{"vmId": str(row["machine"]), "device": row["device"]} for row in rows]
 
     def attach(self, account: Account, disk: str, form: Form) -> dict[str, object]:
-        """Plug a disk into a machine that runs, or register that it is there (2.3.2)."""
+        """Plug a disk into a running machine, or only record that it is mounted (2.3.2)."""
         if not form:
             raise RequestRefusedError(Refusal.MALFORMED, "post with null entity")
         for name in ("node", "vm_id"):
@@ -201,7 +201,7 @@ class Storage:
             return self._plugging.setdefault(vm_id, threading.Lock())
 
     def _mount(self, account: Account, disk: str, form: Form, *, static: bool) -> str:
-        """Remember a mount before it is made, so that nobody else makes it. :return: the device."""
+        """Record a mount before plugging, so that nobody else does; return the device."""
         with self._store.transaction() as db:
             row = find_disk(db, account, disk, UNKNOWN, DENIED)
             machine = find_machine(db, account, form["vm_id"])
@@ -221,7 +221,7 @@ class Storage:
     def _plug(self, disk: str, vm_id: int, device: str) -> None:
         try:
             self._machinery.plug(vm_id, device, self._directory / disk)
-        except UnsettledError as error:  # the mount stays, so that no other machine gets the disk
+        except UnsettledError as error:  # the mount stays: no other machine must get the disk
             reason = f"disk ({disk}) may be attached to VM {vm_id} as {device}: {error}"
             raise RequestRefusedError(Refusal.UNSETTLED, reason) from None
         except MachineError as error:
@@ -235,13 +235,13 @@ class Storage:
             db.execute("DELETE FROM mounts WHERE disk = ? AND machine = ?", (disk, vm_id))
 
     def mount(self, account: Account, disk: str, mount: str) -> dict[str, str]:
-        """One mount (2.4.1)."""
+        """Show a mount (2.4.1)."""
         with self._store.reading() as db:
             row = find_mount(db, account, disk, mount)
         return shown_mount(row)
 
     def detach(self, account: Account, disk: str, mount: str) -> dict[str, str]:
-        """Unplug a disk, or forget that it was there from the start (2.4.2)."""
+        """Unplug a disk, or forget the mount of one that the machine started with (2.4.2)."""
         with self._store.reading() as db:
             vm_id = find_mount(db, account, disk, mount)["machine"]
         with self._plugging_into(vm_id):
@@ -268,7 +268,7 @@ class Storage:
             raise RequestRefusedError(Refusal.CONFLICT, reason) from None
 
     def instances(self, account: Account) -> list[dict[str, str]]:
-        """The machines of the caller (all, for the super user) that have disks (2.6, NEW)."""
+        """List the caller's machines (all, for the super user) that have disks (2.6, NEW)."""
         query = (
             "SELECT DISTINCT id, owner FROM machines JOIN mounts ON machine = id "
             "WHERE owner = ? OR ? ORDER BY id DESC"
@@ -279,7 +279,7 @@ class Storage:
 
     @contextlib.contextmanager
     def _new_file(self, disk: str, size: int) -> Iterator[None]:
-        """A disk's file, which stays if the block ends well."""
+        """Create a disk's file, which stays only if the block succeeds."""
         path = self._directory / disk
         try:
             try:
