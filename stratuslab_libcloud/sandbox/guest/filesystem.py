@@ -1,8 +1,8 @@
 """
-Files as they will be in the image, and the two file systems that they are written to.
+The files of the image, and the two file systems that they are written to.
 
-All belong to root, have the same time, and are written in the order of their names: so the same
-files make the same bytes, and no privileges are needed.
+All files belong to root, have the same time, and are written in the order of their names. So the
+same files make the same bytes, and no privileges are needed.
 """
 
 import pathlib
@@ -25,7 +25,7 @@ class Inode:
     A file, folder or symbolic link.
 
     :ivar mode: kind and permissions, as in ``st_mode``.
-    :ivar content: of a file; of a link where it points.
+    :ivar content: the content of a file, or the target of a link.
     """
 
     mode: int
@@ -36,29 +36,29 @@ Files = dict[str, Inode]  # by their paths, without leading slash
 
 
 def regular(content: bytes) -> Inode:
-    """A file, which can be executed if it is a program or a script."""
+    """Make a file, executable if it is a program or a script."""
     is_program = content.startswith((b"\x7fELF", b"#!"))
     return Inode(stat.S_IFREG | (0o755 if is_program else 0o644), content)
 
 
 def symlink(target: str) -> Inode:
-    """A link to there."""
+    """Make a symbolic link."""
     return Inode(stat.S_IFLNK | 0o777, target.encode())
 
 
 def folder(mode: int = 0o755) -> Inode:
-    """An empty folder; those that other files are in need not be named."""
+    """Make an empty folder. Parents of other files need not be listed."""
     return Inode(stat.S_IFDIR | mode)
 
 
 def _sorted(files: Files) -> list[tuple[str, Inode]]:
-    """Every folder before what is in it."""
+    """Add all parents, and sort every folder before its contents."""
     parents = {str(parent) for path in files for parent in pathlib.PurePosixPath(path).parents}
     return sorted(({path: folder() for path in parents - {"."}} | files).items())
 
 
 def cpio(files: Files) -> bytes:
-    """The files as an archive that the kernel unpacks as its first file system (initramfs)."""
+    """Write the files as an archive, which the kernel unpacks as its first file system."""
     archive = bytearray()
     for inode, (path, node) in enumerate([*_sorted(files), ("TRAILER!!!", Inode(0))], 1):
         name = path.encode() + b"\0"
@@ -73,8 +73,8 @@ def ext4(files: Files, image: pathlib.Path, size: int, packages: Packages) -> No
     """
     Make an ext4 file system with these files.
 
-    :param image: the file to make; beside it there is room for others.
-    :param size: bytes.
+    :param image: the file to make; temporary files are written beside it.
+    :param size: in bytes.
     :raises SandboxError: they do not fit.
     """
     extended = f"hash_seed={_UUID},lazy_itable_init=0,lazy_journal_init=0"
@@ -94,6 +94,6 @@ def ext4(files: Files, image: pathlib.Path, size: int, packages: Packages) -> No
             (sources / str(number)).write_bytes(node.content)
             commands.append(f"write {sources.name}/{number} {name}")
         commands.append(f"set_inode_field {name} mode 0{node.mode:o}")
-    said = packages.run("debugfs", "-w", "-f", "/dev/stdin", image, stdin="\n".join(commands))
-    if errors := said.splitlines()[1:]:  # after its version
+    output = packages.run("debugfs", "-w", "-f", "/dev/stdin", image, stdin="\n".join(commands))
+    if errors := output.splitlines()[1:]:  # after the version
         raise SandboxError(f"the Linux image cannot be built: debugfs: {errors[0]}")

@@ -2,9 +2,9 @@
 The sandbox's one port: socket, TLS, threads.
 
 No thread ever waits for a peer. The thread that accepts connections also collects the bytes of
-requests, and sends the rest of answers. One of the THREADS takes a request when it is complete, until
-its answer is made. So peers that are silent, stop in the middle, drip or read slowly keep nobody
-waiting.
+requests, and sends the rest of answers. One of the THREADS takes a request when it is complete,
+until its answer is made. So peers that are silent, stop in the middle, drip or read slowly keep
+nobody waiting.
 """
 
 import contextlib

@@ -1,8 +1,8 @@
 """
 The two directions of a connection, without ever waiting for the peer.
 
-A handshake, and a request from its first byte to its last, may take _TALK_SECONDS. An answer may take
-as long, and a second more for every _LOWEST_RATE bytes that its reader has taken.
+A handshake, and a request from its first byte to its last, may take _TALK_SECONDS. An answer may
+take as long, and a second more for every _LOWEST_RATE bytes that its reader has taken.
 """
 
 import contextlib

@@ -86,7 +86,7 @@ class Machinery(Protocol):
 
     def unplug(self, machine_id: int, device: str) -> None:
         """
-        Take a disk away from a running machine, and wait until the guest has let go of it.
+        Take a disk away from a running machine, and wait until its guest has released it.
 
         :raises UnsettledError: it is not known whether the guest keeps it.
         :raises MachineError: the guest keeps it.

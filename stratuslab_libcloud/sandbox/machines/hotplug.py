@@ -20,8 +20,8 @@ async def plug(monitor: Monitor, device: str, disk: pathlib.Path) -> None:
     """
     Give a machine a disk, and wait until its guest uses it.
 
-    If the guest does not, the disk stays in the machine: QEMU cannot take it back by itself, and the
-    guest may still be booting and find it later.
+    If the guest does not, the disk stays in the machine: QEMU cannot take it back by itself, and
+    the guest may still be booting and find it later.
 
     :param device: ``vdX``.
     :param disk: its file, raw.
