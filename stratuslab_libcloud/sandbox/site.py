@@ -266,7 +266,7 @@ class Sandbox:
         return Qemu(report, self._qemu_host, self.dir / "machines", disks, images)
 
     def _is_missing(self, source: str) -> bool:
-        """Whether this URL names an entry of this site's Marketplace that does not exist."""
+        """Return whether this URL names an entry of this site's Marketplace that does not exist."""
         try:
             url = urllib.parse.urlsplit(source)
             ours = {"localhost", "127.0.0.1", urllib.parse.urlsplit(self.url).hostname}

@@ -17,7 +17,7 @@ from stratuslab_libcloud.sandbox.errors import SandboxError
 
 __all__ = ["EPOCH", "Packages", "fetch"]
 
-_NAMES = (
+_PACKAGE_NAMES = (
     # In the image.
     "busybox-static",
     "dropbear-bin",
@@ -125,7 +125,7 @@ def fetch(folder: pathlib.Path) -> Packages:
     (archives / "partial").mkdir(parents=True)
     nothing.touch()
     settings = {
-        "Dir::State::status": nothing,  # as if nothing were installed, so that all dependencies come too
+        "Dir::State::status": nothing,  # as if nothing were installed: with all dependencies
         "Dir::Cache::archives": archives,
         "Dir::Cache::pkgcache": "",
         "Dir::Cache::srcpkgcache": "",
@@ -135,7 +135,7 @@ def fetch(folder: pathlib.Path) -> Packages:
     }
     options = [f"--option={name}={value}" for name, value in settings.items()]
     try:
-        _run(["apt-get", "-qq", "--yes", "--download-only", *options, "install", *_NAMES])
+        _run(["apt-get", "-qq", "--yes", "--download-only", *options, "install", *_PACKAGE_NAMES])
     except SandboxError as error:
         raise SandboxError(
             f"{error} (this needs Debian for amd64, a recent `apt-get update`, and the network)"

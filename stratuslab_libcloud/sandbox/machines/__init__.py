@@ -51,7 +51,7 @@ class Machine:
 
 
 class Report(Protocol):
-    """How the machinery reports the phases of machines: nothing else changes them on its behalf."""
+    """How the machinery reports the phases of machines; it does not record them itself."""
 
     def __call__(self, machine_id: int, *phases: Phase, error: str = "") -> bool:
         """

@@ -25,7 +25,7 @@ _POLL_SECONDS = 0.02
 
 
 class Monitor:
-    """A connection; made by :meth:`connect`."""
+    """A connection to the monitor of a QEMU; :meth:`connect` makes it."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self._folder = folder

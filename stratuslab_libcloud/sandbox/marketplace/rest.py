@@ -67,7 +67,7 @@ def answer(registry: Registry, request: Request, segments: Sequence[str]) -> Res
 
 def _list(asked: _Asked, **filters: str) -> Response:
     """List the entries that the segments, in any order, and the query select (2.1, 3.1)."""
-    query, media_type = asked.request.args, _wanted_type(asked.request)
+    query, media_type = asked.request.args, _preferred_type(asked.request)
     try:
         selection = read_selection(filters.values(), query)
         echo = read_number(query, "sEcho", 0)
@@ -87,7 +87,7 @@ def _show(asked: _Asked, identifier: str, email: str, created: str) -> Response:
     document = asked.registry.document(identifier, email, created)
     if document is None:
         raise NotFound(_NO_ENTRY)
-    return pages.entry(_wanted_type(asked.request), identifier, document)
+    return pages.entry(_preferred_type(asked.request), identifier, document)
 
 
 def _refuse_upload(asked: _Asked, **filters: str) -> Response:
@@ -111,7 +111,7 @@ def _accept(request: Request) -> str:
     return _MEDIA.get(media, media) if media else request.headers.get("Accept", "")
 
 
-def _wanted_type(request: Request) -> str:
+def _preferred_type(request: Request) -> str:
     """Choose the media type of highest quality; XML in a tie, or if none fits."""
     qualities = {XML: 0.0, JSON: 0.0, HTML: 0.0}
     for accepted, quality in parse_accept_header(_accept(request), MIMEAccept):
