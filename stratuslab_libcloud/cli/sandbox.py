@@ -156,7 +156,11 @@ def up(directory: pathlib.Path, machines: str, **options: object) -> None:
 @main.command()
 @MACHINES
 def demo(machines: str) -> None:
-    """Walk through chapter 9 of the User's Guide on a throw-away site."""
+    """
+    Walk through chapter 9 of the User's Guide.
+
+    The site is a throw-away one, which leaves nothing behind.
+    """
     sandbox = make_sandbox(machines=machines, boot_seconds=2)
 
     from stratuslab_libcloud.cli.demo import walk

@@ -198,10 +198,10 @@ def parse(text: str) -> Template:
     """
     Parse a template.
 
-    :raises TemplateError: with the engine's words for a syntax error.
+    :raises TemplateError: a syntax error, in the words of the engine.
     """
     if "]]>" in text:
-        # The engine writes it into a CDATA section. (It does take markup that is balanced.)
+        # The engine writes it into a CDATA section. (It does accept balanced markup.)
         raise TemplateError(NOT_XML)
     reader = _Reader(text)
     attributes: list[tuple[str, str | Vector]] = []

@@ -56,7 +56,7 @@ def default_cache() -> pathlib.Path:
         return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "stratuslab-sandbox"
     except ValueError as error:
         raise SandboxError(
-            f"the folder for images {error}; set STRATUSLAB_SANDBOX_CACHE to another one"
+            f"the folder for images {error}; or set STRATUSLAB_SANDBOX_CACHE to another one"
         ) from None
 
 
