@@ -296,7 +296,7 @@ def test_an_image_that_is_being_added_is_left_alone_by_a_start(tmp_path):
         (
             "still.raw",
             ["--format", "raw", "--title", "\x1b[31m"],
-            "still.raw cannot be described like this: dcterms:title has characters that XML cannot hold",
+            "still.raw cannot be described: dcterms:title has characters that XML cannot hold",
         ),
         ("\x1b[31m\u202e.img", [], "[31m .img cannot be copied: No such file or directory"),
     ],

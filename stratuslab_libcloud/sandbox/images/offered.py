@@ -102,7 +102,7 @@ class OfferedImages:
         except OSError as error:
             raise SandboxError(f"{file} cannot be copied: {error.strerror}") from None
         except MetadataError as error:
-            raise SandboxError(f"{file} cannot be described like this: {error}") from None
+            raise SandboxError(f"{file} cannot be described: {error}") from None
         self._offer(image, entry)
         return entry
 
