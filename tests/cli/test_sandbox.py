@@ -145,7 +145,7 @@ def test_without_one_the_folder_for_images_has_to_be_named(
     result = run("up", "--dir", str(tmp_path / "d"), "--machines", "qemu", before=code)
     assert (result.returncode, result.stdout) == (1, "")
     assert re.fullmatch(
-        r"Error: .*: set HOME.*; STRATUSLAB_SANDBOX_CACHE names .*\n", result.stderr
+        r"Error: .*: set HOME.*; or set STRATUSLAB_SANDBOX_CACHE to .*\n", result.stderr
     )
 
 
@@ -292,15 +292,15 @@ def test_an_image_that_is_being_added_is_left_alone_by_a_start(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("name", "options", "reason"),
     [
-        ("missing.img", [], "missing.img cannot be taken in: No such file or directory"),
+        ("missing.img", [], "missing.img cannot be copied: No such file or directory"),
         ("still.raw", [], "still.raw cannot be used: it is not in the format qcow2"),
-        ("", [], "cannot be taken in: Is a directory"),
+        ("", [], "cannot be copied: Is a directory"),
         (
             "still.raw",
             ["--format", "raw", "--title", "\x1b[31m"],
-            "still.raw cannot be described so: dcterms:title has characters that XML cannot hold",
+            "still.raw cannot be described: dcterms:title has characters that XML cannot hold",
         ),
-        ("\x1b[31m\u202e.img", [], "[31m .img cannot be taken in: No such file or directory"),
+        ("\x1b[31m\u202e.img", [], "[31m .img cannot be copied: No such file or directory"),
     ],
 )
 def test_an_image_that_cannot_be_used_is_an_error_of_one_line(
@@ -340,5 +340,5 @@ def test_help_imports_neither_libcloud_nor_a_web_server() -> None:
     )
     result = run("--help", before=code)
     assert result.returncode == 0
-    assert "A StratusLab site" in result.stdout
+    assert "a StratusLab site" in result.stdout
     assert result.stdout.endswith("[]\n")

@@ -324,7 +324,7 @@ def test_an_image_that_is_not_right_fails_the_machine_with_the_reason(
     error = present(lab.error(vm_id))
     assert error.startswith(f"Error excuting image transfer script: {server.url}/image ")
     assert reason in error
-    assert not list((lab.site.dir / "origins").glob("*.part"))
+    assert not list((lab.site.dir / "fetched").glob("*.part"))
 
 
 def test_an_image_that_does_not_boot_fails_the_machine(lab: Lab, tmp_path: Path) -> None:
@@ -383,7 +383,7 @@ def test_a_full_disk_fails_the_machine(tmp_path: Path) -> None:
                 "Error excuting image transfer script: the image cannot be stored: "
                 "No space left on device"
             )
-            assert list((site.dir / "origins").iterdir()) == []
+            assert list((site.dir / "fetched").iterdir()) == []
     finally:
         subprocess.run(["umount", small], check=True)
 
@@ -459,7 +459,7 @@ def test_a_disk_that_the_guest_does_not_take_up_is_not_reported_as_attached(
     disk = lab.jane.disk()
     answer = lab.attach(disk, vm_id)
     assert answer.status_code == 504
-    message = f"disk ({disk}) may be attached to VM {vm_id} as vdb: the guest did not take it up"
+    message = f"disk ({disk}) may be attached to VM {vm_id} as vdb: the guest did not use it"
     assert answer.json()["message"] == f"{message} within 0 seconds"
     # QEMU cannot take it back, so nobody else gets it while this machine lives.
     mounts = lab.jane.disks("GET", f"/{disk}/mounts").json()
@@ -479,7 +479,7 @@ def test_a_guest_that_keeps_a_disk_is_told_and_the_disk_stays_attached(
     for _ in range(2):  # the second time QEMU says that it is at it already
         answer = lab.detach(disk, vm_id)
         assert answer.status_code == 409
-        reason = "the guest did not let go of vdb within 0 seconds"
+        reason = "the guest did not release vdb within 0 seconds"
         assert answer.json()["message"] == f"disk ({disk}) is still in use by VM {vm_id}: {reason}"
     mounts = lab.jane.disks("GET", f"/{disk}/mounts").json()
     assert mounts == [{"vmId": str(vm_id), "device": "vdb"}]

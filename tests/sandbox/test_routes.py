@@ -233,7 +233,7 @@ def test_a_part_that_is_not_there_is_refused_with_the_size(
 ) -> None:
     answer, _ = ask(site, "GET", image, {"Range": wanted}, b"")
     assert answer.status == 416
-    assert answer.reason == "Requested Range Not Satisfiable"
+    assert answer.reason == "Range Not Satisfiable"
     assert answer.headers["Content-Range"] == "bytes */10"
 
 

@@ -243,7 +243,9 @@ def test_it_is_not_started_twice(site: Sandbox) -> None:
 
 
 def test_machines_of_an_unknown_kind_are_refused() -> None:
-    with pytest.raises(SandboxError, match=r"^machines are simulated, qemu, auto, not 'xen'$"):
+    with pytest.raises(
+        SandboxError, match=r"^machines must be one of simulated, qemu, auto, not 'xen'$"
+    ):
         Sandbox(machines="xen")
 
 

@@ -97,7 +97,7 @@ def test_a_server_that_drips_is_too_slow(monkeypatch: pytest.MonkeyPatch, held: 
     with Holding(*DRIPS[held]) as server, pytest.raises(MachineError) as caught:
         whole(server.url)
     assert str(caught.value).startswith(f"{server.url} ")
-    assert "is too slow: it brings less than" in str(caught.value)
+    assert "is too slow: it sends less than" in str(caught.value)
 
 
 @pytest.mark.parametrize("held", DRIPS)
@@ -181,7 +181,7 @@ def test_a_host_with_dead_addresses_is_given_up_after_one_time_of_silence(
             connect(*given)
 
         monkeypatch.setattr("socket.socket.connect", seen_connect)
-        with pytest.raises(MachineError, match=r"/ is too slow: it brings less than 1024 bytes"):
+        with pytest.raises(MachineError, match=r"/ is too slow: it sends less than 1024 bytes"):
             whole("http://images.example.org/")
         assert len(tried) == 1
 
