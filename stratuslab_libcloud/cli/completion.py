@@ -1,4 +1,4 @@
-"""Shell completion, which is click's: what it asks the cloud for, and ``stratus-completion``."""
+"""Shell completion, which is click's own: ids from the cloud, and ``stratus-completion``."""
 
 import io
 import time
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 __all__ = ["machine_ids", "script", "volume_ids"]
 
-_PATIENCE = 0.5  # seconds of whoever has pressed the key
+_PATIENCE = 0.5  # seconds that somebody who has pressed the key may wait
 
 Described = Iterable[tuple[str, str]]
-"""Ids, each with what some shells show beside it."""
+"""Ids, each with a text that some shells show beside it."""
 
 
 def machine_ids(
     ctx: click.Context, _parameter: click.Parameter, begin: str
 ) -> list[CompletionItem]:
-    """The ids of the account's machines that begin so, for ``shell_complete``."""
+    """List the ids of the account's machines that begin so, for ``shell_complete``."""
 
     def machines(cloud: "Cloud", timeout: float) -> Described:
         for machine in cloud.machines(timeout):
@@ -36,7 +36,7 @@ def machine_ids(
 
 
 def volume_ids(ctx: click.Context, _parameter: click.Parameter, begin: str) -> list[CompletionItem]:
-    """The ids of the account's disks that begin so, for ``shell_complete``."""
+    """List the ids of the account's disks that begin so, for ``shell_complete``."""
 
     def volumes(cloud: "Cloud", timeout: float) -> Described:
         for volume in cloud.volumes(timeout):
@@ -48,12 +48,12 @@ def volume_ids(ctx: click.Context, _parameter: click.Parameter, begin: str) -> l
 def _completed(
     ctx: click.Context, begin: str, ask: Callable[["Cloud", float], Described]
 ) -> list[CompletionItem]:
-    """Nothing where the cloud does not answer in time: who is typing has no use for an error."""
+    """Complete from the cloud; find nothing if it fails or is too slow."""
     end = time.monotonic() + _PATIENCE
-    from stratuslab_libcloud import connect, errors  # which is part of the time
+    from stratuslab_libcloud import connect, errors  # loading counts
 
     given = ctx.ensure_object(Given)
-    with redirect_stderr(io.StringIO()):  # nor has a warning
+    with redirect_stderr(io.StringIO()):  # would garble the line
         try:
             cloud = connect(given.config, given.section or None, options=given.options)
             found = list(ask(cloud, max(0.001, end - time.monotonic())))

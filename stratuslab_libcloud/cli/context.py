@@ -29,16 +29,16 @@ def prepare_context(items: tuple[str, ...]) -> None:
     """
     Write cloud-init.txt, for --context-file of stratus-run-instance, into the current directory.
 
-    MIMETYPE is the part after text/, such as x-shellscript or cloud-config. With ssh FILE is a
-    public key, and with none it is all of the user data, as it is. An existing cloud-init.txt is
-    overwritten.
+    MIMETYPE is the part after text/, such as x-shellscript or cloud-config. Two are special: ssh,
+    for a file of public keys, and none, for a file that becomes all of the user data, unchanged.
+    An existing cloud-init.txt is overwritten.
     """
     from stratuslab_libcloud.cli import cloud_init
 
     text = "\n".join(_lines(cloud_init.of_files(items))) + "\n"
     # User data may have secrets in it.
     with open(_FILE, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        os.chmod(_FILE, 0o600)  # it may have been there before
+        os.chmod(_FILE, 0o600)  # it may have existed
         file.write(text)
 
 

@@ -20,7 +20,7 @@ __all__ = ["list_images", "search_image", "show_image"]
 
 Details = dict[str, Any]
 Criterion = tuple[str, Callable[[str, Details], bool]]
-"""What ``--long`` of a search calls it, and whether an image of this id meets it."""
+"""Its name in a search with ``--long``, and a test of an image's id and details."""
 
 _EXAMPLE = "BN1EEkPiBx87_uLj2-sdybSI-Xb"
 _COLUMNS = ("id", "os", "arch", "endorser", "name")
@@ -38,7 +38,9 @@ _CRITERIA = (
     _pattern("-e", "--endorser", "--email", "endorser", what="endorser's e-mail address"),
 )
 _LONG = (
-    click.Option(["--long"], is_flag=True, help="Show more of each, as the client of 2013 did."),
+    click.Option(
+        ["--long"], is_flag=True, help="Show more of each image, as the client of 2013 did."
+    ),
 )
 
 
@@ -105,7 +107,7 @@ def search_image(given: Given, /, long: bool, **asked: Any) -> None:
 @click.argument("ids", metavar="IMAGE-ID", nargs=-1)
 @pass_given
 def show_image(given: Given, ids: tuple[str, ...]) -> None:
-    """Show all that the Marketplace knows about an image."""
+    """Show everything that the Marketplace knows about an image."""
     if len(ids) != 1:
         raise click.UsageError("Only specify one image to show" if ids else "Specify image to show")
     _show(given, [given.cloud("marketplace").image(ids[0])], _all_lines)
@@ -115,7 +117,7 @@ def show_image(given: Given, ids: tuple[str, ...]) -> None:
 
 
 def _criteria(asked: dict[str, Any]) -> list[Criterion]:
-    """Those that are asked for, in the order of the original."""
+    """Collect the criteria that are given, in the order of the original."""
     known: dict[str, Callable[[Details], Sequence[str | None]]] = {
         "creator": lambda details: [details["creator"]],
         "os": lambda details: [details["os"], _joined(details["os"], details["os_version"])],
@@ -181,7 +183,7 @@ def _show(
     images: Sequence["Image"],
     lines: Callable[[str, Details], Sequence[str]] | None,
 ) -> None:
-    """As JSON, in these lines, or as a table; of no images there is none."""
+    """Print images as JSON, as these lines of each, or as a table."""
     if given.json:
         output.as_json([output.shape(image) for image in images])
         return
@@ -197,12 +199,12 @@ def _show(
 
 
 def _width() -> int:
-    """Characters of a line on the terminal; elsewhere there is no end to it."""
+    """Return the width of the terminal; elsewhere lines are as long as they need to be."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
 
 
 def _table(images: Sequence["Image"], width: int) -> Iterator[str]:
-    """Lines no longer than ``width``: what does not fit beside id and name is left out."""
+    """Format lines of at most ``width``, without columns that do not fit beside id and name."""
     rows = [_COLUMNS, *map(_cells, images)]
     widths = [1 + max(len(row[place]) for row in rows) for place in range(len(_COLUMNS) - 1)]
     shown, left = [0], width - widths[0] - _LEAST_NAME
@@ -223,7 +225,7 @@ def _cells(image: "Image") -> tuple[str, ...]:
 
 
 def _brief_lines(image_id: str, details: Details) -> list[str]:
-    """What a list shows; what an image has not is left out."""
+    """Format an image as the original's list does; absent values are left out."""
     return [
         *_labelled("Description", details["description"]),
         *_labelled("ID", image_id),
@@ -234,7 +236,7 @@ def _brief_lines(image_id: str, details: Details) -> list[str]:
 
 
 def _all_lines(image_id: str, details: Details) -> list[str]:
-    """All that was shown of one image, in the order of the original."""
+    """Format an image as the original's ``stratus-show-image`` does."""
     return [
         *_labelled("Description", details["description"]),
         *_labelled("ID", image_id),
@@ -269,5 +271,5 @@ def _joined(*parts: str | None) -> str:
 
 
 def _date(text: str | None) -> str:
-    """Without the letters of ``2013-05-13T10:00:00Z``."""
+    """Write ``2013-05-13T10:00:00Z`` without its letters."""
     return (text or "").replace("T", " ").removesuffix("Z")

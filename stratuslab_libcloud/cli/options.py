@@ -40,7 +40,7 @@ __all__ = [
 
 DONE, MISUSED, INTERRUPTED = 0, 2, 130
 FILE = click.Path(readable=False)
-"""Shells complete its name; whoever reads it finds out whether it is there."""
+"""The name of a file, for shells to complete; it is not checked before it is read."""
 
 
 @dataclass
