@@ -21,6 +21,7 @@ _FILE = "cloud-init.txt"
     "stratus-prepare-context",
     examples=(
         "stratus-prepare-context ssh,$HOME/.ssh/id_rsa.pub x-shellscript,run.sh",
+        "stratus-prepare-context none,user-data",
         "stratus-run-instance --context-file cloud-init.txt BN1EEkPiBx87_uLj2-sdybSI-Xb",
     ),
 )

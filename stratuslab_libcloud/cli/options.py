@@ -36,6 +36,7 @@ __all__ = [
     "command",
     "pass_given",
     "setting",
+    "shown_examples",
 ]
 
 DONE, MISUSED, INTERRUPTED = 0, 2, 130
@@ -166,7 +167,6 @@ def command(
     :param groups: options that it shares with others, beside those of all.
     :param examples: command lines for the help text, without the ``$``.
     """
-    lines = "\n".join(f"  $ {example}" for example in examples)
 
     def decorate(function: Callable[..., Any]) -> Command:
         made = click.command(
@@ -174,12 +174,17 @@ def command(
             cls=Command,
             options_metavar="[options]",
             context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-            epilog=f"\b\nExamples:\n{lines}",
+            epilog=shown_examples(*examples),
         )(function)
         made.params += [option for group in (*groups, _COMMON) for option in group]
         return made
 
     return decorate
+
+
+def shown_examples(*lines: str) -> str:
+    """Write command lines as the end of a help text."""
+    return "\n".join(["\b", "Examples:", *(f"  $ {line}" for line in lines)])
 
 
 def setting(key: str, *names: str, metavar: str, text: str) -> click.Option:
