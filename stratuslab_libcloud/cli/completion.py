@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["machine_ids", "script", "volume_ids"]
 
-_PATIENCE = 0.5  # seconds that somebody who has pressed the key may wait
+_PATIENCE = 0.4  # seconds for the cloud, of the half one that also has to do for starting Python
 
 Described = Iterable[tuple[str, str]]
 """Ids, each with a text that some shells show beside it."""

@@ -321,3 +321,5 @@ class TestMarketplace:
 def test_a_pipe_has_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "30")
     assert images._width() == sys.maxsize
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert images._width() == 30

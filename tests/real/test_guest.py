@@ -282,7 +282,7 @@ def test_an_interrupted_build_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "building").exists()
     assert not list(tmp_path.glob("ttylinux*"))
     for work in (
-        "downloading the Linux image's Debian packages",
+        "downloading the Linux image's packages",
         "building the Linux image (standard)",
     ):
         parts = seen[work]

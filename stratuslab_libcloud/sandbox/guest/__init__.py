@@ -109,7 +109,7 @@ def _build_all(cache: pathlib.Path, on_progress: OnProgress) -> None:
         shutil.rmtree(work)  # left by a build that was killed
     work.mkdir(0o700)  # the packages contain setuid programs
     try:
-        with reported(on_progress, "downloading the Linux image's Debian packages") as report:
+        with reported(on_progress, "downloading the Linux image's packages") as report:
             found = packages.fetch(work, report)
         kernel = Kernel(found)
         boot = contents.boot(found, kernel)
