@@ -178,6 +178,7 @@ class Volume(NamedTuple):
     :ivar size: GiB.
     :ivar users: number of machines that it is attached to.
     :ivar visibility: ``private`` or ``public``.
+    :ivar quarantine: since when it has been waiting to be deleted.
     """
 
     id: str
@@ -189,6 +190,7 @@ class Volume(NamedTuple):
     type: str | None = None
     identifier: str | None = None
     created: str | None = None
+    quarantine: str | None = None
 
 
 class Image(Protocol):
@@ -305,15 +307,27 @@ class Cloud(Protocol):
         """
 
     def update_volume(
-        self, volume_id: str, *, name: str | None = None, visibility: str | None = None
+        self,
+        volume_id: str,
+        *,
+        name: str | None = None,
+        visibility: str | None = None,
+        kind: str | None = None,
     ) -> None:
-        """Change the parts that are given."""
+        """
+        Change the parts that are given.
+
+        :param kind: its new ``type``.
+        :raises InvalidValueError: of one of them, or none is given; nothing was sent.
+        :raises NotPermittedError: it belongs to somebody else.
+        """
 
     def delete_volume(self, volume_id: str) -> None:
         """
         Delete a volume and its contents.
 
         :raises ConflictError: a machine has it.
+        :raises NotPermittedError: it belongs to somebody else.
         """
 
     def attach_volume(
@@ -328,11 +342,12 @@ class Cloud(Protocol):
         :raises LostAnswerError: it may be attached.
         """
 
-    def detach_volume(self, volume_id: str, machine_id: str | None = None) -> None:
+    def detach_volume(self, volume_id: str, machine_id: str | None = None) -> str:
         """
         Unplug a volume from a machine.
 
         :param machine_id: default: the only machine that has it.
+        :return: the device that it was, such as ``vdc``; ``""`` where an answer was lost.
         :raises NotFoundError: it is not attached, or not to that machine: no other one loses it.
         :raises ConflictError: it was attached when the machine started, or several have it.
         """

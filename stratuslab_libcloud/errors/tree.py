@@ -20,6 +20,7 @@ class StratusLabError(LibcloudError):
     The root of this package's errors.
 
     :ivar value: what happened.
+    :ivar said: the words of the service about it, or ``""``.
     :ivar advice: what to do about it, or ``""``.
     :ivar location: id of the location that was asked, or ``""``.
     :ivar endpoint: URL of the service that was asked, or ``""``.
@@ -47,6 +48,7 @@ class StratusLabError(LibcloudError):
         # Not super(): the Libcloud classes mixed in below take other arguments, and none is needed.
         Exception.__init__(self, value)
         self.value = value
+        self.said = ""
         self.advice = advice
         self.http_code = http_code
         self.endpoint = endpoint

@@ -203,6 +203,7 @@ def refusal(status: int, reason: str, text: str, retry_after: str | None) -> Ser
     kind = _BY_STATUS.get(status, UnavailableError if status >= 500 else ServiceError)
     said = f"{text.strip()} (HTTP {status})" if text.strip() else f"HTTP {status} {reason}".strip()
     error = kind(said, advice=_ADVICE.get(status, ""), http_code=status)
+    error.said = text.strip()
     if isinstance(error, UnavailableError):
         error.retry_after = _seconds(retry_after or "")
         error.refused = status == 429

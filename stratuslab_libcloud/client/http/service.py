@@ -158,6 +158,7 @@ class Service:
             except StratusLabError as error:
                 error.endpoint = self.endpoint
                 error.value = one_line(self._masked(error.value))
+                error.said = one_line(self._masked(error.said))
                 error.args = (error.value,)
                 error.retried = retried
                 retried = retried or in_doubt(error)

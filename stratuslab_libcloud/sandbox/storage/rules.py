@@ -142,7 +142,7 @@ class Storage:
         with self._store.transaction() as db:
             row = find_disk(db, account, disk)
             if not may_edit(account, row):
-                raise RequestRefusedError(403, f"insufficient rights to delete disk ({disk})")
+                raise RequestRefusedError(403, "Not enough rights to delete disk")
             if row["count"]:
                 raise RequestRefusedError(409, f"disk ({disk}) is in use and can't be deleted")
             db.execute("DELETE FROM disks WHERE uuid = ?", (disk,))
