@@ -15,7 +15,7 @@ from stratuslab_libcloud.cli.options import (
     command,
     pass_given,
 )
-from stratuslab_libcloud.cli.volumes import checked_uuids, in_doubt, refusals, storage_of, uuids
+from stratuslab_libcloud.cli.volumes import checked_uuids, in_doubt, storage_of, uuids
 from stratuslab_libcloud.untrusted.text import printable
 
 __all__ = ["attach_volume", "detach_volume"]
@@ -54,9 +54,9 @@ def attach_volume(given: Given, vm_id: int | None, words: tuple[str, ...]) -> in
 
     def attach(disk: str) -> str:
         doubt = f"disk {disk} may have been attached: see stratus-describe-volumes"
-        with refusals(), in_doubt(doubt) as sending:
+        with in_doubt(doubt) as sending:
             if cloud.volume(disk).users:
-                raise errors.StratusLabError("Disk not available: it is already mounted")
+                raise errors.ConflictError("Disk not available: it is already mounted")
             return cloud.attach_volume(disk, machine_id, sending)
 
     return _each(given, disks, machine_id, attach, f"ATTACHED {{}} in VM {machine_id}")
@@ -84,12 +84,12 @@ def detach_volume(given: Given, vm_id: int | None, words: tuple[str, ...]) -> in
     cloud = storage_of(given)
 
     def detach(disk: str) -> str:
-        with refusals():
-            try:
-                return cloud.detach_volume(disk, machine_id)
-            except errors.NotFoundError as error:
-                given.say(str(error))
-                raise errors.StratusLabError(_NOT_PLUGGED) from error
+        try:
+            return cloud.detach_volume(disk, machine_id)
+        except (errors.ConflictError, errors.NotFoundError) as error:
+            if isinstance(error, errors.NotFoundError) or not error.said:
+                error.said = _NOT_PLUGGED
+            raise
 
     return _each(given, disks, machine_id, detach, f"DETACHED {{}} from VM {machine_id}")
 
@@ -104,26 +104,29 @@ def _each(
     given: Given, disks: Sequence[str], machine_id: str, act: Callable[[str], str], line: str
 ) -> int:
     """
-    Plug or unplug each disk. What goes wrong with one is a result, too: scripts look for it.
+    Plug or unplug each disk. That one of them is refused is a result, too: scripts look for it.
 
     :param act: does it to one, and returns the device.
     :param line: what is printed about one, before the device.
     """
-    done = []
+    done: list[dict[str, str]] = []
+    refused: list[str] = []
 
     def do(disk: str) -> None:
-        device = act(disk)
+        try:
+            device = act(disk)
+        except errors.ServiceError as error:
+            if given.json or not error.refused or isinstance(error, errors.CredentialsError):
+                raise
+            given.say(str(error))
+            click.echo(f"DISK {disk}: {error.said or error}")
+            refused.append(disk)
+            return
         done.append({"id": disk, "machine": machine_id, "device": device})
         if not given.json:
             click.echo(printable(line.format(disk) + (device and f" on /dev/{device}")))
 
-    def told(disk: str, reason: str) -> None:
-        if given.json:
-            output.error(f"{disk}: {reason}")
-        else:
-            click.echo(f"DISK {disk}: {reason}")
-
-    status = output.each(disks, do, told)
+    status = output.each(disks, do)
     if given.json:
         output.as_json(done)
-    return status
+    return 1 if refused else status

@@ -30,7 +30,6 @@ __all__ = [
     "delete_volume",
     "describe_volumes",
     "in_doubt",
-    "refusals",
     "storage_of",
     "update_volume",
     "uuids",
@@ -68,6 +67,7 @@ def _checked_uuid(text: str) -> str:
 
 
 def checked_uuids(words: Sequence[str], missing: str) -> list[str]:
+    """The UUIDs, all of which are read before anything is done; ``missing`` if there are none."""
     if not words:
         raise click.UsageError(missing)
     return [_checked_uuid(word) for word in words]
@@ -130,7 +130,7 @@ def create_volume(given: Given, size: int, tag: str | None, private: bool) -> No
     """Create an empty persistent disk, and print its UUID."""
     cloud = storage_of(given)
     doubt = "a disk may have been created: see stratus-describe-volumes"
-    with refusals("Service error: "), in_doubt(doubt) as sending:
+    with _refusals(), in_doubt(doubt) as sending:
         sending()
         volume = cloud.create_volume(size, tag or "", "private" if private else "public")
     if given.json:
@@ -149,7 +149,7 @@ def create_volume(given: Given, size: int, tag: str | None, private: bool) -> No
 )
 @_tag
 @click.option("--private/--public", default=None, help="Who may see and attach it.")
-@uuids
+@click.argument("words", metavar="UUID", nargs=-1)
 @pass_given
 def update_volume(
     given: Given, words: tuple[str, ...], tag: str | None, private: bool | None, kind: str | None
@@ -168,7 +168,7 @@ def update_volume(
         output.warning("there is nothing to change: give --tag, --public, --private or a type")
         return
     visibility = None if private is None else "private" if private else "public"
-    with refusals("Service error: "):
+    with _refusals():
         storage_of(given).update_volume(disk, name=tag, visibility=visibility, kind=kind)
 
 
@@ -198,7 +198,7 @@ def describe_volumes(given: Given, filters: tuple[str, ...], words: tuple[str, .
     """
     tests = [_filter(text) for text in filters]
     wanted = [_filter(f"uuid:{word.lower()}") for word in words]
-    with refusals("Service error: "):
+    with _refusals():
         volumes = storage_of(given).volumes()
     shown = [
         volume
@@ -231,7 +231,7 @@ def delete_volume(given: Given, words: tuple[str, ...]) -> int:
     cloud = storage_of(given)
 
     def delete(disk: str) -> None:
-        with refusals("Service error: "):
+        with _refusals():
             cloud.delete_volume(disk)
         click.echo(f"DELETED {disk}")
 
@@ -284,20 +284,22 @@ def _show(volume: "Volume") -> None:
 
 
 def storage_of(given: Given) -> "Cloud":
+    """The cloud whose disks the command is about."""
     cloud = given.cloud("storage")
     given.say(f"Accessing storage service at: {cloud.settings.pdisk_endpoint}")
     return cloud
 
 
 @contextmanager
-def refusals(mark: str = "") -> Iterator[None]:
-    """A refusal is told in the words of the service, as the guide has them (7.4, 7.5)."""
+def _refusals() -> Iterator[None]:
+    """Show a refusal in the words of the service, as the guide does (7.5)."""
     try:
         yield
     except errors.ServiceError as error:
         if not error.said:
             raise
-        raise errors.StratusLabError(mark + error.said, advice=error.advice) from error
+        text = f"Service error: {error.said}"
+        raise errors.StratusLabError(text, advice=error.advice) from error
 
 
 @contextmanager
