@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from stratuslab_libcloud import Cloud, connect
 from stratuslab_libcloud.cli.instances import kill_instance
 from stratuslab_libcloud.cli.mounts import attach_volume, detach_volume
+from stratuslab_libcloud.cli.options import Command
 from stratuslab_libcloud.cli.run import run_instance
 from stratuslab_libcloud.cli.volumes import (
     create_volume,
@@ -459,24 +460,24 @@ class TestErrors:
     """What each of them says when there is no service that it could ask."""
 
     @pytest.fixture(params=ALL, ids=lambda command: command.name)
-    def command(self, request: pytest.FixtureRequest) -> click.Command:
-        found: click.Command = request.param
+    def command(self, request: pytest.FixtureRequest) -> Command:
+        found: Command = request.param
         return found
 
-    def test_a_wrong_password(self, site: Sandbox, command: click.Command) -> None:
+    def test_a_wrong_password(self, site: Sandbox, command: Command) -> None:
         line = refused(1, command, site, "-p", "wrong-one", *ALL[command])
         assert "401" in line
         assert "check user name and password" in line
         assert "wrong-one" not in line
 
-    def test_without_a_service(self, site: Sandbox, vm_id: str, command: click.Command) -> None:
+    def test_without_a_service(self, site: Sandbox, vm_id: str, command: Command) -> None:
         with Canned([]) as server:
             url = f"{server.url}/pdisk"
         words = [word.replace("-i0", f"-i{vm_id}") for word in ALL[command]]
         line = refused(1, command, site, f"--pdisk-endpoint={url}", *words)
         assert f"{url}: the connection was refused" in line
 
-    def test_without_an_endpoint(self, tmp_path: Path, command: click.Command) -> None:
+    def test_without_an_endpoint(self, tmp_path: Path, command: Command) -> None:
         file = tmp_path / "my.cfg"
         file.write_text("[default]\nusername = jane\npassword = x\n")
         file.chmod(0o600)
