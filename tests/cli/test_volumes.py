@@ -141,6 +141,25 @@ class TestGuide:
         listed = undated(done(describe_volumes, site))
         assert listed == public + block(first, "public", "myprivate-disk", 5)
 
+    def test_where_the_endpoint_may_be(
+        self, site: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = f"{site.url}/pdisk"
+        login = f"[default]\nusername = testor1\npassword = {USERS['testor1']}\n"
+        file = tmp_path / "my.cfg"
+        file.touch(0o600)
+        words = ["-c", str(file)]
+        file.write_text(login)
+        assert CliRunner().invoke(describe_volumes, words).exit_code == 1
+        option = CliRunner().invoke(describe_volumes, [*words, "--pdisk-endpoint", url])
+        with monkeypatch.context() as patch:
+            patch.setenv("STRATUSLAB_PDISK_ENDPOINT", url)
+            variable = CliRunner().invoke(describe_volumes, words)
+        file.write_text(f"{login}pdisk_endpoint = {url}\n")
+        key = CliRunner().invoke(describe_volumes, words)
+        for result in (option, variable, key):
+            assert (result.exit_code, result.stdout) == (0, "No disk to show\n")
+
     def test_the_help_lists_the_types(self, site: Sandbox) -> None:
         printed = done(update_volume, site, "-h")
         for option in (
@@ -463,6 +482,28 @@ class TestErrors:
     def command(self, request: pytest.FixtureRequest) -> Command:
         found: Command = request.param
         return found
+
+    def test_a_password_is_asked_for(
+        self, site: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = tmp_path / "my.cfg"
+        file.touch(0o600)
+        file.write_text(f"[default]\nusername = testor1\npdisk_endpoint = {site.url}/pdisk\n")
+        monkeypatch.setattr("stratuslab_libcloud.cli.options._interactive", lambda: True)
+        words = ["-c", str(file)]
+        result = CliRunner().invoke(describe_volumes, words, input=f"{USERS['testor1']}\n")
+        assert (result.exit_code, result.stdout.strip()) == (0, "No disk to show")
+        assert result.stderr.startswith(f"'testor1' at '{site.url}/pdisk' password: ")
+        assert USERS["testor1"] not in result.stderr
+
+    def test_the_login_is_that_of_the_command_line(
+        self, site: Sandbox, theirs: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("STRATUSLAB_USERNAME", "testor1")
+        monkeypatch.setenv("STRATUSLAB_PASSWORD", "wrong-one")
+        for login in ("-u testor2 -p {}", "--pdisk-username=testor2 --pdisk-password={}"):
+            words = login.format(USERS["testor2"]).split()
+            assert f":: DISK {theirs}\n" in done(describe_volumes, site, *words)
 
     def test_a_wrong_password(self, site: Sandbox, command: Command) -> None:
         line = refused(1, command, site, "-p", "wrong-one", *ALL[command])
