@@ -20,7 +20,11 @@ from stratuslab_libcloud.sandbox.site import Sandbox
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-IDS = {"IMAGE-ID": r"^([\w-]{27}) ", "VM-ID": r"\(vm ID: (\d+)\)"}
+IDS = {
+    "IMAGE-ID": r"^([\w-]{27}) ",
+    "VM-ID": r"\(vm ID: (\d+)\)",
+    "DISK-ID": r"^DISK ([0-9a-f-]{36})$",
+}
 SANDBOX_PAGE = (ROOT / "docs" / "sandbox.md").read_text()
 
 

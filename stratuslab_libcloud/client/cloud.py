@@ -189,6 +189,7 @@ class Volume(NamedTuple):
     :ivar size: GiB.
     :ivar users: number of machines that it is attached to.
     :ivar visibility: ``private`` or ``public``.
+    :ivar quarantine: since when it has been waiting to be deleted.
     """
 
     id: str
@@ -200,6 +201,7 @@ class Volume(NamedTuple):
     type: str | None = None
     identifier: str | None = None
     created: str | None = None
+    quarantine: str | None = None
 
 
 class Image(Protocol):
@@ -322,15 +324,27 @@ class Cloud(Protocol):
         """
 
     def update_volume(
-        self, volume_id: str, *, name: str | None = None, visibility: str | None = None
+        self,
+        volume_id: str,
+        *,
+        name: str | None = None,
+        visibility: str | None = None,
+        kind: str | None = None,
     ) -> None:
-        """Change the name, the visibility, or both."""
+        """
+        Change what is given.
+
+        :param kind: its new ``type``.
+        :raises InvalidValueError: a value is wrong, or nothing is given; nothing was sent.
+        :raises NotPermittedError: it belongs to another user.
+        """
 
     def delete_volume(self, volume_id: str) -> None:
         """
         Delete a volume and its contents.
 
         :raises ConflictError: it is attached to a machine.
+        :raises NotPermittedError: it belongs to another user.
         """
 
     def attach_volume(
@@ -345,11 +359,12 @@ class Cloud(Protocol):
         :raises LostAnswerError: the volume may be attached.
         """
 
-    def detach_volume(self, volume_id: str, machine_id: str | None = None) -> None:
+    def detach_volume(self, volume_id: str, machine_id: str | None = None) -> str:
         """
         Unplug a volume from a machine.
 
         :param machine_id: default: the only machine that it is attached to.
+        :return: the device that it was, such as ``vdc``; ``""`` if an answer was lost.
         :raises NotFoundError: it is not attached to that machine, or to any; nothing was detached.
         :raises ConflictError: it was attached when the machine started, or several have it.
         """

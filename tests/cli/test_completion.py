@@ -20,7 +20,9 @@ from stratuslab_libcloud.cli import completion
 from stratuslab_libcloud.cli.completion import script
 from stratuslab_libcloud.cli.connect import connect_instance
 from stratuslab_libcloud.cli.instances import describe_instance, kill_instance
+from stratuslab_libcloud.cli.mounts import attach_volume, detach_volume
 from stratuslab_libcloud.cli.run import run_instance
+from stratuslab_libcloud.cli.volumes import delete_volume, describe_volumes, update_volume
 from stratuslab_libcloud.sandbox.site import Sandbox
 
 COMMANDS = [
@@ -69,10 +71,30 @@ class TestIds:
         assert completed(command, *words, first[0]) == [first]
         assert completed(command, *words, "x") == []
 
-    def test_of_disks(self, site: Sandbox, cloud: Cloud) -> None:
+    @pytest.mark.parametrize(
+        ("command", "words"),
+        [
+            (run_instance, ["--persistent-disk"]),
+            (attach_volume, ["-i", "0"]),
+            (detach_volume, ["-i0"]),
+            (update_volume, ["--tag", "x"]),
+            (describe_volumes, []),
+            (delete_volume, []),
+        ],
+        ids=lambda value: getattr(value, "name", ""),
+    )
+    def test_of_disks(
+        self, command: click.Command, words: list[str], site: Sandbox, cloud: Cloud
+    ) -> None:
         (volume,) = cloud.volumes()
-        words = ["--conf", str(site.config_path), "--persistent-disk"]
-        assert completed(run_instance, *words, volume.id[:2]) == [(volume.id, "mine")]
+        words = ["--conf", str(site.config_path), *words]
+        assert completed(command, *words, volume.id[:2]) == [(volume.id, "mine")]
+        assert completed(command, *words, "x") == []
+
+    def test_of_the_machine_of_a_disk(self, site: Sandbox, cloud: Cloud) -> None:
+        words = ["-c", str(site.config_path), "-i"]
+        ids = {machine.id for machine in cloud.machines()}
+        assert set(dict(completed(attach_volume, *words, ""))) == ids
 
     def test_of_the_section_and_the_login_that_the_line_names(
         self, site: Sandbox, cloud: Cloud, tmp_path: Path
