@@ -155,9 +155,12 @@ class _TimedConnection:
 
 
 class _TimedResponse(http.client.HTTPResponse):
+    fp: Any = None  # an interrupt may come before it is set, and Python closes it all the same
+
     def __init__(self, patience: Patience, sock: Any, **options: Any) -> None:
         super().__init__(sock, **options)
-        self._incoming = _TimedReader(self.fp.detach(), sock, patience)
+        buffered, self.fp = self.fp, None
+        self._incoming = _TimedReader(buffered.detach(), sock, patience)
         self.fp = io.BufferedReader(self._incoming)
 
     def begin(self) -> None:
@@ -175,6 +178,8 @@ class _TimedResponse(http.client.HTTPResponse):
 
 class _TimedReader(io.RawIOBase):
     """Reads from a socket until time runs out."""
+
+    _raw: Any = None  # likewise
 
     def __init__(self, raw: io.RawIOBase, sock: Any, patience: Patience) -> None:
         self._raw = raw
@@ -208,7 +213,8 @@ class _TimedReader(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        self._raw.close()
+        if self._raw:
+            self._raw.close()
         super().close()
 
     def _end(self) -> float:
