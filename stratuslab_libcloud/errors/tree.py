@@ -80,6 +80,13 @@ class InvalidValueError(StratusLabError, ValueError):
     """An argument that no service would accept; nothing was sent."""
 
 
+class UntrustedImageError(StratusLabError):
+    """
+    An image's Marketplace entry is not signed as ``verify_images``, ``trusted_endorsers`` and
+    ``trusted_ca`` require; nothing was sent to the compute service.
+    """
+
+
 class ConnectionFailedError(StratusLabError):
     """No connection, or no whole answer in time."""
 
