@@ -11,8 +11,18 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypedDict
 
 from stratuslab_libcloud.configuration.settings import Settings
+from stratuslab_libcloud.metadata.keys import SigningKey
 
-__all__ = ["Cloud", "Image", "Machine", "MachineDisk", "NewMachine", "Nic", "Volume"]
+__all__ = [
+    "Cloud",
+    "Endorsement",
+    "Image",
+    "Machine",
+    "MachineDisk",
+    "NewMachine",
+    "Nic",
+    "Volume",
+]
 
 _ACTIVE, _DONE = 3, 6
 _ENDING = (11, 12, 13, 15, 23)
@@ -191,6 +201,44 @@ class Volume(NamedTuple):
     created: str | None = None
 
 
+class Endorsement(NamedTuple):
+    """
+    What somebody endorsed about an image, and whether that can be trusted.
+
+    What follows ``reasons`` is ``None`` if the signature is missing or not valid; what stands
+    before ``signed`` is then no more than a claim.
+
+    :ivar image: id of the image.
+    :ivar endorser: e-mail address.
+    :ivar endorsed: when, as ``YYYY-MM-DDThh:mm:ssZ``; ``expires`` likewise.
+    :ivar deprecated: the reason, or ``None``.
+    :ivar signed: whether the signature is valid, so that nothing has changed since.
+    :ivar trusted: whether the configuration names the endorser, or an authority that vouches.
+    :ivar reasons: why no machine should start from the image by this; empty: one may.
+    :ivar subject: of the certificate; ``issuer`` likewise.
+    :ivar fingerprint: SHA-256 of the certificate, in hexadecimal digits.
+    :ivar certified: whether the address is in the certificate.
+    :ivar in_force: whether the certificate was valid when it was used.
+    :ivar method: of the signature, such as ``rsa-sha1``.
+    """
+
+    image: str
+    endorser: str | None
+    endorsed: str | None
+    title: str | None
+    expires: str | None
+    deprecated: str | None
+    signed: bool
+    trusted: bool
+    reasons: list[str]
+    subject: str | None = None
+    issuer: str | None = None
+    fingerprint: str | None = None
+    certified: bool | None = None
+    in_force: bool | None = None
+    method: str | None = None
+
+
 class Image(Protocol):
     """An image that machines can start from."""
 
@@ -237,6 +285,50 @@ class Cloud(Protocol):
         :raises NotFoundError: there is none of that id.
         """
 
+    def verify_image(self, image_id: str) -> Endorsement:
+        """
+        The endorsement by which a machine would start from an image, or be refused.
+
+        :raises NotFoundError: there is no image of that id.
+        """
+
+    def endorsements(self, image_id: str) -> list[Endorsement]:
+        """
+        Everybody's latest endorsement of an image, the newest first; old ones are among them.
+
+        :raises NotFoundError: nobody has endorsed an image of that id.
+        """
+
+    def upload_metadata(self, document: bytes) -> str:
+        """
+        Publish the signed metadata of an image.
+
+        :return: the URL where it can be read.
+        :raises InvalidValueError: it is not the metadata of an image; nothing was sent.
+        :raises ServiceError: it is refused, with the service's reason.
+        :raises LostAnswerError: it may have been published.
+        """
+
+    def deprecate_image(
+        self,
+        image_id: str,
+        key: SigningKey,
+        reason: str,
+        *,
+        email: str | None = None,
+        created: str | None = None,
+    ) -> str:
+        """
+        Withdraw the key owner's endorsement of an image, by a new one that says so.
+
+        :param email: the endorser's address; default: that of the certificate.
+        :param created: date of the endorsement that is repeated; default: the current one.
+        :return: the URL where the new one can be read.
+        :raises InvalidValueError: the certificate is somebody else's; nothing was sent.
+        :raises NotFoundError: there is no such endorsement.
+        :raises UntrustedImageError: its signature is not valid, so nothing in it is signed anew.
+        """
+
     def machines(self, timeout: float | None = None) -> list[Machine]:
         """
         The account's machines that have not been ended.
@@ -268,6 +360,7 @@ class Cloud(Protocol):
         :return: its id.
         :raises InvalidValueError: the cloud would not take it, or not give it back as it is.
         :raises NotFoundError: there is no such image.
+        :raises UntrustedImageError: it is not signed as the configuration requires.
         :raises LostAnswerError: the machine may exist.
         """
 

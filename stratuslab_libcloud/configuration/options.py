@@ -304,11 +304,11 @@ class Options:
     verify_images: str = row(
         "warn",
         choice("off", "warn", "require"),
-        "Whether to verify who endorsed an image before a machine starts from it: `off`, `warn`, or "
-        "`require`, which starts nothing but images whose Marketplace entries are signed by "
-        "somebody that `trusted_endorsers` or `trusted_ca` names. With `require` the cloud is given "
-        "the URL of that very entry, `/metadata/ID/ENDORSER/DATE`; front ends of 2014 may not "
-        "understand it.",
+        "Whether to verify who endorsed an image before a machine starts from it: `off`, `warn` or "
+        "`require`. With `require` nothing starts but images whose Marketplace entries are signed "
+        "by somebody that `trusted_endorsers` or `trusted_ca` names, and the cloud gets the URL of "
+        "that very entry, `/metadata/ID/ENDORSER/DATE`, which front ends of 2014 may not "
+        "understand.",
         fallback="warn",
         example="warn",
     )
@@ -316,7 +316,7 @@ class Options:
         (),
         endorsers,
         "Whose images to trust: SHA-256 fingerprints of their certificates, and e-mail addresses, "
-        "separated by commas. Anybody can make a certificate with any address, so an address counts "
+        "separated by commas. Anybody can make a certificate with any address: an address counts "
         "only in a certificate from an authority of `trusted_ca`.",
         fallback="whoever has a certificate from such an authority",
         example="2f7d0ab1c3e45968877665544332211000ffeeddccbbaa998877665544332211",

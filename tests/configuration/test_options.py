@@ -50,7 +50,9 @@ def test_endorsers_are_addresses_and_fingerprints() -> None:
     colons = ":".join(fingerprint[at : at + 2] for at in range(0, 64, 2)).upper()
     found = parse({"trusted_endorsers": f"Ada@example.org, {colons}\n{fingerprint}"})
     assert found.trusted_endorsers == ("ada@example.org", fingerprint, fingerprint)
-    with pytest.raises(ValueError, match=r"^trusted_endorsers must be e-mail addresses and SHA-256"):
+    with pytest.raises(
+        ValueError, match=r"^trusted_endorsers must be e-mail addresses and SHA-256"
+    ):
         parse({"trusted_endorsers": "ada@example.org, CN=Ada"})
 
 
