@@ -1,7 +1,6 @@
 """The key that image metadata is signed with (guide 4.9.3)."""
 
 from datetime import datetime, timezone
-from pathlib import Path
 
 from stratuslab_libcloud import errors
 from stratuslab_libcloud.metadata.entry import MetadataError
@@ -22,7 +21,7 @@ def signing_key(p12_certificate: str, p12_password: str) -> SigningKey:
     :raises ConfigurationError: it cannot be read, or its certificate is not valid today.
     """
     try:
-        path = Path(p12_certificate) if p12_certificate else expanded(_DEFAULT)
+        path = expanded(p12_certificate or _DEFAULT)
         key = pkcs12_key(path.read_bytes(), p12_password)
     except OSError as error:
         raise errors.ConfigurationError(

@@ -197,8 +197,10 @@ class Marketplace:
         found = self._found(f"/metadata/{_checked_identifier(identifier)}", identifier)
         trust = self._trust
         chosen = trust.chosen(identifier, found) if trust.verifies else Judged(found[0].entry)
-        with self._lock:
-            self._cache[identifier] = (time.monotonic(), chosen)
+        self._forget(identifier)
+        if not (trust.required and chosen.reasons):  # which another entry may change any moment
+            with self._lock:
+                self._cache[identifier] = (time.monotonic(), chosen)
         return found, chosen
 
     def _found(self, path: str, identifier: str) -> list[Found]:
