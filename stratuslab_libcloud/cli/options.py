@@ -28,6 +28,7 @@ __all__ = [
     "JSON",
     "LOGIN",
     "MARKETPLACE",
+    "P12",
     "PAT",
     "STORAGE",
     "Command",
@@ -246,6 +247,21 @@ MARKETPLACE = (
         "--marketplace-endpoint",
         metavar="URL",
         text="The Marketplace of images.",
+    ),
+)
+P12 = (
+    setting(
+        "p12_certificate",
+        "--p12-cert",
+        metavar="FILE",
+        text="The PKCS12 file with the certificate and key to sign with.",
+    ),
+    setting(
+        "p12_password",
+        "--p12-password",
+        metavar="PASSWORD",
+        text="Its password, which others on this computer can see here; better in the file, in the "
+        "variable, or typed when it is asked for.",
     ),
 )
 PAT = (
