@@ -418,7 +418,7 @@ def ca_file(tmp_path: Path) -> Path:
 def closing_driver(cloud: Cloud, **options: str) -> Any:
     driver = cloud.driver(**options)
     driver.close = driver.ex_close  # type: ignore[attr-defined]
-    return closing(driver)  # type: ignore[type-var]
+    return closing(driver)
 
 
 def test_an_address_alone_proves_nothing(cloud: Cloud) -> None:

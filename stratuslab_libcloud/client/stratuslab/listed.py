@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 from stratuslab_libcloud.client.cloud import Endorsement
 from stratuslab_libcloud.metadata.entry import ABSENT, Entry, name_of
 
-__all__ = ["EndorsedImage", "JudgedImage", "Row"]
+__all__ = ["EndorsedImage", "JudgedImage", "ListedEntry"]
 
 
-class Row(NamedTuple):
-    """What a JSON listing says of an entry (marketplace-rest 2.1), by the names of its fields."""
+class ListedEntry(NamedTuple):
+    """An entry as a JSON listing has it (marketplace-rest 2.1), with the names of its fields."""
 
     os: str | None
     os_version: str | None
@@ -25,17 +25,18 @@ class Row(NamedTuple):
     title: str | None
 
     def values(self) -> dict[str, Any]:
-        """By the names of :class:`Entry`'s fields; what a listing has not is None."""
+        """Return the fields of :class:`Entry`; those that a listing lacks are None."""
         values = self._asdict()
         location = values.pop("location")
         locations = (location,) if location else ()
         return {**ABSENT, "checksums": {}, **values, "locations": locations}
 
 
-class EndorsedImage(list[Row | Entry]):
+class EndorsedImage(list[ListedEntry | Entry]):
     """
-    An image as a list of its endorsements, the newest first: that one counts, the others' data is
-    not mixed into it.
+    An image as the list of its endorsements, the newest first.
+
+    Only the first describes the image; the data of the others is not mixed in.
     """
 
     __slots__ = ()
@@ -51,9 +52,9 @@ class EndorsedImage(list[Row | Entry]):
         return name_of(self[0].identifier, self[0].title, self[0].description)
 
     def details(self) -> dict[str, Any]:
-        """The newest endorsement's fields; ``endorsers`` has everybody's address."""
+        """Return the fields of the first endorsement; ``endorsers`` lists all addresses."""
         newest = self[0]
-        values = newest.values() if isinstance(newest, Row) else asdict(newest)
+        values = newest.values() if isinstance(newest, ListedEntry) else asdict(newest)
         del values["identifier"]
         values["locations"] = list(values["locations"])
         values["inbound_ports"] = list(values["inbound_ports"] or ())
@@ -74,6 +75,6 @@ class JudgedImage(EndorsedImage):
         self.endorsement = endorsement
 
     def details(self) -> dict[str, Any]:
-        """That endorsement's fields, and the verdict on it as a dictionary."""
+        """Return the fields of that endorsement, and the verdict on it as a dictionary."""
         verdict = self.endorsement
         return {**super().details(), "verdict": verdict and verdict._asdict()}

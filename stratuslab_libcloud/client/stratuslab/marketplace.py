@@ -1,4 +1,4 @@
-"""Image metadata over REST (marketplace-rest): the current entries, one in full, and new ones."""
+"""Image metadata over REST (marketplace-rest): read, verified and published."""
 
 import contextlib
 import logging
@@ -17,7 +17,7 @@ from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.listing import JSONText, bounded
 from stratuslab_libcloud.client.http.options import HTTPOptions
 from stratuslab_libcloud.client.http.service import Service
-from stratuslab_libcloud.client.stratuslab.listed import EndorsedImage, JudgedImage, Row
+from stratuslab_libcloud.client.stratuslab.listed import EndorsedImage, JudgedImage, ListedEntry
 from stratuslab_libcloud.client.stratuslab.publishing import (
     LARGEST_ENTRY,
     checked,
@@ -37,10 +37,10 @@ from stratuslab_libcloud.errors import (
 from stratuslab_libcloud.metadata import rdf as metadata
 from stratuslab_libcloud.metadata.entry import ABSENT, Entry, MetadataError, is_identifier
 from stratuslab_libcloud.metadata.keys import SigningKey
-from stratuslab_libcloud.metadata.rdf import Shared
+from stratuslab_libcloud.metadata.rdf import SharedTexts
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["EndorsedImage", "Marketplace", "Row"]
+__all__ = ["EndorsedImage", "ListedEntry", "MarketplaceClient"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,12 +49,12 @@ _MOST_ENTRIES = 10_000  # of one image; each may have to be verified
 _LONGEST_DECLARATION = 200
 
 _COLUMNS = 11  # in a row of the JSON listing (marketplace-rest 2.1)
-_NOTHING = ("null", "")  # what it says of a field that the entry does not have (3.4)
-_ENTRY, _PORT = 600, 40  # bytes of memory that an entry takes beside its texts, and a port
-_fields = attrgetter(*ABSENT)
+_NO_VALUES = ("null", "")  # how a row writes a field that the entry lacks (3.4)
+_ENTRY, _PORT = 600, 40  # bytes of memory of an entry without its texts, and of a port
+_values_of = attrgetter(*ABSENT)
 
 
-class Marketplace:
+class MarketplaceClient:
     """The Marketplace that one site uses."""
 
     def __init__(self, endpoint: str, options: HTTPOptions, trust: Trust | None = None) -> None:
@@ -72,15 +72,15 @@ class Marketplace:
         self._service.close()
 
     def url(self, identifier: str) -> str:
-        """The URL of an image, which is its name in a machine's template."""
+        """Write the URL of an image, which names it in a machine's template."""
         return f"{self.endpoint}/metadata/{_checked_identifier(identifier)}"
 
     def images(self) -> list[EndorsedImage]:
         """
-        The current images.
+        List the current images.
 
-        A Marketplace that can answers JSON, which has the fields of the listing only; otherwise
-        entries are whole.
+        A Marketplace that offers JSON answers with the few fields of its listing; others answer
+        with whole entries in XML.
         """
         try:
             listed = self._service.send(
@@ -102,9 +102,9 @@ class Marketplace:
 
     def get(self, identifier: str) -> JudgedImage:
         """
-        The current entries of one image: the one that counts, then the others, the newest first.
+        Look up the current entries of one image: the one that counts, then the newest first.
 
-        :raises NotFoundError: there is none: unknown, expired or deprecated.
+        :raises NotFoundError: there is none: the image is unknown, expired or deprecated.
         """
         found, chosen = self._current(identifier)
         mine = _endorsed(chosen.entry)
@@ -159,8 +159,8 @@ class Marketplace:
             accept="application/xml",
             body=document,
             content_type="application/xml",
-            lost=f"the entry may have been stored: look at the endorsements of {entry.identifier}",
-            absent="is marketplace_endpoint right?",
+            if_lost=f"the entry may have been stored: look at the endorsements of {entry.identifier}",
+            if_not_found="is marketplace_endpoint right?",
         )
         self._forget(entry.identifier)
         with contextlib.suppress(ConfigurationError):  # it is published all the same
@@ -223,15 +223,14 @@ class Marketplace:
         return "/".join([self.url(entry.identifier), *map(_in_path, parts)])
 
     def _unknown(self, identifier: str) -> NotFoundError:
-        error = NotFoundError(
+        return NotFoundError(
             f"there is no current image {identifier}: it is unknown, expired or deprecated",
+            endpoint=self.endpoint,
             http_code=404,
         )
-        error.endpoint = self.endpoint
-        return error
 
 
-def _endorsed(endorsement: Row | Entry) -> tuple[str, str]:
+def _endorsed(endorsement: ListedEntry | Entry) -> tuple[str, str]:
     return endorsement.endorsed or "", endorsement.endorser or ""
 
 
@@ -249,15 +248,15 @@ def _in_path(text: str) -> str:
 # -- reading answers ---------------------------------------------------------------------------
 
 
-def _read_listing(answer: Answer) -> Sequence[Row] | Sequence[Entry]:
+def _read_listing(answer: Answer) -> Sequence[ListedEntry] | Sequence[Entry]:
     if answer.content_type == "application/json":
         return _read_json(answer)
-    shared = Shared()
+    shared = SharedTexts()
     return list(bounded(_read_xml(answer, shared), partial(_weight, shared)))
 
 
 def _read_found(identifier: str, answer: Answer) -> list[Found]:
-    """The entries of one image; others are not believed, if there are any."""
+    """Read the entries of one image, and ignore those of others."""
     body = answer.body()
     entries = list(_numbered(replace(answer, pieces=iter((body,)))))
     if len(entries) > _MOST_ENTRIES:
@@ -270,22 +269,22 @@ def _read_found(identifier: str, answer: Answer) -> list[Found]:
     ]
     if entries and not found:
         raise MalformedAnswerError(
-            f"was asked about image {identifier}, and answered about {entries[0][1].identifier}"
+            f"was asked about image {identifier}, but answered about {entries[0][1].identifier}"
         )
     return found
 
 
-def _weight(shared: Shared, entry: Entry) -> int:
-    """Bytes of memory, more or less."""
-    texts = (*_fields(entry), *entry.locations, *entry.checksums, *entry.checksums.values())
+def _weight(shared: SharedTexts, entry: Entry) -> int:
+    """Estimate the memory of an entry, in bytes."""
+    texts = (*_values_of(entry), *entry.locations, *entry.checksums, *entry.checksums.values())
     own = (text for text in texts if isinstance(text, str) and text not in shared)
     return _ENTRY + sum(map(getsizeof, own)) + _PORT * len(entry.inbound_ports)
 
 
-def _read_json(answer: Answer) -> list[Row]:
-    """Marketplace-rest 3.4."""
+def _read_json(answer: Answer) -> list[ListedEntry]:
+    """Read a JSON listing (marketplace-rest 3.4)."""
     text = JSONText(answer.pieces)
-    rows: list[Row] | None = None
+    rows: list[ListedEntry] | None = None
     message = ""
     try:
         for name in text.names():
@@ -305,8 +304,8 @@ def _read_json(answer: Answer) -> list[Row]:
     return rows
 
 
-def _read_rows(rows: Iterable[Any]) -> Iterator[Row]:
-    """The columns of each but the first, which is always empty."""
+def _read_rows(rows: Iterable[Any]) -> Iterator[ListedEntry]:
+    """Read the columns of each row; the first column is always empty."""
     unnamed = 0
     for row in rows:
         if not isinstance(row, list) or len(row) < _COLUMNS:
@@ -314,13 +313,14 @@ def _read_rows(rows: Iterable[Any]) -> Iterator[Row]:
         columns: list[Any] = row[1:_COLUMNS]
         try:
             unusual = "null" in columns or "" in columns or not "".join(columns)
-        except TypeError:  # not all of them are texts
+        except TypeError:  # not all of them are strings
             unusual = True
         if unusual:
             columns = [
-                text if isinstance(text, str) and text not in _NOTHING else None for text in columns
+                text if isinstance(text, str) and text not in _NO_VALUES else None
+                for text in columns
             ]
-        found = Row._make(columns)
+        found = ListedEntry._make(columns)
         if is_identifier(found.identifier or ""):
             yield found
         else:
@@ -335,15 +335,15 @@ def _rows_without_identifier(count: int) -> str:
     return f"{count:,} rows without an image identifier"
 
 
-def _read_xml(answer: Answer, shared: Shared | None = None) -> Iterator[Entry]:
-    """A listing or a single entry (marketplace-rest 3.2, 3.3)."""
+def _read_xml(answer: Answer, shared: SharedTexts | None = None) -> Iterator[Entry]:
+    """Read a listing or a single entry (marketplace-rest 3.2, 3.3)."""
     return (entry for _, entry in _numbered(answer, shared))
 
 
-def _numbered(answer: Answer, shared: Shared | None = None) -> Iterator[tuple[int, Entry]]:
-    """The same, with their places in the answer."""
+def _numbered(answer: Answer, shared: SharedTexts | None = None) -> Iterator[tuple[int, Entry]]:
+    """Read the same, with the place of each in the answer."""
     if answer.content_type == "text/html":
-        # Marketplaces answer unknown paths with a page, and 200.
+        # Marketplaces answer unknown paths with a page and status 200.
         raise MalformedAnswerError(
             "answered a web page; is marketplace_endpoint right? Its path is '/marketplace' on "
             "newer sites"
@@ -363,10 +363,10 @@ def _numbered(answer: Answer, shared: Shared | None = None) -> Iterator[tuple[in
 
 def _one_declaration(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """
-    Drop XML declarations after the first byte.
+    Drop all XML declarations but one at the very beginning.
 
-    Old Marketplaces leave those of stored documents in their listings, which are then not
-    well-formed (marketplace-rest 3.2).
+    Old Marketplaces copy those of stored documents into their listings, which makes the listings
+    malformed (marketplace-rest 3.2).
     """
     kept = b""
     first = True

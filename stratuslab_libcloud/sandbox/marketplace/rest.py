@@ -1,7 +1,7 @@
 """
-The Marketplace over HTTP: its routes, and the original's manner of choosing a form.
+The Marketplace over HTTP: its routes, and the choice of a media type, as the original makes it.
 
-After marketplace-rest 1.3, 1.4, 2.1 to 2.4 and 3. Nothing needs a password here.
+See marketplace-rest 1.3, 1.4, 2.1 to 2.4 and 3. Nothing here needs a password.
 """
 
 import re
@@ -33,7 +33,7 @@ _NO_METHOD = (
     "request URI"
 )
 _NO_UPLOAD = "this Marketplace takes no uploads"
-_FORMS = {XML: XML, "text/xml": XML, RDF_XML: XML, JSON: JSON, HTML: HTML}
+_TYPES = {XML: XML, "text/xml": XML, RDF_XML: XML, JSON: JSON, HTML: HTML}
 _MEDIA = {"xml": XML, "json": JSON, "html": HTML}
 
 
@@ -56,38 +56,38 @@ def answer(registry: Registry, request: Request, segments: Sequence[str]) -> Res
         response: Response = respond(_Asked(registry, request), **variables)
         return response
     except MethodNotAllowed as error:
-        response = pages.error(_error_form(request), 405, _NO_METHOD)
-        # POST has a route only to be refused.
+        response = pages.error(_error_type(request), 405, _NO_METHOD)
+        # POST has routes only so that it can be refused.
         allowed = [method for method in error.valid_methods or () if method != "POST"]
         response.headers["Allow"] = ", ".join(allowed)
         return response
     except HTTPException as error:
-        return pages.error(_error_form(request), error.code or 500, error.description or "")
+        return pages.error(_error_type(request), error.code or 500, error.description or "")
 
 
 def _list(asked: _Asked, **filters: str) -> Response:
-    """The entries that the path, in any order, and the query select (2.1, 3.1)."""
-    query, form = asked.request.args, _wanted_form(asked.request)
+    """List the entries that the segments, in any order, and the query select (2.1, 3.1)."""
+    query, media_type = asked.request.args, _preferred_type(asked.request)
     try:
         selection = read_selection(filters.values(), query)
         echo = read_number(query, "sEcho", 0)
     except MalformedQueryError as error:
         raise BadRequest(str(error)) from None
-    if form == XML:
+    if media_type == XML:
         documents = asked.registry.documents(selection)
         if not documents:
             raise NotFound(pages.NO_MATCH)
         return pages.xml_listing(documents)
     rows = asked.registry.rows(selection)
-    return pages.html_listing(rows) if form == HTML else pages.json_listing(rows, echo)
+    return pages.html_listing(rows) if media_type == HTML else pages.json_listing(rows, echo)
 
 
 def _show(asked: _Asked, identifier: str, email: str, created: str) -> Response:
-    """An entry by its coordinates (2.4, 3.3)."""
+    """Show an entry, given its coordinates (2.4, 3.3)."""
     document = asked.registry.document(identifier, email, created)
     if document is None:
         raise NotFound(_NO_ENTRY)
-    return pages.entry(_wanted_form(asked.request), identifier, document)
+    return pages.entry(_preferred_type(asked.request), identifier, document)
 
 
 def _refuse_upload(asked: _Asked, **filters: str) -> Response:
@@ -106,22 +106,22 @@ _ROUTES = Routes(
 
 
 def _accept(request: Request) -> str:
-    """What is asked for: ``media`` takes the place of the header (marketplace-rest 1.3)."""
+    """Return the media types asked for; ``media`` replaces the header (marketplace-rest 1.3)."""
     media = request.args.get("media")
     return _MEDIA.get(media, media) if media else request.headers.get("Accept", "")
 
 
-def _wanted_form(request: Request) -> str:
-    """The best of our forms by quality; XML in a tie and where nothing fits."""
+def _preferred_type(request: Request) -> str:
+    """Choose the media type of highest quality; XML in a tie, or if none fits."""
     qualities = {XML: 0.0, JSON: 0.0, HTML: 0.0}
     for accepted, quality in parse_accept_header(_accept(request), MIMEAccept):
-        form = _FORMS.get(accepted.partition(";")[0].strip().lower())
-        if form:
-            qualities[form] = max(quality, qualities[form])
-    return max(qualities, key=lambda form: qualities[form])
+        media_type = _TYPES.get(accepted.partition(";")[0].strip().lower())
+        if media_type:
+            qualities[media_type] = max(quality, qualities[media_type])
+    return max(qualities, key=lambda media_type: qualities[media_type])
 
 
-def _error_form(request: Request) -> str:
-    """The form that is named first, whatever its quality (marketplace-rest 1.4)."""
+def _error_type(request: Request) -> str:
+    """Choose the media type named first, whatever its quality (marketplace-rest 1.4)."""
     first = re.split("[,;]", _accept(request))[0].strip().lower()
-    return _FORMS.get(first, HTML)
+    return _TYPES.get(first, HTML)

@@ -1,4 +1,4 @@
-"""What is stored of a Marketplace entry: its document, and the row of it that listings show."""
+"""The stored form of a Marketplace entry: its document, and the row that listings show."""
 
 import json
 import re
@@ -12,7 +12,7 @@ __all__ = ["DATE", "EMAIL", "ENDORSED", "LAST_COLUMN", "stored"]
 
 EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
-# Their places in a listing's row are 1 to 10 (marketplace-rest 2.1); 0 is a dummy.
+# Columns of a listing's row: 1 to 10 (marketplace-rest 2.1); 0 is a dummy.
 _ENDORSER, ENDORSED, _IDENTIFIER = 4, 6, 7
 _COLUMNS = {
     1: "slterms:os",
@@ -23,7 +23,7 @@ _COLUMNS = {
     9: "dcterms:description",
     10: "dcterms:title",
 }
-LAST_COLUMN = 10  # behind it, and not shown, are all locations: to select by
+LAST_COLUMN = 10  # followed by all locations, which are selected by but not shown
 
 _DECLARATION = re.compile(r"\s*<\?xml\s[^>]*\?>")
 _NAMESPACES = {
@@ -35,10 +35,10 @@ _NAMESPACES = {
 
 def stored(document: bytes) -> dict[str, object]:
     """
-    The columns of an entry. Its document is kept as it came, less the declaration: that says
-    nothing that we do not know, and makes a listing ill-formed (marketplace-rest 3.2).
+    Return the columns of an entry. Its document is kept as it came, but without the declaration,
+    which would make a listing ill-formed (marketplace-rest 3.2).
 
-    :raises MetadataError: it is no entry, or has no endorser or endorsement date.
+    :raises MetadataError: it is not an entry, or has no endorser or endorsement date.
     :raises UnsafeXMLError: it is not well-formed, or has a DOCTYPE.
     """
     try:
@@ -76,6 +76,6 @@ def stored(document: bytes) -> dict[str, object]:
 
 
 def _value(rdf: ET.Element, name: str) -> str | None:
-    """A text, empty where its element is, None where there is none: rows show which."""
+    """Return a text: empty if its element is empty, None if it is missing, as rows differ."""
     element = rdf.find(f"rdf:Description/{name}", _NAMESPACES)
     return None if element is None else element.text or ""
