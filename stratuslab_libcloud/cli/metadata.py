@@ -32,11 +32,12 @@ _DIGESTS = ("sha1", "sha256", "sha384", "sha512")
 _CHECKSUMS = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256", "sha512": "SHA-512"}
 _LARGEST = 2**20  # bytes of metadata
 _BAR = 30  # characters
+_FIELD = "entry_"  # --version is every command's own
 
 
 def _described(field: str, *names: str, metavar: str = "TEXT", text: str) -> click.Option:
     """An option that is a field of an entry; without it the field has its default."""
-    return click.Option([*names, field], metavar=metavar, help=text)
+    return click.Option([*names, f"{_FIELD}{field}"], metavar=metavar, help=text)
 
 
 _DESCRIPTION = (
@@ -106,17 +107,17 @@ def build_metadata(
     image = Path(images[0])
     if not image.is_file():
         raise click.UsageError(f"Image does not exist: {image}")
-    if asked["disks_bus"] not in (None, *_BUSES):
+    names = [str(option.name) for option in _DESCRIPTION if asked[str(option.name)] is not None]
+    values = {name.removeprefix(_FIELD): asked[name] for name in names}
+    if values.get("disks_bus", "ide") not in _BUSES:
         raise click.UsageError(
-            f"Unknown disks bus type {asked['disks_bus']}. Available types: {', '.join(_BUSES)}"
+            f"Unknown disks bus type {values['disks_bus']}. Available types: {', '.join(_BUSES)}"
         )
     if not locations:
         output.warning(
             "Image physical location (URL) was not provided. You'll have to set it manually in the "
             "resulting manifest."
         )
-    names = [str(option.name) for option in _DESCRIPTION]
-    values = {name: asked[name] for name in names if asked[name] is not None}
     with _refusals(), _reading(image, given) as progress:
         entry = build(
             image,

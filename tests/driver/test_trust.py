@@ -317,7 +317,7 @@ def test_a_certificate_that_had_expired_proves_nothing(cloud: Cloud) -> None:
 def test_an_entry_of_another_image_is_refused(cloud: Cloud, driver: StratusLabNodeDriver) -> None:
     cloud.serve(signed(OTHER))
     text = refusal(driver, cloud, MalformedAnswerError)
-    assert f"was asked about image {IMAGE}, and answered about {OTHER.identifier}" in text
+    assert f"was asked about image {IMAGE}, but answered about {OTHER.identifier}" in text
 
 
 def test_a_redirect_does_not_help(cloud: Cloud, driver: StratusLabNodeDriver) -> None:

@@ -159,7 +159,7 @@ class MarketplaceClient:
             accept="application/xml",
             body=document,
             content_type="application/xml",
-            if_lost=f"the entry may have been stored: look at the endorsements of {entry.identifier}",
+            if_lost=f"the entry may have been stored: see the endorsements of {entry.identifier}",
             if_not_found="is marketplace_endpoint right?",
         )
         self._forget(entry.identifier)
