@@ -14,25 +14,33 @@ from typing import Any
 
 import pytest
 from canned import Canned, Request, rpc
+from click.testing import CliRunner
 from clouds import KEY
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    pkcs12,
+)
 from endorsers import ENTRY, certified, forged
 from libcloud.compute.base import Node, NodeImage
 from libcloud.compute.deployment import ScriptDeployment
 
+from stratuslab_libcloud.cli.run import run_instance
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.errors import (
     ConfigurationError,
     InvalidValueError,
     MalformedAnswerError,
     NotFoundError,
+    ServiceError,
     StratusLabError,
     UntrustedImageError,
 )
 from stratuslab_libcloud.metadata.entry import Entry, identifier
 from stratuslab_libcloud.metadata.keys import SigningKey
 from stratuslab_libcloud.metadata.rdf import read_entries, write_entry
-from stratuslab_libcloud.metadata.signature import sign
+from stratuslab_libcloud.metadata.signature import sign, verify
 
 IMAGE = ENTRY.identifier
 OTHER = replace(
@@ -100,7 +108,7 @@ class Cloud:
         """All that the Marketplace has, whatever it is asked."""
         self.market = {"": listing(*documents)}
 
-    def driver(self, **options: str) -> StratusLabNodeDriver:
+    def configuration(self, **options: str) -> str:
         lines = {
             "endpoint": f"{self.canned.url}/one-proxy/xmlrpc",
             "marketplace_endpoint": f"{self.canned.url}/marketplace",
@@ -108,7 +116,10 @@ class Cloud:
             "password": "secret",
             **options,
         }
-        text = "\n".join(["[default]", *(f"{key} = {value}" for key, value in lines.items())])
+        return "\n".join(["[default]", *(f"{key} = {value}" for key, value in lines.items())])
+
+    def driver(self, **options: str) -> StratusLabNodeDriver:
+        text = self.configuration(**options)
         return StratusLabNodeDriver(stratuslab_user_config=io.StringIO(text))
 
     def requests(self) -> list[str]:
@@ -557,6 +568,23 @@ def test_deploying_is_refused_likewise(cloud: Cloud, driver: StratusLabNodeDrive
     assert cloud.requests() == ["GET marketplace"]
 
 
+def test_the_command_refuses_it_likewise(cloud: Cloud, tmp_path: Path) -> None:
+    path = tmp_path / "clouds.cfg"
+    path.write_text(cloud.configuration(**trusting(ada())))
+    path.chmod(0o600)
+    words = ["-c", str(path), "-n", "2", IMAGE]
+    cloud.serve(signed(key=mallory()))
+    result = CliRunner().invoke(run_instance, words)
+    assert result.exit_code == 1
+    (line,) = [line for line in result.stderr.splitlines() if "[ERROR]" in line]
+    assert f"image {IMAGE} is refused, as " in line
+    assert cloud.requests() == ["GET marketplace"]
+    cloud.serve(signed())
+    result = CliRunner().invoke(run_instance, words)
+    assert result.exit_code == 0
+    assert cloud.requests() == ["GET marketplace", *["POST one-proxy"] * 4]
+
+
 # Verdicts
 
 
@@ -606,4 +634,120 @@ def test_an_identifier_that_is_none_is_not_sent(
     for call in (driver.ex_list_endorsements, driver.get_image):
         with pytest.raises(InvalidValueError, match="not the identifier"):
             call(bad)
+    assert cloud.requests() == []
+
+
+# Publishing
+
+
+STORED = (201, "text/plain", b"metadata entry created")
+
+
+def test_metadata_is_uploaded_once(cloud: Cloud, driver: StratusLabNodeDriver) -> None:
+    cloud.market = {"/metadata": STORED}
+    document = signed()
+    url = driver.ex_upload_metadata(document)
+    entry = "metadata/IgBUoILNIAlD290Tvui-60IdiLZ/ada@example.org/2025-03-01T10:00:00Z"
+    assert url == f"{cloud.canned.url}/marketplace/{entry}"
+    assert [request.body for request in cloud.canned.requests] == [document]
+    cloud.market["/metadata"] = (
+        400,
+        "application/xml",
+        b"<error>invalid metadata: no signature</error>",
+    )
+    with pytest.raises(ServiceError, match=r"invalid metadata: no signature \(HTTP 400\)"):
+        driver.ex_upload_metadata(write_entry(ENTRY))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        (b"<a", "the metadata cannot be read: not well-formed XML"),
+        (b"<!DOCTYPE a><a/>", "XML with a DOCTYPE is refused"),
+        (b"<a>" + b"x" * 50 * 2**20, "the metadata has more than 1 MiB"),
+        ("<a/>", "metadata must be bytes, not str"),
+    ],
+    ids=["cut", "doctype", "50 MB", "text"],
+)
+def test_what_is_no_metadata_is_not_sent(
+    metadata: Any, said: str, cloud: Cloud, driver: StratusLabNodeDriver
+) -> None:
+    with pytest.raises(InvalidValueError, match=said):
+        driver.ex_upload_metadata(metadata)
+    assert cloud.requests() == []
+
+
+def stored(folder: Path, key: SigningKey) -> str:
+    """A PKCS12 file without a password."""
+    path = folder / "key.p12"
+    certificate = key.certificate.parsed
+    path.write_bytes(
+        pkcs12.serialize_key_and_certificates(None, key.private, certificate, None, NoEncryption())
+    )
+    return str(path)
+
+
+def test_deprecating_takes_two_requests(cloud: Cloud, tmp_path: Path) -> None:
+    cloud.market = {
+        f"/metadata/{IMAGE}/ada@example.org": listing(signed()),
+        "/metadata": STORED,
+        f"/metadata/{IMAGE}": listing(signed()),
+    }
+    options = trusting(ada(), p12_certificate=stored(tmp_path, ada()))
+    with closing_driver(cloud, **options) as driver:
+        start(driver)
+        cloud.requests()
+        url = driver.ex_deprecate_image(image(driver), "It has a hole.")
+        looked, posted = cloud.canned.requests
+        assert cloud.requests() == ["GET marketplace", "POST marketplace"]
+        new = verify(posted.body).entry
+        assert new is not None
+        assert (new.deprecated, new.locations) == ("It has a hole.", ENTRY.locations)
+        assert url == f"{cloud.canned.url}{looked.path}/{new.endorsed}"
+        assert f"replaced it since, on {new.endorsed}" in refusal(driver, cloud)
+
+
+@pytest.mark.parametrize(
+    ("key", "more", "kind", "said"),
+    [
+        (ada, {"ex_p12_password": "wrong"}, ConfigurationError, "the password is wrong, or it is"),
+        (
+            lambda: certified(begins=2010, ends=2012),
+            {},
+            ConfigurationError,
+            "the certificate expired on 2012-01-01T00:00:00Z",
+        ),
+        (
+            ada,
+            {"ex_email": "bob@example.org"},
+            InvalidValueError,
+            "the certificate is that of ada@example.org, not of bob@example.org",
+        ),
+        (
+            lambda: certified(email=None),
+            {},
+            InvalidValueError,
+            "the certificate has no e-mail address",
+        ),
+    ],
+    ids=["password", "expired", "another's", "nameless"],
+)
+def test_nothing_is_sent_without_the_endorsers_key(
+    key: Callable[[], SigningKey],
+    more: dict[str, Any],
+    kind: type[StratusLabError],
+    said: str,
+    cloud: Cloud,
+    driver: StratusLabNodeDriver,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "key.p12"
+    path.write_bytes(
+        pkcs12.serialize_key_and_certificates(
+            None, key().private, key().certificate.parsed, None, BestAvailableEncryption(b"right")
+        )
+    )
+    given: dict[str, Any] = {"ex_p12_certificate": str(path), "ex_p12_password": "right", **more}
+    with pytest.raises(kind, match=said):
+        driver.ex_deprecate_image(image(driver), **given)
     assert cloud.requests() == []
