@@ -1,16 +1,25 @@
 """The entries of a site's Marketplace: what is registered, withdrawn, found and listed."""
 
+import sqlite3
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 from stratuslab_libcloud.metadata.rdf import write_entry
-from stratuslab_libcloud.sandbox.marketplace import examples
+from stratuslab_libcloud.sandbox.marketplace import examples, uploads
 from stratuslab_libcloud.sandbox.marketplace.listing import Selection
-from stratuslab_libcloud.sandbox.marketplace.rows import stored
+from stratuslab_libcloud.sandbox.marketplace.rows import Row, stored
 from stratuslab_libcloud.sandbox.store import Store
 
-__all__ = ["Registry", "Rows"]
+__all__ = ["Coordinates", "Registry", "Rows"]
+
+
+class Coordinates(NamedTuple):
+    """What an entry is found by; nothing in them needs to be quoted in a path."""
+
+    identifier: str
+    email: str
+    created: str
 
 
 class Rows(NamedTuple):
@@ -38,9 +47,21 @@ class Registry:
         self._store = store
         self._clock = clock
 
+    def upload(self, document: bytes) -> Coordinates:
+        """
+        Store an entry that somebody uploaded.
+
+        :raises RefusedUploadError: it is not taken, and says why.
+        """
+        row = uploads.checked(document)
+        with self._store.transaction() as db:
+            uploads.check_newest(db, row)
+            _insert(db, [row])
+        return Coordinates(*(str(row[name]) for name in Coordinates._fields))
+
     def add(self, *documents: bytes) -> None:
         """
-        Store entries: all of them, or none. Nobody checks their signatures yet.
+        Store entries of the site's own, whatever is in them: all of them, or none.
 
         One with the coordinates of a stored entry takes its place.
 
@@ -50,18 +71,7 @@ class Registry:
         """
         rows = [stored(document) for document in documents]
         with self._store.transaction() as db:
-            db.executemany(
-                "INSERT OR REPLACE INTO entries "
-                "(identifier, email, created, document, valid, deprecated, row) "
-                "VALUES (:identifier, :email, :created, :document, :valid, :deprecated, :row)",
-                rows,
-            )
-            db.executemany(
-                "UPDATE entries SET latest = (created = (SELECT MAX(created) FROM entries "
-                "WHERE identifier = :identifier AND email = :email)) "
-                "WHERE identifier = :identifier AND email = :email",
-                rows,
-            )
+            _insert(db, rows)
 
     def withdraw(self, endorser: str) -> None:
         """Remove all entries of this endorser's."""
@@ -112,3 +122,18 @@ class Registry:
     def _values(self, selection: Selection) -> dict[str, str | int]:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock()))
         return {"now": now, **selection.values}
+
+
+def _insert(db: sqlite3.Connection, rows: list[Row]) -> None:
+    db.executemany(
+        "INSERT OR REPLACE INTO entries "
+        "(identifier, email, created, document, valid, deprecated, row) "
+        "VALUES (:identifier, :email, :created, :document, :valid, :deprecated, :row)",
+        rows,
+    )
+    db.executemany(
+        "UPDATE entries SET latest = (created = (SELECT MAX(created) FROM entries "
+        "WHERE identifier = :identifier AND email = :email)) "
+        "WHERE identifier = :identifier AND email = :email",
+        rows,
+    )
