@@ -19,14 +19,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print; nothing fails for being slow."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=main.__doc__)
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default: 5")
-    parser.add_argument("--only", default="", metavar="TEXT", help="rows with this in their titles")
     parser.add_argument(
-        "--quick", action="store_true", help="tiny listings, to see that it all still works"
+        "--only", default="", metavar="TEXT", help="only rows whose titles contain TEXT"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny listings, to check that everything still works"
     )
     options = parser.parse_args(arguments)
     rows = [row for row in ROWS if options.only in row.title]
     if options.quick:
-        print("Quick: the figures say nothing but that they can be had.\n")
+        print("Quick: this only checks that the benchmark works; ignore the figures.\n")
         kinds: dict[object, Row] = {}
         for row in rows:
             tiny = replace(row, count=min(row.count, 3), delay=min(row.delay, 10))
@@ -41,14 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _result(row: Row, server: str, rounds: int, warm: bool) -> Result:
-    """Rounds in which all take turns, so that whatever else the machine does meets them alike."""
+    """Measure in rounds in which all take turns, so that other load affects them alike."""
     print(f"{row.title} ...", end="", file=sys.stderr, flush=True)
     clock: dict[str, list[float]] = {one.name: [] for one in row.contestants}
     processor: dict[str, list[float]] = {one.name: [] for one in row.contestants}
     for number in range(-1 if warm else 0, rounds):
         for one in row.contestants:
             seconds, busy = _measured("seconds", row, one, server)
-            if number >= 0:  # before that the server makes its documents, and Python bytecode
+            if number >= 0:  # the round before warms up the server and the bytecode
                 clock[one.name].append(seconds)
                 processor[one.name].append(busy)
     peak, own = {}, {}
@@ -60,11 +62,11 @@ def _result(row: Row, server: str, rounds: int, warm: bool) -> Result:
 
 
 def _measured(what: str, row: Row, one: Contestant, server: str) -> list[float]:
-    """In a new process each time: nobody profits from what another call left behind."""
+    """Measure in a new process, so that no call profits from what another one left."""
     url = f"{server}/{row.delay}/{one.kind}"
     small = "" if row.cold else f"{url}/{min(_SMALL, row.count)}"
     command = [*_MEASURE, what, one.function, f"{url}/{row.count}", small, str(row.calls)]
-    # Nobody installs the package without bytecode.
+    # As users run the package: with bytecode.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     ran = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
     return [float(number) for number in ran.stdout.split()]
@@ -77,8 +79,8 @@ def _server() -> Iterator[str]:
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as server:
         if server.stdin is None or server.stdout is None:
-            raise AssertionError("they were asked for")
-        with server.stdin:  # at whose end it ends
+            raise AssertionError("Popen has opened both pipes")
+        with server.stdin:  # closing it ends the server
             yield f"http://127.0.0.1:{int(server.stdout.readline())}"
 
 

@@ -1,4 +1,4 @@
-"""Our driver, and the peers that it is compared with, in the words of their users."""
+"""Our driver and the peers that it is compared with, called as users call them."""
 
 import tempfile
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def list_volumes(url: str) -> Callable[[], object]:
 
 
 def create_and_destroy(url: str) -> Callable[[], object]:
-    """Ours: 100 times, with the image's entry remembered from the first."""
+    """Ours: 100 times; the image's entry is remembered from the first."""
     driver = _driver(url)
     size, image = driver.list_sizes()[0], driver.list_images()[0]
     auth = NodeAuthSSHKey(
@@ -65,7 +65,7 @@ def create_and_destroy(url: str) -> Callable[[], object]:
 
 
 def _locations(url: str, count: int) -> Callable[[], object]:
-    """Ours, with as many locations as that."""
+    """Ours, with this number of locations."""
     lines = ["[default]", "username = jane", "password = secret", "selected_section = l0"]
     for number in range(count):
         lines += [f"[l{number}]", f"endpoint = {url}/l{number}/xmlrpc"]
@@ -133,5 +133,5 @@ def _opennebula(url: str):  # type: ignore[no-untyped-def]
 
 
 def opennebula_images(url: str) -> Callable[[], object]:
-    """Libcloud's OpenNebula driver, which asks for each image by itself."""
+    """Libcloud's OpenNebula driver, which sends a request for each image."""
     return _opennebula(url).list_images

@@ -1,8 +1,8 @@
 """
-What the server answers: realistic documents of any size, made here and always the same.
+The server's answers: realistic documents of any size, the same in every run.
 
-Marketplace entries are signed ones, of some 4.6 kB (marketplace-rest 4.2, 9.1); VM documents are
-of the generation that StratusLab deployed, OpenNebula 3.2 (compute-xmlrpc 5.1).
+Marketplace entries are signed, and have about 4.6 kB (marketplace-rest 4.2, 9.1). VM documents are
+those of OpenNebula 3.2, which StratusLab deployed (compute-xmlrpc 5.1).
 """
 
 import base64
@@ -137,7 +137,7 @@ def _uuid(what: str, number: int) -> str:
 
 
 def _fields(number: int) -> dict[str, str]:
-    """What both forms of a listing tell of an image."""
+    """Make the values of an image that both forms of a listing contain."""
     chance = _chance("entry", number)
     os, os_version = chance.choice(_SYSTEMS)
     sha1 = chance.randbytes(20)
@@ -160,7 +160,7 @@ def _fields(number: int) -> dict[str, str]:
 
 
 def entries_xml(count: int) -> bytes:
-    """A listing as XML (marketplace-rest 3.2)."""
+    """Make a listing as XML (marketplace-rest 3.2)."""
     written = []
     for number in range(count):
         chance = _chance("signature", number)
@@ -181,7 +181,7 @@ def entries_xml(count: int) -> bytes:
 
 
 def entries_json(count: int) -> bytes:
-    """A listing as JSON (marketplace-rest 3.4)."""
+    """Make a listing as JSON (marketplace-rest 3.4)."""
     rows = []
     for number in range(count):
         fields = _fields(number)
@@ -209,23 +209,23 @@ def _machine(number: int) -> str:
 
 
 def machine(number: int) -> bytes:
-    """The answer to ``one.vm.info``."""
+    """Make the answer to ``one.vm.info``."""
     return _REPLY.format(f"<string>{escape(_machine(number))}</string>").encode()
 
 
 def machines(count: int) -> bytes:
-    """The answer to ``one.vmpool.info``: a document in a document."""
+    """Make the answer to ``one.vmpool.info``: a document in a document."""
     pool = f"<VM_POOL>{''.join(map(_machine, range(count)))}</VM_POOL>"
     return _REPLY.format(f"<string>{escape(pool)}</string>").encode()
 
 
 def allocated(number: int) -> bytes:
-    """The answer to ``one.vm.allocate`` and ``one.vm.action``."""
+    """Make the answer to ``one.vm.allocate`` and ``one.vm.action``."""
     return _REPLY.format(f"<i4>{number}</i4>").encode()
 
 
 def volumes(count: int) -> bytes:
-    """The answer to ``GET /disks/`` (pdisk-rest 2.1.1)."""
+    """Make the answer to ``GET /disks/`` (pdisk-rest 2.1.1)."""
     listing = [
         {
             "uuid": _uuid("volume", number),

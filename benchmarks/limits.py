@@ -1,9 +1,9 @@
 """
 The least that any Python client could do for each row.
 
-A request, and one pass of the fastest parser that there is, which takes out the texts that our
-result has and leaves them in plain tuples. Nothing is checked, nothing is converted, any mistake
-of the server is a crash: no client could be used that did so little.
+It sends a request, and makes one pass with the fastest parser available, which puts the texts of
+our result into plain tuples. It checks and converts nothing, and any mistake of the server makes it
+crash: a client that does so little is of no use.
 """
 
 import xml.etree.ElementTree as ET
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 _PIECE = 65536
-_SMALL_PIECE = 8192  # its elements are gone before the garbage collector notices them
+_SMALL_PIECE = 8192  # so that its elements are gone before the garbage collector runs
 
 _DESCRIPTION = "http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description"
 _DCTERMS = "http://purl.org/dc/terms/}"
@@ -44,7 +44,7 @@ _LISTED = {
 
 
 def images_json(url: str) -> Callable[[], object]:
-    """orjson: not incremental, but ijson, which is, takes longer."""
+    """With orjson; the incremental ijson takes longer."""
 
     def call() -> list[Any]:
         rows = orjson.loads(_whole(f"{url}/metadata"))["aaData"]
@@ -58,7 +58,7 @@ def images_json(url: str) -> Callable[[], object]:
 
 
 def made_images_json(url: str) -> Callable[[], object]:
-    """The same, made into what Libcloud wants: the floor for a driver that checks nothing."""
+    """The same, made into NodeImages: the limit for a driver that checks nothing."""
     words = "size subject issuer type version compression format creator created valid tag"
     absent = dict.fromkeys([*words.split(), "publisher", "hypervisor", "disks_bus", "deprecated"])
 
@@ -93,7 +93,7 @@ def made_images_json(url: str) -> Callable[[], object]:
 
 
 def images_xml(url: str) -> Callable[[], object]:
-    """expat, which is deaf outside of the descriptions: signatures are tokenised, no more."""
+    """With expat, without handlers outside the descriptions: signatures are only tokenised."""
 
     def call() -> list[Any]:
         entries: list[Any] = []
@@ -131,7 +131,7 @@ def images_xml(url: str) -> Callable[[], object]:
 
 
 def nodes(url: str) -> Callable[[], object]:
-    """Escapes are replaced in the bytes, and ElementTree is fed with small pieces of what it is."""
+    """Replace escapes in the bytes, and feed ElementTree with small pieces of the result."""
     body = _call("one.vmpool.info", -3, -1, -1, -1)
 
     def call() -> list[Any]:
@@ -153,7 +153,7 @@ def nodes(url: str) -> Callable[[], object]:
 
 
 def volumes(url: str) -> Callable[[], object]:
-    """orjson."""
+    """With orjson."""
 
     def call() -> list[Any]:
         return [
@@ -165,7 +165,7 @@ def volumes(url: str) -> Callable[[], object]:
 
 
 def create_and_destroy(url: str) -> Callable[[], object]:
-    """Three requests with ready-made bodies over one connection; the machine is read as above."""
+    """Send three ready-made requests over one connection, and read the machine as above."""
     session = requests.Session()
     session.trust_env = False
     template = 'NAME = "worker"\nCPU = "1"\n' + "# a template of usual length\n" * 40
@@ -194,7 +194,7 @@ def _call(method: str, *arguments: str | int) -> bytes:
 
 
 def _whole(url: str) -> bytes:
-    """The body at once, in half the time of ``content``, which reads 10 KiB at a time."""
+    """Read the body at once, in half the time of ``content``, which reads 10 KiB at a time."""
     return requests.get(url, stream=True, timeout=60).raw.read()
 
 
@@ -204,7 +204,7 @@ def _streamed(response: requests.Response, size: int) -> Iterator[bytes]:
 
 
 def _unescaped(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The string in an XML-RPC answer; an escape that is cut in two waits for its second half."""
+    """Unescape the string in an XML-RPC answer; an escape cut in two waits for its second half."""
     rest = next(pieces).partition(b"<string>")[2]
     for piece in chain((b"",), pieces):
         text, end, _ = (rest + piece).partition(b"<")

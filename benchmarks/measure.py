@@ -1,13 +1,13 @@
 """
 One measurement in a process of its own: ``python -m benchmarks.measure WHAT FUNCTION URL SMALL N``.
 
-``seconds`` is the mean of N calls, on the clock and of processor time. ``peak`` is by how many
-bytes one call raised the resident set's high-water mark, which is all memory, that of parsers in C
-and of the allocator's waste included. ``own`` is what the result keeps, by tracemalloc: that tells
-objects from waste, but knows nothing of C, which is why the peak is not its.
+``seconds`` is the mean time of N calls, by the clock and of the processor. ``peak`` is the number
+of bytes by which one call raised the resident set's high-water mark: all memory, including that of
+parsers in C and the allocator's waste. ``own`` is the size of the result by tracemalloc, which
+excludes waste, but does not see memory of C; so it cannot measure the peak.
 
-SMALL is the URL of a small listing, which is listed first, so that what is imported or opened once
-is not measured; without one, the first call is.
+SMALL is the URL of a small listing, which is listed first, so that one-time imports and connections
+are not measured. Without it, the first call is measured.
 """
 
 import gc
@@ -22,7 +22,7 @@ __all__ = ["main"]
 
 
 def main(what: str, function: str, url: str, small: str, calls: str) -> None:
-    """Print what was measured."""
+    """Measure, and print the result."""
     setup = pkgutil.resolve_name(f"benchmarks.{function}")
     if small:
         setup(small)()
@@ -48,7 +48,7 @@ def _peak(call: Callable[[], object], _: int) -> tuple[int]:
 
 
 def _own(call: Callable[[], object], _: int) -> tuple[int]:
-    call()  # what is made once
+    call()  # makes what is made only once
     tracemalloc.start()
     result = call()
     gc.collect()

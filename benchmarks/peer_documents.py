@@ -1,4 +1,4 @@
-"""What Libcloud's own drivers are answered: as many things, with about as much to tell of each."""
+"""Answers for Libcloud's own drivers: as many items, of about the same size."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ __all__ = ["occi", "openstack"]
 
 
 def openstack(path: str, count: int) -> bytes:
-    """A listing of OpenStack's compute API 1.1."""
+    """Make a listing of OpenStack's compute API 1.1."""
     what = path.removesuffix("/detail").removeprefix("os-")
     make = {"images": _image, "servers": _server, "volumes": _volume}[what]
     return json.dumps({what: [make(number) for number in range(count)]}).encode()
@@ -74,7 +74,7 @@ def _volume(number: int) -> dict[str, Any]:
 
 
 def occi(path: str, count: int) -> bytes:
-    """OpenNebula's OCCI interface, which lists links; what each image is must be asked for."""
+    """Make an answer of OpenNebula's OCCI interface, whose listings only have links."""
     number = path.partition("/")[2]
     if not number:
         links = "".join(f'<STORAGE href="http://one/storage/{n}"/>' for n in range(count))

@@ -1,4 +1,4 @@
-"""The rows of the table: who is compared in what, and what ours may take."""
+"""The rows of the table: contestants, and targets for ours."""
 
 import math
 from dataclasses import dataclass
@@ -11,8 +11,10 @@ LIMIT, OURS = "limit", "ours"
 @dataclass(frozen=True)
 class Contestant:
     """
+    A function that is measured.
+
     :ivar function: ``module:name`` in this package; takes a URL of the server, returns the call.
-    :ivar kind: what the server lists for it.
+    :ivar kind: the kind of listing that the server sends it.
     """
 
     name: str
@@ -23,16 +25,18 @@ class Contestant:
 @dataclass(frozen=True)
 class Row:
     """
-    :ivar count: of what is listed.
+    A comparison.
+
+    :ivar count: the number of items listed.
     :ivar contestants: the limit first, then ours, then the peers.
-    :ivar calls: in one measurement, of which the mean counts.
-    :ivar at_most: ours by the limit.
-    :ivar adds_at_most: ours less the limit, in seconds.
-    :ivar ahead: how many times as long as ours a peer must take, by its name.
-    :ivar spare: bytes that ours may need beyond the result's own size; ``inf``: as many as it
-        likes, ``None``: not measured.
-    :ivar delay: milliseconds that the server holds each answer back.
-    :ivar cold: measured by the first call in its process.
+    :ivar calls: the number of calls in one measurement, whose mean counts.
+    :ivar at_most: the target for ours, divided by the limit.
+    :ivar adds_at_most: the target for ours minus the limit, in seconds.
+    :ivar ahead: a peer's name, and the target for its time divided by ours.
+    :ivar spare: the bytes that ours may need beyond the size of the result; ``inf``: no target,
+        ``None``: not measured.
+    :ivar delay: the milliseconds by which the server delays each answer.
+    :ivar cold: whether the first call in its process is measured.
     """
 
     title: str
@@ -71,7 +75,7 @@ def _images_by_xml(count: int) -> Row:
         (
             Contestant(LIMIT, "limits:images_xml", "xml"),
             Contestant(OURS, "contestants:list_images", "xml"),
-            *(peers if count <= 1000 else ()),  # which sends a request for each
+            *(peers if count <= 1000 else ()),  # it sends a request for each image
         ),
         calls=max(1, 300 // count),
         at_most=1.3,

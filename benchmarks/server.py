@@ -1,9 +1,9 @@
 """
-The server of the benchmark: canned answers from memory, so that the client is what is measured.
+The server of the benchmark: canned answers from memory, so that only the client is measured.
 
-It is a process of its own, so that the two share no interpreter. The first part of a path is the
-milliseconds that an answer is held back, the next two say what is listed and how many:
-``/200/nodes/10/…``. Whatever comes first for a size pays for making its document.
+It has a process of its own, so that the two share no interpreter. The first part of a path is the
+delay of the answer in milliseconds, the next two are the kind and the number of items:
+``/200/nodes/10/…``. The first request for a size waits until its document is made.
 """
 
 import socketserver
@@ -23,7 +23,9 @@ _JSON, _XML, _RPC = "application/json", "application/xml", "text/xml"
 @cache
 def _answer(kind: str, count: int, rest: str, call: bytes) -> tuple[str, bytes]:
     """
-    :param rest: what comes after the count in a path.
+    Return the content type and the body of an answer.
+
+    :param rest: the part of the path after the count.
     :param call: the method of an XML-RPC request.
     """
     if rest == "metadata" and kind == "json":
@@ -69,11 +71,11 @@ class _Server(socketserver.ThreadingTCPServer):
     request_queue_size = 64
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up has been measured."""
+        """Ignore clients that hang up: they have been measured."""
 
 
 def main() -> None:
-    """Serve on a free port, print it, and end with the standard input."""
+    """Serve on a free port, print it, and stop at the end of the standard input."""
     with _Server(("127.0.0.1", 0), _Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         print(server.server_address[1], flush=True)

@@ -1,4 +1,4 @@
-"""What a test suite pays for a site of its own: started and stopped, in the test's process."""
+"""The time that a test suite needs to start and stop a site in its own process."""
 
 import sqlite3
 import tempfile
@@ -11,7 +11,7 @@ __all__ = ["bare", "moto", "sandbox"]
 
 
 def bare(_: str) -> Callable[[], object]:
-    """The least: a port, a thread, and a database in a temporary directory, all of them empty."""
+    """The minimum: a port, a thread, and an empty database in a temporary directory."""
 
     def call() -> None:
         with (
@@ -42,7 +42,7 @@ def sandbox(_: str) -> Callable[[], object]:
 
 
 def moto(_: str) -> Callable[[], object]:
-    """The site that tests of AWS drivers run on, in the words of its documentation."""
+    """The site for tests of AWS drivers, started as its documentation shows."""
     from moto.server import ThreadedMotoServer
 
     def call() -> None:

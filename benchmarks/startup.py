@@ -1,4 +1,4 @@
-"""What a program pays before its first request, in a process that has imported nothing."""
+"""The time before a program's first request, in a process that has imported nothing."""
 
 from collections.abc import Callable
 

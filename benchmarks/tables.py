@@ -1,4 +1,4 @@
-"""What was measured, as tables in Markdown."""
+"""The results as tables in Markdown."""
 
 import math
 import os
@@ -20,10 +20,10 @@ _LIBRARIES = ("apache-libcloud", "requests", "urllib3", "orjson", "pyone", "moto
 @dataclass(frozen=True)
 class Result:
     """
-    By contestant.
+    The results of a row, by contestant.
 
-    :ivar clock: seconds that a call took, one for each round.
-    :ivar processor: seconds of processor time that it took of its process.
+    :ivar clock: the seconds that a call took, one figure for each round.
+    :ivar processor: the same in seconds of processor time.
     :ivar peak: bytes by which one call raised the high-water mark.
     :ivar own: bytes that the result keeps.
     """
@@ -35,17 +35,17 @@ class Result:
     own: dict[str, float]
 
     def ratio(self, one: str, other: str) -> float:
-        """The median of the rounds' ratios: what disturbed a round disturbed both."""
+        """Return the median of the rounds' ratios, since a disturbance affects the whole round."""
         return _median_ratio(self.clock[one], self.clock[other])
 
     def added(self) -> float:
-        """Seconds that ours takes beyond the limit."""
+        """Return the seconds that ours takes beyond the limit."""
         pairs = zip(self.clock[OURS], self.clock[LIMIT], strict=True)
         return median(ours - limit for ours, limit in pairs)
 
 
 def machine() -> str:
-    """Where and when this was measured."""
+    """Describe the machine and the date of the measurement."""
     cpus = [
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -61,7 +61,7 @@ def machine() -> str:
 
 
 def times(results: Sequence[Result]) -> Iterator[str]:
-    """Ours by the limit, and peers by ours."""
+    """Compare ours with the limit, and peers with ours."""
     yield "| | limit | ours | ours by limit | in processor time | target | peers by ours |"
     yield "| --- | ---: | ---: | ---: | ---: | --- | --- |"
     for result in results:
@@ -87,7 +87,7 @@ def times(results: Sequence[Result]) -> Iterator[str]:
 
 
 def per_item(results: Sequence[Result]) -> Iterator[str]:
-    """What one thing of many costs in processor time, which others' work hardly disturbs."""
+    """Show the processor time for one item of many, which other load hardly affects."""
     yield "| per item | limit | ours |"
     yield "| --- | ---: | ---: |"
     for result in results:
@@ -99,7 +99,7 @@ def per_item(results: Sequence[Result]) -> Iterator[str]:
 
 
 def memory(results: Sequence[Result]) -> Iterator[str]:
-    """Peaks, and what of ours is not the result."""
+    """Show peaks, and the part of ours that is not the result."""
     yield "| peak memory | limit | ours | ours' result | beyond it | target | peers |"
     yield "| --- | ---: | ---: | ---: | ---: | --- | --- |"
     for result in results:

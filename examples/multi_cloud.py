@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """
-Treat several clouds alike: StratusLab sites and, for comparison, Libcloud's own dummy.
+Use several clouds in the same way: StratusLab sites and, for comparison, Libcloud's dummy driver.
 
     python multi_cloud.py CONFIGURATION-FILE...
 
@@ -17,7 +17,7 @@ import stratuslab_libcloud
 
 
 def clouds(configs: list[str]) -> dict[str, NodeDriver]:
-    """A driver per configuration file, and a foreign one."""
+    """Make a driver for each configuration file, and one of another provider."""
     stratuslab_libcloud.register()
     stratuslab = get_driver("stratuslab")
     drivers = {config: stratuslab(stratuslab_user_config=config) for config in configs}
@@ -25,7 +25,7 @@ def clouds(configs: list[str]) -> dict[str, NodeDriver]:
 
 
 def report(name: str, driver: NodeDriver) -> None:
-    """What a cloud has."""
+    """Print what a cloud has."""
     counts = (
         f"{len(driver.list_locations())} location(s)",
         f"{len(driver.list_sizes())} sizes",
@@ -36,7 +36,7 @@ def report(name: str, driver: NodeDriver) -> None:
 
 
 def smallest_node(driver: NodeDriver) -> Node:
-    """Start the cheapest thing that a cloud offers."""
+    """Start a node of the smallest size that a cloud offers."""
     size = min(driver.list_sizes(), key=lambda size: size.ram)
     return driver.create_node(name="multi-cloud", size=size, image=driver.list_images()[0])
 

@@ -4,8 +4,8 @@ Start a node with a persistent disk, run a script on it, and clean up.
 
     python node_with_disk.py [CONFIGURATION-FILE]
 
-Needs a cloud whose machines can be logged in to, and an SSH key pair: the configured one, or one
-in ~/.ssh.
+Needs a cloud whose machines accept SSH logins, and an SSH key pair: the configured one, or one in
+~/.ssh.
 """
 
 import sys
@@ -30,7 +30,7 @@ def main(config: str | None) -> int:
     try:
         return run_script(driver, name, volume)
     finally:
-        # However it ended, and be it by Ctrl-C: nothing is left.
+        # Leave nothing behind, even after Ctrl-C.
         for node in driver.list_nodes():
             if node.name == name:
                 driver.destroy_node(node)
@@ -40,7 +40,7 @@ def main(config: str | None) -> int:
 
 
 def run_script(driver: NodeDriver, name: str, volume: StorageVolume) -> int:
-    """Deploy the script on a new node that has the volume."""
+    """Deploy the script on a new node with the volume."""
     script = ScriptDeployment(SCRIPT, delete=True)
     print(f"starting node {name}; waiting for it to let us in")
     try:

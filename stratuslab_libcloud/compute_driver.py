@@ -1,7 +1,7 @@
 """
 The Apache Libcloud compute driver for StratusLab clouds (User's Guide 13.05, chapter 9.1).
 
-Its methods are in ``driver``, part by part; ``client`` asks the clouds.
+Its methods are in ``driver``, in several parts; ``client`` sends the requests.
 """
 
 from stratuslab_libcloud.driver.deployment import DeploymentMethods

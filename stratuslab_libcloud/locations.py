@@ -1,4 +1,4 @@
-"""The clouds of a configuration, by location: ask one, or all at the same time."""
+"""The clouds of a configuration, by location: ask one, or all at once."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +13,7 @@ from stratuslab_libcloud.configuration.instance_types import STANDARD_TYPES, Ins
 from stratuslab_libcloud.configuration.options import KNOWN
 from stratuslab_libcloud.configuration.settings import Settings
 from stratuslab_libcloud.errors import InvalidValueError, PartialListError, StratusLabError
+from stratuslab_libcloud.errors.asked import asking
 from stratuslab_libcloud.parallel import ask_all
 
 __all__ = ["Locations", "connect"]
@@ -56,10 +57,9 @@ def _one_login(options: Mapping[str, str]) -> dict[str, str]:
 
 class Locations:
     """
-    The clouds of a configuration, each made when it is first asked, to be shared by threads.
+    The clouds of a configuration, each made when it is first asked. Threads can share them.
 
     :ivar default: id of the location to ask when none is named.
-    :ivar instance_types: the sizes that machines can have.
     """
 
     def __init__(
@@ -71,12 +71,12 @@ class Locations:
         proxy_url: str | None = None,
     ) -> None:
         """
-        Nothing is sent.
+        Prepare the clouds, without sending anything.
 
         :param known: a configuration file, or the settings of the only location.
-        :param overrides: options of the default location that count instead of the file's.
+        :param overrides: options of the default location that take precedence over the file.
         :param timeout: seconds that a whole call may take.
-        :param proxy_url: an HTTP proxy to go through.
+        :param proxy_url: an HTTP proxy to use.
         """
         self._overrides = overrides
         self._timeout = timeout
@@ -91,24 +91,24 @@ class Locations:
 
     @property
     def ids(self) -> list[str]:
-        """The ids of all, the default one first."""
+        """The ids of all locations, the default one first."""
         return self._config.locations() if self._config else list(self._clouds)
 
     @property
     def instance_types(self) -> tuple[InstanceType, ...]:
-        """The standard ones, and those of the configuration file."""
+        """The sizes of machines: the standard ones, and those of the configuration file."""
         return self._config.instance_types if self._config else STANDARD_TYPES
 
     def display(self, location_id: str) -> tuple[str, str]:
-        """Name and country of a location, for people."""
+        """Return the name and country of a location, for people."""
         return self._config.display(location_id) if self._config else (location_id, "unknown")
 
     def cloud(self, location_id: str) -> Cloud:
         """
-        The cloud of one location.
+        Return the cloud of one location.
 
         :raises InvalidValueError: there is no such location.
-        :raises ConfigurationError: it is not configured as it should be.
+        :raises ConfigurationError: its configuration cannot be used.
         """
         cloud = self._clouds.get(location_id)
         if cloud is None:
@@ -119,23 +119,20 @@ class Locations:
                     f"{suggestion(location_id, known)}"
                 )
             settings = self._config.settings(location_id, self._overrides)
-            # Not with a lock, which a fork could copy: threads that meet here take the same one.
+            # No lock, as a fork could copy a held one: simultaneous threads get the same cloud.
             cloud = self._clouds.setdefault(location_id, self._new(settings))
         return cloud
 
     @contextmanager
     def asking(self, location_id: str | None = None) -> Iterator[Cloud]:
         """
-        One cloud; errors that end the block are of its location.
+        Ask one cloud; errors of the block name its location.
 
         :param location_id: default: the default location.
         """
         chosen = self.default if location_id is None else location_id
-        try:
+        with asking(location=chosen):
             yield self.cloud(chosen)
-        except StratusLabError as error:
-            error.location = error.location or chosen
-            raise
 
     def ask_all(
         self,
@@ -144,12 +141,12 @@ class Locations:
         ask: Callable[[Cloud, float | None], list[T]],
     ) -> list[T]:
         """
-        Ask all at the same time, and each account once: its things are the first location's.
+        Ask all clouds at once, but each account only once: its things belong to the first location.
 
-        :param what: the things that are asked for, in the plural.
-        :param account: which of a cloud's accounts has them.
-        :param ask: lists those of a cloud, which may take so many seconds.
-        :raises PartialListError: some of several locations failed; has what the others answered.
+        :param what: what is listed, in the plural, for the message.
+        :param account: returns a value that is equal for two clouds with the same things.
+        :param ask: lists the things of a cloud; gets the seconds that it may take.
+        :raises PartialListError: some of several locations failed; has the answers of the others.
         """
         names = self.ids
         if len(names) < 2:
@@ -180,8 +177,8 @@ class Locations:
             )
         return items
 
-    def go_through(self, proxy_url: str | None) -> None:
-        """Ask all through another proxy from now on; ``None``: the environment's."""
+    def use_proxy(self, proxy_url: str | None) -> None:
+        """Use another proxy for all clouds from now on; ``None``: the environment's."""
         self._proxy_url = proxy_url
         clouds = list(self._clouds.items())
         self._clouds = {name: self._new(cloud.settings) for name, cloud in clouds}

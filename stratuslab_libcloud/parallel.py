@@ -1,9 +1,9 @@
 """
-Asking several at the same time, or one for a limited time.
+Ask several questions at once, or one for a limited time.
 
-No thread is left when a call returns, not even one that is about to end: a thread that spoke TLS
-cleans up after itself at its very end, holding a lock of OpenSSL's, and an ``os.fork()`` in that
-moment would hand the lock to a child that waits for it for ever.
+No thread is left when a call returns, not even one that is about to end: a thread that used TLS
+cleans up at its very end, holding a lock of OpenSSL. With an ``os.fork()`` at that moment the child
+would inherit the lock, and wait for it for ever.
 """
 
 import os
@@ -11,48 +11,51 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from typing import TypeVar
 
 __all__ = ["ask_all", "ask_within"]
 
 T = TypeVar("T")
 
-_LONGEST_END = 1.0  # seconds; a thread that has nothing left to do takes far less
-_LOOK = 0.0001
+_LONGEST_END = 1.0  # seconds; a thread with nothing left to do ends far sooner
+_POLL_PAUSE = 0.0001
 
 
 def ask_all(
     questions: Mapping[str, Callable[[], T]],
 ) -> tuple[dict[str, T], dict[str, Exception]]:
     """
-    Ask all at the same time; one alone is asked by the caller's own thread.
+    Ask all questions at once; a single one is asked in the caller's own thread.
 
     The threads are daemons, so that Ctrl-C returns at once; only then do they outlive the call.
 
-    :return: by name, the answers, and the errors of those that failed.
+    :return: the answers by name, and the errors of the others by name.
     """
     answers: queue.SimpleQueue[tuple[str, T | None, BaseException | None]] = queue.SimpleQueue()
 
     def ask(name: str, question: Callable[[], T]) -> None:
         try:
             answers.put((name, question(), None))
-        except BaseException as error:  # whatever it is, somebody waits for an answer
+        except BaseException as error:  # of any kind, as somebody waits for an answer
             answers.put((name, None, error))
 
     threads = []
     for item in questions.items():
-        thread = threading.Thread(target=ask, args=item, daemon=True)
+        # In the caller's context, which errors are built with.
+        within = copy_context().run
+        thread = threading.Thread(target=within, args=(ask, *item), daemon=True)
         try:
             if len(questions) == 1:
                 ask(*item)
             else:
                 thread.start()
                 threads.append(thread)
-        except RuntimeError:  # the system gives us no more threads
+        except RuntimeError:  # the system allows no more threads
             ask(*item)
     outcomes = [answers.get() for _ in questions]
     for thread in threads:
-        _see_off(thread)
+        _wait_for_end(thread)
     found: dict[str, T] = {}
     failures: dict[str, Exception] = {}
     for name, answer, error in outcomes:
@@ -67,9 +70,9 @@ def ask_all(
 
 def ask_within(seconds: float, question: Callable[[], T]) -> T:
     """
-    Ask something that knows no time-out and cannot be interrupted.
+    Ask a question that has no time-out and cannot be interrupted.
 
-    Where there is no answer in time the thread that waits for it is left behind, a daemon.
+    Without an answer in time, the thread that waits for it is left behind, as a daemon.
 
     :raises TimeoutError: there is no answer in time.
     """
@@ -87,15 +90,15 @@ def ask_within(seconds: float, question: Callable[[], T]) -> T:
         answer, error = answers.get(timeout=max(0.0, seconds))
     except queue.Empty:
         raise TimeoutError(f"no answer within {seconds:.3g} s") from None
-    _see_off(thread)
+    _wait_for_end(thread)
     if error is not None:
         raise error
     return answer  # type: ignore[return-value] # None is an answer like any other
 
 
-def _see_off(thread: threading.Thread) -> None:
+def _wait_for_end(thread: threading.Thread) -> None:
     """Wait until a thread has ended. Up to Python 3.12 join() returns a moment before that."""
     thread.join()
     end = time.monotonic() + _LONGEST_END
     while os.path.exists(f"/proc/self/task/{thread.native_id}") and time.monotonic() < end:
-        time.sleep(_LOOK)
+        time.sleep(_POLL_PAUSE)

@@ -1,4 +1,4 @@
-"""Paths as people write them, with the home directory spelt out."""
+"""Paths as people write them, with ``~`` expanded."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ __all__ = ["expanded", "in_home", "private_of"]
 
 
 def in_home(*names: str) -> list[Path]:
-    """Files in the home directory; none where there is no home directory."""
+    """Return paths in the home directory; none if there is no home directory."""
     try:
         home = expanded("~")
     except ValueError:
@@ -17,16 +17,16 @@ def in_home(*names: str) -> list[Path]:
 
 def expanded(text: str) -> Path:
     """
-    A path as somebody wrote it; ``~`` is the home directory, ``~user`` somebody's.
+    Expand ``~`` or ``~user`` at the beginning of a path to a home directory.
 
-    :raises ValueError: there is no such directory. One line.
+    :raises ValueError: there is no such directory; one line that continues "the path …".
     """
     try:
         path = os.path.expanduser(text)
-    except ValueError:  # no file has such a name, as whoever wants to read it will tell
+    except ValueError:  # no file has such a name, which the caller will find when opening it
         return Path(text)
     if path.startswith("~"):
-        # As in a container whose user id has no entry in /etc/passwd. It is no name of a folder.
+        # For example in a container whose user id is not in /etc/passwd.
         start = text.partition("/")[0]
         remedy = "set HOME, or write the path in full" if start == "~" else "write the path in full"
         raise ValueError(f"begins with {start}, but there is no such home directory: {remedy}")
@@ -34,5 +34,5 @@ def expanded(text: str) -> Path:
 
 
 def private_of(public: Path) -> Path:
-    """The private key file that goes by a public one's name (config-and-cli 5)."""
+    """Return the path of the private key that belongs to a public one (config-and-cli 5)."""
     return public.with_suffix("") if public.suffix == ".pub" else public

@@ -1,7 +1,7 @@
 """
-Pickling and copying nodes, volumes, images, sizes and locations, without their driver's secrets.
+Pickle and copy nodes, volumes, images, sizes and locations without their driver's secrets.
 
-In a pickle of one there is a reference to its driver. It finds that driver, or a copy of it, if the
+The pickle of one refers to its driver. The reference finds that driver, or a copy of it, if the
 process has one; otherwise it makes a driver that reads the configuration file again.
 """
 
@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 __all__ = ["Portable", "Reference", "enlist", "reference"]
 
-# The drivers of this process by identity: those that somebody made, and those made below.
+# The drivers of this process by identity: those that callers made, and those made below.
 _LIVING: WeakValueDictionary[str, Any] = WeakValueDictionary()
 _MADE: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
@@ -19,10 +19,10 @@ _MADE: WeakValueDictionary[str, Any] = WeakValueDictionary()
 @dataclass(frozen=True)
 class Reference:
     """
-    Stands for a driver in the pickle of a node and the like.
+    Stands for a driver in the pickle of a node or the like.
 
     :ivar identity: the same for a driver and its copies, in any process.
-    :ivar state: for making one where there is none; it has no secret in it.
+    :ivar state: for making a driver if there is none; contains no secret.
     """
 
     kind: type[Any]
@@ -30,7 +30,7 @@ class Reference:
     state: dict[str, Any] = field(repr=False)
 
     def restored(self) -> Any:
-        """The driver, or one like it."""
+        """Return the driver, or one like it."""
         for drivers in (_LIVING, _MADE):
             driver = drivers.get(self.identity)
             if driver is not None:
@@ -41,7 +41,7 @@ class Reference:
 
 
 class Portable:
-    """Mixed into Libcloud's own class of a node, volume, image, size or location."""
+    """Mixed into Libcloud's class of nodes, volumes, images, sizes or locations."""
 
     def __getstate__(self) -> dict[str, Any]:
         return _packed(self)
@@ -52,7 +52,7 @@ class Portable:
 
 @dataclass(frozen=True)
 class _Plain:
-    """Stands for a size or an image that a caller made, within a node that was made of it."""
+    """Stands for a size or an image that a caller made, in the pickle of a node."""
 
     kind: type[Any]
     state: dict[str, Any]
@@ -64,7 +64,7 @@ class _Plain:
 
 
 def _packed(thing: Any) -> dict[str, Any]:
-    """The state of something, with references for drivers."""
+    """Return the state of an object, with references in place of drivers."""
     state = dict(thing.__dict__)
     for name, value in state.items():
         state[name] = reference(value)
@@ -80,10 +80,10 @@ def _unpack(thing: Any, state: dict[str, Any]) -> None:
 
 
 def reference(driver: Any) -> Any:
-    """A reference in place of a driver; any other value as it is."""
+    """Return a reference to a driver; return any other value unchanged."""
     return driver._refer() if hasattr(driver, "_refer") else driver
 
 
 def enlist(driver: Any, identity: str) -> None:
-    """Let references find a driver, as long as it lives."""
+    """Let references find a driver, as long as it exists."""
     _LIVING.setdefault(identity, driver)

@@ -8,11 +8,10 @@ import xmlrpc.client
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, Protocol
 
 import requests
-
-from stratuslab_libcloud.sandbox.site import Sandbox
+from requests.auth import HTTPBasicAuth
 
 TEMPLATE = """\
 # as the original client writes them (compute-xmlrpc 4.2)
@@ -65,31 +64,38 @@ class NotOkError(Exception):
         self.code = code
 
 
+class Reachable(Protocol):
+    """All that a Caller needs of a site."""
+
+    @property
+    def url(self) -> str: ...
+
+
 @dataclass
 class Caller:
     """Somebody with an account, or without."""
 
-    site: "Sandbox | Elsewhere"
+    site: Reachable
     auth: tuple[str, str] | None
 
-    def request(self, method: str, path: str, **options: object) -> requests.Response:
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
         """One request on a connection of its own; nothing is followed."""
         with requests.Session() as session:
             session.trust_env = False
             options = {"timeout": 30, "allow_redirects": False, **options}
-            auth = tuple(part.encode() for part in self.auth) if self.auth else None
+            auth = HTTPBasicAuth(*(part.encode() for part in self.auth)) if self.auth else None
             return session.request(method, self.site.url + path, auth=auth, **options)
 
-    def disks(self, method: str, path: str = "", **options: object) -> requests.Response:
+    def disks(self, method: str, path: str = "", **options: Any) -> requests.Response:
         return self.request(method, "/pdisk/pswd/disks" + path, **options)
 
-    def post_call(self, body: bytes) -> object:
+    def post_call(self, body: bytes) -> Any:
         answer = self.request("POST", "/one-proxy/pswd/xmlrpc", data=body)
         assert answer.status_code == 200
         ((result,), _) = xmlrpc.client.loads(answer.content)
         return result
 
-    def call(self, method: str, *parameters: object) -> object:
+    def call(self, method: str, *parameters: Any) -> Any:
         """Call with a dummy session."""
         body = xmlrpc.client.dumps(("dummy:pass", *parameters), method).encode()
         answer = self.post_call(body)
@@ -101,7 +107,7 @@ class Caller:
         return answer[1]
 
     def start(self, template: str = TEMPLATE) -> int:
-        return self.call("one.vm.allocate", template)
+        return int(self.call("one.vm.allocate", template))
 
     def info(self, vm_id: int) -> ET.Element:
         return ET.fromstring(self.call("one.vm.info", vm_id))
@@ -109,19 +115,19 @@ class Caller:
     def pool(self, flag: int = -3, start: int = -1, end: int = -1, state: int = -1) -> list[int]:
         pool = ET.fromstring(self.call("one.vmpool.info", flag, start, end, state))
         assert {child.tag for child in pool} <= {"VM"}
-        return [int(machine.findtext("ID")) for machine in pool]
+        return [int(machine.findtext("ID", "")) for machine in pool]
 
     def act(self, action: str, vm_id: int) -> int:
-        return self.call("one.vm.action", action, vm_id)
+        return int(self.call("one.vm.action", action, vm_id))
 
     def states(self, vm_id: int) -> tuple[int, int]:
         machine = self.info(vm_id)
-        return int(machine.findtext("STATE")), int(machine.findtext("LCM_STATE"))
+        return int(machine.findtext("STATE", "")), int(machine.findtext("LCM_STATE", ""))
 
     def disk(self, **fields: object) -> str:
         answer = self.disks("POST", data={"size": 1, **fields})
         assert answer.status_code == 201, answer.text
-        return answer.json()["uuid"]
+        return str(answer.json()["uuid"])
 
 
 USERS = {"jane": "s3cret:with colon", "jörg": "grün"}
@@ -132,7 +138,7 @@ UP = "from stratuslab_libcloud.cli.sandbox import main; main()"
 
 
 class Elsewhere:
-    """A sandbox in a process of its own; all that a Caller needs of one is the url."""
+    """A sandbox in a process of its own."""
 
     def __init__(self, url: str, process: subprocess.Popen[str]) -> None:
         self.url = url
@@ -150,6 +156,7 @@ def elsewhere(directory: Path, *options: str, stderr: IO[str] | None = None) -> 
         text=True,
     ) as process:
         try:
+            assert process.stdout
             ready = process.stdout.readline()
             assert ready.startswith("ready")
             url = next(word.rstrip(",") for word in ready.split() if word.startswith("http"))

@@ -1,15 +1,18 @@
 """A real HTTP server that answers what a test tells it to, for faults that no sandbox has."""
 
+from __future__ import annotations
+
 import contextlib
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
-__all__ = ["Canned", "Request", "pool", "rpc"]
+__all__ = ["Canned", "Handler", "Reply", "Request", "pool", "rpc"]
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,13 @@ class Canned:
     are any, or a function that does what it likes with the handler.
     """
 
-    answers: list[object]
+    answers: list[Reply]
     requests: list[Request] = field(default_factory=list)
     port: int = 0
     tls: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
-        self._server = _Server(("127.0.0.1", self.port), _Handler)
+        self._server = _Server(("127.0.0.1", self.port), Handler)
         self._server.canned = self
         if self.tls:  # the handshake is the handler's, so that nobody else waits for it
             self._server.socket = self.tls.wrap_socket(
@@ -50,7 +53,7 @@ class Canned:
         self.port = self._server.server_address[1]
         self.url = f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> "Canned":
+    def __enter__(self) -> Canned:
         self._thread.start()
         return self
 
@@ -103,7 +106,7 @@ class _Server(HTTPServer):
         """Clients that hang up are what some tests are about."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
     timeout = 20
@@ -122,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         if callable(answer):
             answer(self, request)
         else:
-            self.send(*answer)  # type: ignore[misc]
+            self.send(*answer)
 
     def send(
         self, status: int, kind: str, body: bytes, headers: dict[str, str] | None = None
@@ -146,6 +149,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.close()
 
     do_GET = do_POST = do_PUT = do_DELETE = do_CONNECT = _serve  # noqa: N815 - http.server's names
+
+
+Reply: TypeAlias = (
+    tuple[int, str, bytes]
+    | tuple[int, str, bytes, dict[str, str]]
+    | Callable[[Handler, Request], object]
+)
 
 
 def rpc(*values: object) -> tuple[int, str, bytes]:

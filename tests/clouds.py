@@ -28,7 +28,7 @@ class Site:
         return StratusLabNodeDriver(**options)
 
     def node(self, **options: Any) -> Node:
-        driver = options.pop("driver", self.driver)
+        driver: StratusLabNodeDriver = options.pop("driver", self.driver)
         size = options.pop("size", driver.list_sizes()[0])
         image = options.pop("image", None) or driver.list_images()[0]
         return driver.create_node(options.pop("name", "n"), size, image, **options)
@@ -62,7 +62,7 @@ def context(site: Site, node_id: int = 0) -> dict[str, str]:
     ((username, password),) = site.sandbox.users.items()
     url = site.sandbox.url.replace("//", f"//{username}:{password}@") + "/one-proxy/pswd/xmlrpc"
     with xmlrpc.client.ServerProxy(url) as proxy:
-        document = proxy.one.vm.info("x", node_id)[1]  # type: ignore[index, misc, union-attr]
+        document = proxy.one.vm.info("x", node_id)[1]  # type: ignore[index]
     found = etree.fromstring(str(document)).find("TEMPLATE/CONTEXT")
     assert found is not None
     return {child.tag: child.text or "" for child in found}

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import trustme
-from canned import Canned, Request
+from canned import Canned, Handler, Request
+from present import present
 
 from stratuslab_libcloud.sandbox.site import Sandbox
 
@@ -49,7 +50,7 @@ class Fault:
     """
 
     name: str
-    answer: "Callable[[FaultySite, Any, Request], None] | None" = None
+    answer: "Callable[[FaultySite, Handler, Request], None] | None" = None
     outage: "Callable[[FaultySite, bool], None] | None" = None
 
 
@@ -106,11 +107,12 @@ class FaultySite:
         self._address = self._port.getsockname()
         self._server: Canned | None = None
         self._past: list[Canned] = []
+        self._fault: Fault | None = None
         self._carrying_out = threading.Lock()
         self._timer: threading.Timer | None = None
         self.requests: list[Request] = []
         self.mend()
-        self.url = self._server.url
+        self.url: str = present(self._server).url
 
     def __enter__(self) -> "FaultySite":
         return self
@@ -140,7 +142,7 @@ class FaultySite:
 
     def mend(self) -> None:
         """From now on nothing is wrong."""
-        self._fault: Fault | None = None
+        self._fault = None
         _AWAITED.pop(self._address, None)
         if self._timer:
             self._timer.join()
@@ -169,7 +171,7 @@ class FaultySite:
 
     def present(self, name: str) -> None:
         """Have this certificate."""
-        self._certificates.present(self._tls, name)
+        present(self._certificates).present(present(self._tls), name)
 
     def settle(self) -> None:
         """Wait for what is being carried out, though nobody may wait for the answer any more."""
@@ -186,7 +188,7 @@ class FaultySite:
 
     # -- answers -------------------------------------------------------------------------------
 
-    def _serve(self, handler: Any, request: Request) -> None:
+    def _serve(self, handler: Handler, request: Request) -> None:
         self.requests.append(request)
         fault = self._fault
         if fault and fault.answer and self._left and _matches(self._at, request):
@@ -236,7 +238,7 @@ def _matches(pattern: str, request: Request) -> bool:
 # -- what can go wrong -------------------------------------------------------------------------
 
 
-def send(handler: Any, reply: Reply, length: int | None = None) -> None:
+def send(handler: Handler, reply: Reply, length: int | None = None) -> None:
     """Answer; with ``length``, promise another length of the body than it has."""
     headers = dict(reply.headers)
     if length is not None:
@@ -244,7 +246,7 @@ def send(handler: Any, reply: Reply, length: int | None = None) -> None:
     handler.send(reply.status, headers.pop("Content-Type", "text/plain"), reply.body, headers)
 
 
-def drip(handler: Any, piece: bytes) -> None:
+def drip(handler: Handler, piece: bytes) -> None:
     """Send a piece again and again, slowly, until the other side has had enough of it."""
     for _ in range(round(LONGEST_SECONDS / DRIP_SECONDS)):
         handler.wfile.write(piece)
@@ -252,61 +254,61 @@ def drip(handler: Any, piece: bytes) -> None:
     handler.hang_up()
 
 
-def reset(site: FaultySite, handler: Any, request: Request) -> None:
+def reset(site: FaultySite, handler: Handler, request: Request) -> None:
     site.carried_out(request)
     handler.hang_up()
 
 
-def reset_in_body(site: FaultySite, handler: Any, request: Request) -> None:
+def reset_in_body(site: FaultySite, handler: Handler, request: Request) -> None:
     reply = site.carried_out(request)
     send(handler, reply, len(reply.body) + 100)
     handler.hang_up()
 
 
-def never(site: FaultySite, handler: Any, request: Request) -> None:
+def never(site: FaultySite, handler: Handler, request: Request) -> None:
     site.carried_out(request)
     handler.close_connection = True
     handler.connection.recv(1)  # until the other side goes
 
 
-def drip_body(site: FaultySite, handler: Any, request: Request) -> None:
+def drip_body(site: FaultySite, handler: Handler, request: Request) -> None:
     send(handler, replace(site.carried_out(request), body=b""), 1_000_000)
     drip(handler, b" ")
 
 
-def drip_head(site: FaultySite, handler: Any, request: Request) -> None:
+def drip_head(site: FaultySite, handler: Handler, request: Request) -> None:
     site.carried_out(request)
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
     drip(handler, b"x")
 
 
-def drip_continue(site: FaultySite, handler: Any, request: Request) -> None:
+def drip_continue(site: FaultySite, handler: Handler, request: Request) -> None:
     site.carried_out(request)
     drip(handler, b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-def status(code: int, **headers: str) -> Callable[[FaultySite, Any, Request], None]:
+def status(code: int, **headers: str) -> Callable[[FaultySite, Handler, Request], None]:
     """Refuse, as a web server in front of the service does."""
     written = {name.replace("_", "-"): text for name, text in headers.items()}
     page = f"<html><h1>{code}</h1></html>".encode()
     return lambda site, handler, request: handler.send(code, "text/html", page, written)
 
 
-def web_page(site: FaultySite, handler: Any, request: Request) -> None:
+def web_page(site: FaultySite, handler: Handler, request: Request) -> None:
     handler.send(200, "text/html; charset=utf-8", b"<!DOCTYPE html><html><p>Welcome<br></html>")
 
 
-def truncated(site: FaultySite, handler: Any, request: Request) -> None:
+def truncated(site: FaultySite, handler: Handler, request: Request) -> None:
     reply = site.carried_out(request)
     send(handler, replace(reply, body=reply.body[: len(reply.body) // 2]))
 
 
-def mislabelled(site: FaultySite, handler: Any, request: Request) -> None:
+def mislabelled(site: FaultySite, handler: Handler, request: Request) -> None:
     reply = site.carried_out(request)
     send(handler, replace(reply, headers={**reply.headers, "Content-Type": "text/plain"}))
 
 
-def garbage(site: FaultySite, handler: Any, request: Request) -> None:
+def garbage(site: FaultySite, handler: Handler, request: Request) -> None:
     kind = request.headers["Accept"].partition(",")[0]
     handler.send(200, kind, b"", {"Content-Length": str(GARBAGE_MIB << 20)})
     piece = os.urandom(1 << 20)
@@ -314,7 +316,7 @@ def garbage(site: FaultySite, handler: Any, request: Request) -> None:
         handler.wfile.write(piece)
 
 
-def redirect(site: FaultySite, handler: Any, request: Request) -> None:
+def redirect(site: FaultySite, handler: Handler, request: Request) -> None:
     handler.send(302, "text/html", b"", {"Location": f"{site.elsewhere.url}{request.path}"})
 
 

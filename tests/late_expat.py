@@ -5,7 +5,8 @@ have another: an incomplete token is looked at again only when there is twice as
 
 import contextlib
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 from xml.parsers import expat
 
@@ -50,8 +51,10 @@ class _Parser:
     def Parse(self, piece: bytes, last: bool = False) -> int:  # noqa: N802 - its name
         released = self._deferral.released(piece)
         if last:
-            return self._parser.Parse(released + self._deferral.rest(), True)
-        return self._parser.Parse(released, False) if released else 1
+            released += self._deferral.rest()
+        elif not released:
+            return 1
+        return int(self._parser.Parse(released, last))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._parser, name)
@@ -83,4 +86,4 @@ def late() -> Iterator[None]:
 
 
 as_it_is = contextlib.nullcontext
-BUILDS = {"as it is": as_it_is, "late": late}
+BUILDS: dict[str, Callable[[], AbstractContextManager[None]]] = {"as it is": as_it_is, "late": late}

@@ -242,11 +242,11 @@ class _Session(paramiko.ServerInterface):
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         self._stop_at("mute while logging in")
-        return paramiko.AUTH_SUCCESSFUL
+        return int(paramiko.common.AUTH_SUCCESSFUL)
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         self._stop_at("mute before a channel is open")
-        return paramiko.OPEN_SUCCEEDED
+        return int(paramiko.common.OPEN_SUCCEEDED)
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         self._stop_at("mute before a command begins")

@@ -60,7 +60,7 @@ def test_the_section_is_the_selected_one_or_the_one_that_is_named() -> None:
     settings = connect(io.StringIO(TWO), "b").settings
     assert settings.endpoint == "https://b.example.org:2634/xmlrpc"
     assert settings.instance_types[-1].name == "mine"
-    with pytest.raises(ConfigurationError, match=r"no section \[c\].*known are: default, a, b"):
+    with pytest.raises(ConfigurationError, match=r"no section \[c\].*known: default, a, b"):
         connect(io.StringIO(TWO), "c")
 
 
@@ -102,7 +102,7 @@ def test_the_login_among_the_options_is_used() -> None:
 
 
 def test_an_unknown_option_is_refused() -> None:
-    with pytest.raises(InvalidValueError, match="no option 'endpont'; is endpoint meant"):
+    with pytest.raises(InvalidValueError, match="no option 'endpont'; did you mean endpoint"):
         connect(io.StringIO(TWO), options={"endpont": "x"})
 
 

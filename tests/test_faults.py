@@ -21,6 +21,7 @@ from clouds import KEY, config
 from faults import Certificates, Fault, FaultySite
 from libcloud.compute.base import Node, NodeImage, NodeSize, StorageVolume
 from libcloud.compute.types import StorageVolumeState
+from present import present
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.errors import (
@@ -122,7 +123,7 @@ ENTRY = Step("entry", "^GET /marketplace/metadata/.", READS, about=True)
 
 def listed(volume: StorageVolume) -> StorageVolume:
     """The volume as a listing has it, which does not say where it is."""
-    volume.extra["node"] = None
+    present(volume.extra)["node"] = None
     return volume
 
 
@@ -158,7 +159,7 @@ OPERATIONS = (
     Operation(
         "ex_get_node",
         "n",
-        lambda driver, things: driver.ex_get_node(things.node.id),
+        lambda driver, things: driver.ex_get_node(present(things.node.id)),
         lambda found, things: found.id == things.node.id and found.public_ips,
         (INFO,),
     ),
@@ -270,8 +271,8 @@ class Rule:
 
 BROKEN, UNREADABLE = ConnectionFailedError, MalformedAnswerError
 BOTH = ("once", "always")
-PASSES = {"passing": True, "turns": BOTH}
-SLOW = {**PASSES, "timeout": SHORT}
+PASSES: dict[str, Any] = {"passing": True, "turns": BOTH}
+SLOW: dict[str, Any] = {**PASSES, "timeout": SHORT}
 
 FAULTS: dict[Fault, Rule] = {
     Fault("refused", outage=faults.refuse): Rule(BROKEN, heard=False, says="refused", **PASSES),
@@ -301,13 +302,13 @@ FAULTS: dict[Fault, Rule] = {
     Fault("another host's certificate", outage=faults.certificate("another host's")): Rule(
         BROKEN,
         heard=False,
-        says="mismatch, certificate is not valid for '127.0.0.1'); the",
+        says="mismatch, certificate is not valid for '127.0.0.1'); use the",
     ),
     Fault("expired certificate", outage=faults.certificate("expired")): Rule(
-        BROKEN, heard=False, says="certificate has expired); the cloud has to renew it"
+        BROKEN, heard=False, says="certificate has expired); ask the operator to renew it"
     ),
     Fault("self-signed certificate", outage=faults.certificate("self-signed")): Rule(
-        BROKEN, heard=False, says="signed certificate); if it is the cloud's own, name its"
+        BROKEN, heard=False, says="signed certificate); if the cloud uses its own CA"
     ),
 }
 
@@ -513,7 +514,7 @@ def outcomes(
     ]
     if "PYTEST_XDIST_WORKER" in os.environ:
         assert tests[0].nodeid.endswith("@faults"), "each process would try all the cells"
-    cells = [test.callspec.params["cell"] for test in tests]
+    cells: list[Any] = [test.callspec.params["cell"] for test in tests]
     users = {f"user{number}": f"Mark3r-{number}-Passw0rd" for number in range(WAITING + WORKING)}
     with (
         Sandbox(users=users) as sandbox,

@@ -58,14 +58,14 @@ print(json.dumps([before, *told, nodes("after")()]))
 LOCKED = """
 from stratuslab_libcloud.client.stratuslab import cloud
 
-making, usual = threading.Event(), cloud.Compute.__init__
+making, usual = threading.Event(), cloud.ComputeClient.__init__
 
 def slow(*arguments):
     making.set()
     time.sleep(2)
     usual(*arguments)
 
-cloud.Compute.__init__ = slow
+cloud.ComputeClient.__init__ = slow
 thread = threading.Thread(target=driver.list_nodes)
 thread.start()
 making.wait()

@@ -15,6 +15,7 @@ from libcloud.compute.deployment import ScriptDeployment
 from sshd import FaultySshd, needed
 
 import stratuslab_libcloud
+from stratuslab_libcloud.client.stratuslab.compute import ComputeClient
 from stratuslab_libcloud.errors import LostAnswerError
 from stratuslab_libcloud.sandbox.site import Sandbox
 
@@ -44,7 +45,7 @@ class Interrupted(Site):
     def new(self) -> list[str]:
         """The ids of what there is now besides what was there."""
         old = (self.volume.id, self.ready.id)
-        there = [*self.driver.list_nodes(), *self.driver.list_volumes()]
+        there: list[Any] = [*self.driver.list_nodes(), *self.driver.list_volumes()]
         return [thing.id for thing in there if thing.id not in old]
 
 
@@ -181,7 +182,7 @@ def test_an_error_that_says_it_itself_is_as_it_was(
     def lose(*_: object) -> str:
         raise LostAnswerError("closed the connection", advice="it may have been created")
 
-    monkeypatch.setattr(type(cloud.driver._locations.cloud("sandbox").compute), "allocate", lose)
+    monkeypatch.setattr(ComputeClient, "allocate", lose)
     with pytest.raises(LostAnswerError) as caught:
         cloud.node(image=cloud.ready.image)
     assert not hasattr(caught.value, "created")
@@ -223,7 +224,8 @@ class TestAtEachCall:
             doubts = getattr(error, "may_exist", [])
             assert doubts or [thing.id for thing in created] == there, f"function {number}"
             known, doubtful = known + bool(created), doubtful + bool(doubts)
-            for thing in [*cloud.driver.list_nodes(), *cloud.driver.list_volumes()]:
+            things: list[Any] = [*cloud.driver.list_nodes(), *cloud.driver.list_volumes()]
+            for thing in things:
                 if thing.id in there:
                     thing.destroy()
         return known, doubtful

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from canned import Canned
+from canned import Canned, Handler
 from clouds import KEY, Site, config, section
 from libcloud.compute.base import NodeImage, NodeSize
 from libcloud.compute.deployment import ScriptDeployment
@@ -65,8 +65,9 @@ def from_file(site: Site) -> StratusLabNodeDriver:
 
 def handed_out(driver: StratusLabNodeDriver) -> dict[str, Any]:
     size, image = driver.list_sizes()[0], driver.list_images()[0]
-    bare_size = NodeSize("m1.small", None, None, None, None, None, driver)
-    bare_image = NodeImage(image.id, None, driver)
+    nothing: Any = None
+    bare_size = NodeSize("m1.small", nothing, nothing, nothing, None, nothing, driver)
+    bare_image = NodeImage(image.id, nothing, driver)
     return {
         "size": size,
         "image": image,
@@ -266,7 +267,7 @@ def test_a_partial_list_arrives_with_what_was_found(site: Site, other: Copy) -> 
 
 
 def test_doubt_comes_out_of_a_pool_of_processes() -> None:
-    def hang_up(handler: Any, request: object) -> None:
+    def hang_up(handler: Handler, request: object) -> None:
         handler.hang_up()
 
     with Canned([hang_up]) as server:

@@ -43,7 +43,7 @@ def test_the_quick_start_runs_from_top_to_bottom(home: Path) -> None:
             shutil.copy(sandbox.config_path, folder)
         ran = run(sys.executable, "-c", "\n".join(shown))
         driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
-        assert driver.list_nodes() == driver.list_volumes() == []
+        assert [driver.list_nodes(), driver.list_volumes()] == [[], []]
     assert (ran.returncode, ran.stderr) == (0, "")
     assert re.fullmatch(r"\['127\.[0-9.]+'\]\n/dev/vd[a-z]\n", ran.stdout)
 
@@ -119,7 +119,7 @@ def test_an_interrupted_deployment_is_cleaned_up(tmp_path: Path) -> None:
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         process.wait(60)
-        assert driver.list_nodes() == driver.list_volumes() == []
+        assert [driver.list_nodes(), driver.list_volumes()] == [[], []]
 
 
 def test_a_failing_deployment_is_cleaned_up(tmp_path: Path) -> None:
@@ -132,4 +132,4 @@ def test_a_failing_deployment_is_cleaned_up(tmp_path: Path) -> None:
         assert ran.returncode == 1
         assert "the disk is full" in ran.stderr
         driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
-        assert driver.list_nodes() == driver.list_volumes() == []
+        assert [driver.list_nodes(), driver.list_volumes()] == [[], []]

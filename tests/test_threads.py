@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from clouds import Site
 
-from stratuslab_libcloud.client.stratuslab import cloud
+from stratuslab_libcloud.client.stratuslab import cloud, compute
 
 THREADS = 8
 TURNS = 25  # of ten calls in each thread
@@ -65,7 +65,7 @@ def test_two_thousand_calls_of_eight_threads(site: Site, restless: None) -> None
         thread.join()
     assert errors == []
     assert sum(calls) == 2000
-    assert driver.list_nodes() == driver.list_volumes() == []
+    assert [driver.list_nodes(), driver.list_volumes()] == [[], []]
     connections: dict[str, set[Any]] = {}
     for one in site.seen:
         connections.setdefault(one.path.split("/")[1], set()).add(one.peer)
@@ -79,13 +79,13 @@ def test_they_share_a_service_that_they_ask_first_at_the_same_time(
 ) -> None:
     made = []
 
-    class Slow(cloud.Compute):
+    class Slow(compute.ComputeClient):
         def __init__(self, *arguments: Any) -> None:
             made.append(self)
             time.sleep(0.2)
             super().__init__(*arguments)
 
-    monkeypatch.setattr(cloud, "Compute", Slow)
+    monkeypatch.setattr(cloud, "ComputeClient", Slow)
     threads = [threading.Thread(target=site.driver.list_nodes) for _ in range(4)]
     for thread in threads:
         thread.start()

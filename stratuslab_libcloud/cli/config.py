@@ -57,7 +57,7 @@ def copy_config(given: Given, force: bool) -> None:
 
 
 def _write(path: Path, content: bytes, force: bool) -> None:
-    """All of it or nothing, for the owner's eyes only, and never over a file without leave."""
+    """Write atomically, mode 0600; never overwrite unless forced."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
     try:
         with os.fdopen(handle, "wb") as temporary:

@@ -1,4 +1,4 @@
-"""``stratus-sandbox demo``: chapter 9 of the User's Guide, told while it happens."""
+"""``stratus-sandbox demo``: a walk through chapter 9 of the User's Guide."""
 
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,10 @@ mount /dev/vdc /mnt && cat /mnt/test_pdisk
 
 def walk(config_path: Path, *, real: bool) -> None:
     """
-    Use every function of guide 9.1.4 on the site of a configuration file; end what was made.
+    Use every function of guide 9.1.4 on a sandbox, and clean up.
 
-    :param config_path: of a sandbox.
-    :param real: whether one can log in to its machines.
+    :param config_path: the sandbox's configuration file.
+    :param real: whether its machines accept logins.
     """
     from libcloud.compute.providers import get_driver
 
@@ -34,7 +34,7 @@ def walk(config_path: Path, *, real: bool) -> None:
 
     _chapter("9.1.2 Configuring: the sandbox wrote the file that you would edit", config_path)
     stratuslab_libcloud.register()
-    _chapter("9.1.3 Using the driver, as any other of Libcloud's")
+    _chapter("9.1.3 Using the driver, like any other Libcloud driver")
     _show("driver = get_driver('stratuslab')(stratuslab_user_config=path)")
     driver_class: Any = get_driver("stratuslab")
     driver = driver_class(stratuslab_user_config=config_path)
@@ -109,7 +109,7 @@ def _store(driver: Any, node: Any) -> None:
 
 
 def _deploy(driver: Any) -> None:
-    """Chapter 7.3, by scripts: what one machine wrote on a disk is there for the next one."""
+    """Run chapter 7.3 as scripts: one machine writes to a disk, the next one reads it."""
     from libcloud.compute.deployment import ScriptDeployment
 
     _chapter("deploy_node: start a machine and run a script on it; a disk keeps its data (7.3)")
@@ -139,7 +139,7 @@ def _deploy(driver: Any) -> None:
 
 
 def _end_of(driver: Any, volume: Any) -> None:
-    """Nothing of ours is left, however a deployment ended."""
+    """Destroy everything we made, however a deployment ended."""
     for node in driver.list_nodes():
         driver.destroy_node(node)
     driver.destroy_volume(volume)

@@ -3,9 +3,9 @@
 import contextlib
 import os
 import pathlib
+import queue
 import signal
 import sys
-import threading
 import types
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ DIRECTORY = click.option(
     type=click.Path(path_type=pathlib.Path),
     default=DEFAULT_DIR,
     show_default=True,
-    help="Where all its state is kept.",
+    help="Directory that keeps all its state.",
 )
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EXTRA = {"cheroot", "cryptography", "lxml", "pycdlib", "qemu", "trustme", "werkzeug"}
@@ -43,9 +43,9 @@ EXTRA = {"cheroot", "cryptography", "lxml", "pycdlib", "qemu", "trustme", "werkz
 
 def make_sandbox(**options: object) -> "Sandbox":
     """
-    A sandbox made with these options, not started.
+    Make a sandbox with these options, without starting it.
 
-    :raises click.ClickException: it cannot be, or what it needs is not installed. One line.
+    :raises click.ClickException: an option is invalid, or the extra ``sandbox`` is not installed.
     """
     with _needing_extra():
         from stratuslab_libcloud.sandbox import SandboxError
@@ -74,7 +74,7 @@ def _needing_extra() -> Iterator[None]:
 
 
 def _users(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> object:
-    """``NAME:PASSWORD`` options as a mapping; None without any."""
+    """Read ``NAME:PASSWORD`` options as a mapping; None without any."""
     users = {}
     for value in values:
         name, colon, password = value.partition(":")
@@ -87,7 +87,7 @@ def _users(_context: click.Context, _parameter: click.Parameter, values: tuple[s
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(version)s")
 def main() -> None:
-    """A StratusLab site that runs on this machine."""
+    """Run a StratusLab site on this machine."""
 
 
 @main.command()
@@ -98,15 +98,20 @@ def main() -> None:
     type=click.IntRange(0, 65535),
     default=DEFAULT_PORT,
     show_default=True,
-    help="Port to listen on; 0 for any.",
+    help="Port to listen on; 0 for any free port.",
 )
 @click.option(
     "--tls",
     is_flag=True,
-    help="Speak HTTPS, with a throw-away CA; adds the location 'certificate'.",
+    help="Speak HTTPS with a throw-away CA; adds the location 'certificate'.",
 )
 @click.option(
-    "--user", "users", multiple=True, metavar="NAME:PASSWORD", callback=_users, help="An account."
+    "--user",
+    "users",
+    multiple=True,
+    metavar="NAME:PASSWORD",
+    callback=_users,
+    help="Account that may log in; may be repeated.",
 )
 @MACHINES
 @click.option(
@@ -120,43 +125,45 @@ def main() -> None:
 @click.option(
     "--outbound",
     is_flag=True,
-    help="Let machines reach the network, and what listens on this host.",
+    help="Let machines reach the network and the services on this host.",
 )
 def up(directory: pathlib.Path, machines: str, **options: object) -> None:
     """
     Serve until Ctrl-C or SIGTERM.
 
-    Once it serves, one line says so and names the configuration file to give to the driver. The
-    file is complete: without --user there is one account with a random password.
+    When the site is ready, one line says so and names the configuration file for the driver. The
+    file is complete. Without --user there is one account with a random password.
     """
     sandbox = make_sandbox(dir=directory, machines=machines, **options)
-    received: list[int] = []
-    told = threading.Event()
+    received: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def stop(number: int, _frame: types.FrameType | None) -> None:
-        received.append(number)
-        told.set()
+        received.put(number)  # may interrupt get(), unlike an Event's set() its wait()
 
     for number in ENDING:
-        signal.signal(number, _end_once)  # what is being built is not waited for
+        signal.signal(number, _end_once)  # does not wait for images being built
     with _reported(), sandbox:
         for number in ENDING:
             signal.signal(number, stop)
-        if not received:
+        if received.empty():
             click.echo(f"ready: {sandbox.url}, configuration {sandbox.config_path}")
-        told.wait()
-    raise SystemExit(130 if received[0] == signal.SIGINT else 0)
+        ending = received.get()
+    raise SystemExit(130 if ending == signal.SIGINT else 0)
 
 
 @main.command()
 @MACHINES
 def demo(machines: str) -> None:
-    """Tell chapter 9 of the User's Guide on a throw-away site."""
+    """
+    Walk through chapter 9 of the User's Guide.
+
+    The site is a throw-away one, which leaves nothing behind.
+    """
     sandbox = make_sandbox(machines=machines, boot_seconds=2)
 
     from stratuslab_libcloud.cli.demo import walk
 
-    # They come before the configuration file, and would take the demo to somebody's real cloud.
+    # They take precedence over the configuration file, and could name somebody's real cloud.
     for name in set(os.environ) - {"STRATUSLAB_SANDBOX_CACHE"}:
         if name.startswith("STRATUSLAB_"):
             del os.environ[name]
@@ -175,19 +182,19 @@ def demo(machines: str) -> None:
     type=click.Choice(["raw", "qcow2"]),
     default="qcow2",
     show_default=True,
-    help="What FILE is.",
+    help="Format of FILE.",
 )
-@click.option("--title", help="What listings call it; default: the name of FILE.")
-@click.option("--description", default="", help="More about it.")
-@click.option("--os", default="Linux", show_default=True, help="Its operating system.")
-@click.option("--os-version", default="", help="And the version of that.")
+@click.option("--title", help="Title in listings; default: the name of FILE.")
+@click.option("--description", default="", help="Description of the image.")
+@click.option("--os", default="Linux", show_default=True, help="Operating system.")
+@click.option("--os-version", default="", help="Version of the operating system.")
 @click.option(
     "--bus",
     "disks_bus",
     type=click.Choice(["virtio", "ide", "scsi"]),
     default="virtio",
     show_default=True,
-    help="What its disks are attached to.",
+    help="Bus that disks are attached to.",
 )
 @click.option(
     "--port",
@@ -196,14 +203,14 @@ def demo(machines: str) -> None:
     type=click.IntRange(1, 65535),
     default=(22,),
     show_default=True,
-    help="An inbound port; may be repeated.",
+    help="Inbound port; may be repeated.",
 )
 def add_image(directory: pathlib.Path, file: pathlib.Path, **described: Any) -> None:
     """
     Register a bootable disk image, raw or qcow2, in the sandbox's Marketplace.
 
-    It is copied. Stock cloud images work: cloud-init finds the public key and user data. The
-    sandbox may be running.
+    The image is copied; the sandbox may be running. Stock cloud images work: cloud-init finds the
+    public key and user data.
     """
     with _needing_extra():
         from stratuslab_libcloud.sandbox import SandboxError
@@ -218,7 +225,7 @@ def add_image(directory: pathlib.Path, file: pathlib.Path, **described: Any) -> 
 
 
 def _end_once(number: int, _frame: types.FrameType | None) -> None:
-    """End by way of all that cleans up, which a second Ctrl-C must not interrupt."""
+    """Exit with all clean-up, which a second Ctrl-C must not interrupt."""
     for other in ENDING:
         signal.signal(other, signal.SIG_IGN)
     sys.exit(128 + number)
@@ -226,7 +233,7 @@ def _end_once(number: int, _frame: types.FrameType | None) -> None:
 
 @contextlib.contextmanager
 def _reported() -> Iterator[None]:
-    """Put what can be expected to fail in one line; a bug keeps its traceback."""
+    """Report expected failures in one line; a bug keeps its traceback."""
     from libcloud.common.types import LibcloudError
 
     from stratuslab_libcloud.sandbox import SandboxError
@@ -234,6 +241,6 @@ def _reported() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        raise  # click's to handle: who reads our output has had enough
+        raise  # the reader of our output has gone; click handles this
     except (LibcloudError, SandboxError, OSError) as error:
         raise click.ClickException(one_line(str(error))) from error

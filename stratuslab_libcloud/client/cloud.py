@@ -1,8 +1,8 @@
 """
 What the driver and the commands ask of any cloud, in plain data with ids.
 
-No URL, no ``pdisk:`` URI and nothing of Libcloud's has to be understood on this side: each dialect
-does its own dances behind :class:`Cloud`. What a dialect cannot do raises
+Callers need to understand no URL, no ``pdisk:`` URI and nothing of Libcloud: each dialect does what
+it needs behind :class:`Cloud`. A method that a dialect cannot offer raises
 :class:`.NotSupportedError`.
 """
 
@@ -40,7 +40,7 @@ _ACTIVE_STATES = (
 
 
 class Nic(TypedDict):
-    """A network card; ``network`` is the name of the network that it is in."""
+    """A network card; ``network`` is the name of its network."""
 
     ip: str | None
     network: str | None
@@ -50,7 +50,7 @@ class MachineDisk(TypedDict):
     """
     A disk in a machine.
 
-    ``source`` is where it came from, as the cloud writes that; ``size`` is in MiB.
+    ``source`` is its origin, as the cloud writes it; ``size`` is in MiB.
     """
 
     id: str | None
@@ -66,12 +66,13 @@ class Machine(NamedTuple):
 
     :ivar state: ``STATE``; -1 where it is missing.
     :ivar lcm_state: ``LCM_STATE``, which matters while the state is 3.
-    :ivar host: where it runs (the latest record).
+    :ivar host: name of the host that it runs on (the latest record).
     :ivar cpus: cores.
-    :ivar memory: MiB, as asked for.
-    :ivar memory_kib: in use, as measured.
-    :ivar cpu_percent: of one core, as measured.
+    :ivar memory: MiB, as requested.
+    :ivar memory_kib: KiB in use, as measured.
+    :ivar cpu_percent: per cent of one core, as measured.
     :ivar started: UNIX seconds.
+    :ivar error: the cloud's own text, or ``None``.
     :ivar image: id of the image or bootable volume that it started from.
     """
 
@@ -106,7 +107,7 @@ class Machine(NamedTuple):
 
     @property
     def ending(self) -> bool:
-        """Whether its end has come, or is under way (compute-xmlrpc 3.2, 3.3)."""
+        """Whether it has ended, or is about to (compute-xmlrpc 3.2, 3.3)."""
         return self.state == _DONE or (self.state == _ACTIVE and self.lcm_state in _ENDING)
 
     @property
@@ -125,16 +126,18 @@ class NewMachine:
     """
     An order for a machine.
 
-    :ivar image: id of the image, or of the bootable volume, that it starts from.
+    :ivar image: id of the image or bootable volume to start from.
     :ivar cpus: cores.
     :ivar ram: MiB.
     :ivar swap: MiB; 0 for none.
-    :ivar name: ``""``: the cloud chooses one.
-    :ivar volumes: ids of volumes, attached from the start.
-    :ivar readonly_images: ids of images, attached for reading.
+    :ivar name: ``""`` lets the cloud choose one.
+    :ivar network: ``public``, ``local`` or ``private``.
+    :ivar volumes: ids of the volumes to attach from the start.
+    :ivar readonly_images: ids of the images to attach for reading.
     :ivar public_keys: lines of an ``authorized_keys`` file.
     :ivar context: further values for the guest.
     :ivar context_method: ``one`` or ``cloud-init``.
+    :ivar user_data: for cloud-init only.
     :ivar volatile_disk: GiB of a disk that is gone with the machine; 0 for none.
     :ivar address: the IP address to have in its network; ``""``: any that is free.
     :ivar network_model: of its network card, such as ``virtio``; ``""``: the cloud's.
@@ -173,7 +176,7 @@ class NewMachine:
 
 class Volume(NamedTuple):
     """
-    A persistent disk. Clouds differ in what they say about one; ``None`` is unknown.
+    A persistent disk. ``None`` stands for what a cloud does not report.
 
     :ivar size: GiB.
     :ivar users: number of machines that it is attached to.
@@ -196,59 +199,60 @@ class Image(Protocol):
 
     @property
     def id(self) -> str:
-        """What :class:`NewMachine` names it by."""
+        """Its id, as :class:`NewMachine` takes it."""
 
     @property
     def name(self) -> str:
-        """One printable line."""
+        """Its name: one printable line."""
 
     def details(self) -> dict[str, Any]:
-        """All that the cloud says about it, by name; made at each call, as listings are long."""
+        """Return all fields that the cloud reports, by name; a new dictionary at each call."""
 
 
 class Cloud(Protocol):
     """
-    One location. It can be shared by threads, and survives a fork.
+    One location. Threads can share it, and it survives a fork.
 
     Each method may raise :class:`.CredentialsError`, :class:`.ConnectionFailedError`,
     :class:`.MalformedAnswerError` and :class:`.UnavailableError`, and
-    :class:`.ConfigurationError` where the configuration lacks what it needs.
+    :class:`.ConfigurationError` if the configuration lacks something that it needs.
     """
 
     @property
     def settings(self) -> Settings:
-        """What the configuration says about the location."""
+        """The configuration of the location."""
 
     @property
     def machine_account(self) -> object:
-        """Equal for two locations that have the same machines."""
+        """A value that is equal for two locations with the same machines."""
 
     @property
     def volume_account(self) -> object:
-        """Equal for two locations that have the same volumes."""
+        """A value that is equal for two locations with the same volumes."""
 
     def images(self) -> Sequence[Image]:
-        """The current images."""
+        """List the current images."""
 
     def image(self, image_id: str) -> Image:
         """
-        One image, with all that is known about it.
+        Look up one image, with everything that is known about it.
 
-        :raises NotFoundError: there is none of that id.
+        :raises NotFoundError: there is no image with that id.
         """
 
     def machines(self, timeout: float | None = None) -> list[Machine]:
         """
-        The account's machines that have not been ended.
+        List the account's machines that have not ended.
 
-        :param timeout: seconds, instead of the cloud's own.
+        :param timeout: seconds; default: the cloud's own.
         """
 
     def machine(self, machine_id: str, timeout: float | None = None) -> Machine:
         """
-        One machine, in whatever state.
+        Look up one machine, in any state.
 
-        :raises NotFoundError: there is none of that id.
+        :param timeout: seconds; default: the cloud's own.
+        :raises NotFoundError: there is no machine with that id.
         """
 
     def machine_attributes(self, machine_id: str) -> list[tuple[str, str]]:
@@ -266,26 +270,26 @@ class Cloud(Protocol):
 
         :param sending: called immediately before the request that creates it.
         :return: its id.
-        :raises InvalidValueError: the cloud would not take it, or not give it back as it is.
+        :raises InvalidValueError: the cloud would refuse a value, or not keep it as it is.
         :raises NotFoundError: there is no such image.
         :raises LostAnswerError: the machine may exist.
         """
 
     def kill_machine(self, machine_id: str) -> None:
-        """End a machine at once; one that has ended already is no error."""
+        """End a machine at once; it is no error if it has already ended."""
 
     def shut_down_machine(self, machine_id: str) -> None:
         """
         Ask a running machine to shut down.
 
-        :raises ConflictError: it does not run.
+        :raises ConflictError: it is not running.
         """
 
     def volumes(self, timeout: float | None = None) -> list[Volume]:
         """
-        The account's volumes.
+        List the account's volumes.
 
-        :param timeout: seconds, instead of the cloud's own.
+        :param timeout: seconds; default: the cloud's own.
         """
 
     def volume(self, volume_id: str) -> Volume:
@@ -300,6 +304,7 @@ class Cloud(Protocol):
         Create a volume.
 
         :param size: GiB.
+        :param visibility: ``private`` or ``public``.
         :raises InvalidValueError: of size, name or visibility; nothing was sent.
         :raises LostAnswerError: the volume may exist.
         """
@@ -307,13 +312,13 @@ class Cloud(Protocol):
     def update_volume(
         self, volume_id: str, *, name: str | None = None, visibility: str | None = None
     ) -> None:
-        """Change the parts that are given."""
+        """Change the name, the visibility, or both."""
 
     def delete_volume(self, volume_id: str) -> None:
         """
         Delete a volume and its contents.
 
-        :raises ConflictError: a machine has it.
+        :raises ConflictError: it is attached to a machine.
         """
 
     def attach_volume(
@@ -324,16 +329,16 @@ class Cloud(Protocol):
 
         :param sending: called immediately before the request that attaches it.
         :return: the device, such as ``vdc``.
-        :raises ConflictError: the machine does not run, or another one has the volume.
-        :raises LostAnswerError: it may be attached.
+        :raises ConflictError: the machine is not running, or the volume is attached to another.
+        :raises LostAnswerError: the volume may be attached.
         """
 
     def detach_volume(self, volume_id: str, machine_id: str | None = None) -> None:
         """
         Unplug a volume from a machine.
 
-        :param machine_id: default: the only machine that has it.
-        :raises NotFoundError: it is not attached, or not to that machine: no other one loses it.
+        :param machine_id: default: the only machine that it is attached to.
+        :raises NotFoundError: it is not attached to that machine, or to any; nothing was detached.
         :raises ConflictError: it was attached when the machine started, or several have it.
         """
 

@@ -1,4 +1,4 @@
-"""Which dialect a location speaks."""
+"""Choose the dialect that a location speaks."""
 
 from stratuslab_libcloud.client.cloud import Cloud
 from stratuslab_libcloud.client.stratuslab.cloud import StratusLabCloud
@@ -9,7 +9,7 @@ __all__ = ["cloud"]
 
 def cloud(settings: Settings, *, timeout: float = 60.0, proxy_url: str | None = None) -> Cloud:
     """
-    The cloud of one location; nothing is sent.
+    Make the cloud of one location, without sending anything.
 
     :param timeout: seconds that a whole call may take.
     :param proxy_url: an HTTP proxy to go through.

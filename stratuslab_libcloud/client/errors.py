@@ -1,3 +1,3 @@
-"""Where the errors were before they became everybody's: see :mod:`stratuslab_libcloud.errors`."""
+"""The former place of :mod:`stratuslab_libcloud.errors`, which still works."""
 
 from stratuslab_libcloud.errors import *  # noqa: F403

@@ -1,5 +1,5 @@
 """
-The user configuration file, from its text to what is known of each cloud.
+The user configuration file, from its text to the settings of each cloud.
 
 :mod:`.options` is the table of options: to add one, add a row there.
 :mod:`.file` reads a file, :mod:`.ini` its syntax, :mod:`.instance_types` the machine sizes in it.

@@ -1,8 +1,8 @@
 """
-Endpoints as users write them, and the URLs that they stand for.
+Turn endpoints as users write them into URLs.
 
-The rules of compute-xmlrpc 1.2, pdisk-rest 1.1 and marketplace-rest 1.1, without the faults that
-they list: ports are honoured, ``http`` at the start of a host name means nothing.
+The rules are those of compute-xmlrpc 1.2, pdisk-rest 1.1 and marketplace-rest 1.1, without the bugs
+listed there: ports are respected, and a host name that starts with ``http`` is nothing special.
 """
 
 import ipaddress
@@ -40,7 +40,7 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class CloudEndpoint:
-    """A compute service's URL, and the login that somebody wrote into it, if any."""
+    """The URL of a compute service, and the user name and password that it contained, if any."""
 
     url: str
     username: str = ""
@@ -52,14 +52,14 @@ class CloudEndpoint:
 
 def cloud(text: str, *, scheme: str = "https", local_engine: bool = True) -> CloudEndpoint:
     """
-    The compute service: a URL without the ``pswd`` or ``cert`` segment.
+    Complete the endpoint of the compute service, without the ``pswd`` or ``cert`` segment.
 
-    :param scheme: for a bare host.
-    :param local_engine: ``localhost`` alone means OpenNebula itself, on its own port
+    :param scheme: for a bare host name.
+    :param local_engine: whether ``localhost`` alone means OpenNebula itself, on its own port
         (compute-xmlrpc 1.5).
-    :raises ValueError: in one line that does not repeat the text, which may hold a password.
+    :raises ValueError: one line, without the text itself, which may contain a password.
     """
-    if local_engine and text.strip() in ("localhost", "127.0.0.1"):  # these words, no other
+    if local_engine and text.strip() in ("localhost", "127.0.0.1"):  # exactly these words
         return CloudEndpoint(_LOCAL_ENGINE)
     bare = "://" not in text
     parts = _split(text, scheme)
@@ -77,9 +77,9 @@ def cloud(text: str, *, scheme: str = "https", local_engine: bool = True) -> Clo
 
 def with_port(text: str, port: int) -> str:
     """
-    An endpoint with a port that was given apart from it.
+    Add a port to an endpoint.
 
-    :raises ValueError: it names another one, or the port is none.
+    :raises ValueError: the endpoint names another port, or the port is invalid.
     """
     if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
         raise ValueError(f"cannot have the port {port!r}")
@@ -97,17 +97,17 @@ def with_port(text: str, port: int) -> str:
 
 
 def is_engine(url: str) -> bool:
-    """Whether the URL is OpenNebula itself, not a proxy before it."""
+    """Whether the URL is that of OpenNebula itself, not of a proxy in front of it."""
     return url.endswith("/RPC2")
 
 
 def storage(text: str, *, scheme: str = "https", port: int = _STORAGE_PORT) -> str:
     """
-    The storage service's base URL, without ``/pswd`` or ``/cert``.
+    Complete the endpoint of the storage service, without ``/pswd`` or ``/cert``.
 
-    :param scheme: for a bare host (``pdisk_protocol``).
-    :param port: for a bare host (``pdisk_port``).
-    :raises ValueError: in one line.
+    :param scheme: for a bare host name (``pdisk_protocol``).
+    :param port: for a bare host name (``pdisk_port``).
+    :raises ValueError: one line.
     """
     parts = _split(text, scheme)
     path = parts.path.rstrip("/")
@@ -117,9 +117,9 @@ def storage(text: str, *, scheme: str = "https", port: int = _STORAGE_PORT) -> s
 
 def storage_beside(text: str, *, scheme: str = "https", port: int = _STORAGE_PORT) -> str | None:
     """
-    The storage service of a site of which only the cloud endpoint is known (guide 4.7).
+    Derive the storage service from the cloud endpoint (guide 4.7).
 
-    :return: its base URL, or ``None`` where the endpoint is an OpenNebula engine.
+    :return: its base URL, or ``None`` if the endpoint is an OpenNebula engine.
     """
     parts = _split(text, scheme)
     if is_engine(parts.path.rstrip("/")):
@@ -134,16 +134,16 @@ def storage_beside(text: str, *, scheme: str = "https", port: int = _STORAGE_POR
 
 def marketplace(text: str) -> str:
     """
-    The Marketplace's base URL; ``/metadata`` comes after it.
+    Complete the endpoint of the Marketplace, to which ``/metadata`` is appended.
 
-    :raises ValueError: in one line.
+    :raises ValueError: one line.
     """
     parts = _split(text, "https")
     return f"{parts.scheme}://{_authority(parts)}{parts.path.rstrip('/')}"
 
 
 def marketplace_beside(cloud_url: str) -> str:
-    """The Marketplace of an all-in-one site of the 14.06 layout, otherwise the public one."""
+    """Derive the Marketplace of an all-in-one site (14.06 layout), else return the public one."""
     parts = urlsplit(cloud_url)
     if not _is_proxy(parts.path):
         return PUBLIC_MARKETPLACE
@@ -152,9 +152,9 @@ def marketplace_beside(cloud_url: str) -> str:
 
 def proxy(text: str) -> str:
     """
-    A proxy's URL, if it is one; ``http`` where it names no scheme.
+    Check the URL of a proxy; without a scheme it means ``http``.
 
-    :raises ValueError: in one line that does not repeat the text, which may hold a password.
+    :raises ValueError: one line, without the text itself, which may contain a password.
     """
     url = text if "://" in text else f"http://{text}"
     _checked(url)
@@ -163,9 +163,9 @@ def proxy(text: str) -> str:
 
 def address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """
-    The address that a host is given by, however it is written; ``None`` for a name.
+    Parse an IP address in any notation; ``None`` for a host name.
 
-    An IPv4 address in an IPv6 one is the former.
+    An IPv4 address that is mapped to IPv6 is returned as IPv4.
     """
     try:
         found = ipaddress.ip_address(host.strip("[]").partition("%")[0])
@@ -178,26 +178,26 @@ def address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine itself: by its address, or by its name (RFC 6761, 6.3)."""
+    """Whether an address, or a host name (RFC 6761, 6.3), means this machine itself."""
     found = address(host)
     return found.is_loopback if found else f".{host.lower()}".rstrip(".").endswith(".localhost")
 
 
 def origin(url: str) -> tuple[str, object, int | None]:
     """
-    What tells whether two URLs are of the same server: scheme, host and port.
+    Return scheme, host and port, which are equal for two URLs of the same server.
 
-    :raises ValueError: it is no URL, or has a login in it.
+    :raises ValueError: it is not a URL, or it contains a user name.
     """
     parts = urlsplit(url)
     if "@" in parts.netloc:
-        raise ValueError("has a login in it")
+        raise ValueError("contains a user name")
     host = parts.hostname or ""
     return parts.scheme, address(host) or host, parts.port or _PORTS.get(parts.scheme)
 
 
 def without_login(text: str) -> str:
-    """An endpoint, or a proxy's URL, without the user name and password that may be in it."""
+    """Remove the user name and password from an endpoint or the URL of a proxy."""
     return re.sub(r"^([^/@]*://)?[^/]*@", r"\1", text.strip())
 
 
@@ -218,14 +218,14 @@ def _split(text: str, scheme: str) -> SplitResult:
 
 
 def _checked(url: str) -> SplitResult:
-    """What no line of a request, and no name server, takes is refused."""
+    """Refuse what cannot stand in a request line or be asked of a name server."""
     if any(c.isspace() or not c.isprintable() for c in url):
-        raise ValueError("has blanks or line breaks in it")
+        raise ValueError("contains blanks or line breaks")
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname or ""
         host.encode("idna")
-        # After a backslash, for one, requests would ask another host than urlsplit() sees.
+        # With a backslash, for example, requests would ask another host than urlsplit() returns.
         if host and not _HOST.fullmatch(host):
             raise ValueError
     except ValueError:

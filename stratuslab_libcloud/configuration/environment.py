@@ -1,4 +1,4 @@
-"""What the environment says; an empty variable counts as unset (config-and-cli 2)."""
+"""Options from the environment; an empty variable counts as unset (config-and-cli 2)."""
 
 import os
 from pathlib import Path
@@ -11,15 +11,15 @@ __all__ = ["of_default_location", "public_key", "value"]
 
 
 def value(key: str) -> str:
-    """The value of an option's variable, or ``""``."""
+    """Return the value of an option's variable, or ``""``."""
     return os.environ.get(TABLE[key].variable, "")
 
 
 def of_default_location() -> dict[str, str]:
     """
-    The options that variables set for the default location.
+    Return the options that variables set for the default location only.
 
-    They name services and accounts: one cloud's password must never be sent to another.
+    They name services and accounts: one cloud's password must never be sent to another cloud.
     """
     keys = [key for key, row in TABLE.items() if row.variable and not row.everywhere]
     return {key: value(key) for key in keys if value(key)}
@@ -27,9 +27,9 @@ def of_default_location() -> dict[str, str]:
 
 def public_key() -> Path | None:
     """
-    The public key file of ``STRATUSLAB_KEY``, which holds for every location.
+    Return the public key file that ``STRATUSLAB_KEY`` names for every location.
 
-    :raises ConfigurationError: it begins with ``~``, and there is no such directory.
+    :raises ConfigurationError: it begins with a ``~`` that cannot be expanded.
     """
     text = value("user_public_key_file")
     try:

@@ -1,8 +1,8 @@
 """
 The user configuration file: sections, precedence, instance types.
 
-The file is an INI file (guide 4.4 to 4.10; config-and-cli 1 and 2). :func:`read` takes it in once;
-:meth:`UserConfig.settings` then resolves what holds for one location.
+The file is an INI file (guide 4.4 to 4.10; config-and-cli 1 and 2). :func:`read` reads it once;
+:meth:`UserConfig.settings` then resolves the settings of one location.
 """
 
 import difflib
@@ -41,14 +41,17 @@ _MEANINGLESS = ("unused-key", "")
 @dataclass(frozen=True)
 class UserConfig:
     """
-    A configuration file as it was when it was read, and the environment of that moment.
+    A configuration file, and the environment, as they were when the file was read.
 
     :ivar source: its path, for messages.
-    :ivar sections: section name to its own, interpolated options, in file order; neither
-        ``[default]`` nor ``[instance_types]`` is among them.
+    :ivar base: the interpolated options of ``[default]``.
+    :ivar sections: the interpolated options of each other section by its name, in file order,
+        without ``[instance_types]``.
+    :ivar environment: the options that variables set for the default location.
+    :ivar instance_types: the standard types, and those of the file.
     :ivar default_location: id of the location to use when none is named.
-    :ivar place: the path to read it from again; ``""`` for the default place, or the environment,
-        and ``None`` where there is none, as it was no file on a disk.
+    :ivar place: the path to read it from again; ``""`` stands for the default place or the
+        environment; ``None``: it cannot be read again, as it was not a file on a disk.
     """
 
     source: str
@@ -60,7 +63,7 @@ class UserConfig:
     place: str | None = None
 
     def locations(self) -> list[str]:
-        """Ids of the locations, the default one first, the others in file order."""
+        """List the ids of the locations, the default one first, the others in file order."""
         names = [name for name in self.sections if name != self.default_location]
         chosen_is_real = self.default_location != BASE or bool(self._texts(BASE).get("endpoint"))
         return [self.default_location, *names] if chosen_is_real else names
@@ -69,8 +72,8 @@ class UserConfig:
         """
         Resolve one location: arguments, environment, section, ``[default]``, defaults.
 
-        :param overrides: options given as arguments; they concern the default location only.
-        :raises ConfigurationError: naming the file, the section and the key.
+        :param overrides: options given as arguments; used for the default location only.
+        :raises ConfigurationError: names the file, the section and the key.
         """
         own, texts = self._own(location), self._texts(location)
         given = overrides if overrides and location == self.default_location else {}
@@ -78,7 +81,7 @@ class UserConfig:
         return replace(settings, instance_types=self.instance_types)
 
     def display(self, location: str) -> tuple[str, str]:
-        """Name and country of a location, from its own section only."""
+        """Return the name and country of a location, from its own section only."""
         own = self._own(location)
         name, country = (unquoted(own.get(key, "")) for key in ("name", "country"))
         return name or location, country or "unknown"
@@ -97,7 +100,7 @@ class UserConfig:
 
 def default_path() -> Path:
     """
-    Where the configuration file is expected (guide 4.4.2).
+    Return the default path of the configuration file (guide 4.4.2).
 
     :raises ConfigurationError: there is no home directory.
     """
@@ -125,14 +128,14 @@ def read(
     """
     Read a configuration file, once.
 
-    :param file: path or open file; ``None``: the default place, where it may be absent if
+    :param file: path or open file; ``None``: the default path, where the file may be missing if
         ``STRATUSLAB_ENDPOINT`` is set.
-    :param location: the default location by explicit choice; ``"default"`` is ``[default]``.
+    :param location: the section of the default location; ``"default"`` means ``[default]``.
     :param preferred: likewise, but ``"default"`` leaves the choice to the environment and to
         ``selected_section``. So do, with a warning, ``"unused-key"`` and ``""``, unless a section
         has that name.
-    :param needed: whether it is an error that there is neither that variable nor a file.
-    :raises ConfigurationError: naming the file.
+    :param needed: whether it is an error if there is neither that variable nor a file.
+    :raises ConfigurationError: names the file.
     """
     source, content, exposed = _load(file, needed)
     sections = ini.parse(source, content, standalone=(instance_types.SECTION,))
@@ -167,7 +170,7 @@ def read(
     )
     only = config.locations()
     if not selected and len(only) == 1:
-        # [default] merely holds shared values, and there is just one cloud to use them for.
+        # [default] only holds shared values, and there is just one cloud that uses them.
         return replace(config, default_location=only[0])
     return config
 
@@ -179,14 +182,14 @@ def _load(
     file: str | os.PathLike[str] | IO[str] | IO[bytes] | None, needed: bool
 ) -> tuple[str, str | bytes, bool]:
     """
-    The name to show, the content, and whether everybody can read it.
+    Return the name to show, the content, and whether everybody can read the file.
 
-    An absent default file is an empty ``[default]``.
+    A missing default file counts as an empty ``[default]``.
     """
     if file is not None and not isinstance(file, (str, os.PathLike)):
         if not hasattr(file, "read"):
             raise errors.ConfigurationError(
-                f"the configuration is to be a path or an open file: {file!r}"
+                f"the configuration must be a path or an open file, not {file!r}"
             )
         return str(getattr(file, "name", "configuration file")), file.read(), False
     if file is not None and not os.fspath(file):
@@ -232,7 +235,7 @@ def _selected(
     location: str | None,
     preferred: str | None,
 ) -> str | None:
-    """The section that somebody chose, if anybody did."""
+    """Return the section that was chosen, if one was."""
     choices = {
         "the argument": location or (preferred if preferred != BASE else None),
         TABLE["selected_section"].variable: environment.value("selected_section"),
@@ -242,7 +245,7 @@ def _selected(
         if name and name != BASE and name not in sections:
             known = [BASE, *sections]
             raise errors.ConfigurationError(
-                f"{source}: there is no section [{name}], which {origin} names; known are: "
+                f"{source}: there is no section [{name}], which {origin} names; known: "
                 f"{', '.join(known)}{suggestion(name, known)}"
             )
         if name:
@@ -251,23 +254,24 @@ def _selected(
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: which one may be meant, if one is close."""
+    """Complete a message about an unknown name with the known name that may be meant."""
     close = difflib.get_close_matches(name, known, n=1)
-    return f"; is {close[0]} meant?" if close else ""
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _warn_of_slips(source: str, sections: Mapping[str, Mapping[str, str]]) -> None:
-    """Unknown keys are ignored, but one that looks like a known one was hardly meant so."""
+    """Warn of unknown keys, which are ignored, if they look like misspelt known ones."""
     for section, options in sections.items():
         for key in options.keys() - KNOWN:
             meant = difflib.get_close_matches(key, KNOWN, n=1, cutoff=0.85)
             if meant:
                 warnings.warn(
-                    f"{source}: [{section}] {key} is ignored; is {meant[0]} meant?", stacklevel=2
+                    f"{source}: [{section}] {key} is ignored; did you mean {meant[0]}?",
+                    stacklevel=2,
                 )
 
 
 def _has_password(options: Mapping[str, str]) -> bool:
-    """Whether a section has one, if only in its endpoint; a certificate is in another file."""
+    """Whether a section contains a password, perhaps in its endpoint."""
     named = any(text for key, text in options.items() if key.endswith("password"))
     return named or "@" in options.get("endpoint", "")

@@ -1,5 +1,5 @@
 """
-INI files as the original client read them (config-and-cli 1.2), with its faults mended.
+Parse INI files as the original client did (config-and-cli 1.2), but without its bugs.
 """
 
 import configparser
@@ -16,13 +16,13 @@ def parse(
     source: str, content: str | bytes, standalone: Collection[str] = ()
 ) -> dict[str, dict[str, str]]:
     """
-    Section to its options, interpolated, in file order.
+    Parse a file to the interpolated options of each section, in file order.
 
-    ``[DEFAULT]``, in capitals, is no section: its options are in every other one.
+    ``[DEFAULT]``, in capitals, is not a section of its own: every other section gets its options.
 
     :param source: the file's name, for messages.
-    :param standalone: sections that ``[DEFAULT]`` does not concern.
-    :raises ConfigurationError: naming the file and the line, without showing it.
+    :param standalone: sections that do not get the options of ``[DEFAULT]``.
+    :raises ConfigurationError: names the file and the line, without showing the line.
     """
     parser = _parsed(source, _decoded(source, content))
     sections = {}
@@ -56,7 +56,7 @@ def _parsed(source: str, text: str) -> configparser.RawConfigParser:
     )
     try:
         parser.read_string(text)
-    # The parser's own messages, and so its exceptions, repeat lines that may hold a password.
+    # Not chained: the parser's messages repeat lines that may contain a password.
     except configparser.MissingSectionHeaderError as error:
         raise errors.ConfigurationError(
             f"{source}: line {error.lineno} comes before any section header, such as [default]"
@@ -74,14 +74,14 @@ def _parsed(source: str, text: str) -> configparser.RawConfigParser:
 
 
 def _cleaned(source: str, section: str, key: str, text: str) -> str:
-    """The value without empty lines and inline comment; ``""`` stands for the empty value."""
+    """Strip empty lines and an inline comment from a value; ``""`` means an empty value."""
     text = "\n".join(line for line in text.split("\n") if line)
     comment = re.search(r"\s;", text.partition("\n")[0])
     if comment and key.endswith("password"):
-        # In 2014 a password was cut here without a word.
+        # In 2014 a password was silently cut here.
         warnings.warn(
-            f"{source}: [{section}] {key}: what follows ' ;' is taken as part of the password; "
-            "write comments on lines of their own",
+            f"{source}: [{section}] {key}: the text after ' ;' is part of the password; "
+            "put comments on lines of their own",
             stacklevel=2,
         )
     elif comment:
@@ -90,12 +90,12 @@ def _cleaned(source: str, section: str, key: str, text: str) -> str:
 
 
 _PERCENT = re.compile(r"%(?:(%)|\(([^()]*)\)s|)")
-_DEEPEST = 10  # references within references, as in 2014; it also ends circles
-_MOST_REFERENCES = 1000  # that one value may lead to: ten of ten levels make gigabytes
+_DEEPEST = 10  # levels of references within references, as in 2014; also ends circles
+_MOST_REFERENCES = 1000  # per value: ten references on each of ten levels would make gigabytes
 
 
 def _interpolated(where: str, text: str, raw: Mapping[str, str]) -> str:
-    """Interpolate if every ``%`` can be, otherwise leave the value as it is, whole."""
+    """Interpolate a value if every ``%`` in it is valid, otherwise return it unchanged."""
     followed = 0
 
     def expand(text: str, depth: int) -> str:
@@ -112,7 +112,7 @@ def _interpolated(where: str, text: str, raw: Mapping[str, str]) -> str:
         followed += 1
         if followed > _MOST_REFERENCES:
             raise errors.ConfigurationError(
-                f"{where} leads to more than {_MOST_REFERENCES} references"
+                f"{where} expands to more than {_MOST_REFERENCES} references"
             )
         return expand(raw[match[2].lower()], depth + 1)
 

@@ -37,7 +37,7 @@ STANDARD_TYPES = (
 
 
 def all_types(source: str, lines: Mapping[str, str]) -> tuple[InstanceType, ...]:
-    """The standard types, and the user's, which may replace them."""
+    """Return the standard types and the user's, which may replace standard ones."""
     types = {kind.name: kind for kind in STANDARD_TYPES}
     for name, text in lines.items():
         kind = _instance_type(name, text)

@@ -1,4 +1,4 @@
-"""One location: its options, or the driver's arguments, made into :class:`.settings.Settings`."""
+"""Make :class:`.settings.Settings` of the options of one location, or of the driver's arguments."""
 
 import os
 import warnings
@@ -28,12 +28,13 @@ def direct(
     marketplace_endpoint: str | None = None,
 ) -> Settings:
     """
-    One location, ``default``, from arguments alone: no file, and of the environment only
-    ``STRATUSLAB_KEY``.
+    Make the settings of one location, ``default``, from arguments.
+
+    No file is read, and ``STRATUSLAB_KEY`` is the only variable that is used.
 
     :param host: the cloud endpoint: a host name or a URL.
-    :param secure: ``False``: http where it is not a URL.
-    :raises ConfigurationError: naming the argument.
+    :param secure: ``False``: use http if ``host`` is not a URL.
+    :raises ConfigurationError: names the argument.
     """
     scheme = "https" if secure else "http"
     where = "the driver's arguments"
@@ -74,13 +75,13 @@ def resolve(
     given: Mapping[str, str],
 ) -> Settings:
     """
-    Make the values of one location into settings.
+    Make the settings of one location from its options.
 
     :param source: the file's name, for messages.
-    :param own: what the section itself says.
-    :param texts: what holds for it: that, and what it inherits or the environment says.
-    :param given: the options among a caller's arguments, which count more.
-    :raises ConfigurationError: naming the file, the section and the key.
+    :param own: the options in the section itself.
+    :param texts: all its options: its own, the inherited ones, and those from the environment.
+    :param given: the options among a caller's arguments, which take precedence.
+    :raises ConfigurationError: names the file, the section and the key.
     """
     texts = {**texts, **_key_pair(own, given), **given}
     try:
@@ -91,18 +92,20 @@ def resolve(
 
 
 def _key_pair(own: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
-    """What replaces the SSH keys that a section has or inherits."""
+    """Return the options that replace the SSH keys of a section, or those that it inherits."""
     if "user_public_key_file" in given:
         return {"user_private_key_file": ""}
     chosen = environment.public_key()
     if chosen:
         return {"user_public_key_file": str(chosen), "user_private_key_file": ""}
     if "user_public_key_file" in own and "user_private_key_file" not in own:
-        return {"user_private_key_file": ""}  # [default]'s would not fit this section's public key
+        return {
+            "user_private_key_file": ""
+        }  # [default]'s would not match this section's public key
     return {}
 
 
-@dataclass(frozen=True, repr=False)  # its options have passwords in them
+@dataclass(frozen=True, repr=False)  # its options contain passwords
 class _Resolver:
     where: str
     location: str
@@ -115,8 +118,8 @@ class _Resolver:
         public, private = self._key_files()
         if not self.options.verify_tls:
             self._warn(
-                "verify_tls = no: anybody on the way can read and change what is sent, passwords "
-                "included; name a ca_certificate instead"
+                "verify_tls = no: anybody on the network path can read and change all traffic, "
+                "passwords included; set ca_certificate instead"
             )
         return Settings(
             location=self.location,
@@ -164,7 +167,7 @@ class _Resolver:
             raise self._error("marketplace_endpoint", error) from None
 
     def _login(self, compute: endpoints.CloudEndpoint) -> Credentials | None:
-        """PEM when it was configured, as the guide says (4.9.2), else a password."""
+        """Choose the PEM certificate if one is configured (guide 4.9.2), else a password."""
         certificate, key = self.options.pem_certificate, self.options.pem_key
         username = self.options.username or compute.username
         password = self.options.password or compute.password
@@ -189,7 +192,7 @@ class _Resolver:
             raise self._error(key, error) from None
 
     def _globus(self) -> Certificate | None:
-        """The default pair, unless a present but empty key says not to look for it."""
+        """Find the default certificate; an option that is present but empty disables it."""
         if any(key in self.texts for key in ("pem_certificate", "pem_key")):
             return None
         pair = in_home(".globus/usercert.pem", ".globus/userkey.pem")
@@ -198,7 +201,7 @@ class _Resolver:
         return None
 
     def _storage_login(self, login: Credentials | None) -> Credentials | None:
-        """Each half falls back to the cloud's (guide 4.7), unless that is a certificate."""
+        """Complete the storage login with the cloud's (guide 4.7), unless that is a certificate."""
         username, password = self.options.pdisk_username, self.options.pdisk_password
         if not isinstance(login, Certificate):
             username = username or self.options.username or (login.username if login else "")
@@ -206,7 +209,7 @@ class _Resolver:
         return Password(username, password) if username and password else login
 
     def _key_files(self) -> tuple[Path | None, Path | None]:
-        """The public key, and the private one that belongs to it."""
+        """Return the public key file, and the private one that belongs to it."""
         public, private = self.options.user_public_key_file, self.options.user_private_key_file
         if public:
             return Path(public), Path(private) if private else private_of(Path(public))

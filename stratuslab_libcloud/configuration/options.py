@@ -21,17 +21,17 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Row:
     """
-    What the table says about one option.
+    One option in the table.
 
-    :ivar parser: turns a value that is not empty into what it means; its ``ValueError`` completes
-        a sentence that begins with the key, and does not repeat the value, which may be a secret.
-    :ivar doc: what the option means, for people; code is in ``backquotes``. An option without
-        one is recognised, but this version has no use for it.
-    :ivar fallback: what holds without it, likewise.
+    :ivar parser: parses a value that is not empty; its ``ValueError`` completes a sentence that
+        begins with the key, and does not repeat the value, which may be a secret.
+    :ivar doc: a description for people, with code in ``backquotes``. An option without one is
+        recognised, but not used by this version.
+    :ivar fallback: a description of its default, likewise.
     :ivar example: its value in the reference file.
     :ivar active: whether its line in the reference file is more than a comment.
-    :ivar shared: it belongs in ``[default]``.
-    :ivar inherited: whether the value in ``[default]`` holds for sections without one.
+    :ivar shared: whether it belongs in ``[default]``.
+    :ivar inherited: whether sections without the option inherit it from ``[default]``.
     :ivar variable: the environment variable that takes precedence over the file.
     :ivar everywhere: whether that variable concerns every location, not just the default one.
     """
@@ -48,7 +48,7 @@ class Row:
 
 
 def row(default: T, parser: Callable[[str], T], doc: str = "", **more: Any) -> T:
-    """One field of :class:`Options`; see :class:`Row`."""
+    """Make a field of :class:`Options`; see :class:`Row`."""
     made: T = field(default=default, metadata={"row": Row(parser, doc, **more)})
     return made
 
@@ -57,22 +57,22 @@ def row(default: T, parser: Callable[[str], T], doc: str = "", **more: Any) -> T
 
 
 def text(value: str) -> str:
-    """Take the value as it is."""
+    """Return the value as it is."""
     return value
 
 
 def unquoted(value: str) -> str:
-    """Take the value without the double quotes around it, if there are any."""
+    """Remove the double quotes around the value, if there are any."""
     return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
 
 
 def path(value: str) -> str:
-    """Parse a file name; a leading ``~`` is the home directory."""
+    """Parse a file name, and expand a leading ``~``."""
     return str(expanded(value))
 
 
 def truth(value: str) -> bool:
-    """Parse yes or no, in any of the words that INI files have for them."""
+    """Parse yes or no, in any of the spellings common in INI files."""
     if value.lower() in ("true", "yes", "on", "1"):
         return True
     if value.lower() in ("false", "no", "off", "0"):
@@ -92,7 +92,7 @@ def number(largest: int) -> Callable[[str], int]:
 
 
 def choice(*choices: str) -> Callable[[str], str]:
-    """Parse one of these words, in whatever case."""
+    """Parse one of these words, in upper or lower case."""
 
     def parse_choice(value: str) -> str:
         if value.lower() not in choices:
@@ -105,9 +105,9 @@ def choice(*choices: str) -> Callable[[str], str]:
 # -- the table ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)  # passwords are among them
+@dataclass(frozen=True, kw_only=True, repr=False)  # it contains passwords
 class Options:
-    """What holds for one section: its own values, and those that it inherits."""
+    """The options of one section: its own, and those that it inherits."""
 
     selected_section: str = row(
         "",
@@ -203,7 +203,7 @@ class Options:
     password: str = row(
         "",
         text,
-        "The password of your account. It is taken whole, whatever is in it.",
+        "The password of your account. It may contain any character, as no comment can follow it.",
         fallback="none",
         example="password",
         active=True,
@@ -245,22 +245,22 @@ class Options:
     ca_certificate: str = row(
         "",
         path,
-        "A file with the certificate authorities to trust, for a cloud that has its own.",
-        fallback="the usual authorities",
+        "A file of CA certificates to trust, for a cloud that uses its own CA.",
+        fallback="the usual CAs",
         example="/etc/ssl/certs/my-cloud-ca.pem",
     )
     verify_tls: bool = row(
         True,
         truth,
-        "Whether to verify the certificates of the services. With `no`, anybody on the way can "
-        "read your password; name a `ca_certificate` instead.",
+        "Whether to verify the certificates of the services. With `no`, anybody on the network "
+        "path can read your password; set `ca_certificate` instead.",
         fallback="yes",
         example="yes",
     )
     user_public_key_file: str = row(
         "",
         path,
-        "The SSH public key that new machines let in.",
+        "The SSH public key to install on new machines.",
         fallback="the first of `~/.ssh/id_rsa.pub`, `id_ed25519.pub` and `id_ecdsa.pub` that "
         "exists",
         example="~/.ssh/id_rsa.pub",
@@ -270,7 +270,7 @@ class Options:
     user_private_key_file: str = row(
         "",
         path,
-        "The private half of that key, with which `deploy_node` logs in.",
+        "The private half of that key, which `deploy_node` uses to log in.",
         fallback="the name of the public key without `.pub`",
         example="~/.ssh/id_rsa",
     )
@@ -313,17 +313,17 @@ def _row(option: Field[Any]) -> Row:
 
 
 TABLE: Mapping[str, Row] = {option.name: _row(option) for option in fields(Options)}
-"""Key to what is known about the option, in the order of the reference file."""
+"""The options by key, in the order of the reference file."""
 
 KNOWN = frozenset(TABLE)
-"""The keys that mean something."""
+"""The keys that are recognised."""
 
 
 def parse(texts: Mapping[str, str]) -> Options:
     """
-    Make sense of the values of a section; an empty one counts as absent, unknown keys are ignored.
+    Parse the values of a section; empty values count as missing, unknown keys are ignored.
 
-    :raises ValueError: with the key and what is wrong with its value, but not the value.
+    :raises ValueError: names the key and the problem, but not the value.
     """
     values = {}
     for key, known in TABLE.items():

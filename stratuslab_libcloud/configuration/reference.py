@@ -1,5 +1,5 @@
 """
-The options for people: the reference file, and their list in the documentation.
+Write the options for people: the reference file, and the list in the documentation.
 
 ``python -m stratuslab_libcloud.configuration.reference`` prints the reference file, which is stored
 as ``conf/stratuslab-user.cfg.ref``.
@@ -22,21 +22,21 @@ _HEAD = """\
 # It holds passwords: keep it readable for yourself alone.
 #
 # HOW IT IS READ
-#   * Lines that begin with # or ; are comments. After a value " ;" (a blank and a semicolon)
-#     begins a comment, # does not; a password is taken whole, whatever is in it.
-#   * Every section but [instance_types] describes one cloud: a Libcloud location. What a
-#     section does not say is taken from [default].
-#   * An environment variable that is named with an option takes precedence over the file, for the
-#     default location only, unless it says otherwise.
+#   * Lines that begin with # or ; are comments. After a value, " ;" (a blank and a semicolon)
+#     starts a comment, but # does not. No comment can follow a password.
+#   * Every section but [instance_types] describes one cloud: a Libcloud location. Options that a
+#     section does not set are taken from [default].
+#   * The environment variable given with an option takes precedence over the file, but only for
+#     the default location, unless noted otherwise.
 #   * %(key)s stands for the value of another key of the section, and %% for a percent sign.
-#     A value with any other % in it is taken as it stands.
+#     A value with any other % in it is used unchanged.
 #   * A leading ~ in a file name is your home directory.
 
 [default]
 """
 
 _TAIL = """\
-# Machine sizes of your own, beside the standard ones or in their place:
+# Your own machine sizes, in addition to the standard ones or in place of them:
 #   name = CPUs, RAM in MiB, swap in MiB
 [instance_types]
 # my.type = 4, 2048, 2048
@@ -44,19 +44,19 @@ _TAIL = """\
 
 
 def reference() -> str:
-    """The text of the reference file."""
+    """Write the text of the reference file."""
     shared, own = ("\n\n".join(map(_lines, _documented(shared))) for shared in (True, False))
     return f"{_HEAD}\n{shared}\n\n\n[my-cloud]\n\n{own}\n\n\n{_TAIL}"
 
 
 def as_markdown() -> str:
-    """The options, those of ``[default]`` and those of every section, a heading for each."""
+    """Write the options of ``[default]`` and of every section, with a heading for each."""
     shared, own = ("\n\n".join(map(_definition, _documented(shared))) for shared in (True, False))
     return f"## Options of `[default]`\n\n{shared}\n\n## Options of every section\n\n{own}\n"
 
 
 def _documented(shared: bool) -> list[str]:
-    """Keys of the options that this version uses."""
+    """List the keys of the options that this version uses."""
     return [key for key, row in TABLE.items() if row.doc and row.shared == shared]
 
 

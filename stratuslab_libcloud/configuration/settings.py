@@ -1,4 +1,4 @@
-"""What is known of one location once the configuration was read: plain data."""
+"""The settings of one location, after the configuration has been read: plain data."""
 
 import os
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class Password:
 
 @dataclass(frozen=True)
 class Certificate:
-    """A login by PEM certificate (the ``/cert`` paths); a proxy is one file, named twice."""
+    """A login by PEM certificate (the ``/cert`` paths); a grid proxy is one file, named twice."""
 
     certificate: str
     key: str
@@ -36,16 +36,16 @@ Credentials: TypeAlias = Password | Certificate
 @dataclass(frozen=True)
 class Settings:
     """
-    Everything that is known of one location; paths have their ``~`` expanded.
+    The settings of one location; ``~`` is expanded in paths.
 
     :ivar location: id, which is the name of the section.
-    :ivar where: the file and section that a message can point at.
+    :ivar where: the file and section, for messages.
     :ivar endpoint: URL of the compute service, without ``pswd`` or ``cert``; ``""`` if none is
         configured.
-    :ivar pdisk_endpoint: base URL of the storage service, or ``None`` where there is none.
+    :ivar pdisk_endpoint: base URL of the storage service, or ``None`` if there is none.
     :ivar public_key: the configured SSH public key file, or ``None`` for the first of the default
-        ones that is there.
-    :ivar options: what needs no resolving, such as ``options.ssh_port``.
+        ones that exists.
+    :ivar options: the options that need no resolving, such as ``options.ssh_port``.
     :ivar instance_types: the sizes that machines can have.
     """
 
@@ -62,11 +62,11 @@ class Settings:
     instance_types: tuple[InstanceType, ...] = STANDARD_TYPES
 
     def default_key_pair(self) -> tuple[Path, Path] | None:
-        """The SSH key pair to use when a caller names none: public and private file."""
+        """Return the SSH key pair to use by default: the public and the private file."""
         if self.public_key:
             return self.public_key, self.private_key or private_of(self.public_key)
         for private in in_home(*_DEFAULT_KEYS):
             public = private.with_name(private.name + ".pub")
-            if os.path.isfile(public):  # unlike is_file(), False where one may not look
+            if os.path.isfile(public):  # unlike is_file(), False if the directory cannot be read
                 return public, private
         return None

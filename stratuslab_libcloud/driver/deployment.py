@@ -53,7 +53,7 @@ class DeploymentMethods(NodeMethods):
         max_tries: int = 3,
         ssh_interface: str = "public_ips",
         at_exit_func: Callable[..., Any] | None = None,
-        wait_period: int = 5,
+        wait_period: float = 5,
         **create_node_kwargs: Any,
     ) -> Node:
         """
@@ -129,7 +129,7 @@ class DeploymentMethods(NodeMethods):
                 max_tries=max_tries,
                 ssh_interface=ssh_interface,
                 at_exit_func=at_exit_func,
-                wait_period=wait_period,
+                wait_period=wait_period,  # type: ignore[arg-type] # ours, which waits, takes it
                 **create_node_kwargs,
             )
 
@@ -219,7 +219,7 @@ class DeploymentMethods(NodeMethods):
         if current.state != NodeState.RUNNING:
             return current, []
         found = getattr(current, interface)
-        return current, [a for a in found if not force_ipv4 or is_valid_ip_address(a)]  # type: ignore[no-untyped-call]
+        return current, [a for a in found if not force_ipv4 or is_valid_ip_address(a)]
 
     def _not_running(
         self, nodes: list[Node], trouble: list[StratusLabError], what: str

@@ -15,12 +15,8 @@ from stratuslab_libcloud.configuration.location import direct
 from stratuslab_libcloud.driver import arguments
 from stratuslab_libcloud.driver.connection import Connection
 from stratuslab_libcloud.driver.entities import to_location, to_size
-from stratuslab_libcloud.errors import (
-    ConfigurationError,
-    InvalidValueError,
-    PartialListError,
-    StratusLabError,
-)
+from stratuslab_libcloud.errors import ConfigurationError, InvalidValueError
+from stratuslab_libcloud.errors.asked import asking
 from stratuslab_libcloud.locations import Locations
 
 __all__ = ["LocationMethods"]
@@ -240,25 +236,13 @@ class LocationMethods(NodeDriver):
     def _set_proxy(self, proxy_url: str | None) -> None:
         self._reference = None
         if "_made" in self.__dict__:
-            self._made.go_through(proxy_url)
-
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        """Set the driver of every error that is raised inside: this is the only place."""
-        try:
-            yield
-        except StratusLabError as error:
-            failures = error.failures.values() if isinstance(error, PartialListError) else ()
-            for each in (error, *failures):
-                if isinstance(each, StratusLabError):
-                    each.driver = each.driver or self
-            raise
+            self._made.use_proxy(proxy_url)
 
     @contextmanager
     def _asking(self, location: NodeLocation | str | None) -> Iterator[Cloud]:
         """Give the cloud of a location, or of the default one."""
         location_id = None if location is None else str(getattr(location, "id", location))
-        with self._answering(), self._locations.asking(location_id) as cloud:
+        with asking(driver=self), self._locations.asking(location_id) as cloud:
             yield cloud
 
     def _ask_all(
@@ -267,7 +251,7 @@ class LocationMethods(NodeDriver):
         account: Callable[[Cloud], object],
         ask: Callable[[Cloud, float | None], list[T]],
     ) -> list[T]:
-        with self._answering():
+        with asking(driver=self):
             return self._locations.ask_all(what, account, ask)
 
     @contextmanager

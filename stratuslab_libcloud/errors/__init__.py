@@ -1,5 +1,5 @@
 """
-What can go wrong, in one tree.
+The errors of this package, in one tree.
 
     LibcloudError
      +- StratusLabError                 everything below; str() is one plain line
@@ -9,21 +9,21 @@ What can go wrong, in one tree.
          +- ConnectionFailedError       no connection, or no whole answer in time
          |   +- LostAnswerError         sent once, no answer: it may have been carried out
          +- MalformedAnswerError        (MalformedResponseError) an answer that cannot be read, or
-         |                              that is about something else than was asked for
-         +- ServiceError                (ProviderError) the service said no
+         |                              is about something that was not asked about
+         +- ServiceError                (ProviderError) the service refused, or failed
          |   +- CredentialsError        (InvalidCredsError)
          |   +- NotPermittedError
          |   +- NotFoundError
          |   +- ConflictError           wrong state, in use, already there
          |   +- NotSupportedError       this service has no such operation
-         |   +- UnavailableError        (ServiceUnavailableError) its own fault, perhaps passing
-         +- NodeFailedError             a node that was waited for will not run
-         +- NodeNotReadyError           a node that was waited for is not ready yet: time ran out
+         |   +- UnavailableError        (ServiceUnavailableError) its own fault, perhaps temporary
+         +- NodeFailedError             a node that was waited for has failed or ended
+         +- NodeNotReadyError           time ran out before a node was ready
          +- PartialListError            some locations answered, others did not
 
-The classes are Libcloud's, too, and Libcloud takes long to load: that happens when the first of
-them is used. A module that must load fast says ``from stratuslab_libcloud import errors``, and
-``errors.ConfigurationError`` where it raises or catches one.
+The classes derive from Libcloud's, and Libcloud takes long to load, which happens when the first of
+them is used. A module that must load fast imports ``errors`` (``from stratuslab_libcloud import
+errors``) and writes ``errors.ConfigurationError`` where it raises or catches one.
 """
 
 from importlib import import_module
@@ -71,7 +71,7 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # which would take any name for one that is there
+if not TYPE_CHECKING:  # otherwise mypy would accept any name
 
     def __getattr__(name: str) -> Any:
         if name not in __all__:

@@ -1,4 +1,4 @@
-"""The classes that :mod:`stratuslab_libcloud.errors` shows; it has the tree of them."""
+"""The classes that :mod:`stratuslab_libcloud.errors` exports, and whose tree it shows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +12,7 @@ from libcloud.common.types import (
 )
 
 from stratuslab_libcloud import errors
+from stratuslab_libcloud.errors import asked
 from stratuslab_libcloud.untrusted.text import one_line
 
 
@@ -19,12 +20,14 @@ class StratusLabError(LibcloudError):
     """
     The root of this package's errors.
 
+    Details that are not given are taken from the current request: see :mod:`.errors.asked`.
+
     :ivar value: what happened.
     :ivar advice: what to do about it, or ``""``.
     :ivar location: id of the location that was asked, or ``""``.
     :ivar endpoint: URL of the service that was asked, or ``""``.
     :ivar driver: the driver that was called, or ``None``.
-    :ivar http_code: status of the answer, where there was one.
+    :ivar http_code: status of the answer, or ``None`` where there was no answer.
     :ivar retried: whether an earlier attempt at the same request may have had its effect.
     :ivar passing: whether the same request may succeed later.
     :ivar sent: whether the request, or a part of it, may have reached the service.
@@ -43,17 +46,28 @@ class StratusLabError(LibcloudError):
         driver: Any = None,
         http_code: int | None = None,
         retried: bool = False,
+        passing: bool | None = None,
     ) -> None:
-        # Not super(): the Libcloud classes mixed in below take other arguments, and none is needed.
-        Exception.__init__(self, value)
-        self.value = value
-        self.advice = advice
+        now = asked.current()
+        if passing is not None:
+            self.passing = passing
+        if now.sent:
+            self.sent = now.sent()
+        self.value = now.text(value, passing=self.passing)
+        # Not super(): the Libcloud classes mixed in below take other arguments.
+        Exception.__init__(self, self.value)
+        self.advice = now.doubt if now.doubt and self.in_doubt else advice
         self.http_code = http_code
-        self.endpoint = endpoint
-        self.location = location
-        self.driver = driver
+        self.endpoint = endpoint or now.endpoint
+        self.location = location or now.location
+        self.driver = driver or now.driver
         self.body: str | None = None
-        self.retried = retried
+        self.retried = retried or now.retried
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the request may have had its effect all the same."""
+        return self.sent
 
     def __str__(self) -> str:
         where = f"{self.location} ({self.endpoint})" if self.location else self.endpoint
@@ -65,36 +79,36 @@ class StratusLabError(LibcloudError):
         return f"<{type(self).__name__}: {self}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The driver has passwords; and what an error is about is in its text.
+        # Without the driver, which contains passwords.
         return type(self), self.args, {**self.__dict__, "driver": None}
 
 
 class ConfigurationError(StratusLabError, ValueError):
-    """The configuration cannot be used; names the file, the section and the key."""
+    """The configuration cannot be used; the text names the file, the section and the key."""
 
     def __str__(self) -> str:
-        return one_line(self.value)  # which says where already
+        return one_line(self.value)  # which already names the place
 
 
 class InvalidValueError(StratusLabError, ValueError):
-    """An argument that no service would accept; nothing was sent."""
+    """An argument was refused before anything was sent."""
 
 
 class ConnectionFailedError(StratusLabError):
-    """No connection, or no whole answer in time."""
+    """There was no connection, or no complete answer in time."""
 
     sent = True
     passing = True
 
 
 class LostAnswerError(ConnectionFailedError):
-    """A request that is sent only once got no answer: it may have been carried out."""
+    """A request that is sent only once got no answer; it may have been carried out."""
 
 
 class MalformedAnswerError(StratusLabError, MalformedResponseError):
     """
-    An answer that cannot be read, or believed: HTML, a truncated document, something too large, or
-    about something else than was asked for.
+    An answer cannot be used: it is HTML, truncated, too large, or about something that was not
+    asked about.
     """
 
     passing = True
@@ -102,16 +116,25 @@ class MalformedAnswerError(StratusLabError, MalformedResponseError):
 
 class ServiceError(StratusLabError, ProviderError):  # type: ignore[misc]
     """
-    The service answered, and said no.
+    The service answered that it refused or failed.
 
-    :ivar refused: whether it is sure not to have done what it was asked to do.
+    :ivar refused: whether it is certain that the service did not do what it was asked to do.
     """
 
     refused = True
 
+    def __init__(self, value: str, *, refused: bool | None = None, **known: Any) -> None:
+        if refused is not None:
+            self.refused = refused
+        super().__init__(value, **known)
+
+    @property
+    def in_doubt(self) -> bool:
+        return self.sent and not self.refused
+
 
 class CredentialsError(ServiceError, InvalidCredsError):  # type: ignore[misc]
-    """User name, password or certificate were not accepted."""
+    """The user name, password or certificate was not accepted."""
 
 
 class MissingCredentialsError(ConfigurationError, InvalidCredsError):  # type: ignore[misc]
@@ -123,11 +146,11 @@ class NotPermittedError(ServiceError):
 
 
 class NotFoundError(ServiceError):
-    """There is no such thing (any more)."""
+    """The thing does not exist, or no longer exists."""
 
 
 class ConflictError(ServiceError):
-    """The thing is not in a state in which this can be done."""
+    """The thing is in the wrong state, in use, or exists already."""
 
 
 class NotSupportedError(ServiceError):
@@ -136,25 +159,28 @@ class NotSupportedError(ServiceError):
 
 class UnavailableError(ServiceError, ServiceUnavailableError):  # type: ignore[misc]
     """
-    The service failed, or is overloaded; trying again later may help.
+    The service failed or is overloaded; retrying later may help.
 
-    :ivar retry_after: seconds that it asked to be left alone for.
+    :ivar retry_after: seconds to wait before retrying (``Retry-After``).
     """
 
-    retry_after = 0.0
     passing = True
     refused = False
 
+    def __init__(self, value: str, *, retry_after: float = 0.0, **known: Any) -> None:
+        super().__init__(value, **known)
+        self.retry_after = retry_after
+
 
 class NodeFailedError(StratusLabError):
-    """A node that was waited for failed (with the cloud's text), or was ended."""
+    """A node that was waited for has failed, for the reason that the cloud gives, or has ended."""
 
 
 class NodeNotReadyError(StratusLabError):
     """
-    A node that was waited for does not run yet, or lets nobody log in yet, and time ran out.
+    Time ran out before a node was running, or before it accepted a login.
 
-    Its text has the trouble that was met, if there was any, and ``__cause__`` that error.
+    If errors occurred while waiting, the text names them, and ``__cause__`` is the last.
     """
 
     passing = True
@@ -164,8 +190,8 @@ class PartialListError(StratusLabError):
     """
     Some locations could not be listed.
 
-    :ivar found: what the other locations have.
-    :ivar failures: location id to the error that it gave.
+    :ivar found: the nodes or volumes of the other locations.
+    :ivar failures: the error of each location that failed, by its id.
     """
 
     def __init__(
@@ -176,6 +202,6 @@ class PartialListError(StratusLabError):
         self.failures = dict(failures or {})
 
 
-# Where users find them; pickles and tracebacks name them so.
+# Pickles and tracebacks name the classes by the module that users import.
 for _name in errors.__all__:
     globals()[_name].__module__ = errors.__name__

@@ -26,22 +26,22 @@ _SHA1 = re.compile(r"[0-9A-Fa-f]{40}")
 
 
 class MetadataError(ValueError):
-    """It is not a Marketplace entry. One line."""
+    """The document is not a Marketplace entry. The text is one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """
-    A Marketplace entry, as it was written (marketplace-rest 4.3).
+    A Marketplace entry, as it was written (marketplace-rest 4.3); its signature is not verified.
 
-    What is absent or empty is None, and nothing but the identifier is always there. Dates are
-    ``YYYY-MM-DDThh:mm:ssZ``; nobody has verified the signature.
+    Only the identifier is always present; fields that are absent or empty are None. Dates are
+    written ``YYYY-MM-DDThh:mm:ssZ``.
     """
 
     identifier: str
-    size: int | None = None  #: bytes of the uncompressed image
+    size: int | None = None  #: size of the uncompressed image in bytes
     checksums: dict[str, str] = field(default_factory=dict, hash=False)
-    """Of the uncompressed image: algorithm as written, such as ``SHA-1``, to lower-case hex."""
+    """Checksums of the uncompressed image: algorithm, such as ``SHA-1``, to lower-case hex."""
 
     endorser: str | None = None  #: e-mail address
     endorsed: str | None = None  #: endorsement date
@@ -54,7 +54,7 @@ class Entry:
     os_arch: str | None = None
     version: str | None = None
     compression: str | None = None
-    locations: tuple[str, ...] = ()  #: in order of preference; not all of them are URLs
+    locations: tuple[str, ...] = ()  #: in order of preference; not all are URLs
     format: str | None = None
     creator: str | None = None
     created: str | None = None
@@ -71,17 +71,17 @@ class Entry:
     @property
     def name(self) -> str:
         """
-        One printable line for people: the title, else the description's first, else the identifier.
+        A printable line: the title, else the first line of the description, else the identifier.
         """
         return name_of(self.identifier, self.title, self.description)
 
 
 ABSENT = {one.name: None for one in fields(Entry)}
-"""The fields of an entry that says nothing, for those of which listings have thousands."""
+"""Every :class:`Entry` field as None; the starting point for the rows of a listing."""
 
 
 def name_of(identifier: str, title: str | None, description: str | None) -> str:
-    """One printable line for people, as :attr:`Entry.name`."""
+    """Return a printable line, as :attr:`Entry.name`."""
     if title and title.isprintable() and (shown := title.strip()):
         return shown
     for text in (title, description):
@@ -93,9 +93,9 @@ def name_of(identifier: str, title: str | None, description: str | None) -> str:
 
 def identifier(sha1: bytes | str) -> str:
     """
-    The identifier of the image with this SHA-1 (marketplace-rest 5.1).
+    Encode the SHA-1 of an image as its identifier (marketplace-rest 5.1).
 
-    :param sha1: of the uncompressed image: 20 bytes or 40 hex digits.
+    :param sha1: that of the uncompressed image: 20 bytes, or 40 hex digits.
     :raises MetadataError: it is neither.
     """
     if isinstance(sha1, str):
@@ -109,9 +109,9 @@ def identifier(sha1: bytes | str) -> str:
 
 def sha1_of(identifier: str) -> str:
     """
-    The SHA-1 that an identifier stands for, in lower-case hex.
+    Decode an identifier to a SHA-1, in lower-case hex.
 
-    :raises MetadataError: it stands for none.
+    :raises MetadataError: it does not encode one.
     """
     if is_identifier(identifier):
         number = base64.urlsafe_b64decode("A" + identifier)
@@ -121,10 +121,10 @@ def sha1_of(identifier: str) -> str:
 
 
 def is_identifier(text: str) -> bool:
-    """Whether it has an identifier's form: 27 characters of its alphabet."""
+    """Whether a text has the form of an identifier: 27 characters of its alphabet."""
     return _IDENTIFIER.fullmatch(text) is not None
 
 
 def latest(entries: Iterable[Entry]) -> Entry | None:
-    """The entry with the newest endorsement, whoever gave it; None when there are none."""
+    """Choose the entry with the newest endorsement, by any endorser; None if there are none."""
     return max(entries, key=lambda e: (e.endorsed or "", e.endorser or ""), default=None)

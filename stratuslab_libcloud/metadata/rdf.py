@@ -1,8 +1,8 @@
 """
-One Marketplace entry: what somebody endorsed about one image (marketplace-rest 4 and 5).
+Read and write Marketplace entries in RDF (marketplace-rest 4 and 5).
 
-An entry is an ``rdf:RDF`` element with one ``rdf:Description``. The same image may be endorsed by
-several people, and by each of them again and again: each time it is another entry.
+An entry is an ``rdf:RDF`` element with one ``rdf:Description``. Each endorsement of an image is an
+entry of its own; several people may endorse the same image, and each of them several times.
 """
 
 import re
@@ -17,7 +17,7 @@ __all__ = [
     "NAMESPACES",
     "RDF",
     "STRAY_DECLARATION",
-    "Shared",
+    "SharedTexts",
     "clark",
     "cut_entries",
     "read_entries",
@@ -32,7 +32,7 @@ NAMESPACES = {
     "slterms": "http://mp.stratuslab.eu/slterms#",
 }
 
-# Element to field of Entry, in the order in which they are written (marketplace-rest 8.2).
+# Element to field of Entry, in the order of writing (marketplace-rest 8.2).
 _ELEMENTS = {
     "dcterms:type": "type",
     "slterms:kind": "kind",
@@ -56,7 +56,7 @@ _ELEMENTS = {
     "slterms:deprecated": "deprecated",
 }
 
-# The others are written empty: missing ones stop the original commands (marketplace-rest 4.3, 7.3).
+# The others are written even if empty: the original commands need them (marketplace-rest 4.3, 7.3).
 _OPTIONAL = {"kind", "created", "valid", "title", "tag", "disks_bus", "deprecated"}
 
 
@@ -69,9 +69,9 @@ def clark(name: str) -> str:
 RDF = clark("rdf:RDF")
 """The name of an entry's element in Clark notation."""
 
-# With "<" in it, it would take time without bounds.
+# Without "<" between, as the search could otherwise take quadratic time.
 STRAY_DECLARATION = re.compile(rb"<\?xml\s[^<>]*\?>")
-"""What the original server leaves within its listings (marketplace-rest 3.2)."""
+"""The XML declarations that the original server leaves within listings (marketplace-rest 3.2)."""
 
 _DESCRIPTION = clark("rdf:Description")
 _BYTES = clark("slreq:bytes")
@@ -157,8 +157,8 @@ def cut_entries(answer: bytes) -> list[bytes]:
     return found
 
 
-class Shared(dict[str, str]):
-    """One copy of each of the texts that many entries of a listing have: half of its memory."""
+class SharedTexts(dict[str, str]):
+    """One copy of each text that many entries of a listing share, which halves its memory."""
 
     def __missing__(self, text: str) -> str:
         if len(text) <= _LONGEST_SHARED and len(self) < _MOST_SHARED:
@@ -166,17 +166,17 @@ class Shared(dict[str, str]):
         return text
 
 
-def read_entry(rdf: ET.Element, shared: Shared | None = None) -> Entry:
+def read_entry(rdf: ET.Element, shared: SharedTexts | None = None) -> Entry:
     """
     Read an ``rdf:RDF`` element.
 
-    Only direct children of the description count, others may repeat their names. The first of
-    several texts is taken; numbers that are none are left out.
+    Only direct children of the description count, as others may have the same names. Of several
+    texts the first is used; invalid numbers are ignored.
 
-    :param shared: with other entries.
+    :param shared: the texts that the entries of a listing share.
     :raises MetadataError: it has no usable identifier.
     """
-    shared = Shared() if shared is None else shared
+    shared = SharedTexts() if shared is None else shared
     values: dict[str, Any] = ABSENT.copy()
     checksums: dict[str, str] = {}
     locations: dict[str, None] = {}  # in order
@@ -215,8 +215,8 @@ def _text(element: ET.Element) -> str | None:
     return text if text and not text.isspace() else None
 
 
-def _texts(element: ET.Element | None, shared: Shared) -> dict[str, str]:
-    """The first text of each kind of child."""
+def _texts(element: ET.Element | None, shared: SharedTexts) -> dict[str, str]:
+    """Read the first text of each kind of child."""
     texts: dict[str, str] = {}
     for child in () if element is None else element:
         text = _text(child)
@@ -230,13 +230,13 @@ def _number(text: str | None) -> int | None:
     return int(digits) if _NUMBER.fullmatch(digits) else None
 
 
-def _checksum(element: ET.Element, shared: Shared) -> dict[str, str]:
+def _checksum(element: ET.Element, shared: SharedTexts) -> dict[str, str]:
     texts = _texts(element, shared)
     algorithm, value = texts.get(_ALGORITHM), texts.get(_VALUE, "").strip()
     return {algorithm: value.lower()} if algorithm and _HEX.fullmatch(value) else {}
 
 
-def _endorsement(element: ET.Element, shared: Shared) -> dict[str, str | None]:
+def _endorsement(element: ET.Element, shared: SharedTexts) -> dict[str, str | None]:
     endorser = _texts(element.find(_ENDORSER), shared)
     return {
         "endorsed": _texts(element, shared).get(_CREATED),
@@ -248,10 +248,10 @@ def _endorsement(element: ET.Element, shared: Shared) -> dict[str, str | None]:
 
 def write_entry(entry: Entry) -> bytes:
     """
-    An ``rdf:RDF`` document without a signature, in the form that the original registry stores
+    Write an ``rdf:RDF`` document without a signature, as the original registry stores it
     (marketplace-rest 4.2 and 8.2).
 
-    :raises MetadataError: the identifier is none, or a text has characters that XML cannot hold.
+    :raises MetadataError: the identifier is invalid, or a text has characters that XML cannot hold.
     """
     if not is_identifier(entry.identifier):
         raise MetadataError("not an image identifier")
@@ -259,7 +259,7 @@ def write_entry(entry: Entry) -> bytes:
     about = entry.identifier
     lines = [
         f'{_DECLARATION}<rdf:RDF {declared} xml:base="http://mp.stratuslab.eu/">',
-        # The original server looks for this very start tag (marketplace-rest 4.1).
+        # The original server searches for exactly this start tag (marketplace-rest 4.1).
         f'  <rdf:Description rdf:about="#{about}">',
         f"    <dcterms:identifier>{about}</dcterms:identifier>",
     ]
@@ -292,7 +292,7 @@ def _element(name: str, text: str, attributes: str = "") -> str:
 
 
 def _written_endorsement(entry: Entry) -> str:
-    """As the original signer writes it: inner elements with default namespaces."""
+    """Write an endorsement as the original signer does: inner elements with default namespaces."""
     inner = ""
     if entry.endorsed is not None:
         inner += _element("created", entry.endorsed, f' xmlns="{NAMESPACES["dcterms"]}"')

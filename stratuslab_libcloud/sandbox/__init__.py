@@ -1,8 +1,8 @@
 """
 A StratusLab site on this machine: compute, persistent disks and Marketplace on one port.
 
-It is a real site with real state, not a set of canned answers; a test suite may run many of them
-side by side.
+It is a real site with real state, not a set of canned answers. A test suite may run many sites side
+by side.
 """
 
 from stratuslab_libcloud.sandbox.errors import SandboxError

@@ -1,6 +1,4 @@
-"""
-Who may come in, by password or by certificate.
-"""
+"""The accounts of a site, and how users log in: by password or by certificate."""
 
 import hashlib
 import hmac
@@ -16,14 +14,14 @@ from stratuslab_libcloud.sandbox.store import Account, Store
 __all__ = ["LEAST_COST", "SCRYPT_COST", "Accounts"]
 
 SCRYPT_COST = 1 << 12
-LEAST_COST = 2  # for hashes that nobody will ever find
+LEAST_COST = 2  # for throw-away sites, whose hashes nobody can steal
 
 
 class Accounts:
     """
-    Who may come in. Passwords are kept as scrypt hashes.
+    The accounts that may log in. Passwords are stored as scrypt hashes.
 
-    :param cost: of a hash, scrypt's N.
+    :param cost: scrypt's N.
     """
 
     def __init__(self, store: Store, cost: int = SCRYPT_COST) -> None:
@@ -35,10 +33,10 @@ class Accounts:
 
     def enrol(self, passwords: Mapping[str, str], subjects: Iterable[str] = ()) -> None:
         """
-        Make these the accounts that may come in; others keep what they have.
+        Let exactly these accounts log in; the others keep what they own.
 
         :param passwords: user name to password.
-        :param subjects: of certificates, as ``cryptography`` writes them (RFC 4514).
+        :param subjects: subjects of certificates, as ``cryptography`` writes them (RFC 4514).
         """
         self._subjects = frozenset(subjects)
         hashes: list[tuple[str, bytes | None, bytes | None]]
@@ -57,7 +55,7 @@ class Accounts:
             )
 
     def by_password(self, name: str, password: str) -> Account | None:
-        """The account, if the password is right."""
+        """Return the account, or None if the name or the password is wrong."""
         proof = hmac.digest(self._key, json.dumps([name, password]).encode(), "sha256")
         if proof in self._verified:
             return self._verified[proof]
@@ -73,17 +71,17 @@ class Accounts:
         return account
 
     def by_certificate(self, der: bytes) -> Account | None:
-        """The account of a certificate, or of the one that signed this proxy certificate."""
+        """Return the account of a certificate, or of the user who signed a proxy certificate."""
         name = x509.load_der_x509_certificate(der).subject.rfc4514_string()
         for prefix in (r"CN=proxy,", r"CN=[0-9]+,"):  # in that order, once each (1.6)
             name = re.sub(f"^{prefix}", "", name)
         if name not in self._subjects:
-            return None  # of another CA's, or of an earlier run
+            return None  # issued by another CA, or for an earlier run
         with self._store.reading() as db:
             row = db.execute("SELECT * FROM accounts WHERE name = ?", (name,)).fetchone()
         return Account(row["uid"], row["name"]) if row else None
 
     def _hash(self, password: str, salt: bytes) -> bytes:
-        # Not the password itself: to scrypt it is the same with NULs behind it (RFC 2104).
+        # Not the password itself: scrypt ignores NULs at its end (RFC 2104).
         secret = hashlib.sha512(password.encode()).digest()
         return hashlib.scrypt(secret, salt=salt, n=self._cost, r=8, p=1)

@@ -1,6 +1,4 @@
-"""
-The addresses of machines: three networks, side by side in 127.0.0.0/8 (opennebula-engines 4).
-"""
+"""The addresses of machines: three adjacent networks in 127.0.0.0/8 (opennebula-engines 4)."""
 
 import contextlib
 import ipaddress
@@ -16,7 +14,7 @@ from stratuslab_libcloud.sandbox.template import TemplateError, Vector
 
 __all__ = ["SSH_PORTS", "cannot_listen", "choose_ssh_port", "lease", "reserve"]
 
-_NETWORKS = {"public": 0, "local": 1, "private": 2}  # which of a base's networks
+_NETWORKS = {"public": 0, "local": 1, "private": 2}  # their order after the base address
 _OWNER = "oneadmin"  # of the networks
 _NETWORK_SIZE = 1 << 12
 _BASES = [f"127.{second}.{third}.0" for second in range(1, 255) for third in (0, 64, 128, 192)]
@@ -28,14 +26,14 @@ SSH_PORTS = (22, *range(2222, 2232))
 
 def reserve(store: Store) -> contextlib.AbstractContextManager[object]:
     """
-    Choose a new site's base address, so that sandboxes side by side do not meet.
+    Choose a new site's base address, so that sandboxes side by side do not clash.
 
-    :return: what keeps other new sites from this base until it is left.
+    :return: a context manager that keeps other new sites from this base until its end.
     """
     with store.transaction() as db:
         settings = Settings(db)
         known = settings.get("addresses")
-        # A site that has its base keeps it: rarely, two that were new at different times share one.
+        # A site keeps its base. So two sites may share one, if they were new at different times.
         bases = [known] if known else secrets.SystemRandom().sample(_BASES, len(_BASES))
         base, lock = bases[0], None
         for candidate in bases:
@@ -48,17 +46,17 @@ def reserve(store: Store) -> contextlib.AbstractContextManager[object]:
 
 def choose_ssh_port(store: Store) -> tuple[int, str | None]:
     """
-    Find the port on which the machines' SSH servers can be reached: 22, if it can be had.
+    Choose the port on which the machines' SSH servers can be reached: 22 if possible.
 
-    One that was chosen before is kept: machines that live on have it.
+    A previous choice is kept, since machines that live on use it.
 
-    :return: the port, and why it is not 22.
-    :raises SandboxError: there is none.
+    :return: the port, and the reason if it is not 22.
+    :raises SandboxError: no port can be used.
     """
     first = SSH_PORTS[0]
     with store.transaction() as db:
         settings = Settings(db)
-        # Not a machine's address, so that machines which live on do not count.
+        # Not a machine's address, so that machines which live on do not interfere.
         probe = str(_first(_base(settings), len(_NETWORKS)) + 1)
         why = "as it was before"
         for port in (_ssh_port(settings), *SSH_PORTS):
@@ -68,11 +66,11 @@ def choose_ssh_port(store: Store) -> tuple[int, str | None]:
                 return port, None if port == first else why
             if port == first:
                 why = f"port {port} failed ({reason})"
-    raise SandboxError(f"no port for SSH can be had on {probe}: {reason}")
+    raise SandboxError(f"no port for SSH is available on {probe}: {reason}")
 
 
 def cannot_listen(address: str, port: int) -> str | None:
-    """Why nobody can listen there, found out by trying; None if somebody could."""
+    """Return why it is impossible to listen there, found out by trying; None if it is possible."""
     try:
         socket.create_server((address, port)).close()
     except OSError as error:
@@ -81,7 +79,7 @@ def cannot_listen(address: str, port: int) -> str | None:
 
 
 def _locked(base: str) -> socket.socket | None:
-    """A socket on an address of this base that no machine gets; the system closes it for us."""
+    """Bind a socket to an address of this base that no machine gets; None if it is taken."""
     lock = socket.socket(type=socket.SOCK_DGRAM)
     try:
         lock.bind((str(_first(base, len(_NETWORKS)) + 1), _LOCK_PORT))
@@ -92,7 +90,7 @@ def _locked(base: str) -> socket.socket | None:
 
 
 def _base(settings: Settings) -> str:
-    """The site's base address, which :func:`reserve` has chosen."""
+    """Return the site's base address, which :func:`reserve` has chosen."""
     return settings.get("addresses") or _BASES[0]
 
 
@@ -106,14 +104,14 @@ def _first(base: str, network: int) -> ipaddress.IPv4Address:
 
 def lease(db: sqlite3.Connection, vm_id: int, nics: list[Vector]) -> None:
     """
-    Take the addresses that a machine's NICs ask for, or the free ones that come next.
+    Lease the addresses that a machine's NICs ask for, or the next free ones.
 
-    An address is not used again soon, not even after a restart: SSH clients remember which host
-    key was there. OpenNebula 7.4 does the same; 3.2 took the lowest free one.
+    An address is not reused soon, not even after a restart, since SSH clients remember its host
+    key. OpenNebula 7.4 does the same; 3.2 took the lowest free address.
 
-    A NIC that names no network gets none, and stays as it is.
+    A NIC that names no network is left as it is.
 
-    :raises TemplateError: there is no such network or address, or there are too many NICs.
+    :raises TemplateError: a network or an address is not available, or there are too many NICs.
     """
     settings = Settings(db)
     base, ssh_port = _base(settings), _ssh_port(settings)
@@ -131,7 +129,9 @@ def lease(db: sqlite3.Connection, vm_id: int, nics: list[Vector]) -> None:
             address = _free_address(hosts, taken, nic.get("IP"), ssh_port)
         if address is None:
             raise TemplateError(_NO_LEASE)
-        if "IP" not in nic or hosts.index(address) < len(hosts) // 2:  # not back to recent ones
+        if (
+            "IP" not in nic or hosts.index(address) < len(hosts) // 2
+        ):  # a recent address does not set it back
             settings.set(f"last {network} address", address)
         taken.add(address)
         db.execute("INSERT INTO addresses VALUES (?, ?, ?)", (address, network, vm_id))
@@ -144,7 +144,7 @@ def lease(db: sqlite3.Connection, vm_id: int, nics: list[Vector]) -> None:
 
 
 def _network(nic: Vector) -> str:
-    """Which network a NIC names, by its own and its owner's name or by its id; "" for none."""
+    """Return the network that a NIC names, by name and owner or by id; "" for none."""
     if "NETWORK" in nic:
         return nic["NETWORK"] if nic.get("NETWORK_UNAME") == _OWNER else ""
     numbers = {str(number): name for name, number in _NETWORKS.items()}
@@ -153,9 +153,9 @@ def _network(nic: Vector) -> str:
 
 def _hosts(first: ipaddress.IPv4Address, last: str) -> list[str]:
     """
-    A network's addresses, without .0 and .255: like no host's, some programs think.
+    Return a network's addresses, without .0 and .255, which some programs reject.
 
-    :param last: which was given last: those after it come first.
+    :param last: the address that was leased last; those after it come first.
     """
     hosts = []
     for block in range(0, _NETWORK_SIZE, 256):
@@ -177,7 +177,7 @@ def _free_address(
 
 
 def _is_served(address: str, port: int) -> bool:
-    """Whether something of another's answers at this very address."""
+    """Return whether somebody else's server answers at this very address."""
     everywhere = "127.255.255.254"  # answers only where a server listens on all addresses
     return _answers(address, port) and not _answers(everywhere, port)
 

@@ -18,9 +18,9 @@ __all__ = ["server_context", "user_certificate"]
 
 def server_context(directory: pathlib.Path, host: str, *, durable: bool = True) -> ssl.SSLContext:
     """
-    TLS for a server that takes certificates of the sandbox's own CA, but insists on none.
+    Make the TLS context of a server that accepts, but does not require, certificates of its own CA.
 
-    The CA (``ca.pem``) and the server's certificate are made where they are missing.
+    The CA (``ca.pem``) and the server's certificate are made if they are missing.
 
     :raises SandboxError: a file is damaged.
     """
@@ -44,9 +44,9 @@ def user_certificate(
     directory: pathlib.Path, user: str, *, durable: bool = True
 ) -> tuple[pathlib.Path, str]:
     """
-    The certificate of a user, made where it is missing.
+    Return the certificate of a user, making it if it is missing.
 
-    :return: the file with certificate and key, and the subject: the name of the account.
+    :return: the file with certificate and key, and the subject, which is the account's name.
     :raises SandboxError: a file is damaged.
     """
     path = _issued(
@@ -71,7 +71,7 @@ def _intact(*paths: pathlib.Path) -> Iterator[None]:
         yield
     except (ValueError, TypeError, ssl.SSLError, UnsupportedAlgorithm):
         names = " or ".join(map(str, paths))
-        raise SandboxError(f"{names} is damaged: remove it, and it is made anew") from None
+        raise SandboxError(f"{names} is damaged: remove it, and it will be made again") from None
 
 
 def _issued(

@@ -14,17 +14,17 @@ Section = dict[str, str]
 
 def shared(url: str, private_key: pathlib.Path) -> Section:
     """
-    What all sections of a site say.
+    Return the settings that all sections of a site share.
 
-    :param url: the site's.
-    :param private_key: the SSH key that it has made for its users.
+    :param url: of the site.
+    :param private_key: the SSH key that the site made for its users.
     """
     return {
         "endpoint": f"{url}/one-proxy/xmlrpc",
         "pdisk_endpoint": f"{url}/pdisk",
         "marketplace_endpoint": f"{url}/marketplace",
-        # Clients find the private key by this name. A key of its own, user_private_key_file,
-        # would trip up the original commands.
+        # Clients derive the private key's name from it. A setting user_private_key_file would
+        # confuse the original commands.
         "user_public_key_file": str(private_key.with_suffix(".pub")),
     }
 
@@ -33,9 +33,9 @@ def sections(
     shared: Section, users: Mapping[str, str], certificate: pathlib.Path | None
 ) -> dict[str, Section]:
     """
-    All sections: one for each user, and one for the certificate.
+    Return all sections: one for each user, and one for the certificate.
 
-    :param users: name to password; the first one's section is the selected one.
+    :param users: name to password; the section of the first is the selected one.
     :param certificate: the file with the first user's certificate and key, if there is one.
     """
     made = {"default": {"selected_section": "sandbox"}}
@@ -59,7 +59,7 @@ def sections(
 
 
 def write(path: pathlib.Path, sections: Mapping[str, Section], *, durable: bool) -> None:
-    """Write the file, for its owner only: passwords are in it."""
+    """Write the file with mode 0600, as it holds passwords."""
     parser = configparser.RawConfigParser()
     parser.read_dict(
         {

@@ -1,4 +1,4 @@
-"""The directory of a site: its lock, the secrets made in it, and what fits in its files."""
+"""The directory of a site: its lock, its secrets, and checks of the text in its files."""
 
 import contextlib
 import fcntl
@@ -41,9 +41,9 @@ def open_directory(
     given: str | os.PathLike[str] | None, stack: contextlib.ExitStack
 ) -> pathlib.Path:
     """
-    The directory of a site, made if it is missing.
+    Return the directory of a site, creating it if it is missing.
 
-    :param given: None for a temporary one, which goes when the stack is closed.
+    :param given: None for a temporary one, which is removed when the stack is closed.
     :raises SandboxError: it cannot be used.
     """
     try:
@@ -66,7 +66,7 @@ def lock_directory(directory: pathlib.Path, stack: contextlib.ExitStack) -> None
     """
     Keep other sandboxes out of a directory until the stack is closed.
 
-    :raises SandboxError: another one is in it.
+    :raises SandboxError: another sandbox uses it, or it cannot be written to.
     """
     try:
         file = stack.enter_context((directory / "lock").open("wb"))
@@ -81,7 +81,7 @@ def lock_directory(directory: pathlib.Path, stack: contextlib.ExitStack) -> None
 @contextlib.contextmanager
 def in_one_line(directory: pathlib.Path) -> Iterator[None]:
     """
-    Report in one line what can be expected to fail in a directory.
+    Report expected failures in a directory in one line.
 
     :raises SandboxError: the database or a file could not be used.
     """
@@ -96,9 +96,9 @@ def in_one_line(directory: pathlib.Path) -> Iterator[None]:
 
 def made_passwords(directory: pathlib.Path, durable: bool) -> dict[str, str]:
     """
-    The passwords that we made up ourselves, always the same in a directory.
+    Return the random passwords of a directory, making them if they are missing.
 
-    :return: by name, of the default user and the super user.
+    :return: those of the default user and the super user, by name.
     :raises SandboxError: their file is damaged.
     """
     path = directory / "passwords.json"
@@ -113,11 +113,11 @@ def made_passwords(directory: pathlib.Path, durable: bool) -> dict[str, str]:
         found = {user: passwords[user] for user in (DEFAULT_USER, SUPER_USER)}
         if all(isinstance(password, str) and password for password in found.values()):
             return found
-    raise SandboxError(f"{path} is damaged: remove it, and passwords are made anew")
+    raise SandboxError(f"{path} is damaged: remove it, and new passwords will be made")
 
 
 def ssh_key(directory: pathlib.Path, durable: bool) -> pathlib.Path:
-    """The private key that users of the site have, made where it is missing; ``.pub`` beside it."""
+    """Return the users' private key, made if it is missing, with its ``.pub`` beside it."""
     path = directory / "id_ed25519"
     if not path.with_suffix(".pub").exists():
         key = ed25519.Ed25519PrivateKey.generate()
@@ -136,9 +136,9 @@ def ssh_key(directory: pathlib.Path, durable: bool) -> pathlib.Path:
 
 def check_account(user: str, password: str) -> None:
     """
-    Refuse what neither HTTP Basic nor the configuration file could carry.
+    Check that HTTP Basic and the configuration file can carry a name and a password.
 
-    :raises SandboxError: the name or the password is such.
+    :raises SandboxError: they cannot, or the name is reserved or too long.
     """
     if user.lower() in _RESERVED or len(user) > _MAX_USER:
         raise SandboxError(f"a user cannot be called {user!r}")
@@ -149,8 +149,10 @@ def check_account(user: str, password: str) -> None:
 
 
 def _check_text(text: str, what: str) -> None:
-    writable = r"[^\x00-\x1f\x7f\ud800-\udfff]+"  # no control characters, nor half ones
+    writable = r"[^\x00-\x1f\x7f\ud800-\udfff]+"  # no control characters or lone surrogates
     if not re.fullmatch(writable, text) or text != text.strip() or text == '""':
-        raise SandboxError(f"the {what} is empty, or cannot be written in a file")
+        raise SandboxError(f"the {what} is empty, or cannot be written to a file")
     if text.startswith(";") or re.search(r"\s;", text):
-        raise SandboxError(f"the {what} contains what begins a comment in a file")
+        raise SandboxError(
+            f"the {what} contains a semicolon, which would begin a comment in a file"
+        )

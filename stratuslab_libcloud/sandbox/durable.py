@@ -1,4 +1,4 @@
-"""Files that are whole once they have their name, whatever happens then: power may fail, too."""
+"""Atomic file writing: a file is complete as soon as it has its name, even after a power cut."""
 
 import contextlib
 import os
@@ -12,9 +12,10 @@ __all__ = ["create_sparse", "new_file", "rename", "write_private"]
 
 def write_private(path: pathlib.Path, content: bytes, *, durable: bool = True) -> None:
     """
-    Write a file for its owner only (0600), whole or not at all.
+    Write a file atomically, with mode 0600.
 
-    :param durable: it is there, or the one before it, whatever happens to the machine.
+    :param durable: wait until it is on the disk, so that the file, or the one that it replaces,
+        survives a power cut.
     """
     half = path.with_name(f"{path.name}.new")
     half.unlink(missing_ok=True)
@@ -29,10 +30,10 @@ def write_private(path: pathlib.Path, content: bytes, *, durable: bool = True) -
 
 def rename(half: pathlib.Path, path: pathlib.Path) -> None:
     """
-    Give a file that has been written its name.
+    Give a complete file its name, durably.
 
-    :param path: in the same file system; what was there before is replaced.
-    :raises OSError: the content, or the name, may not be on the disk.
+    :param path: in the same file system; an existing file is replaced.
+    :raises OSError: the content or the name may not be on the disk.
     """
     _sync(half)
     os.replace(half, path)
@@ -42,9 +43,9 @@ def rename(half: pathlib.Path, path: pathlib.Path) -> None:
 @contextlib.contextmanager
 def new_file(path: pathlib.Path) -> Iterator[IO[bytes]]:
     """
-    A file that takes this place if the block ends well, and leaves nothing otherwise.
+    Open a file that appears at ``path`` if the block succeeds, and is removed otherwise.
 
-    Until then its name ends with ``.part``.
+    Until then its name ends in ``.part``.
 
     :raises OSError: it cannot be written.
     """
@@ -61,10 +62,10 @@ def new_file(path: pathlib.Path) -> Iterator[IO[bytes]]:
 
 def create_sparse(path: pathlib.Path, size: int) -> None:
     """
-    Make a file for its owner only (0600) that reads as zeros and takes no room yet.
+    Create a file with mode 0600 that reads as zeros and takes up no space yet.
 
-    :param size: bytes.
-    :raises OSError: there is one already, or it may not be on the disk.
+    :param size: in bytes.
+    :raises OSError: the file exists, or may not be on the disk.
     """
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:

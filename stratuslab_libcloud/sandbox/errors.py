@@ -1,15 +1,15 @@
-"""What the sandbox reports: to the user who starts it, and to the owners of machines."""
+"""Errors of the sandbox: for the user who starts it, and for the owners of machines."""
 
 __all__ = ["MachineError", "SandboxError", "UnsettledError"]
 
 
 class SandboxError(Exception):
-    """The sandbox cannot be started so. One line, for the user."""
+    """The sandbox cannot do what its user asked. The text is one line."""
 
 
 class MachineError(Exception):
-    """A machine cannot do, or be, what is asked. One line, for its owner."""
+    """A machine cannot do what its owner asked. The text is one line."""
 
 
 class UnsettledError(MachineError):
-    """What was asked for may have happened all the same, or may happen yet."""
+    """The request may have taken effect all the same, or may take effect later."""

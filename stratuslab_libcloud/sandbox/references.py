@@ -1,7 +1,7 @@
 """
-How templates name persistent disks (pdisk-rest 6).
+How templates refer to persistent disks (pdisk-rest 6).
 
-What mounts the disks and what lays out the drives of a machine both read it.
+Both the rules that mount disks and the code that lays out drives depend on it.
 """
 
 import re
@@ -14,9 +14,9 @@ _REFERENCE = re.compile(rf"(?:pdisk:.*|https?://[^?#]*/(?:pswd|cert)/disks/)({UU
 
 def referenced_disk(source: str) -> str | None:
     """
-    The disk that a ``DISK/SOURCE`` means, in any of the forms of pdisk-rest 6.
+    Return the disk that a ``DISK/SOURCE`` refers to, in any of the forms of pdisk-rest 6.
 
-    :return: its UUID; "" for a disk reference without one; None if it means no disk.
+    :return: its UUID; "" for a disk reference without one; None if it is no disk reference.
     """
     match = _REFERENCE.fullmatch(source)
     if match:

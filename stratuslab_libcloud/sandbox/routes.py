@@ -1,8 +1,8 @@
 """
-A service's routes: one table each, of methods, paths and what answers there.
+Routing: one table for each service, from methods and paths to functions.
 
-Paths come as their segments, decoded: however many slashes were between them, and what was ``%2F``
-is no separator.
+Paths are given as decoded segments, so that repeated slashes do not matter and ``%2F`` is not taken
+for a separator.
 """
 
 import urllib.parse
@@ -25,7 +25,7 @@ class _Segment(BaseConverter):
 
 
 class _Rest(BaseConverter):
-    """All further segments, one at least: ``<rest:name>``."""
+    """All remaining segments, at least one: ``<rest:name>``."""
 
     regex = "[^/].*"
     weight = 200  # tried last
@@ -38,9 +38,9 @@ class Routes:
     """
     A table of routes.
 
-    :param rows: method, path and what answers there. HEAD goes wherever GET does; None is any
-        method. In a path ``<name>`` is any segment, ``<rest:name>`` all further ones, and
-        ``<any(a, b):name>`` one of these; the answer gets them under these names.
+    :param rows: method, path and the function that answers. GET includes HEAD; None is any method.
+        In a path, ``<name>`` stands for any segment, ``<rest:name>`` for all remaining ones, and
+        ``<any(a, b):name>`` for one of those listed; the function gets them by these names.
     """
 
     def __init__(self, *rows: tuple[str | None, str, Callable[..., Any]]) -> None:
@@ -58,10 +58,10 @@ class Routes:
         self, method: str, segments: Iterable[str]
     ) -> tuple[Callable[..., Any], dict[str, Any]]:
         """
-        Find what answers a request, and the variable segments of its path.
+        Find the function that answers a request, and the variable segments of the path.
 
-        :raises NotFound: no row has that path.
-        :raises MethodNotAllowed: one has, but for another method; says for which.
+        :raises NotFound: no row has this path.
+        :raises MethodNotAllowed: rows have this path, but for the methods that the error lists.
         """
         path = "/".join(urllib.parse.quote(segment, safe="") for segment in segments)
         try:

@@ -1,4 +1,4 @@
-"""A site: its services put together, and taken up and down as one."""
+"""A site: starts and stops its services together."""
 
 import contextlib
 import logging
@@ -28,10 +28,11 @@ from stratuslab_libcloud.sandbox.directory import (
 from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.http.application import Application, Seen
 from stratuslab_libcloud.sandbox.http.browsers import Names
-from stratuslab_libcloud.sandbox.http.server import THREADS, Server
+from stratuslab_libcloud.sandbox.http.server import Server
+from stratuslab_libcloud.sandbox.http.threads import THREADS
 from stratuslab_libcloud.sandbox.images.fetched import FetchedImages
-from stratuslab_libcloud.sandbox.images.offered import ENDORSER, OfferedImages
-from stratuslab_libcloud.sandbox.machines import Machines, Report, choice
+from stratuslab_libcloud.sandbox.images.offered import SITE_EMAIL, OfferedImages
+from stratuslab_libcloud.sandbox.machines import Machinery, Report, choice
 from stratuslab_libcloud.sandbox.machines.command import Host
 from stratuslab_libcloud.sandbox.machines.life import live_on
 from stratuslab_libcloud.sandbox.machines.qemu import Qemu
@@ -53,25 +54,26 @@ class Sandbox:
     """
     A site, up within a ``with`` block, or from :meth:`start` to :meth:`stop`.
 
-    :param dir: where all its state is and stays; None for a temporary directory.
-    :param machines: what machines run on: ``qemu``, ``simulated``, or ``auto`` for the best there
-        is; a property says then which of the two it was.
+    :param dir: the directory that keeps all its state; None for a temporary one.
+    :param machines: what machines run on: ``qemu``, ``simulated``, or ``auto`` for
+        ``qemu`` if this host can run it; the property ``machines`` says which it became.
     :param boot_seconds: how long a simulated machine takes from PENDING to RUNNING.
-    :param ending_seconds: how long a simulated machine stays listed when it was killed or shut
-        down (which takes two thirds of ``boot_seconds`` at least); until then its disks are in use.
-    :param host: the address to listen on. Browsers may call the site by its addresses and names
-        only, as a page could have another name lead here (DNS rebinding).
-    :param port: the port to listen on; 0 for any that is free.
-    :param tls: speak HTTPS, with a CA of its own, and give the first user a certificate.
+    :param ending_seconds: how long a simulated machine stays listed after it was killed or shut
+        down (a shutdown takes at least two thirds of ``boot_seconds``); until then its disks are in
+        use.
+    :param host: the address to listen on. Requests that name another host are refused, since a
+        web page could point a name of its own at this site (DNS rebinding).
+    :param port: the port to listen on; 0 for any free port.
+    :param tls: speak HTTPS with a throw-away CA, and issue a certificate to the first user.
     :param users: name to password; None for one account with a random password.
     :param keep_machines: let machines live on when the sandbox stops.
-    :param outbound: let real machines reach the network, and what listens on this host.
-    :param on_request: called with what was answered, before the answer is sent.
-    :param on_notice: called with lines that the user should see.
-    :ivar dir: the directory; like what follows, known once it was started.
+    :param outbound: let real machines reach the network and the services on this host.
+    :param on_request: called with each request and its status, before the answer is sent.
+    :param on_notice: called with each line that the user should see.
+    :ivar dir: the directory. Like the attributes below, set by :meth:`start`.
     :ivar port: the port.
-    :ivar users: name to password of the accounts in the configuration file.
-    :ivar marketplace: the Marketplace, to ``add()`` entries to.
+    :ivar users: the accounts in the configuration file, name to password.
+    :ivar marketplace: the Marketplace; ``add()`` puts entries into it.
     """
 
     dir: pathlib.Path
@@ -98,21 +100,22 @@ class Sandbox:
         on_notice: Callable[[str], object] = _LOG.info,
     ) -> None:
         if machines not in choice.KINDS:
-            raise SandboxError(f"machines are {', '.join(choice.KINDS)}, not {machines!r}")
+            kinds = ", ".join(choice.KINDS)
+            raise SandboxError(f"machines must be one of {kinds}, not {machines!r}")
         for name, seconds in (("boot_seconds", boot_seconds), ("ending_seconds", ending_seconds)):
             if not 0 <= seconds <= _MAX_SECONDS:
-                raise SandboxError(f"{name} must be from 0 to {_MAX_SECONDS}, a day")
+                raise SandboxError(f"{name} must be from 0 to {_MAX_SECONDS}, not {seconds}")
         for user, password in (users or {}).items():
             check_account(user, password)
         self._given_dir = dir
-        self._durable = dir is not None  # a temporary directory is not worth waiting for the disk
+        self._durable = dir is not None  # nobody needs a temporary directory after a crash
         self._given_machines = machines
         self._boot_seconds = boot_seconds
         self._ending_seconds = ending_seconds
         self._host = host
         self._shown_host = _shown_host(host, tls)
         self._tls = tls
-        # Nobody could take them on when the directory is gone.
+        # Without its directory, no later sandbox could adopt them.
         self._keep_machines = keep_machines and dir is not None
         self._outbound = outbound
         self._on_request = on_request
@@ -135,7 +138,7 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """Where the site is: scheme, host and port."""
+        """The URL of the site: scheme, host and port."""
         host = self._shown_host
         host = f"[{host}]" if ":" in host else host
         return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
@@ -147,17 +150,17 @@ class Sandbox:
 
     @property
     def config_path(self) -> pathlib.Path:
-        """The configuration file for this site (guide 4.4), with passwords: 0600."""
+        """The configuration file for this site (guide 4.4); mode 0600, as it holds passwords."""
         return self.dir / "stratuslab-user.cfg"
 
     def start(self) -> None:
         """
-        Serve, from a thread of its own.
+        Start serving, in a thread of its own.
 
-        :raises SandboxError: the port, or the directory, is not to be had.
+        :raises SandboxError: the port or the directory cannot be used.
         """
         if self._running:
-            raise SandboxError(f"this sandbox is running, on {self.dir}")
+            raise SandboxError(f"this sandbox is running already, in {self.dir}")
         with contextlib.ExitStack() as stack:
             self.dir = open_directory(self._given_dir, stack)
             stack.enter_context(in_one_line(self.dir))
@@ -189,9 +192,10 @@ class Sandbox:
 
     def stop(self) -> None:
         """
-        End the machines (unless they are kept), give back everything. Twice is harmless.
+        End the machines (unless they are kept) and release everything. A second call does nothing.
 
-        :raises SandboxError: it cannot be written down; all the same everything is given back.
+        :raises SandboxError: the end of the machines could not be recorded; everything is released
+            all the same.
         """
         running, self._running = self._running, None
         if running:
@@ -199,11 +203,11 @@ class Sandbox:
 
     def fail(self, vm_id: int, message: str) -> None:
         """
-        Make a machine break, as if its host had.
+        Make a machine fail, as if its host had broken down.
 
-        :param message: what its document will say in ``TEMPLATE/ERROR/MESSAGE``, after what the
-            engine begins such texts with.
-        :raises ValueError: there is no such machine, or its life is over.
+        :param message: appears in ``TEMPLATE/ERROR/MESSAGE`` of its document, after the words that
+            the engine begins such texts with.
+        :raises ValueError: there is no such machine, or it has ended.
         """
         if not self._compute.fail(vm_id, message):
             raise ValueError(f"there is no machine {vm_id} that could fail")
@@ -218,17 +222,17 @@ class Sandbox:
             images,
             outbound=self._outbound,
             throwaway=not self._durable,
-            tell=self._on_notice,
+            notify=self._on_notice,
         )
         if not self._qemu_host and live_on(self.dir / "machines"):
-            raise SandboxError(f"real machines live on in {self.dir}: start it with real ones")
+            raise SandboxError(f"real machines live on in {self.dir}: start it with real machines")
         subjects = self._write_configuration()
         accounts = Accounts(store, SCRYPT_COST if self._durable else LEAST_COST)
         accounts.enrol({**self.users, SUPER_USER: passwords[SUPER_USER]}, subjects)
         self.marketplace = Registry(store)
         with store.transaction() as db:
             Settings(db).set("url", self.url)
-        self.marketplace.withdraw(ENDORSER)  # what is not offered any more
+        self.marketplace.withdraw(SITE_EMAIL)  # entries of images that it no longer offers
         images.publish(self.marketplace, self.url)
         if not self._qemu_host:
             self._add_examples(store)
@@ -246,23 +250,23 @@ class Sandbox:
         )
 
     def _add_examples(self, store: Store) -> None:
-        """Give the Marketplace entries to start with; once, as users may have removed some."""
+        """Add the example entries at the first start only, since users may have removed some."""
         with store.reading() as db:
-            done = Settings(db).get("seeded")
+            done = Settings(db).get("examples_added")
         if not done:
             self.marketplace.add_examples()
             with store.transaction() as db:
-                Settings(db).set("seeded", "yes")
+                Settings(db).set("examples_added", "yes")
 
-    def _start_machinery(self, disks: pathlib.Path, report: Report) -> Machines:
+    def _start_machinery(self, disks: pathlib.Path, report: Report) -> Machinery:
         if not self._qemu_host:
             return Simulated(report, self._boot_seconds, self._ending_seconds, self._is_missing)
         ca = self.dir / "ca.pem" if self._tls else None
-        images = FetchedImages(self.dir / "origins", self.url, ca)
+        images = FetchedImages(self.dir / "fetched", self.url, ca)
         return Qemu(report, self._qemu_host, self.dir / "machines", disks, images)
 
     def _is_missing(self, source: str) -> bool:
-        """Whether this is an entry of our own Marketplace that does not exist."""
+        """Return whether this URL names an entry of this site's Marketplace that does not exist."""
         try:
             url = urllib.parse.urlsplit(source)
             ours = {"localhost", "127.0.0.1", urllib.parse.urlsplit(self.url).hostname}
@@ -276,7 +280,7 @@ class Sandbox:
         return False
 
     def _write_configuration(self) -> list[str]:
-        """Write the configuration file; :return: the subjects of the certificates in it."""
+        """Write the configuration file, and return the subjects of the certificates in it."""
         shared = configuration.shared(self.url, ssh_key(self.dir, self._durable))
         if self._qemu_host and self._qemu_host.ssh_port != addresses.SSH_PORTS[0]:
             shared["ssh_port"] = str(self._qemu_host.ssh_port)
@@ -298,13 +302,13 @@ def register_image(
     **described: Any,
 ) -> str:
     """
-    Put a disk image into the Marketplace of the sandbox in ``dir``, which may be running.
+    Register a disk image with the sandbox in ``dir``, which may be running.
 
-    :param file: is copied.
+    :param file: the image, which is copied.
     :param disk_format: ``raw`` or ``qcow2``.
     :param described: fields of its :class:`.metadata.Entry`.
     :return: its identifier.
-    :raises SandboxError: it cannot be used.
+    :raises SandboxError: the image or the directory cannot be used.
     """
     with contextlib.ExitStack() as stack:
         directory = open_directory(dir, stack)
@@ -315,13 +319,13 @@ def register_image(
         stack.callback(store.close)
         with store.reading() as db:
             url = Settings(db).get("url")
-        if url:  # otherwise it is published at the first start
+        if url:  # otherwise the first start publishes it
             images.publish(Registry(store), url)
     return entry.identifier
 
 
 def _shown_host(host: str, tls: bool) -> str:
-    """How clients should call the address that is listened on."""
+    """Return the host that clients should use for the address listened on."""
     host = _ANY_ADDRESS.get(host, host)
     if tls:  # Python 2.7 wants a name in a certificate (compute-xmlrpc 9.1)
         with contextlib.suppress(OSError):

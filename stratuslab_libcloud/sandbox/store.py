@@ -1,8 +1,8 @@
 """
-Everything a sandbox remembers: one SQLite file, durable when a transaction has ended.
+The state of a sandbox: one SQLite file, durable at the end of each transaction.
 
-Accounts, machines, addresses, disks, mounts and Marketplace entries; the rules about them are in
-the services.
+It holds accounts, machines, addresses, disks, mounts and Marketplace entries; the services have the
+rules about them.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ CREATE INDEX entries_latest ON entries (created, identifier, email) WHERE latest
 
 @dataclass(frozen=True)
 class Account:
-    """Who asks: a user name, or the subject of a certificate."""
+    """An account, named by a user name or by the subject of a certificate."""
 
     uid: int
     name: str
@@ -69,41 +69,41 @@ class Account:
 
 class Settings:
     """
-    What a site remembers about itself: names and texts.
+    The settings of a site: texts by name.
 
-    :param db: of a transaction of the store's; it is read, and changed, within that.
+    :param db: the connection of a transaction, within which they are read and changed.
     """
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
     def get(self, name: str) -> str | None:
-        """The text of that name; None if there is none."""
+        """Return the text with this name, or None."""
         row = self._db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row["value"])
 
     def set(self, name: str, value: str) -> None:
-        """Remember a text, in place of the one before."""
+        """Store a text, replacing the previous one."""
         self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
 
 
 class Store:
     """
-    The SQLite file at ``path``, made when it is missing. May be shared between threads.
+    The SQLite file at ``path``, created if it is missing. Threads may share a store.
 
-    :param durable: what was written is there whatever happens to the machine.
-    :raises SandboxError: it was written by another version, or is no SQLite file.
+    :param durable: whether written data must survive a power cut.
+    :raises SandboxError: it was written by another version, or is not a SQLite file.
     """
 
     def __init__(self, path: pathlib.Path, *, durable: bool = True) -> None:
         self._path = path
         self._synchronous = "FULL" if durable else "OFF"
         self._lock = threading.Lock()
-        self._writing = threading.Lock()  # fairer, and quicker, than SQLite's own waiting
+        self._writing = threading.Lock()  # fairer and quicker than waiting in SQLite
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
         try:
-            path.touch(mode=0o600)  # SQLite would make it readable for others
+            path.touch(mode=0o600)  # SQLite would let others read it
             with self.transaction() as db:
                 (version,) = db.execute("PRAGMA user_version").fetchone()
                 if version == 0:
@@ -113,7 +113,7 @@ class Store:
                 elif version != _SCHEMA_VERSION:
                     raise SandboxError(
                         f"{path} was written by another version (schema {version}, this version "
-                        f"knows {_SCHEMA_VERSION}): take another directory or remove it"
+                        f"knows {_SCHEMA_VERSION}): use another directory or remove the file"
                     )
         except (OSError, sqlite3.DatabaseError) as error:
             self.close()
@@ -123,7 +123,7 @@ class Store:
             raise
 
     def close(self) -> None:
-        """Close the connections; those in use when they are given back."""
+        """Close the connections; those in use are closed when they are returned."""
         with self._lock:
             self._closed = True
             while self._idle:
@@ -132,7 +132,7 @@ class Store:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """
-        Write: alone, and on disk once left without an exception. Rolled back otherwise.
+        Write, without other writers. The block's end commits, an exception rolls back.
 
         :raises sqlite3.Error: nothing was written.
         """
@@ -141,7 +141,7 @@ class Store:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Read: all of it sees the same moment, and no writer waits for it."""
+        """Read one consistent snapshot, without delaying writers."""
         with self._within("BEGIN") as db:
             yield db
 

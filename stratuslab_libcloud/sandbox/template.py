@@ -1,8 +1,8 @@
 """
-VM templates as OpenNebula 3.2 reads them, and the XML in which it hands them out again.
+VM templates as OpenNebula 3.2 reads them, and the XML in which it returns them.
 
-The grammar is that of compute-xmlrpc 4.1, with the quirks of its table: clients must be able to
-find out here what they will meet there.
+The grammar is that of compute-xmlrpc 4.1, including the quirks in its table, so that clients meet
+here what they would meet on a real site.
 """
 
 import json
@@ -20,7 +20,7 @@ _BARE = re.compile(r"[^=#,\[\] \t\n]+")
 _BLANKS = re.compile(r"[ \t]*")
 _EMPTY = re.compile(r"=[ \t]*\n")
 _MARKS = {"=": "EQUAL", ",": "COMMA", "[": "OBRACKET", "]": "CBRACKET"}
-# No two neighbours begin alike, and no run goes past the next reference: linear on any text.
+# Linear on any text: no two neighbours begin alike, and no run passes the next reference.
 _REFERENCE = re.compile(
     r"""\$(?:(?P<name>\w+)(?![\w,=])
         (?:\[\s*(?P<key>\w+)\s*
@@ -37,13 +37,13 @@ _MAX_EXPANDED = 512 * 1024  # characters
 
 
 class TemplateError(ValueError):
-    """Refused; the text is for the caller."""
+    """The template is refused; the text is for the caller."""
 
 
 class Template:
     """
-    Attributes in the order in which they were written; names may repeat, values are text or
-    vectors (name to text).
+    The attributes of a template, in the order in which they were written. Names may repeat; values
+    are texts or vectors (name to text).
     """
 
     def __init__(self, attributes: list[tuple[str, str | Vector]]) -> None:
@@ -51,28 +51,28 @@ class Template:
 
     @classmethod
     def loads(cls, text: str) -> "Template":
-        """Read back what :meth:`dumps` wrote."""
+        """Read the JSON that :meth:`dumps` wrote."""
         return cls([(name, value) for name, value in json.loads(text)])
 
     def dumps(self) -> str:
-        """The template as JSON, for the store."""
+        """Write the template as JSON, for the store."""
         return json.dumps(self.attributes, ensure_ascii=False)
 
     def text(self, name: str) -> str:
-        """The first text of that name; empty when there is none."""
+        """Return the first text with this name; empty if there is none."""
         return next((v for n, v in self.attributes if n == name and isinstance(v, str)), "")
 
     def vectors(self, name: str) -> list[Vector]:
-        """All vectors of that name."""
+        """Return all vectors with this name."""
         return [v for n, v in self.attributes if n == name and isinstance(v, dict)]
 
     def set(self, name: str, value: str) -> None:
-        """Give an attribute this one text."""
+        """Set an attribute to this one text."""
         self.attributes = [(n, v) for n, v in self.attributes if n != name]
         self.attributes.append((name, value))
 
     def element(self) -> etree._Element:
-        """The ``<TEMPLATE>`` element of a VM document: sorted by name (compute-xmlrpc 5.1)."""
+        """Make the ``<TEMPLATE>`` element of a VM document, sorted by name (compute-xmlrpc 5.1)."""
         root = etree.Element("TEMPLATE")
         for name, value in sorted(self.attributes, key=lambda attribute: attribute[0]):
             child = etree.SubElement(root, name)
@@ -80,16 +80,16 @@ class Template:
                 child.text = value
             else:
                 for key in sorted(value):
-                    # The engine would write a key that no XML name can begin like.
+                    # The engine would write a key that is not an XML name.
                     tag = f"ONE_{key}" if key[0].isdigit() else key
                     etree.SubElement(child, tag).text = value[key]
         return root
 
     def substitute(self) -> None:
         """
-        Replace the references in CONTEXT and REQUIREMENTS: nowhere else (compute-xmlrpc 4.1).
+        Replace the references in CONTEXT and REQUIREMENTS, and nowhere else (compute-xmlrpc 4.1).
 
-        :raises TemplateError: one is malformed, or there are more than a machine could need.
+        :raises TemplateError: one is malformed, or there are too many.
         """
         vectors = self.vectors("CONTEXT")
         requirements = self.text("REQUIREMENTS")
@@ -105,8 +105,8 @@ class Template:
 
     def expand(self, text: str) -> str:
         """
-        Replace ``$NAME``, ``$VECTOR[KEY]`` and ``$VECTOR[KEY, SELECTOR="v"]`` by what the
-        template says, or by nothing. A ``$`` cannot be escaped.
+        Replace ``$NAME``, ``$VECTOR[KEY]`` and ``$VECTOR[KEY, SELECTOR="v"]`` by their
+        values in the template, or by nothing. A ``$`` cannot be escaped.
 
         :raises TemplateError: a ``$`` without a name, or directly followed by ``,`` or ``=``.
         """
@@ -133,7 +133,7 @@ class _Token(NamedTuple):
 
 
 class _Reader:
-    """Cuts a text into tokens."""
+    """Splits a text into tokens."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -141,7 +141,7 @@ class _Reader:
         self._last_newline = text.rfind("\n")
 
     def next(self) -> _Token:
-        """The next token where no value may stand. What is none (a lone quote) is skipped."""
+        """Read a token where no value is allowed. Other characters (a lone quote) are skipped."""
         text = self._text
         while self._at < len(text):
             if match := _NAME.match(text, self._at):
@@ -157,7 +157,7 @@ class _Reader:
         return self._token("$end", self._at)
 
     def value(self) -> _Token:
-        """The token after an equals sign."""
+        """Read the token after an equals sign."""
         text = self._text
         blanks = _BLANKS.match(text, self._at)
         self._at = blanks.end() if blanks else self._at
@@ -171,7 +171,7 @@ class _Reader:
         return self._token(_MARKS.get(text[self._at], "$undefined"), self._at + 1)
 
     def _closing_quote(self) -> int:
-        """Where the quoted text that begins here ends; 0 if none does. ``""`` is none."""
+        """Return where the quoted text that begins here ends; 0 if none does. ``""`` is none."""
         text = self._text
         if not text.startswith('"', self._at) or text.startswith('""', self._at):
             return 0
@@ -185,7 +185,7 @@ class _Reader:
         return _Token(kind, self._text[start:end], start, end)
 
     def unexpected(self, token: _Token, *expected: str) -> TemplateError:
-        # The engine counts columns on, from line to line.
+        # The engine does not reset columns at a new line.
         line = self._text.count("\n", 0, token.start) + 1
         first, last = token.start + 1, max(token.end, token.start + 1)
         return TemplateError(
@@ -198,17 +198,17 @@ def parse(text: str) -> Template:
     """
     Parse a template.
 
-    :raises TemplateError: with the engine's words for a syntax error.
+    :raises TemplateError: a syntax error, in the words of the engine.
     """
     if "]]>" in text:
-        # The engine writes it into a CDATA section. (It does take markup that is balanced.)
+        # The engine writes it into a CDATA section. (It does accept balanced markup.)
         raise TemplateError(NOT_XML)
     reader = _Reader(text)
     attributes: list[tuple[str, str | Vector]] = []
     while (token := reader.next()).kind != "$end":
         if token.kind != "VARIABLE":
             raise reader.unexpected(token, "$end", "VARIABLE")
-        # "XML" in capitals: as the engine tests the name as it was written.
+        # Only "XML" in capitals: the engine tests the name as it was written.
         prefix = "" if token.text[0].isalpha() and token.text[:3] != "XML" else "ONE_"
         attributes.append((prefix + token.text.upper(), _read_value(reader)))
     return Template(attributes)
@@ -251,4 +251,4 @@ def _read_vector(reader: _Reader) -> Vector:
 def _unquote(text: str) -> str:
     if len(text) < 3 or not (text.startswith('"') and text.endswith('"')):
         return text
-    return _ESCAPED.sub('"', text[1:-1])  # as often as there are backslashes (4.1)
+    return _ESCAPED.sub('"', text[1:-1])  # however many backslashes there are (4.1)

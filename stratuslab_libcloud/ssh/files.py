@@ -1,9 +1,9 @@
 """
-Files and commands for new machines, through the SSH channel itself, and within time (guide 9.1.4).
+Write files and run commands on new machines, through the SSH channel, with time-outs (guide 9.1.4).
 
-Images need no SFTP server for it, only a POSIX shell. It is done so on those that have one, too:
-over SFTP Libcloud's client begins relative paths where the file before went, so that a script that
-follows a file to ``/etc`` lands in ``/etc`` and cannot be deleted.
+Images need no SFTP server, only a POSIX shell. SFTP is not used even where it exists: over SFTP
+Libcloud's client starts relative paths where the previous file went, so that a script after a file
+in ``/etc`` ends up in ``/etc`` and cannot be deleted.
 """
 
 import errno
@@ -33,20 +33,20 @@ from stratuslab_libcloud.untrusted.text import one_line
 
 __all__ = ["ChannelClient", "CommandTimeoutError", "without_sftp"]
 
-# Until a new machine has booted paramiko logs every attempt, with a traceback. Who has configured
-# logging still sees them; on the terminal of others they have no place.
+# Until a new machine has booted, paramiko logs every attempt with a traceback. Programs that
+# configure logging still get them; without this they would also appear on the terminal of others.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 _BLOCK = 1 << 18  # bytes
 _KEPT_IN_MEMORY = 1 << 22  # bytes
-_MOST_KEPT = 1 << 26  # bytes of what a command says; more of it is read, and not kept
-_LINGER = 2.0  # seconds that output may come after the command has ended
-_AGAIN = 0.1  # seconds until an expired connection is looked for again
+_MOST_KEPT = 1 << 26  # bytes of a command's output; what exceeds it is read and dropped
+_LINGER = 2.0  # seconds to wait for output after the command has ended
+_AGAIN = 0.1  # seconds until an expired connection is checked again
 _REDIRECTIONS = {"w": ">", "a": ">>"}
 
-# $1 is the file, with a / in it, $2 the name of a temporary one, $3 the size, $4 the permissions.
-# A connection that breaks looks like the end of the input, so it is the size that tells. The file
-# is written in place, as SFTP does it: it stays what it was, a link or nobody else's to read.
+# $1 is the file, with a / in it, $2 the name of a temporary file, $3 the size, $4 the permissions.
+# A broken connection looks like the end of the input, so the size is compared. The file is written
+# in place, as over SFTP, so that it keeps its permissions, and a link stays a link.
 _WRITE = (
     'export LC_ALL=C; folder="${{1%/*}}/"; part="$folder$2"; '
     'mkdir -p "$folder" && (umask 077; cat > "$part") && [ "$(wc -c < "$part")" -eq "$3" ] && '
@@ -55,19 +55,19 @@ _WRITE = (
 )
 _DELETE = 'export LC_ALL=C; rm "$1"'
 
-# What SFTP tells apart.
+# The failures that SFTP distinguishes.
 _NUMBERS = {"No such file or directory": errno.ENOENT, "Permission denied": errno.EACCES}
 
 
 @contextmanager
 def without_sftp(deployment: Deployment) -> Iterator[Deployment]:
     """
-    A deployment as ``deploy_node`` is to run it.
+    Wrap a deployment for ``deploy_node``.
 
-    What steps record stays with them. Connections are closed at the end, which Libcloud does not do
+    The steps keep what they record. Connections are closed at the end; Libcloud leaves them open
     when a step fails or is interrupted.
 
-    :raises DeploymentError: as Libcloud has it, without the traceback in its text.
+    :raises DeploymentError: as Libcloud raises it, without the traceback in its text.
     """
     wrapped = _ClosedDeployment(deployment)
     try:
@@ -85,20 +85,20 @@ def without_sftp(deployment: Deployment) -> Iterator[Deployment]:
 
 
 class _NotDeployedError(Portable, DeploymentError):  # type: ignore[misc]
-    """Libcloud's own cannot be pickled: the node would be lost between processes."""
+    """A DeploymentError that can be pickled, so that the node is not lost between processes."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         reason = self.original_error
         try:
             pickle.loads(pickle.dumps(reason))  # noqa: S301 - our own
-        except Exception:  # whatever it is, its text is what counts
+        except Exception:  # of any kind; its text is kept
             reason = StratusLabError(str(reason))
         known = {**self.__dict__, "value": reason, "original_error": reason}
         return type(self), (self.node, reason), {**known, "driver": reference(self.driver)}
 
 
 class _ClosedDeployment(Deployment):
-    """:ivar clients: that it was run with."""
+    """:ivar clients: the SSH clients that it was run with."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
@@ -110,7 +110,7 @@ class _ClosedDeployment(Deployment):
 
 
 class CommandTimeoutError(SSHCommandTimeoutError):
-    """Libcloud's, which ends ``deploy_node`` without another try, with a text of one plain line."""
+    """Libcloud's error, which ends ``deploy_node`` without a retry, with a text of one line."""
 
     def __str__(self) -> str:
         return one_line(f"{self.cmd} did not finish in {self.timeout:g} seconds")
@@ -121,22 +121,22 @@ class CommandTimeoutError(SSHCommandTimeoutError):
 
 class ChannelClient(BaseSSHClient):
     """
-    Libcloud's client, but for files, which need no SFTP server, and for time: nothing waits for
-    ever, however the machine falls silent, or does not.
+    Libcloud's client, which writes files without an SFTP server, and in which every wait ends,
+    whether the machine falls silent or never stops sending.
 
-    Relative paths begin in the home directory. What the machine refuses is an ``OSError``, as with
-    SFTP, and leaves no temporary file behind. What takes too long is a
-    :class:`CommandTimeoutError`, and the connection is closed then.
+    Relative paths start in the home directory. If the machine refuses an operation, that is an
+    ``OSError``, as with SFTP, and no temporary file is left behind. If an operation takes too long,
+    that is a :class:`CommandTimeoutError`, and the connection is closed.
 
-    :ivar trouble: why nobody could log in, the last time that it was tried.
+    :ivar trouble: the error of the last attempt to log in, or ``None``.
     """
 
     def __init__(self, client: BaseSSHClient, limit: float = 300) -> None:
         """
-        :param limit: seconds that a command may take that has no time-out of its own; of a file,
-            each 256 KiB.
+        :param limit: seconds that a command without a time-out of its own may take, and each
+            256 KiB of a file.
         """
-        self._client = client  # has all that the base class would keep
+        self._client = client  # which has all the attributes of the base class
         self._limit = limit
         self._end = float("inf")
         self.timeout = client.timeout
@@ -147,7 +147,7 @@ class ChannelClient(BaseSSHClient):
 
     def log_in_by(self, end: float) -> None:
         """
-        Set when attempts to log in have to end.
+        Set when attempts to log in must end.
 
         :param end: by the monotonic clock.
         """
@@ -155,9 +155,9 @@ class ChannelClient(BaseSSHClient):
 
     def connect(self) -> bool:
         """
-        As Libcloud's.
+        Log in, as Libcloud's client does.
 
-        :raises OSError: among others; Libcloud tries again then.
+        :raises OSError: it failed, and Libcloud may try again; other errors are possible.
         """
         begun = time.monotonic()
         left = min(self._limit, max(0.01, self._end - begun))
@@ -171,7 +171,7 @@ class ChannelClient(BaseSSHClient):
             trouble: Exception = error
             if late:
                 trouble = TimeoutError("it does not answer")
-            elif isinstance(error, EOFError):  # for which Libcloud would not try again
+            elif isinstance(error, EOFError):  # which would keep Libcloud from trying again
                 trouble = ConnectionError("it closed the connection")
             if self.trouble is None or not late:
                 self.trouble = trouble
@@ -180,15 +180,15 @@ class ChannelClient(BaseSSHClient):
             transport = self.client.get_transport()
             self._client.close()
             if transport:
-                transport.sock.close()  # which one that has not begun to work leaves open
+                transport.sock.close()  # which a transport that has not started leaves open
             raise
 
     def run(self, cmd: str, timeout: float | None = None) -> tuple[str, str, int]:
         """
-        Run a command, as Libcloud's does; but its standard input is empty, not open for ever.
+        Run a command, as Libcloud's client does, but with an empty standard input.
 
-        :param timeout: seconds.
-        :return: output, error output (of each the first 64 MiB), exit status.
+        :param timeout: seconds; default: the limit of this client.
+        :return: output and error output (the first 64 MiB of each), and exit status.
         :raises CommandTimeoutError: it takes longer.
         """
         self.logger.debug("Executing command", extra={"_cmd": cmd})
@@ -198,7 +198,7 @@ class ChannelClient(BaseSSHClient):
         return output, errors, status
 
     def close(self) -> bool:
-        """As Libcloud's."""
+        """Close the connection."""
         return bool(self._client.close())
 
     def put(
@@ -209,10 +209,10 @@ class ChannelClient(BaseSSHClient):
         mode: str = "w",
     ) -> str:
         """
-        Write a file; missing directories are made.
+        Write a file; missing directories are created.
 
         :param contents: text is sent as UTF-8.
-        :param chmod: its permissions; default: those that it has, or that new files get.
+        :param chmod: its permissions; default: its present ones, or those of a new file.
         :param mode: ``w``, or ``a`` to append.
         :return: its absolute path.
         :raises OSError: it cannot be written.
@@ -223,9 +223,9 @@ class ChannelClient(BaseSSHClient):
         """
         Write a file, as :meth:`put` does.
 
-        :param fo: what to write: the rest of an open file, of text or of bytes.
+        :param fo: an open file, text or binary, whose rest is written.
         """
-        # Its size has to be known first, and not every file object can tell.
+        # Its size must be known first, and not every file object knows it.
         with tempfile.SpooledTemporaryFile(_KEPT_IN_MEMORY) as whole:
             while block := fo.read(_BLOCK):
                 whole.write(_as_bytes(block))
@@ -244,19 +244,19 @@ class ChannelClient(BaseSSHClient):
     def _write(self, path: str, contents: IO[bytes], chmod: int | None, mode: str) -> str:
         redirection = _REDIRECTIONS.get(mode.replace("b", ""))
         if redirection is None:
-            raise InvalidValueError(f"files are written with mode 'w' or 'a', not {mode!r}")
+            raise InvalidValueError(f"the mode of a file must be 'w' or 'a', not {mode!r}")
         size = contents.seek(0, os.SEEK_END)
         contents.seek(0)
         command = _command(
             _WRITE.format(redirection=redirection),
             _with_slash(path),
-            f".put-{secrets.token_hex(8)}",  # that nobody can foresee, in a folder such as /tmp
+            f".put-{secrets.token_hex(8)}",  # unpredictable, as the folder may be /tmp
             str(size),
             "" if chmod is None else format(chmod, "o"),
         )
         output, text, status = self._feed(command, contents, f"writing {path}", self._limit)
         _check(status, text, f"{path} cannot be written")
-        home = output.splitlines()[-1]  # after what a profile may have said
+        home = output.splitlines()[-1]  # after any output of the user's profile
         return posixpath.join(home, path)
 
     def _feed(
@@ -265,28 +265,28 @@ class ChannelClient(BaseSSHClient):
         """
         Run a command with contents on its standard input, which Libcloud's client leaves open.
 
-        As arguments they would come in thousands of pieces (Dropbear hangs up on a command of more
-        than 9000 bytes), and be seen in the machine's process list and in Libcloud's debug log.
-        Libcloud's client has paramiko's as a public attribute.
+        As arguments, the contents would need thousands of commands (Dropbear refuses a command of
+        more than 9000 bytes), and would appear in the machine's process list and in Libcloud's
+        debug log. Paramiko's client is a public attribute of Libcloud's.
 
-        :param what: takes too long, if it does.
+        :param what: the subject of the error if it takes too long.
         """
         watch = _Watch(self._client, limit)
         result = "", "", -1
         try:
             with watch, ThreadPoolExecutor(2) as pool, self._opened(command) as channel:
-                # Both at once: the machine waits with the one while nobody reads the other.
+                # Both at once: the machine stops writing one while nobody reads the other.
                 streams = channel.recv, channel.recv_stderr
                 reading = [pool.submit(_heard, stream) for stream in streams]
                 while block := contents.read(_BLOCK):
                     try:
                         channel.sendall(block)
-                    except OSError:  # it ended early; below is why
+                    except OSError:  # it ended early; the exit status says why
                         break
                     watch.renew()
                 channel.shutdown_write()
                 status = channel.recv_exit_status()
-                wait(reading, _LINGER)  # what goes on in the background may keep them open
+                wait(reading, _LINGER)  # background processes may keep them open
                 channel.close()
                 result = reading[0].result(), reading[1].result(), status
         except Exception as error:
@@ -299,26 +299,26 @@ class ChannelClient(BaseSSHClient):
 
     @contextmanager
     def _opened(self, command: str) -> Iterator[Any]:
-        """The channel of a command that was begun."""
+        """Start a command, and provide its channel."""
         transport = self.client.get_transport()
         try:
-            files = self.client.exec_command(command)  # to let go of the first would end the input
+            files = self.client.exec_command(command)  # dropping the first would end the input
             channel = files[0].channel
             yield channel
         except BaseException:
             if transport:
-                transport.close()  # a channel that is closed, or let go of, might wait for its turn
+                transport.close()  # closing or dropping only the channel might block
             raise
         channel.close()
 
 
 class _Watch:
     """
-    Within a ``with`` block, closes a client's connection once time is up: that ends every wait.
+    Closes a client's connection when time is up within a ``with`` block, which ends every wait.
 
-    paramiko's own time-outs are for some waits only, and begin anew with each piece that comes.
+    paramiko's own time-outs apply to some waits only, and start again with each piece that arrives.
 
-    :ivar expired: time was up.
+    :ivar expired: whether time was up.
     """
 
     def __init__(self, client: Any, seconds: float) -> None:
@@ -330,7 +330,7 @@ class _Watch:
         self.renew()
 
     def renew(self) -> None:
-        """Begin to count anew."""
+        """Start the time again."""
         self._end = time.monotonic() + self._seconds
 
     def __enter__(self) -> None:
@@ -345,12 +345,12 @@ class _Watch:
             if time.monotonic() >= self._end:
                 self.expired = True
                 transport = self._client.get_transport()
-                if transport:  # while a client logs in there may be none, or soon another one
+                if transport:  # during a login there may be none, or soon another
                     transport.close()
 
 
 def _heard(receive: Callable[[int], bytes]) -> str:
-    """What comes through one stream of a channel, until its end."""
+    """Read one stream of a channel to its end."""
     kept = bytearray()
     while block := receive(_BLOCK):
         kept += block[: _MOST_KEPT - len(kept)]
@@ -362,17 +362,21 @@ def _as_bytes(contents: str | bytes) -> bytes:
 
 
 def _command(script: str, *arguments: str) -> str:
-    """A script on one line, for any shell that somebody may log in with."""
+    """Write a script as one command, for any login shell."""
     return shlex.join(["sh", "-c", script, "sh", *arguments])
 
 
 def _with_slash(path: str) -> str:
-    """The path as no program will take it for an option."""
+    """Write a path so that no program takes it for an option."""
     return path if path.startswith("/") else f"./{path}"
 
 
 def _check(status: int, text: str, failure: str) -> None:
-    """:raises OSError: with what the machine said, if it said no."""
+    """
+    Check the outcome of a command.
+
+    :raises OSError: it failed; with the message of the machine.
+    """
     if status == 0:
         return
     ended = f"exit status {status}" if status > 0 else "the connection was lost"

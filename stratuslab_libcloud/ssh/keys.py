@@ -1,4 +1,4 @@
-"""SSH keys of users: what goes into new machines, and what opens them (config-and-cli 5)."""
+"""SSH keys of users: public keys for new machines, private keys to log in (config-and-cli 5)."""
 
 import re
 from pathlib import Path
@@ -14,8 +14,9 @@ _KEY = re.compile(r"(?:^|\s)(?:ssh|ecdsa|sk)-[\w@.-]+\s+[A-Za-z0-9+/]{4,}={0,2}(
 
 def read_public(path: Path) -> list[str]:
     """
-    The keys in a public key file.
+    Read the keys in a public key file.
 
+    :return: one line per key.
     :raises ConfigurationError: it cannot be read.
     :raises InvalidValueError: it holds no public key.
     """
@@ -31,15 +32,16 @@ def read_public(path: Path) -> list[str]:
 
 def public_lines(text: str, source: str) -> list[str]:
     """
-    The keys in the text of a public key file, a line each.
+    Read the keys in the text of a public key file.
 
-    :param source: what a message calls it.
-    :raises InvalidValueError: there is none, or a private key.
+    :param source: name of the text, for messages.
+    :return: one line per key.
+    :raises InvalidValueError: the text holds no public key, or a private key.
     """
     if not isinstance(text, str):
-        raise errors.InvalidValueError(f"{source} is to be the text of a public key")
+        raise errors.InvalidValueError(f"{source} must be the text of a public key")
     if "PRIVATE KEY" in text:
-        raise errors.InvalidValueError(f"{source} holds a private key; the public one is wanted")
+        raise errors.InvalidValueError(f"{source} holds a private key; give the public one")
     lines = [line.strip() for line in text.splitlines() if not line.startswith(("Comment:", "#"))]
     keys = [line for line in lines if line]
     if not keys or not all(map(_KEY.search, keys)):
@@ -49,10 +51,11 @@ def public_lines(text: str, source: str) -> list[str]:
 
 def public_half(path: str, passphrase: str | None) -> str:
     """
-    The public key of a private key file; it was decrypted, so it will open the machine.
+    Derive the public key of a private key file, which proves that the file can be decrypted.
 
-    :raises ConfigurationError: there is no such file.
-    :raises InvalidValueError: it cannot be used.
+    :param passphrase: of the file; ``None`` if it is not encrypted.
+    :raises ConfigurationError: the file cannot be read.
+    :raises InvalidValueError: the key cannot be used.
     """
     try:
         key = _load(path, passphrase)
@@ -67,18 +70,18 @@ def public_half(path: str, passphrase: str | None) -> str:
     except Exception as error:  # paramiko and cryptography raise all sorts
         hint = "is the passphrase right?" if passphrase else "is it a private key?"
         raise errors.InvalidValueError(
-            f"the SSH private key {path} cannot be used; {hint} Keys in PKCS#8 format cannot: "
-            f"ssh-keygen -p -f {path} converts one"
+            f"the SSH private key {path} cannot be used; {hint} Keys in PKCS#8 format are not "
+            f"supported: ssh-keygen -p -f {path} converts one"
         ) from error
     return f"{key.get_name()} {key.get_base64()}"
 
 
 def _load(path: str, passphrase: str | None) -> Any:
-    import paramiko  # here, as it takes long and public keys do without
+    import paramiko  # here, as it loads slowly and public keys do not need it
 
     if passphrase:
         try:
-            # The annotation says str, the code below it takes bytes only.
+            # The annotation says str, but the code accepts only bytes.
             return paramiko.PKey.from_path(path, passphrase.encode())  # type: ignore[arg-type]
         except TypeError:
             pass  # not encrypted: no passphrase is needed

@@ -1,6 +1,8 @@
 """
-Text of strangers, made fit to be shown: an escape sequence would command a terminal, a
-bidirectional control turn a line around.
+Make text from clouds and images safe to print.
+
+Otherwise an escape sequence could control the terminal, and a bidirectional control character could
+reverse a line.
 """
 
 __all__ = ["one_line", "printable"]
@@ -9,12 +11,12 @@ _LONGEST = 500
 
 
 def printable(text: str) -> str:
-    """The same without what is neither a visible character nor a blank."""
+    """Replace every character that is neither visible nor a blank with a blank."""
     return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def one_line(text: str) -> str:
-    """``text`` as a single printable line, cut where it gets too long to read."""
-    begin = text[: 20 * _LONGEST]  # services can send more than there is time to look at
+    """Join a text into one printable line of at most 500 characters."""
+    begin = text[: 20 * _LONGEST]  # a service can send more than there is time to process
     line = " ".join(printable(begin).split())
     return line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."

@@ -1,14 +1,14 @@
 """
-XML from strangers: bytes in, elements out.
+Parse untrusted XML.
 
 A document with a DOCTYPE is refused before its root is read, so that there is no entity to expand
-and nothing to fetch. Sizes are the caller's to bound.
+and nothing to fetch. The caller limits the total size.
 
-Nothing here rests on when expat reports what it was fed: from 2.6 on, and in older builds that
-distributions have patched, it looks at an incomplete tag again only when there is twice as much of
-it, or at the end.
+Nothing here depends on when expat reports what it was fed: version 2.6, and older builds that
+distributions have patched, look at an incomplete tag again only once it is twice as long, or at the
+end.
 
-The standard library's elements, not lxml's: finding something in them takes a fifth of the time.
+The elements are the standard library's, not lxml's, as finding a child takes a fifth of the time.
 """
 
 import contextlib
@@ -20,25 +20,25 @@ from xml.parsers import expat
 __all__ = ["Scanner", "TooMuchError", "UnsafeXMLError", "parse", "stream"]
 
 
-# Bytes. The elements of a small piece are gone before the garbage collector, which looks whenever
-# there are 700 more objects, has come to know them: with 64 KiB all takes a third longer.
+# Bytes. The elements of a small piece are freed before the garbage collector, which runs after 700
+# new objects, gets to them: with 64 KiB parsing takes a third longer.
 _PIECE = 8192
-# Some builds of expat read an incomplete tag again from its beginning whenever they are fed: that
-# is not done before there is an eighth more.
+# Some builds of expat read an incomplete tag again from its beginning whenever they are fed, so
+# they are fed only once there is an eighth more.
 _PATIENCE = 8
-_LARGEST_TAG = 2**20  # a larger one may be refused, depending on the build
+_LARGEST_TAG = 2**20  # bytes; whether a larger one is refused depends on the build
 _LARGEST = 4 * 2**20
-_MOST_TAGS = 100_000  # in such an element: each takes up to fifty times its own size in memory
+_MOST_TAGS = 100_000  # in one element; each takes up to fifty times its size in memory
 _STEPS = (b"<", b"&", b"=", b"\n", b"\r")
-_MOST_STEPS = 60_000_000  # half a minute of expat's; 100,000 machines take 20 million
+_MOST_STEPS = 60_000_000  # half a minute of parsing; 100,000 machines take 20 million
 
 
 class UnsafeXMLError(ValueError):
-    """Not well-formed, or XML of a kind that is not read from strangers. One line, no content."""
+    """XML that is malformed or refused. The text is one line without any of the content."""
 
 
 class TooMuchError(UnsafeXMLError):
-    """More than anybody means well by."""
+    """The document exceeds a limit."""
 
 
 class _RootReached(Exception):  # noqa: N818 - no error
@@ -47,10 +47,10 @@ class _RootReached(Exception):  # noqa: N818 - no error
 
 class Scanner:
     """
-    expat, which refuses a DOCTYPE, and a tag that has no end within two MiB.
+    An expat parser that refuses a DOCTYPE, and a tag without an end within 2 MiB.
 
-    :param namespace_separator: between namespace and name, where names are to have both.
-    :ivar parser: to set handlers on.
+    :param namespace_separator: separates namespace and name; ``None``: names are as written.
+    :ivar parser: the parser, to set handlers on.
     """
 
     def __init__(self, namespace_separator: str | None = None) -> None:
@@ -62,9 +62,9 @@ class Scanner:
 
     def feed(self, piece: bytes, last: bool = False) -> None:
         """
-        Read on.
+        Parse another piece.
 
-        :raises UnsafeXMLError: it is not well-formed, or refused.
+        :raises UnsafeXMLError: it is malformed, or refused.
         """
         self._waiting += piece
         if len(self._waiting) * _PATIENCE < self._fed - self._seen and not last:
@@ -75,10 +75,10 @@ class Scanner:
             self.parser.Parse(piece, last)
         except UnsafeXMLError:
             raise
-        except (expat.ExpatError, LookupError, ValueError) as error:  # an encoding expat lacks
+        except (expat.ExpatError, LookupError, ValueError) as error:  # an encoding that expat lacks
             raise UnsafeXMLError(f"not well-formed XML ({error})") from None
         self._fed += len(piece)
-        self._seen = max(self._seen, self.parser.CurrentByteIndex)  # -1 where it did not look
+        self._seen = max(self._seen, self.parser.CurrentByteIndex)  # -1 if it has not looked yet
         if self._fed - self._seen > 2 * _LARGEST_TAG:
             raise TooMuchError(f"it has a tag of more than {_LARGEST_TAG >> 20} MiB")
 
@@ -87,12 +87,12 @@ class Scanner:
 
 
 class _Prologue(Scanner):
-    """Reads up to the root's start tag, and refuses what must not come before it."""
+    """Reads up to the start tag of the root, and refuses what must not precede it."""
 
     def __init__(self) -> None:
         super().__init__(namespace_separator="}")
         self.parser.StartElementHandler = self._element
-        self.root = ""  # in Clark notation, once it was reached
+        self.root = ""  # in Clark notation, once it has been reached
 
     def feed(self, piece: bytes, last: bool = False) -> None:
         with contextlib.suppress(_RootReached):
@@ -107,7 +107,7 @@ def parse(document: bytes) -> ET.Element:
     """
     Parse a whole document.
 
-    :raises UnsafeXMLError: it is not well-formed, or has a DOCTYPE.
+    :raises UnsafeXMLError: it is malformed, has a DOCTYPE, or has too many tags.
     """
     _Prologue().feed(document, last=True)
     if document.count(b"<") > _MOST_TAGS:
@@ -124,17 +124,17 @@ def stream(
     """
     Yield each child of the root named ``tag`` (or the root, if that is its name) once complete.
 
-    Names are in Clark notation. The root lets go of its children, so that a listing is never held
-    whole.
+    Names are in Clark notation. Children are removed from the root, so that a listing is never held
+    in memory as a whole.
 
-    :param roots: names that the root may have.
-    :param largest: bytes that one such element may have, or what comes before the root; another
-        MiB may be read before that is noticed.
-    :raises UnsafeXMLError: not well-formed, has a DOCTYPE, another root, or too large an element.
+    :param roots: the names that the root may have.
+    :param largest: size limit of one child, and of what precedes the root, in bytes; up to 1 MiB
+        more may be read before it takes effect.
+    :raises UnsafeXMLError: it is malformed, has a DOCTYPE or another root, or exceeds a limit.
     """
     builder = ET.TreeBuilder()
     above = builder.start("above the root", {})
-    parser = ET.XMLParser(target=builder)  # noqa: S314 - what it is fed has no DOCTYPE
+    parser = ET.XMLParser(target=builder)  # noqa: S314 - it is fed nothing with a DOCTYPE
     waiting = bytearray()
     size = tags = steps = 0
     try:
@@ -172,7 +172,7 @@ def stream(
 def _after_prologue(
     chunks: Iterable[bytes], roots: Collection[str], largest: int
 ) -> Iterator[bytes]:
-    """The same in small pieces, none of them before the prologue is known to be harmless."""
+    """Yield the document in small pieces, once its prologue has proved harmless."""
     prologue = _Prologue()
     chunks = iter(chunks)
     waiting = bytearray()

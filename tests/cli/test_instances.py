@@ -282,7 +282,7 @@ class TestRun:
     @pytest.mark.parametrize(
         ("words", "text"),
         [
-            (["--vm-disks-bus=sata", "IMAGE"], "disks_bus is 'sata'"),
+            (["--vm-disks-bus=sata", "IMAGE"], "disks_bus must be ide, scsi or virtio, not 'sata'"),
             (["--address=10.0.0.1", "IMAGE"], "Could not get virtual network for VM"),
             (["-p", "wrong", "IMAGE"], "401"),
             (["not-an-image"], "'not-an-image' is not the identifier of an image"),
@@ -315,7 +315,7 @@ class TestRun:
             raise errors.UnavailableError("busy")
 
         with monkeypatch.context() as patch:
-            patch.setattr("stratuslab_libcloud.client.stratuslab.cloud.Compute.info", fails)
+            patch.setattr("stratuslab_libcloud.client.stratuslab.cloud.ComputeClient.info", fails)
             result = run(run_instance, site, "-q", image)
             shown = run(run_instance, site, "--json", image)
         machines = sorted(cloud.machines(), key=lambda machine: int(machine.id))

@@ -1,5 +1,7 @@
 """``driver.connection``, as far as Libcloud documents it for every driver."""
 
+from typing import Any
+
 import pytest
 from canned import Canned, pool
 from clouds import Site
@@ -33,9 +35,10 @@ def test_that_goes_for_a_driver_without_a_file(site: Site) -> None:
     driver = StratusLabNodeDriver(
         username, password, host=f"{site.sandbox.url}/one-proxy/xmlrpc", proxy_url="http://h:1"
     )
-    assert driver.connection.http_proxy_used
+    connection: Any = driver.connection
+    assert connection.http_proxy_used
     with Canned([pool()]) as proxy:
-        driver.connection.set_http_proxy(proxy.url)
+        connection.set_http_proxy(proxy.url)
         assert driver.list_nodes() == []
         assert len(proxy.requests) == 1
     driver.ex_close()
@@ -45,11 +48,12 @@ def test_that_goes_for_a_driver_without_a_file(site: Site) -> None:
 def test_what_is_no_proxy_is_refused_and_the_former_kept(site: Site, url: object) -> None:
     site.driver.connection.set_http_proxy("http://u:S3CRET@proxy.example.org:3128")
     with pytest.raises(InvalidValueError) as caught:
-        site.driver.connection.set_http_proxy(url)  # type: ignore[arg-type]
+        site.driver.connection.set_http_proxy(url)
     assert site.driver.connection.proxy_url == "http://u:S3CRET@proxy.example.org:3128"
     assert "S3CRET" not in str(caught.value) + repr(site.driver.connection)
 
 
 def test_one_may_look_whether_there_is_a_proxy(site: Site) -> None:
-    assert site.driver.connection.proxy_url is None
-    assert not site.driver.connection.http_proxy_used
+    connection: Any = site.driver.connection
+    assert connection.proxy_url is None
+    assert not connection.http_proxy_used

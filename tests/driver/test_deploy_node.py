@@ -25,6 +25,7 @@ from libcloud.compute.deployment import (
 )
 from libcloud.compute.ssh import SSHCommandTimeoutError
 from libcloud.compute.types import DeploymentError, NodeState
+from present import present
 from sshd import AT_COMMAND, AT_LOGIN, FLAVOURS, FaultySshd, Sshd, free_port, make_key, needed
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
@@ -45,7 +46,10 @@ class Cloud:
     def __init__(self, sandbox: Sandbox, folder: Path, flavour: str) -> None:
         self.sandbox = sandbox
         self.driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
-        self.what = {"size": self.driver.list_sizes()[0], "image": self.driver.list_images()[0]}
+        self.what: dict[str, Any] = {
+            "size": self.driver.list_sizes()[0],
+            "image": self.driver.list_images()[0],
+        }
         scout = self.driver.create_node(name="scout", **self.what)
         self.driver.destroy_node(scout)
         self.sshd = Sshd(folder, scout.public_ips[0], free_port(scout.public_ips[0]), flavour)
@@ -111,9 +115,9 @@ def test_files_and_scripts_arrive_on_each_server_with_each_key(
             assert node.state == NodeState.RUNNING
             assert [found.uuid for found in cloud.driver.list_nodes()] == [node.uuid]
             cloud.driver.destroy_node(node)
-    assert script.stdout.startswith("hello from")
+    assert present(script.stdout).startswith("hello from")
     assert (target.read_bytes(), target.stat().st_mode & 0o777) == (source.read_bytes(), 0o640)
-    assert (read_it.exit_status, read_it.stdout.strip()) == (0, "256")
+    assert (read_it.exit_status, present(read_it.stdout).strip()) == (0, "256")
     assert sorted(path.name for path in cloud.sshd.home.iterdir()) == [".ssh", "etc"]
     assert connections() == []
 
@@ -195,7 +199,7 @@ def test_each_step_keeps_what_its_script_said(cloud: Cloud, tmp_path: Path) -> N
         cloud.deploy(MultiStepDeployment([fine, MultiStepDeployment([failed]), key]))
     assert (fine.exit_status, fine.stdout, fine.stderr) == (0, "2\n", "")
     assert failed.exit_status == 3
-    assert failed.stdout.startswith("hello from")
+    assert present(failed.stdout).startswith("hello from")
     assert failed.stderr == "oh\n"
     assert cloud.sshd.authorized_keys.read_text().endswith(key.key)
 
@@ -267,7 +271,7 @@ def test_an_interrupt_hands_over_what_a_step_created(cloud: Cloud) -> None:
 
     with cloud.sshd, pytest.raises(KeyboardInterrupt) as caught:
         cloud.deploy(Step())
-    there = [*cloud.driver.list_nodes(), *cloud.driver.list_volumes()]
+    there: list[Any] = [*cloud.driver.list_nodes(), *cloud.driver.list_volumes()]
     assert [thing.id for thing in caught.value.created] == [  # type: ignore[attr-defined]
         thing.id for thing in there
     ]
@@ -403,7 +407,7 @@ def test_it_waits_at_the_right_location(tmp_path: Path) -> None:
         both = io.StringIO(f"{sections}\n[b]\n{other}")
         driver = StratusLabNodeDriver(stratuslab_user_config=both)
         at_a, at_b = driver.list_locations()
-        what = {"size": driver.list_sizes()[0], "image": driver.list_images()[0]}
+        what: dict[str, Any] = {"size": driver.list_sizes()[0], "image": driver.list_images()[0]}
         driver.create_node(name="runs, and has the same id", location=at_a, **what)
         with pytest.raises(DeploymentError, match="do not run yet"):
             driver.deploy_node(

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from libcloud.compute.base import NodeImage
 
-from stratuslab_libcloud.client.stratuslab.marketplace import EndorsedImage, Row
+from stratuslab_libcloud.client.stratuslab.marketplace import EndorsedImage, ListedEntry
 from stratuslab_libcloud.driver.entities import to_image
 from stratuslab_libcloud.metadata.entry import ABSENT, Entry
 
 IMAGE = "IgBUoILNIAlD290Tvui-60IdiLZ"
-ROW = Row("Debian", "12", "x86_64", "a@b", "machine", "2025", IMAGE, "https://x", "text", "T\x1b")
+ROW = ListedEntry(
+    "Debian", "12", "x86_64", "a@b", "machine", "2025", IMAGE, "https://x", "text", "T\x1b"
+)
 SAME = Entry(
     IMAGE,
     os="Debian",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from real import BOOT_SECONDS, real_sandbox
+from machines import BOOT_SECONDS, real_sandbox
 from sshd import Sshd, needed
 
 from stratuslab_libcloud import connect

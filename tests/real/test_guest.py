@@ -15,6 +15,7 @@ from email.message import EmailMessage
 from email.mime.application import MIMEApplication
 from email.mime.multipart import MIMEMultipart
 from pathlib import Path
+from typing import Any
 
 import paramiko
 import pycdlib
@@ -361,7 +362,7 @@ def test_starting_again_and_the_power_button(machine: Machine) -> None:
     machine.await_end()
 
 
-def script(text: str, subtype: str = "x-shellscript", **how: str) -> EmailMessage:
+def script(text: str, subtype: str = "x-shellscript", **how: Any) -> EmailMessage:
     part = EmailMessage()
     part.set_content(text, subtype=subtype, **how)
     return part
@@ -387,9 +388,10 @@ def archive() -> MIMEMultipart:
     whole.attach(packed(inner.as_bytes()))
     whole.attach(script("#!/no/interpreter\n"))
     whole.attach(script("#!/bin/sh\necho last\n"))
-    whole.get_payload()[4].add_header("Content-Disposition", "attachment", filename="web.cfg")
-    whole.get_payload()[2].replace_header("Content-Transfer-Encoding", "8BIT")
-    del whole.get_payload()[0]["Content-Transfer-Encoding"]
+    parts: Any = whole.get_payload()
+    parts[4].add_header("Content-Disposition", "attachment", filename="web.cfg")
+    parts[2].replace_header("Content-Transfer-Encoding", "8BIT")
+    del parts[0]["Content-Transfer-Encoding"]
     unknown = script("#!/bin/sh\necho never\n")
     unknown.replace_header("Content-Transfer-Encoding", "x-uuencode")
     whole.attach(unknown)

@@ -8,11 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import ends, up
 from machines import processes, real_sandbox
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
-
-from ..cli.test_sandbox import ends, up
 
 PROGRAM = Path(sys.executable).with_name("stratus-sandbox")
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -64,12 +63,12 @@ def test_the_demo_leaves_nothing_when_it_is_interrupted(
 def test_a_script_is_deployed_on_a_node_with_a_disk() -> None:
     with real_sandbox() as sandbox:
         path = sandbox.config_path
-        command = [sys.executable, EXAMPLES / "node_with_disk.py", path]
+        command = [sys.executable, str(EXAMPLES / "node_with_disk.py"), str(path)]
         ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert (ran.returncode, ran.stderr) == (0, "")
         assert "Hello from sandbox" in ran.stdout
         driver = StratusLabNodeDriver(stratuslab_user_config=path)
-        assert driver.list_nodes() == driver.list_volumes() == []
+        assert [driver.list_nodes(), driver.list_volumes()] == [[], []]
 
 
 def test_auto_says_that_machines_are_real(tmp_path: Path) -> None:

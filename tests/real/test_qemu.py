@@ -15,13 +15,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 from callers import Caller
-from canned import Canned
+from canned import Canned, Handler, Reply, Request
 from machines import children, obliging, processes, real_sandbox, still, wait_for
+from present import present
 
 from stratuslab_libcloud.metadata.entry import Entry, identifier
 from stratuslab_libcloud.metadata.rdf import write_entry
@@ -42,44 +45,49 @@ BIOS_ONLY = "Error deploying virtual machine: the disk image does not boot"
 class Lab:
     """A site with real machines, and somebody who starts them."""
 
-    def __init__(self, site):
-        self.site = site
+    # Images that halt at once, and that take up and let go of disks, or keep them.
+    still: str
+    obliging: str
+    keeping: str
+
+    def __init__(self, site: "Sandbox | Elsewhere") -> None:
+        self.site: Any = site  # some tests look into their own Sandbox
         self.jane = Caller(site, ("jane", JANE["jane"]))
 
-    def register(self, file, **described):
+    def register(self, file: Path, **described: Any) -> str:
         return register_image(self.site.dir, file, "raw", **described)
 
-    def start(self, image, more=""):
+    def start(self, image: str, more: str = "") -> int:
         return self.jane.start(TEMPLATE % (self.site.url, image, more))
 
-    def run(self, image, more=""):
+    def run(self, image: str, more: str = "") -> int:
         vm_id = self.start(image, more)
         self.wait(vm_id, RUNNING)
         return vm_id
 
-    def wait(self, vm_id, *states):
-        def arrived():
+    def wait(self, vm_id: int, *states: tuple[int, int]) -> None:
+        def arrived() -> bool:
             state = self.jane.states(vm_id)
             assert state != FAILED or FAILED in states, self.error(vm_id)
             return state in states
 
         wait_for(arrived, f"machine {vm_id} does not get to {states}")
 
-    def error(self, vm_id):
+    def error(self, vm_id: int) -> str | None:
         return self.jane.info(vm_id).findtext("TEMPLATE/ERROR/MESSAGE")
 
-    def attach(self, disk, vm_id):
+    def attach(self, disk: str, vm_id: int) -> requests.Response:
         return self.jane.disks("POST", f"/{disk}/mounts", data={"node": "sandbox", "vm_id": vm_id})
 
-    def detach(self, disk, vm_id):
+    def detach(self, disk: str, vm_id: int) -> requests.Response:
         return self.jane.disks("DELETE", f"/{disk}/mounts/{disk}_{vm_id}")
 
-    def folders(self):
+    def folders(self) -> list[str]:
         return [path.name for path in (self.site.dir / "machines").iterdir()]
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with real_sandbox(users=JANE) as site:
         lab = Lab(site)
         folder = tmp_path_factory.mktemp("image")
@@ -90,7 +98,7 @@ def lab(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(lab):
+def nothing_is_left(lab: Lab) -> Iterator[None]:
     yield
     for vm_id in lab.jane.pool():
         lab.jane.act("finalize", vm_id)
@@ -101,7 +109,7 @@ def nothing_is_left(lab):
 # -- states
 
 
-def test_a_machine_lives_and_dies(lab):
+def test_a_machine_lives_and_dies(lab: Lab) -> None:
     vm_id = lab.run(lab.still)
     assert lab.folders() == [str(vm_id)]
     assert len(processes(lab.site.dir)) == 1
@@ -110,7 +118,7 @@ def test_a_machine_lives_and_dies(lab):
     assert processes(lab.site.dir) == []
 
 
-def test_an_ended_machine_has_given_back_its_address_and_disks(lab):
+def test_an_ended_machine_has_given_back_its_address_and_disks(lab: Lab) -> None:
     disk = lab.jane.disk()
     more = f"DISK = [ source = pdisk:x/{disk}, target = vdc, type = block ]"
     first = lab.run(lab.still, more)
@@ -124,7 +132,9 @@ def test_an_ended_machine_has_given_back_its_address_and_disks(lab):
     assert addresses[0] != address  # not given again at once unless it is asked for
 
 
-def test_a_guest_that_ignores_the_power_button_runs_on(lab, monkeypatch):
+def test_a_guest_that_ignores_the_power_button_runs_on(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.qemu._PRESSES", 1)
     monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.qemu._PRESS_SECONDS", 0.3)
     vm_id = lab.run(lab.still)
@@ -133,14 +143,14 @@ def test_a_guest_that_ignores_the_power_button_runs_on(lab, monkeypatch):
     lab.wait(vm_id, RUNNING)
 
 
-def test_a_machine_that_is_made_to_fail_is_gone(lab):
+def test_a_machine_that_is_made_to_fail_is_gone(lab: Lab) -> None:
     vm_id = lab.run(lab.still)
     lab.site.fail(vm_id, "the host burned")
     lab.wait(vm_id, FAILED)
     assert lab.error(vm_id) == "Error deploying virtual machine: the host burned"
 
 
-def test_a_process_that_is_killed_is_a_machine_that_failed(lab):
+def test_a_process_that_is_killed_is_a_machine_that_failed(lab: Lab) -> None:
     vm_id = lab.run(lab.still)
     (pid,) = processes(lab.site.dir)
     os.kill(pid, signal.SIGKILL)
@@ -148,7 +158,9 @@ def test_a_process_that_is_killed_is_a_machine_that_failed(lab):
     assert lab.error(vm_id) == "the QEMU process has ended"
 
 
-def test_a_guest_that_switches_itself_off_at_once_is_unknown_not_failed(lab, tmp_path):
+def test_a_guest_that_switches_itself_off_at_once_is_unknown_not_failed(
+    lab: Lab, tmp_path: Path
+) -> None:
     off = tmp_path / "off.raw"
     code = b"\xba\x04\x06\xb8\x00\x20\xef\xf4"  # ACPI's power off: 0x2000 to port 0x604
     off.write_bytes(code.ljust(510, b"\0") + b"\x55\xaa" + bytes((1 << 20) - 512))
@@ -156,7 +168,7 @@ def test_a_guest_that_switches_itself_off_at_once_is_unknown_not_failed(lab, tmp
     lab.wait(vm_id, UNKNOWN)
 
 
-def test_a_machine_that_qemu_stops_has_failed(lab):
+def test_a_machine_that_qemu_stops_has_failed(lab: Lab) -> None:
     vm_id = lab.run(lab.still)
     machinery = lab.site._compute.machinery
     stopping = machinery._lives[vm_id].monitor.execute("stop")
@@ -165,7 +177,9 @@ def test_a_machine_that_qemu_stops_has_failed(lab):
     assert lab.error(vm_id) == "QEMU has stopped the machine: paused"
 
 
-def test_a_machine_that_cannot_be_ended_is_not_reported_as_ended(lab, tmp_path, monkeypatch):
+def test_a_machine_that_cannot_be_ended_is_not_reported_as_ended(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with real_sandbox(tmp_path, users=JANE) as site:
         first = Lab(site)
         vm_id = first.run(first.register(still(tmp_path), title="still"))
@@ -184,7 +198,9 @@ def test_a_machine_that_cannot_be_ended_is_not_reported_as_ended(lab, tmp_path, 
         assert again.jane.states(vm_id) == DONE
 
 
-def test_a_machine_that_did_not_boot_before_the_sandbox_was_killed_is_not_running(lab, tmp_path):
+def test_a_machine_that_did_not_boot_before_the_sandbox_was_killed_is_not_running(
+    lab: Lab, tmp_path: Path
+) -> None:
     """What its BIOS said, the earlier sandbox has heard."""
     blank = tmp_path / "blank.raw"
     blank.write_bytes(bytes(1 << 20))
@@ -196,11 +212,13 @@ def test_a_machine_that_did_not_boot_before_the_sandbox_was_killed_is_not_runnin
     with real_sandbox(tmp_path / "site", users=JANE) as site:
         again = Lab(site)
         again.wait(vm_id, FAILED)
-        assert again.error(vm_id).startswith(BIOS_ONLY)
+        assert present(again.error(vm_id)).startswith(BIOS_ONLY)
 
 
-def test_a_process_that_cannot_be_noted_is_not_left(lab, monkeypatch):
-    def full(path, text):
+def test_a_process_that_cannot_be_noted_is_not_left(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, text: str) -> None:
         assert path.name == "pid"
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -211,7 +229,9 @@ def test_a_process_that_cannot_be_noted_is_not_left(lab, monkeypatch):
     assert children() == []
 
 
-def test_a_process_that_does_not_answer_is_ended_by_force(lab, monkeypatch):
+def test_a_process_that_does_not_answer_is_ended_by_force(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.monitor._QUIT_SECONDS", 0.3)
     vm_id = lab.run(lab.still)
     (pid,) = processes(lab.site.dir)
@@ -223,10 +243,10 @@ def test_a_process_that_does_not_answer_is_ended_by_force(lab, monkeypatch):
 class Dripping:
     """An answer that does not come to an end by itself."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.begun, self.end = threading.Event(), threading.Event()
 
-    def __call__(self, handler, request):
+    def __call__(self, handler: Handler, request: Request) -> None:
         handler.send_response(200)
         handler.send_header("Content-Length", str(1 << 30))
         handler.end_headers()
@@ -237,7 +257,7 @@ class Dripping:
             self.begun.set()
 
 
-def test_a_machine_can_be_ended_while_its_image_is_being_fetched(lab):
+def test_a_machine_can_be_ended_while_its_image_is_being_fetched(lab: Lab) -> None:
     drip = Dripping()
     with Canned([drip]) as server:
         vm_id = lab.start(publish(lab, server.url, b"x", size=1 << 30))
@@ -248,7 +268,9 @@ def test_a_machine_can_be_ended_while_its_image_is_being_fetched(lab):
         drip.end.set()
 
 
-def test_a_machine_whose_image_waits_for_others_can_be_ended(tmp_path, monkeypatch):
+def test_a_machine_whose_image_waits_for_others_can_be_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.qemu._DOWNLOADS", 1)
     drip = Dripping()
     with Canned([drip]) as server, real_sandbox(tmp_path, users=JANE) as site:
@@ -266,7 +288,7 @@ def test_a_machine_whose_image_waits_for_others_can_be_ended(tmp_path, monkeypat
 # -- what breaks
 
 
-def publish(lab, url, image, **fields):
+def publish(lab: Lab, url: str, image: bytes, **fields: Any) -> str:
     """Make an entry for an image that is at this URL."""
     name = identifier(hashlib.sha1(image).digest())
     entry = Entry(
@@ -293,31 +315,33 @@ def publish(lab, url, image, **fields):
         ((200, "x/y", b"0123456789abcdef"), {"format": "qcow2"}, "is not in the format qcow2"),
     ],
 )
-def test_an_image_that_is_not_right_fails_the_machine_with_the_reason(lab, answer, fields, reason):
+def test_an_image_that_is_not_right_fails_the_machine_with_the_reason(
+    lab: Lab, answer: Reply, fields: dict[str, str], reason: str
+) -> None:
     with Canned([answer]) as server:
         vm_id = lab.start(publish(lab, server.url, b"0123456789abcdef", **fields))
         lab.wait(vm_id, FAILED)
-    error = lab.error(vm_id)
+    error = present(lab.error(vm_id))
     assert error.startswith(f"Error excuting image transfer script: {server.url}/image ")
     assert reason in error
-    assert not list((lab.site.dir / "origins").glob("*.part"))
+    assert not list((lab.site.dir / "fetched").glob("*.part"))
 
 
-def test_an_image_that_does_not_boot_fails_the_machine(lab, tmp_path):
+def test_an_image_that_does_not_boot_fails_the_machine(lab: Lab, tmp_path: Path) -> None:
     blank = tmp_path / "blank.raw"
     blank.write_bytes(b"nothing that boots".ljust(1 << 20, b"\0"))
     vm_id = lab.start(lab.register(blank, title="blank"))
     lab.wait(vm_id, FAILED)
-    assert lab.error(vm_id).startswith(BIOS_ONLY)
+    assert present(lab.error(vm_id)).startswith(BIOS_ONLY)
 
 
-def test_an_image_that_the_marketplace_does_not_have_fails_the_machine(lab):
+def test_an_image_that_the_marketplace_does_not_have_fails_the_machine(lab: Lab) -> None:
     vm_id = lab.start(identifier(b"x" * 20))
     lab.wait(vm_id, FAILED)
-    assert "Error excuting image transfer script: there is no image" in lab.error(vm_id)
+    assert "Error excuting image transfer script: there is no image" in present(lab.error(vm_id))
 
 
-def test_a_disk_that_there_is_not_fails_the_machine(lab):
+def test_a_disk_that_there_is_not_fails_the_machine(lab: Lab) -> None:
     source = "pdisk:host/7a031320-9d3b-492f-9a97-3c5bd0ba786b"
     vm_id = lab.start(lab.still, f'DISK = [ source = "{source}", target = vdb ]')
     lab.wait(vm_id, FAILED)
@@ -325,23 +349,23 @@ def test_a_disk_that_there_is_not_fails_the_machine(lab):
     assert lab.error(vm_id) == reason
 
 
-def test_a_template_that_qemu_cannot_do_fails_the_machine(lab):
+def test_a_template_that_qemu_cannot_do_fails_the_machine(lab: Lab) -> None:
     vm_id = lab.start(lab.still, "DISK = [ type = swap, size = 1, target = hde ]")
     lab.wait(vm_id, FAILED)
     reason = "there is no place for hde: IDE ends with hdd"
     assert lab.error(vm_id) == f"Error deploying virtual machine: {reason}"
 
 
-def test_a_target_is_no_way_out_of_the_machines_directory(lab, tmp_path):
+def test_a_target_is_no_way_out_of_the_machines_directory(lab: Lab, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     vm_id = lab.start(lab.still, f'DISK = [ type = swap, size = 1, target = "{victim}" ]')
     lab.wait(vm_id, FAILED)
-    assert lab.error(vm_id).endswith(f"{victim} is not the target of a disk")
+    assert present(lab.error(vm_id)).endswith(f"{victim} is not the target of a disk")
     assert victim.read_text() == "precious"
 
 
-def test_a_full_disk_fails_the_machine(tmp_path):
+def test_a_full_disk_fails_the_machine(tmp_path: Path) -> None:
     """The directory is on a file system that is too small for the image."""
     small = tmp_path / "small"
     small.mkdir()
@@ -359,12 +383,12 @@ def test_a_full_disk_fails_the_machine(tmp_path):
                 "Error excuting image transfer script: the image cannot be stored: "
                 "No space left on device"
             )
-            assert list((site.dir / "origins").iterdir()) == []
+            assert list((site.dir / "fetched").iterdir()) == []
     finally:
         subprocess.run(["umount", small], check=True)
 
 
-def test_an_address_that_is_not_free_is_refused(lab):
+def test_an_address_that_is_not_free_is_refused(lab: Lab) -> None:
     lab.run(lab.still)
     taken = lab.jane.info(max(lab.jane.pool())).findtext("TEMPLATE/NIC/IP")
     nic = f'NIC = [ network_uname = oneadmin, network = "public", ip = "{taken}" ]'
@@ -372,15 +396,17 @@ def test_an_address_that_is_not_free_is_refused(lab):
         lab.start(lab.still, nic)
 
 
-def next_address(lab):
+def next_address(lab: Lab) -> str:
     """Which the next machine gets, unless it is taken."""
     first = lab.run(lab.still)
-    last = ipaddress.ip_address(lab.jane.info(first).findtext("TEMPLATE/NIC/IP"))
+    last = ipaddress.ip_address(lab.jane.info(first).findtext("TEMPLATE/NIC/IP", ""))
     lab.jane.act("finalize", first)
     return str(last + 1)
 
 
-def test_a_port_that_somebody_took_meanwhile_fails_the_machine(lab, monkeypatch):
+def test_a_port_that_somebody_took_meanwhile_fails_the_machine(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     address = next_address(lab)
     monkeypatch.setattr(
         "stratuslab_libcloud.sandbox.addresses._is_served", lambda address, port: False
@@ -389,11 +415,13 @@ def test_a_port_that_somebody_took_meanwhile_fails_the_machine(lab, monkeypatch)
     with socket.create_server((address, port)):
         vm_id = lab.start(lab.still)
         lab.wait(vm_id, FAILED)
-    assert "Error deploying virtual machine: the QEMU process has ended: " in lab.error(vm_id)
-    assert f"{address}:{port}" in lab.error(vm_id)
+    assert "Error deploying virtual machine: the QEMU process has ended: " in present(
+        lab.error(vm_id)
+    )
+    assert f"{address}:{port}" in present(lab.error(vm_id))
 
 
-def test_an_address_that_another_program_uses_is_skipped(lab):
+def test_an_address_that_another_program_uses_is_skipped(lab: Lab) -> None:
     address = next_address(lab)
     with socket.create_server((address, lab.site._qemu_host.ssh_port)):
         second = lab.run(lab.still)
@@ -401,7 +429,7 @@ def test_an_address_that_another_program_uses_is_skipped(lab):
     assert found == str(ipaddress.ip_address(address) + 1)
 
 
-def test_inbound_ports_lead_into_the_machine(lab):
+def test_inbound_ports_lead_into_the_machine(lab: Lab) -> None:
     vm_id = lab.run(lab.still, 'INBOUND_PORTS = "22,8080"')
     address = lab.jane.info(vm_id).findtext("TEMPLATE/NIC/IP")
     for port in (lab.site._qemu_host.ssh_port, 8080):
@@ -413,7 +441,9 @@ def test_inbound_ports_lead_into_the_machine(lab):
 # -- disks
 
 
-def test_a_disk_is_attached_once_the_guest_has_taken_it_up_and_detached_once_it_let_go(lab):
+def test_a_disk_is_attached_once_the_guest_has_taken_it_up_and_detached_once_it_let_go(
+    lab: Lab,
+) -> None:
     vm_id = lab.run(lab.obliging)
     disks = [lab.jane.disk() for _ in range(2)]
     assert [lab.attach(disk, vm_id).json().get("target") for disk in disks] == ["vdb", "vdc"]
@@ -421,13 +451,15 @@ def test_a_disk_is_attached_once_the_guest_has_taken_it_up_and_detached_once_it_
     assert [lab.jane.disks("DELETE", f"/{disk}").status_code for disk in disks] == [200, 200]
 
 
-def test_a_disk_that_the_guest_does_not_take_up_is_not_reported_as_attached(lab, monkeypatch):
+def test_a_disk_that_the_guest_does_not_take_up_is_not_reported_as_attached(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.hotplug._PLUG_SECONDS", 0.3)
     vm_id, other = lab.run(lab.still), lab.run(lab.obliging)
     disk = lab.jane.disk()
     answer = lab.attach(disk, vm_id)
     assert answer.status_code == 504
-    message = f"disk ({disk}) may be attached to VM {vm_id} as vdb: the guest did not take it up"
+    message = f"disk ({disk}) may be attached to VM {vm_id} as vdb: the guest did not use it"
     assert answer.json()["message"] == f"{message} within 0 seconds"
     # QEMU cannot take it back, so nobody else gets it while this machine lives.
     mounts = lab.jane.disks("GET", f"/{disk}/mounts").json()
@@ -437,7 +469,9 @@ def test_a_disk_that_the_guest_does_not_take_up_is_not_reported_as_attached(lab,
     assert lab.attach(disk, other).status_code == 200
 
 
-def test_a_guest_that_keeps_a_disk_is_told_and_the_disk_stays_attached(lab, monkeypatch):
+def test_a_guest_that_keeps_a_disk_is_told_and_the_disk_stays_attached(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.hotplug._UNPLUG_SECONDS", 0.3)
     vm_id = lab.run(lab.keeping)
     disk = lab.jane.disk()
@@ -445,14 +479,16 @@ def test_a_guest_that_keeps_a_disk_is_told_and_the_disk_stays_attached(lab, monk
     for _ in range(2):  # the second time QEMU says that it is at it already
         answer = lab.detach(disk, vm_id)
         assert answer.status_code == 409
-        reason = "the guest did not let go of vdb within 0 seconds"
+        reason = "the guest did not release vdb within 0 seconds"
         assert answer.json()["message"] == f"disk ({disk}) is still in use by VM {vm_id}: {reason}"
     mounts = lab.jane.disks("GET", f"/{disk}/mounts").json()
     assert mounts == [{"vmId": str(vm_id), "device": "vdb"}]
     assert lab.jane.disks("DELETE", f"/{disk}").status_code == 409
 
 
-def test_a_disk_that_was_being_unplugged_when_the_sandbox_stopped_stays_attached(lab, tmp_path):
+def test_a_disk_that_was_being_unplugged_when_the_sandbox_stopped_stays_attached(
+    lab: Lab, tmp_path: Path
+) -> None:
     with real_sandbox(tmp_path, users=JANE, keep_machines=True) as site:
         first = Lab(site)
         vm_id = first.run(first.register(obliging(tmp_path, lets_go=False), title="keeping"))
@@ -468,13 +504,13 @@ def test_a_disk_that_was_being_unplugged_when_the_sandbox_stopped_stays_attached
         assert mounts == [{"vmId": str(vm_id), "device": "vdb"}]
 
 
-def swallow(call, *arguments):
+def swallow(call: Callable[..., object], *arguments: object) -> None:
     """What comes of a call to a site that stops is nobody's affair."""
     with contextlib.suppress(requests.RequestException):
         call(*arguments)
 
 
-def test_a_qemu_that_does_not_answer_is_told(lab, monkeypatch):
+def test_a_qemu_that_does_not_answer_is_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.monitor._COMMAND_SECONDS", 0.3)
     vm_id = lab.run(lab.still)
     (pid,) = processes(lab.site.dir)
@@ -493,7 +529,7 @@ def test_a_qemu_that_does_not_answer_is_told(lab, monkeypatch):
     assert lab.jane.disks("DELETE", f"/{disk}").status_code == 200
 
 
-def test_a_disk_whose_file_is_gone_cannot_be_attached_and_is_not(lab):
+def test_a_disk_whose_file_is_gone_cannot_be_attached_and_is_not(lab: Lab) -> None:
     vm_id = lab.run(lab.obliging)
     disk = lab.jane.disk()
     path = lab.site.dir / "disks" / disk
@@ -512,24 +548,26 @@ def test_a_disk_whose_file_is_gone_cannot_be_attached_and_is_not(lab):
 UP = "from stratuslab_libcloud.cli.sandbox import main; main()"
 
 
-def up(directory, *options):
+def up(directory: Path, *options: str) -> tuple[subprocess.Popen[str], Lab]:
     """A sandbox in a process of its own, ready."""
-    command = [sys.executable, "-c", UP, "up", "--dir", directory, "--port", "0", *options]
+    command = [sys.executable, "-c", UP, "up", "--dir", str(directory), "--port", "0", *options]
     process = subprocess.Popen(
         [*command, "--user", "jane:s3cret", "--machines", "qemu"], stdout=subprocess.PIPE, text=True
     )
-    url = process.stdout.readline().split()[1].rstrip(",")
-    return process, Lab(Elsewhere(url, Path(directory)))
+    url = present(process.stdout).readline().split()[1].rstrip(",")
+    return process, Lab(Elsewhere(url, directory))
 
 
 class Elsewhere:
-    def __init__(self, url, directory):
+    def __init__(self, url: str, directory: Path) -> None:
         self.url, self.dir = url, directory
 
 
 @pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGTERM])
-def test_machines_that_outlive_the_sandbox_are_taken_on_again(lab, tmp_path, ended_by):
-    process, before = up(str(tmp_path), "--keep-machines")
+def test_machines_that_outlive_the_sandbox_are_taken_on_again(
+    lab: Lab, tmp_path: Path, ended_by: signal.Signals
+) -> None:
+    process, before = up(tmp_path, "--keep-machines")
     with process:
         image = before.register(obliging(tmp_path), title="obliging")
         vm_id = before.run(image)
@@ -552,8 +590,8 @@ def test_machines_that_outlive_the_sandbox_are_taken_on_again(lab, tmp_path, end
 
 
 def test_a_machine_that_does_not_answer_when_it_is_taken_on_is_left_alone(
-    lab, tmp_path, monkeypatch
-):
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with real_sandbox(tmp_path, users=JANE, keep_machines=True) as site:
         first = Lab(site)
         vm_id = first.run(first.register(still(tmp_path), title="still"))
@@ -569,7 +607,9 @@ def test_a_machine_that_does_not_answer_when_it_is_taken_on_is_left_alone(
         assert processes(tmp_path) == [pid]
 
 
-def test_real_machines_that_live_on_are_not_taken_for_simulated_ones(lab, tmp_path):
+def test_real_machines_that_live_on_are_not_taken_for_simulated_ones(
+    lab: Lab, tmp_path: Path
+) -> None:
     with real_sandbox(tmp_path, users=JANE, keep_machines=True) as site:
         first = Lab(site)
         vm_id = first.run(first.register(still(tmp_path), title="still"))
@@ -579,7 +619,7 @@ def test_real_machines_that_live_on_are_not_taken_for_simulated_ones(lab, tmp_pa
         assert Lab(site).jane.states(vm_id) == RUNNING
 
 
-def test_slow_downloads_keep_no_other_machine_from_living_and_dying(lab):
+def test_slow_downloads_keep_no_other_machine_from_living_and_dying(lab: Lab) -> None:
     drip = Dripping()
     with Canned([drip]) as server:
         name = publish(lab, server.url, b"y", size=1 << 30)
@@ -592,7 +632,7 @@ def test_slow_downloads_keep_no_other_machine_from_living_and_dying(lab):
         drip.end.set()
 
 
-def test_a_machine_that_ended_while_no_sandbox_looked_is_unknown(lab, tmp_path):
+def test_a_machine_that_ended_while_no_sandbox_looked_is_unknown(lab: Lab, tmp_path: Path) -> None:
     with real_sandbox(tmp_path, users=JANE, keep_machines=True) as site:
         first = Lab(site)
         vm_id = first.run(first.register(still(tmp_path), title="still"))
@@ -606,11 +646,11 @@ def test_a_machine_that_ended_while_no_sandbox_looked_is_unknown(lab, tmp_path):
         assert again.folders() == []
 
 
-def test_a_machine_whose_image_was_being_fetched_is_started_anew(lab, tmp_path):
+def test_a_machine_whose_image_was_being_fetched_is_started_anew(lab: Lab, tmp_path: Path) -> None:
     image = still(tmp_path).read_bytes()
     drip = Dripping()
     with Canned([drip, (200, "x/y", image)]) as server:
-        process, before = up(str(tmp_path))
+        process, before = up(tmp_path)
         with process:
             with real_sandbox(tmp_path / "other") as other:  # whose Marketplace both can ask
                 name = publish(Lab(other), server.url, image)
@@ -624,7 +664,7 @@ def test_a_machine_whose_image_was_being_fetched_is_started_anew(lab, tmp_path):
     assert len(server.requests) == 2
 
 
-def test_a_throw_away_sandbox_that_is_killed_leaves_no_process(lab, tmp_path):
+def test_a_throw_away_sandbox_that_is_killed_leaves_no_process(lab: Lab, tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path\n"
         "from stratuslab_libcloud.sandbox import Sandbox\n"
@@ -634,7 +674,7 @@ def test_a_throw_away_sandbox_that_is_killed_leaves_no_process(lab, tmp_path):
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
     ) as process:
-        url, directory = process.stdout.readline().split()
+        url, directory = present(process.stdout).readline().split()
         there = Lab(Elsewhere(url, Path(directory)))
         there.run(there.register(still(tmp_path), title="still"))
         assert len(processes(Path(directory))) == 1
@@ -643,7 +683,7 @@ def test_a_throw_away_sandbox_that_is_killed_leaves_no_process(lab, tmp_path):
     shutil.rmtree(directory)
 
 
-def test_stopping_ends_all_machines(tmp_path):
+def test_stopping_ends_all_machines(tmp_path: Path) -> None:
     with real_sandbox(tmp_path, users=JANE) as site:
         lab = Lab(site)
         image = lab.register(still(tmp_path), title="still")
@@ -657,9 +697,11 @@ def test_stopping_ends_all_machines(tmp_path):
 # -- what the site says of itself
 
 
-def test_ssh_is_on_another_port_where_the_first_cannot_be_had(tmp_path, monkeypatch):
+def test_ssh_is_on_another_port_where_the_first_cannot_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As where an sshd listens on all addresses."""
-    notices = []
+    notices: list[str] = []
     with socket.create_server(("0.0.0.0", 0)) as everywhere:
         taken = everywhere.getsockname()[1]
         ports = (taken, 2222, 2223)
@@ -669,29 +711,29 @@ def test_ssh_is_on_another_port_where_the_first_cannot_be_had(tmp_path, monkeypa
             lab = Lab(site)
             vm_id = lab.run(lab.register(still(tmp_path), title="still"))
             address = lab.jane.info(vm_id).findtext("TEMPLATE/NIC/IP")
-            socket.create_connection((address, site._qemu_host.ssh_port), 60).close()
-    port = site._qemu_host.ssh_port
+            socket.create_connection((address, present(site._qemu_host).ssh_port), 60).close()
+    port = present(site._qemu_host).ssh_port
     reason = f"port {taken} failed (Address already in use)"
     assert notices[-1] == f"SSH of machines is on port {port}: {reason}"
     with real_sandbox(tmp_path, users=JANE, on_notice=notices.append) as site:
-        assert site._qemu_host.ssh_port == port  # machines that live on have it
+        assert present(site._qemu_host).ssh_port == port  # machines that live on have it
     assert notices[-1] == f"SSH of machines is on port {port}: as it was before"
 
 
-def test_a_deep_directory_is_no_problem_for_sockets(tmp_path):
+def test_a_deep_directory_is_no_problem_for_sockets(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 100) / "a folder, with = odd: characters"
     with real_sandbox(deep, users=JANE) as site:
         lab = Lab(site)
         lab.run(lab.register(still(tmp_path), title="still"))
 
 
-def test_the_marketplace_offers_the_two_images_of_our_own(lab):
+def test_the_marketplace_offers_the_two_images_of_our_own(lab: Lab) -> None:
     entries = lab.jane.request("GET", "/metadata", headers={"Accept": "application/json"}).json()
     titles = {row[10] for row in entries["aaData"]}
     assert {"standard (sandbox)", "ttylinux (sandbox)", "still"} <= titles
 
 
-def test_an_image_is_served_to_everybody_and_nothing_else_is(lab):
+def test_an_image_is_served_to_everybody_and_nothing_else_is(lab: Lab) -> None:
     entry = lab.jane.request("GET", f"/metadata/{lab.still}").text
     url = entry.partition("<slterms:location>")[2].partition("<")[0]
     found = lab.jane.request("GET", url.removeprefix(lab.site.url))
@@ -700,9 +742,11 @@ def test_an_image_is_served_to_everybody_and_nothing_else_is(lab):
         assert lab.jane.request("GET", path).status_code == 404
 
 
-def test_simulated_is_what_auto_gives_where_qemu_is_missing(tmp_path, monkeypatch):
+def test_simulated_is_what_auto_gives_where_qemu_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.choice.PATH", str(tmp_path))
-    notices = []
+    notices: list[str] = []
     with Sandbox(machines="auto", on_notice=notices.append) as site:
         assert site.machines == "simulated"
     (notice,) = notices

@@ -18,6 +18,7 @@ from libcloud.compute.deployment import (
 )
 from libcloud.compute.types import DeploymentError, NodeState
 from machines import processes, real_sandbox, ssh, still, wait_for
+from present import present
 from sshd import make_key
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
@@ -124,9 +125,10 @@ def test_an_orderly_shutdown_ends_the_machine(driver: StratusLabNodeDriver, site
     driver.wait_until_running([node], wait_period=0.2)
     driver.ex_shutdown_node(node)  # while it is booting: the button is pressed again
     wait_for(
-        lambda: driver.ex_get_node(node.id).state == NodeState.TERMINATED, "it does not shut down"
+        lambda: driver.ex_get_node(present(node.id)).state == NodeState.TERMINATED,
+        "it does not shut down",
     )
-    assert not (site.dir / "machines" / node.id).exists()
+    assert not (site.dir / "machines" / present(node.id)).exists()
 
 
 def test_a_machine_that_halts_itself_is_unknown(
@@ -136,12 +138,12 @@ def test_a_machine_that_halts_itself_is_unknown(
     driver.wait_until_running([node], wait_period=0.2)
     ssh(site, node, "poweroff")
     wait_for(
-        lambda: driver.ex_get_node(node.id).extra["lcm_state"] == 16,
+        lambda: driver.ex_get_node(present(node.id)).extra["lcm_state"] == 16,
         "nobody noticed that it halted",
     )
-    assert driver.ex_get_node(node.id).state == NodeState.UNKNOWN
+    assert driver.ex_get_node(present(node.id)).state == NodeState.UNKNOWN
     driver.destroy_node(node)
-    assert driver.ex_get_node(node.id).state == NodeState.TERMINATED
+    assert driver.ex_get_node(present(node.id)).state == NodeState.TERMINATED
 
 
 # -- chapter 7
@@ -186,10 +188,10 @@ def test_disks_are_plugged_into_a_running_machine_and_unplugged(
     ssh(site, node, "modprobe acpiphp")
     for volume in volumes:
         driver.attach_volume(node, volume)
-    assert [volume.extra["device"] for volume in volumes] == ["/dev/vdc", "/dev/vdd"]
+    assert [present(volume.extra)["device"] for volume in volumes] == ["/dev/vdc", "/dev/vdd"]
     found = ssh(site, node, "fdisk -l")
     for volume in volumes:
-        device = volume.extra["device"]
+        device = present(volume.extra)["device"]
         assert f"Disk {device}: " in found
         assert f"{volume.size * GIB} bytes" in found
         name = device.removeprefix("/dev/")
@@ -213,7 +215,7 @@ def test_the_device_is_the_lowest_free_one_in_the_guest_too(
     driver.detach_volume(first)
     driver.attach_volume(node, third)
     for volume in (second, third):
-        device = volume.extra["device"].removeprefix("/dev/")
+        device = present(volume.extra)["device"].removeprefix("/dev/")
         assert ssh(site, node, f"cat /sys/block/{device}/serial") == volume.id[:20]
         driver.detach_volume(volume)
     for volume in (first, second, third):
@@ -230,7 +232,7 @@ def test_the_device_is_right_also_where_the_template_leaves_a_letter_out(
     driver.wait_until_running([node], wait_period=0.2)
     ssh(site, node, "true")
     driver.attach_volume(node, second)
-    device = second.extra["device"].removeprefix("/dev/")
+    device = present(second.extra)["device"].removeprefix("/dev/")
     assert ssh(site, node, f"cat /sys/block/{device}/serial") == second.id[:20]
     driver.destroy_node(node)
     for volume in (first, second):
@@ -249,7 +251,7 @@ def test_a_disk_is_in_one_machine_at_a_time(
     driver.detach_volume(volume)
     ssh(site, other, "true")  # a guest that is still booting may not find it in time
     driver.attach_volume(other, volume)
-    assert volume.extra["device"] == "/dev/vdc"
+    assert present(volume.extra)["device"] == "/dev/vdc"
     driver.destroy_node(other)
     driver.destroy_volume(volume)
 
@@ -290,7 +292,7 @@ def test_deploy_node_with_each_kind_of_key(
 
     with concurrent.futures.ThreadPoolExecutor() as together:
         for node, script in together.map(deploy, ["rsa", "ecdsa", "ed25519"]):
-            assert (script.exit_status, script.stdout.strip()) == (3, "256")
+            assert (script.exit_status, present(script.stdout).strip()) == (3, "256")
             assert script.stderr == "bad\n"
             driver.destroy_node(node)
 

@@ -95,9 +95,9 @@ class Raw:
         return [row[7] for row in self._rows("")]
 
     def title(self, image: str) -> str:
-        return self._rows(f"/{image}")[0][10]
+        return str(self._rows(f"/{image}")[0][10])
 
-    def _rows(self, path: str) -> list[list[str]]:
+    def _rows(self, path: str) -> Any:
         answer = self.jane.request("GET", f"/marketplace/metadata{path}?media=json")
         return answer.json()["aaData"]
 
@@ -114,7 +114,7 @@ class Driven:
         return self._known(self._driver.create_node("n", self._size, self._image))
 
     def runs(self, machine: str) -> bool:
-        return self._driver.ex_get_node(machine).state == "running"
+        return bool(self._driver.ex_get_node(machine).state == "running")
 
     def end(self, machine: str, *, gently: bool) -> None:
         end = self._driver.ex_shutdown_node if gently else self._driver.destroy_node
@@ -146,11 +146,11 @@ class Driven:
         return [image.id for image in self._driver.list_images()]
 
     def title(self, image: str) -> str:
-        return self._driver.get_image(image).name
+        return str(self._driver.get_image(image).name)
 
     def _known(self, thing: Any) -> str:
         self._things[thing.id] = thing
-        return thing.id
+        return str(thing.id)
 
 
 class Client:

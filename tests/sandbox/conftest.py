@@ -39,4 +39,4 @@ def service(calling: Callable[[str], Caller]) -> Caller:
 
 
 def service_password(site: Sandbox) -> str:
-    return json.loads((site.dir / "passwords.json").read_text())["pdisk"]
+    return str(json.loads((site.dir / "passwords.json").read_text())["pdisk"])

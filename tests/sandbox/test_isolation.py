@@ -6,10 +6,13 @@ in both layouts (pdisk-rest 1.4 and 2, compute-xmlrpc 2, opennebula-engines 7).
 import re
 import sqlite3
 import xmlrpc.client
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from callers import Caller
+from present import present
 
 from stratuslab_libcloud.sandbox.compute.xmlrpc import METHODS
 from stratuslab_libcloud.sandbox.site import Sandbox
@@ -104,8 +107,8 @@ class Place:
     site: Sandbox
     ids: dict[str, str] = field(default_factory=lambda: {"own": UNKNOWN, "mine": "0"})
 
-    def caller(self, who: str) -> tuple[Caller, dict[str, object]]:
-        options: dict[str, object] = {"verify": str(self.site.dir / "ca.pem")}
+    def caller(self, who: str) -> tuple[Caller, dict[str, Any]]:
+        options: dict[str, Any] = {"verify": str(self.site.dir / "ca.pem")}
         if who == "certified":
             options["cert"] = str(self.site.dir / "user-certified.pem")
             return Caller(self.site, None), options
@@ -124,17 +127,18 @@ class Place:
         files = [(path.name, path.stat().st_mtime) for path in (self.site.dir / "disks").iterdir()]
         return sorted(rows + files, key=repr)
 
-    def call(self, who: str, path: str, method: str, *parameters: object) -> object:
+    def call(self, who: str, path: str, method: str, *parameters: Any) -> Any:
         caller, options = self.caller(who)
         body = xmlrpc.client.dumps(("stranger:pw-s", *parameters), method).encode()
         answer = caller.request("POST", path, data=body, **options)
         assert answer.status_code == 200, answer.text
-        (((success, result, code),), _) = xmlrpc.client.loads(answer.content)
+        returned: Any = xmlrpc.client.loads(answer.content)[0][0]
+        success, result, code = returned
         return result if success else (result, code)
 
 
 @pytest.fixture(scope="module")
-def place():
+def place() -> Iterator[Place]:
     with Sandbox(users=USERS, tls=True) as site:
         found = Place(site)
         ursula, options = found.caller("ursula")
@@ -143,14 +147,13 @@ def place():
         found.ids["machine"] = str(vm_id)
         for name in ("disk", "spare", "boot"):
             kind = "MACHINE_IMAGE_LIVE" if name == "boot" else "DATA_IMAGE_RAW_READ_WRITE"
-            form = {"size": 1, "tag": "tag-of-ursula", "type": kind}
-            found.ids[name] = ursula.disks("POST", data=form, **options).json()["uuid"]
-        form = {"node": "sandbox", "vm_id": vm_id}
-        plugged = ursula.disks("POST", f"/{found.ids['disk']}/mounts", data=form, **options)
+            disk = {"size": 1, "tag": "tag-of-ursula", "type": kind}
+            found.ids[name] = ursula.disks("POST", data=disk, **options).json()["uuid"]
+        mount = {"node": "sandbox", "vm_id": vm_id}
+        plugged = ursula.disks("POST", f"/{found.ids['disk']}/mounts", data=mount, **options)
         assert plugged.status_code == 200, plugged.text
-        found.ids["ursula"] = re.search(
-            "<UID>([0-9]+)", found.call("ursula", "/pswd/xmlrpc", "one.vm.info", vm_id)
-        )[1]
+        document = found.call("ursula", "/pswd/xmlrpc", "one.vm.info", vm_id)
+        found.ids["ursula"] = present(re.search("<UID>([0-9]+)", document))[1]
         yield found
 
 
@@ -161,7 +164,7 @@ DOORS = [
 
 
 @pytest.fixture(scope="module", params=DOORS, ids=lambda door: door[1])
-def stranger(place, request):
+def stranger(place: Place, request: pytest.FixtureRequest) -> tuple[str, str]:
     """Somebody at one of the doors, with a disk and a machine that he may use."""
     who, prefix = request.param
     caller, options = place.caller(who)
@@ -174,8 +177,13 @@ def stranger(place, request):
 
 @pytest.mark.parametrize(("method", "path", "form", "status"), ROUTES)
 def test_what_is_somebody_elses_is_neither_shown_nor_changed(
-    place, stranger, method, path, form, status
-):
+    place: Place,
+    stranger: tuple[str, str],
+    method: str,
+    path: str,
+    form: dict[str, str],
+    status: int,
+) -> None:
     who, prefix = stranger
     caller, options = place.caller(who)
     before = place.everything()
@@ -192,8 +200,8 @@ def test_what_is_somebody_elses_is_neither_shown_nor_changed(
 
 @pytest.mark.parametrize(("method", "parameters", "code"), CALLS)
 def test_what_is_somebody_elses_is_neither_shown_nor_changed_by_a_call(
-    place, stranger, method, parameters, code
-):
+    place: Place, stranger: tuple[str, str], method: str, parameters: tuple[object, ...], code: int
+) -> None:
     who, prefix = stranger
     texts = [place.filled(str(value)) for value in parameters]
     filled = [int(text) if re.fullmatch("-?[0-9]+", text) else text for text in texts]
@@ -208,7 +216,9 @@ def test_what_is_somebody_elses_is_neither_shown_nor_changed_by_a_call(
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_a_disk_of_somebody_elses_gets_into_no_machine(place, stranger, template):
+def test_a_disk_of_somebody_elses_gets_into_no_machine(
+    place: Place, stranger: tuple[str, str], template: str
+) -> None:
     who, prefix = stranger
     path = f"{prefix.replace('/pdisk', '/one-proxy')}/xmlrpc"
     before = place.everything(tables=("disks", "mounts"))
@@ -221,7 +231,9 @@ def test_a_disk_of_somebody_elses_gets_into_no_machine(place, stranger, template
 
 
 @pytest.mark.parametrize(("method", "path", "form", "status"), ROUTES)
-def test_nobody_is_shown_anything(place, method, path, form, status):
+def test_nobody_is_shown_anything(
+    place: Place, method: str, path: str, form: dict[str, str], status: int
+) -> None:
     nobody, options = place.caller("nobody")
     before = place.everything()
     for prefix, refusal in (("/pdisk/pswd", 401), ("/pswd", 401), ("/cert", 403)):
@@ -231,10 +243,10 @@ def test_nobody_is_shown_anything(place, method, path, form, status):
     assert place.everything() == before
 
 
-def test_no_route_is_forgotten(place):
+def test_no_route_is_forgotten(place: Place) -> None:
     assert {method for method, _, _ in CALLS} | {"one.vm.allocate"} == set(METHODS)  # TEMPLATES
     caller, options = place.caller("stranger")
-    patterns = {}
+    patterns: dict[str, set[str]] = {}
     for method, path, _, _ in ROUTES:
         pattern = re.sub("{disk}_{m[a-z]+}", "mount", path.partition("?")[0])
         pattern = re.sub("/disks/[^/]+", "/disks/disk", pattern)
@@ -246,7 +258,7 @@ def test_no_route_is_forgotten(place):
     assert len(patterns) == 8
 
 
-def test_disks_cannot_be_guessed(place):
+def test_disks_cannot_be_guessed(place: Place) -> None:
     """Their names are random, all 122 bits."""
     caller, options = place.caller("ursula")
     found = {caller.disks("POST", data={"size": 1}, **options).json()["uuid"] for _ in range(20)}

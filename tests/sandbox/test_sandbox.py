@@ -5,11 +5,14 @@ import sqlite3
 import stat
 import threading
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 from callers import USERS, Caller
 from cryptography.hazmat.primitives import serialization
+from present import present
 
 from stratuslab_libcloud.sandbox import SandboxError
 from stratuslab_libcloud.sandbox.site import Sandbox
@@ -17,25 +20,25 @@ from stratuslab_libcloud.sandbox.site import Sandbox
 FIRST = {"jane": "s3cret"}
 
 
-def jane_at(site):
+def jane_at(site: Sandbox) -> Caller:
     return Caller(site, ("jane", FIRST["jane"]))
 
 
-def configuration(site):
+def configuration(site: Sandbox) -> dict[str, dict[str, str]]:
     parser = configparser.ConfigParser()
     with site.config_path.open(encoding="utf-8") as file:
         parser.read_file(file)
     return {name: dict(parser[name]) for name in parser.sections()}
 
 
-def descriptors():
+def descriptors() -> set[str]:
     return set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
 
 
 # -- up and down
 
 
-def test_nothing_is_left_behind():
+def test_nothing_is_left_behind() -> None:
     with Sandbox():
         pass  # whatever is opened once and for all
     threads, before = set(threading.enumerate()), descriptors()
@@ -50,7 +53,7 @@ def test_nothing_is_left_behind():
     assert not directory.exists()
 
 
-def test_two_sites_side_by_side_know_nothing_of_each_other():
+def test_two_sites_side_by_side_know_nothing_of_each_other() -> None:
     with Sandbox(users=FIRST) as one, Sandbox(users=FIRST) as other:
         assert one.port != other.port
         jane_at(one).start()
@@ -60,14 +63,14 @@ def test_two_sites_side_by_side_know_nothing_of_each_other():
         assert jane_at(other).disks("GET").json() == []
 
 
-def test_a_busy_port_is_told_in_one_line_where_the_sandbox_is_started(site):
+def test_a_busy_port_is_told_in_one_line_where_the_sandbox_is_started(site: Sandbox) -> None:
     other = Sandbox(port=site.port)
     with pytest.raises(SandboxError, match=f"^cannot listen on 127.0.0.1:{site.port}: .*$"):
         other.start()
     other.stop()
 
 
-def test_a_start_that_fails_ends_no_machines(tmp_path, site):
+def test_a_start_that_fails_ends_no_machines(tmp_path: Path, site: Sandbox) -> None:
     with Sandbox(tmp_path, users=FIRST, keep_machines=True) as own:
         jane_at(own).start()
     with pytest.raises(SandboxError):
@@ -76,7 +79,7 @@ def test_a_start_that_fails_ends_no_machines(tmp_path, site):
         assert jane_at(own).states(0) == (3, 3)
 
 
-def test_a_directory_is_for_one_sandbox_at_a_time(tmp_path):
+def test_a_directory_is_for_one_sandbox_at_a_time(tmp_path: Path) -> None:
     with Sandbox(tmp_path):
         with pytest.raises(SandboxError, match=r"^another sandbox is running on .*$"):
             Sandbox(tmp_path).start()
@@ -85,13 +88,15 @@ def test_a_directory_is_for_one_sandbox_at_a_time(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a ;b", "a\nb", "a\udcffb"])
-def test_a_directory_that_no_configuration_file_could_hold_is_refused(tmp_path, name):
+def test_a_directory_that_no_configuration_file_could_hold_is_refused(
+    tmp_path: Path, name: str
+) -> None:
     with pytest.raises(SandboxError, match=r"^the path of the directory .*$"):
         Sandbox(tmp_path / "new" / name).start()
     assert not (tmp_path / "new").exists()
 
 
-def test_sites_side_by_side_have_addresses_of_their_own(monkeypatch):
+def test_sites_side_by_side_have_addresses_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "stratuslab_libcloud.sandbox.addresses._BASES", ["127.9.64.0", "127.9.128.0"]
     )
@@ -102,7 +107,7 @@ def test_sites_side_by_side_have_addresses_of_their_own(monkeypatch):
             assert found == {"127.9.64.1", "127.9.128.1"}
 
 
-def test_a_port_that_was_given_by_the_system_can_be_had_again():
+def test_a_port_that_was_given_by_the_system_can_be_had_again() -> None:
     with Sandbox(users=FIRST) as site, requests.Session() as session:
         session.trust_env = False
         assert session.get(f"{site.url}/metadata").status_code == 200
@@ -112,7 +117,9 @@ def test_a_port_that_was_given_by_the_system_can_be_had_again():
             assert jane_at(again).pool() == []
 
 
-def test_a_throw_away_site_waits_neither_for_the_disk_nor_for_hashes(monkeypatch):
+def test_a_throw_away_site_waits_neither_for_the_disk_nor_for_hashes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     costly = []
     scrypt = hashlib.scrypt
     monkeypatch.setattr("os.fsync", lambda descriptor: costly.append("fsync"))
@@ -127,18 +134,23 @@ def test_a_throw_away_site_waits_neither_for_the_disk_nor_for_hashes(monkeypatch
     assert costly == []
 
 
-def test_a_site_that_stays_waits_for_the_disk_and_for_hashes(monkeypatch, tmp_path):
-    synced, costs = [], []
+def test_a_site_that_stays_waits_for_the_disk_and_for_hashes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    synced: list[str] = []
+    costs: list[int] = []
     fsync, scrypt = os.fsync, hashlib.scrypt
-    monkeypatch.setattr(
-        "os.fsync",
-        lambda descriptor: (
-            synced.append(os.readlink(f"/proc/self/fd/{descriptor}")) or fsync(descriptor)
-        ),
-    )
-    monkeypatch.setattr(
-        "hashlib.scrypt", lambda *a, n, **k: costs.append(n) or scrypt(*a, n=n, **k)
-    )
+
+    def seen_fsync(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    def seen_scrypt(*arguments: Any, n: int, **options: Any) -> bytes:
+        costs.append(n)
+        return scrypt(*arguments, n=n, **options)
+
+    monkeypatch.setattr("os.fsync", seen_fsync)
+    monkeypatch.setattr("hashlib.scrypt", seen_scrypt)
     with Sandbox(tmp_path, users=FIRST):
         pass
     assert set(costs) == {1 << 12}
@@ -162,7 +174,9 @@ def test_a_site_that_stays_waits_for_the_disk_and_for_hashes(monkeypatch, tmp_pa
         ("sandbox.db", "dear diary, " * 1000),
     ],
 )
-def test_a_damaged_file_is_told_in_one_line_and_what_to_do_helps(tmp_path, name, content):
+def test_a_damaged_file_is_told_in_one_line_and_what_to_do_helps(
+    tmp_path: Path, name: str, content: str
+) -> None:
     with Sandbox(tmp_path, users=FIRST, tls=True):
         pass
     (tmp_path / name).write_text(content)
@@ -178,21 +192,21 @@ def test_a_damaged_file_is_told_in_one_line_and_what_to_do_helps(tmp_path, name,
         assert jane_at(site).disks("GET", verify=authority).status_code == 200
 
 
-def test_a_file_that_cannot_be_written_is_told_in_one_line(tmp_path):
+def test_a_file_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "stratuslab-user.cfg").mkdir()
     with pytest.raises(SandboxError, match=r"^\S+/stratuslab-user.cfg\S* cannot be used: [^\n]+$"):
         Sandbox(tmp_path, users=FIRST).start()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_with_tls_the_site_is_called_by_name(host):
+def test_with_tls_the_site_is_called_by_name(host: str) -> None:
     with Sandbox(users=FIRST, tls=True, host=host) as site:
         assert site.url == f"https://localhost:{site.port}"
         authority = configuration(site)["sandbox"]["ca_certificate"]
         assert jane_at(site).disks("GET", verify=authority).status_code == 200
 
 
-def test_an_address_that_is_not_localhosts_is_called_as_it_is():
+def test_an_address_that_is_not_localhosts_is_called_as_it_is() -> None:
     with Sandbox(users=FIRST, tls=True, host="127.0.0.2") as site:
         assert site.url == f"https://127.0.0.2:{site.port}"
         authority = configuration(site)["sandbox"]["ca_certificate"]
@@ -201,18 +215,19 @@ def test_an_address_that_is_not_localhosts_is_called_as_it_is():
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["boot_seconds", "ending_seconds"])
-def test_machines_boot_and_end_in_a_time_that_there_is(name, seconds):
+def test_machines_boot_and_end_in_a_time_that_there_is(name: str, seconds: float) -> None:
+    options: dict[str, Any] = {name: seconds}
     with pytest.raises(SandboxError, match=name):
-        Sandbox(**{name: seconds})
+        Sandbox(**options)
 
 
-def test_a_directory_that_is_none_is_told(tmp_path):
+def test_a_directory_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SandboxError, match=r"^cannot use .* as directory: .*$"):
         Sandbox(tmp_path / "file").start()
 
 
-def test_it_can_be_stopped_twice_and_started_again(tmp_path):
+def test_it_can_be_stopped_twice_and_started_again(tmp_path: Path) -> None:
     site = Sandbox(tmp_path, users=FIRST)
     for _ in range(2):
         site.start()
@@ -221,21 +236,23 @@ def test_it_can_be_stopped_twice_and_started_again(tmp_path):
         site.stop()
 
 
-def test_it_is_not_started_twice(site):
+def test_it_is_not_started_twice(site: Sandbox) -> None:
     with pytest.raises(SandboxError, match="is running"):
         site.start()
     assert Caller(site, ("jane", USERS["jane"])).pool() == []
 
 
-def test_machines_of_an_unknown_kind_are_refused():
-    with pytest.raises(SandboxError, match=r"^machines are simulated, qemu, auto, not 'xen'$"):
+def test_machines_of_an_unknown_kind_are_refused() -> None:
+    with pytest.raises(
+        SandboxError, match=r"^machines must be one of simulated, qemu, auto, not 'xen'$"
+    ):
         Sandbox(machines="xen")
 
 
 # -- what stays
 
 
-def test_everything_is_there_after_a_restart(tmp_path):
+def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     with Sandbox(tmp_path, users=FIRST, keep_machines=True) as site:
         jane = jane_at(site)
         disk, used, first, second = jane.disk(tag="mine"), jane.disk(), jane.start(), jane.start()
@@ -255,7 +272,7 @@ def test_everything_is_there_after_a_restart(tmp_path):
         assert jane.request("GET", "/metadata").content == marketplace
 
 
-def test_a_stop_ends_the_machines_unless_they_are_to_be_kept(tmp_path):
+def test_a_stop_ends_the_machines_unless_they_are_to_be_kept(tmp_path: Path) -> None:
     with Sandbox(tmp_path, users=FIRST) as site:
         jane = jane_at(site)
         disk = jane.disk()
@@ -272,7 +289,7 @@ def test_a_stop_ends_the_machines_unless_they_are_to_be_kept(tmp_path):
         assert jane.info(jane.start(wanted)).findtext("TEMPLATE/NIC/IP") == address
 
 
-def test_a_machine_that_was_ending_ends_after_all(tmp_path):
+def test_a_machine_that_was_ending_ends_after_all(tmp_path: Path) -> None:
     with Sandbox(tmp_path, users=FIRST, ending_seconds=600, keep_machines=True) as site:
         jane_at(site).act("finalize", jane_at(site).start())
         assert jane_at(site).states(0) == (3, 15)
@@ -280,7 +297,7 @@ def test_a_machine_that_was_ending_ends_after_all(tmp_path):
         assert jane_at(site).states(0) == (6, 0)
 
 
-def test_what_is_in_a_machines_way_is_so_after_a_restart(tmp_path):
+def test_what_is_in_a_machines_way_is_so_after_a_restart(tmp_path: Path) -> None:
     unknown = "7a031320-9d3b-492f-9a97-3c5bd0ba786b"
     with Sandbox(tmp_path, users=FIRST, boot_seconds=600, keep_machines=True) as site:
         jane = jane_at(site)
@@ -293,7 +310,7 @@ def test_what_is_in_a_machines_way_is_so_after_a_restart(tmp_path):
         assert jane.disks("GET", f"/{disk}/mounts").json() == [{"vmId": "0", "device": "static"}]
 
 
-def test_a_machine_that_was_booting_goes_on_booting(tmp_path):
+def test_a_machine_that_was_booting_goes_on_booting(tmp_path: Path) -> None:
     with Sandbox(tmp_path, users=FIRST, boot_seconds=600, keep_machines=True) as site:
         jane_at(site).start()
         assert jane_at(site).states(0) == (1, 0)
@@ -304,7 +321,7 @@ def test_a_machine_that_was_booting_goes_on_booting(tmp_path):
 # -- accounts and the configuration file
 
 
-def test_the_configuration_is_complete_for_the_site(tmp_path):
+def test_the_configuration_is_complete_for_the_site(tmp_path: Path) -> None:
     users = {"jane": "100%s #%(ü)s%", "jörg": "b=c:d"}
     with Sandbox(tmp_path / "100%", users=users) as site:
         sections = configuration(site)
@@ -323,7 +340,7 @@ def test_the_configuration_is_complete_for_the_site(tmp_path):
             assert Caller(site, (user, users[user])).pool() == []
 
 
-def test_no_key_trips_up_the_original_commands(tmp_path):
+def test_no_key_trips_up_the_original_commands(tmp_path: Path) -> None:
     """
     They let the file set any option of theirs, whatever its type, and ignore other keys
     (config-and-cli 1.4, 1.8): ``user_private_key_file`` is one that they choke on.
@@ -340,7 +357,7 @@ def test_no_key_trips_up_the_original_commands(tmp_path):
     assert {key for section in sections.values() for key in section} <= theirs | unknown_to_them
 
 
-def test_the_key_pair_is_one_and_its_owners_only(tmp_path):
+def test_the_key_pair_is_one_and_its_owners_only(tmp_path: Path) -> None:
     with Sandbox(tmp_path) as site:
         section = configuration(site)["sandbox"]
         public = section["user_public_key_file"]
@@ -357,7 +374,7 @@ def test_the_key_pair_is_one_and_its_owners_only(tmp_path):
         assert file.read() == text
 
 
-def test_with_tls_it_names_the_ca_and_a_certificate_that_open_the_site(tmp_path):
+def test_with_tls_it_names_the_ca_and_a_certificate_that_open_the_site(tmp_path: Path) -> None:
     with Sandbox(tmp_path, users=FIRST, tls=True) as site:
         sections = configuration(site)
         authority = sections["sandbox"]["ca_certificate"]
@@ -375,7 +392,7 @@ def test_with_tls_it_names_the_ca_and_a_certificate_that_open_the_site(tmp_path)
         assert {path.name: path.read_bytes() for path in tmp_path.glob("*.pem")} == kept
 
 
-def test_all_files_are_their_owners_only(tmp_path):
+def test_all_files_are_their_owners_only(tmp_path: Path) -> None:
     with Sandbox(tmp_path / "new", tls=True) as site:
         modes = {
             path.name: stat.S_IMODE(path.stat().st_mode)
@@ -386,7 +403,7 @@ def test_all_files_are_their_owners_only(tmp_path):
         assert stat.S_IMODE(site.dir.stat().st_mode) == 0o700
 
 
-def test_without_users_there_is_one_account_with_a_password_that_stays(tmp_path):
+def test_without_users_there_is_one_account_with_a_password_that_stays(tmp_path: Path) -> None:
     with Sandbox(tmp_path) as site:
         first = site.users
         ((user, password),) = first.items()
@@ -400,14 +417,14 @@ def test_without_users_there_is_one_account_with_a_password_that_stays(tmp_path)
         assert other.users != first
 
 
-def test_the_services_account_is_not_in_the_configuration(site, service):
+def test_the_services_account_is_not_in_the_configuration(site: Sandbox, service: Caller) -> None:
     assert service.disks("GET").status_code == 200
     text = site.config_path.read_text()
-    assert service.auth[1] not in text
+    assert present(service.auth)[1] not in text
     assert "pdisk" not in site.users
 
 
-def test_who_is_no_longer_a_user_does_not_come_in_but_keeps_what_he_has(tmp_path):
+def test_who_is_no_longer_a_user_does_not_come_in_but_keeps_what_he_has(tmp_path: Path) -> None:
     with Sandbox(tmp_path, users={"jane": "old", "joe": "j"}) as site:
         disk = Caller(site, ("joe", "j")).disk()
     with Sandbox(tmp_path, users={"jane": "new"}) as site:
@@ -439,11 +456,13 @@ def test_who_is_no_longer_a_user_does_not_come_in_but_keeps_what_he_has(tmp_path
         ("\udfff", "x"),
     ],
 )
-def test_an_account_that_no_configuration_file_could_hold_is_refused(user, password):
+def test_an_account_that_no_configuration_file_could_hold_is_refused(
+    user: str, password: str
+) -> None:
     with pytest.raises(SandboxError) as refused:
         Sandbox(users={user: password})
     assert "\n" not in str(refused.value)
 
 
-def test_accounts_are_the_ones_that_were_given(site):
+def test_accounts_are_the_ones_that_were_given(site: Sandbox) -> None:
     assert site.users == USERS

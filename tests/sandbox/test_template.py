@@ -7,11 +7,12 @@ from callers import TEMPLATE
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
+from present import present
 
 from stratuslab_libcloud.sandbox.template import Template, TemplateError, parse
 
 
-def test_what_the_original_client_writes_is_read():
+def test_what_the_original_client_writes_is_read() -> None:
     template = parse(TEMPLATE)
     assert template.text("MEMORY") == "1536"
     assert template.text("RANK") == "- RUNNING_VMS"
@@ -49,7 +50,7 @@ def test_what_the_original_client_writes_is_read():
         ("A=häß", [("A", "häß")]),
     ],
 )
-def test_the_quirks_of_the_grammar_are_kept(text, attributes):
+def test_the_quirks_of_the_grammar_are_kept(text: str, attributes: list[object]) -> None:
     if attributes is None:
         with pytest.raises(TemplateError):
             parse(text)
@@ -75,12 +76,12 @@ def test_the_quirks_of_the_grammar_are_kept(text, attributes):
         ("A=1\n# no newline", "unexpected VARIABLE, expecting EQUAL or EQUAL_EMPTY"),
     ],
 )
-def test_a_syntax_error_is_told_in_the_engines_words(text, error):
+def test_a_syntax_error_is_told_in_the_engines_words(text: str, error: str) -> None:
     with pytest.raises(TemplateError, match=re.escape(f"Parse error: syntax error, {error}")):
         parse(text)
 
 
-def test_what_would_make_the_document_malformed_is_refused():
+def test_what_would_make_the_document_malformed_is_refused() -> None:
     with pytest.raises(TemplateError, match=r"^Error transforming the VM to XML\.$"):
         parse('CONTEXT = [ evil = "a]]></EVIL><UID>0</UID>" ]')
 
@@ -101,7 +102,7 @@ def test_what_would_make_the_document_malformed_is_refused():
         ("no variable", "no variable"),
     ],
 )
-def test_variables_are_replaced(text, expanded):
+def test_variables_are_replaced(text: str, expanded: str) -> None:
     template = parse('NAME=web VMID=7 NIC=[IP="10.0.0.1"] NIC=[IP="10.0.0.2", NETWORK=local]')
     assert template.expand(text) == expanded
 
@@ -118,7 +119,7 @@ def test_variables_are_replaced(text, expanded):
         "#" * 100_000,
     ],
 )
-def test_no_text_takes_time_or_memory_without_bounds(text):
+def test_no_text_takes_time_or_memory_without_bounds(text: str) -> None:
     begun = time.monotonic()
     try:
         template = parse(text)
@@ -132,7 +133,7 @@ def test_no_text_takes_time_or_memory_without_bounds(text):
     assert time.monotonic() - begun < 10
 
 
-def test_variables_are_replaced_in_context_and_requirements_only():
+def test_variables_are_replaced_in_context_and_requirements_only() -> None:
     template = parse('NAME=web CONTEXT=[A="$NAME"] REQUIREMENTS="$NAME" OTHER="$NAME"')
     template.substitute()
     assert template.vectors("CONTEXT") == [{"A": "web"}]
@@ -141,12 +142,12 @@ def test_variables_are_replaced_in_context_and_requirements_only():
 
 
 @pytest.mark.parametrize("text", ["100 $", "$ NAME", "$NAME,", "$NAME=1", "$$"])
-def test_a_dollar_sign_that_names_nothing_is_refused(text):
+def test_a_dollar_sign_that_names_nothing_is_refused(text: str) -> None:
     with pytest.raises(TemplateError):
         parse("NAME=web").expand(text)
 
 
-def test_the_element_is_sorted_and_escaped():
+def test_the_element_is_sorted_and_escaped() -> None:
     template = parse('Z=1 A="x < & > y" D=[b="</D>", a=2, 9z=3] D=[a=4]')
     assert etree.tostring(template.element()) == (
         b"<TEMPLATE><A>x &lt; &amp; &gt; y</A>"
@@ -155,7 +156,7 @@ def test_the_element_is_sorted_and_escaped():
     )
 
 
-def test_a_template_survives_the_store():
+def test_a_template_survives_the_store() -> None:
     template = parse(TEMPLATE)
     assert Template.loads(template.dumps()).attributes == template.attributes
 
@@ -164,7 +165,7 @@ WORDS = ["A", "9", "XML", "=", "[", "]", ",", "#", '"', "\\", " ", "\n", "$", "<
 
 
 @given(st.one_of(st.lists(st.sampled_from(WORDS)).map("".join), st.text()))
-def test_any_text_is_read_or_refused(text):
+def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         template = parse(text)
     except TemplateError as error:
@@ -181,7 +182,7 @@ XML_TEXT = st.text(
 @given(
     st.dictionaries(st.from_regex("[A-Za-z][A-Za-z0-9_]*", fullmatch=True), XML_TEXT, min_size=1)
 )
-def test_a_well_quoted_vector_comes_back_in_the_document(pairs):
+def test_a_well_quoted_vector_comes_back_in_the_document(pairs: dict[str, str]) -> None:
     # As the reference's own writer quotes (4.1); what that cannot say is left out.
     pairs = {
         key.upper(): value
@@ -194,5 +195,5 @@ def test_a_well_quoted_vector_comes_back_in_the_document(pairs):
         f'{key} = "{value.replace(chr(34), chr(92) + chr(34))}"' for key, value in pairs.items()
     )
     document = etree.tostring(parse(f"CONTEXT = [ {quoted} ]").element())
-    context = ET.fromstring(document).find("CONTEXT")
+    context = present(ET.fromstring(document).find("CONTEXT"))
     assert {child.tag: child.text for child in context} == pairs

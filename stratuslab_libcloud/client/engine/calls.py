@@ -8,7 +8,7 @@ from xmlrpc.client import dumps
 from stratuslab_libcloud.client.cloud import Machine
 from stratuslab_libcloud.client.engine.ids import checked_id, is_id
 from stratuslab_libcloud.client.engine.machine import attributes, to_machine, weight
-from stratuslab_libcloud.client.engine.reply import document, starting
+from stratuslab_libcloud.client.engine.reply import payload, starting
 from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.listing import bounded
 from stratuslab_libcloud.client.http.service import Service
@@ -26,7 +26,7 @@ __all__ = ["Calls", "read_attributes", "read_machine", "read_pool", "read_value"
 
 T = TypeVar("T")
 
-# What a refusal is about, such as "Error getting virtual machine [99]."
+# The machine that a refusal names, such as "Error getting virtual machine [99]."
 _NAMED = re.compile(r"(?:VM|[Vv]irtual machine) \[([0-9]{1,9})\]")
 _MINE, _ANY_ID, _NOT_DONE = -3, -1, -1
 
@@ -37,7 +37,7 @@ class Calls:
     def __init__(self, service: Service, session: str, *, proxied: bool) -> None:
         """
         :param session: the first argument of each call: ``user:password`` for an engine.
-        :param proxied: whether a proxy has let the user in before the engine is asked.
+        :param proxied: whether a proxy authenticates the user before the engine is asked.
         """
         self._service = service
         self._session = session
@@ -48,7 +48,7 @@ class Calls:
         self._service.close()
 
     def info(self, machine_id: str, timeout: float | None = None) -> Machine:
-        """One machine, in whatever state."""
+        """Look up one machine, in any state."""
         return self._send_about(machine_id, read_machine, "one.vm.info", timeout=timeout)
 
     def attributes(self, machine_id: str) -> list[tuple[str, str]]:
@@ -56,7 +56,7 @@ class Calls:
         return self._send_about(machine_id, read_attributes, "one.vm.info")
 
     def machines(self, timeout: float | None = None) -> list[Machine]:
-        """The account's machines that have not been ended."""
+        """List the account's machines that have not ended."""
         return self.send(
             read_pool,
             "one.vmpool.info",
@@ -76,26 +76,26 @@ class Calls:
 
     def shutdown(self, machine_id: str) -> None:
         """Ask a running machine to shut down."""
-        # Sent once: when it had its effect, a second one would find the wrong state.
-        lost = f"node {machine_id} may be shutting down all the same"
-        self._act(("shutdown", "terminate"), machine_id, lost=lost)
+        # Sent once: after it has had its effect, a second one would find the wrong state.
+        if_lost = f"node {machine_id} may be shutting down all the same"
+        self._act(("shutdown", "terminate"), machine_id, if_lost=if_lost)
 
     def send(
         self,
         read: Callable[[Answer], T],
         method: str,
         *arguments: str | int,
-        lost: str | None = None,
+        if_lost: str = "",
         streamed: bool = False,
         timeout: float | None = None,
     ) -> T:
         """
-        Call a method of the engine's.
+        Call a method of the engine.
 
         :param read: turns the answer into the result.
-        :param arguments: what comes after the session.
+        :param arguments: those after the session.
 
-        The other parameters are as :meth:`.Service.send` has them.
+        The other parameters are those of :meth:`.Service.send`.
         """
 
         def read_from_here(answer: Answer) -> T:
@@ -104,7 +104,7 @@ class Calls:
             except CredentialsError as error:
                 if not self._proxied:
                     raise
-                # The proxy has let the user in: a wrong password is HTTP 401 (compute-xmlrpc 1.8).
+                # The proxy accepted the user; a wrong password is HTTP 401 (compute-xmlrpc 1.8).
                 raise starting(error.value) from error
 
         return self._service.send(
@@ -114,18 +114,18 @@ class Calls:
             accept="text/xml",
             body=dumps((self._session, *arguments), method).encode(),
             content_type="text/xml",
-            lost=lost,
-            absent="is the cloud endpoint right?",
+            if_lost=if_lost,
+            if_not_found="is the cloud endpoint right?",
             streamed=streamed,
             timeout=timeout,
         )
 
-    def _act(self, words: tuple[str, str], machine_id: str, lost: str | None = None) -> None:
-        """What engines of old call by the first word, modern ones call by the second."""
+    def _act(self, words: tuple[str, str], machine_id: str, if_lost: str = "") -> None:
+        """Call an action: old engines know the first word, modern ones the second."""
         try:
-            self._send_about(machine_id, read_value, "one.vm.action", words[0], lost=lost)
+            self._send_about(machine_id, read_value, "one.vm.action", words[0], if_lost=if_lost)
         except NotSupportedError:
-            self._send_about(machine_id, read_value, "one.vm.action", words[1], lost=lost)
+            self._send_about(machine_id, read_value, "one.vm.action", words[1], if_lost=if_lost)
 
     def _send_about(
         self,
@@ -133,10 +133,10 @@ class Calls:
         read: Callable[[Answer], T],
         method: str,
         *arguments: str,
-        lost: str | None = None,
+        if_lost: str = "",
         timeout: float | None = None,
     ) -> T:
-        """Send a request about one machine; an answer or refusal about another one is an error."""
+        """Send a request about one machine; refuse an answer about another."""
         number = int(checked_id(machine_id))
 
         def checked(answer: Answer) -> T:
@@ -151,14 +151,13 @@ class Calls:
 
         def check(named: str) -> None:
             if is_id(named) and int(named) != number:
-                error = MalformedAnswerError(
-                    f"was asked about node {number}, and answered about node {named}"
+                raise MalformedAnswerError(
+                    f"was asked about node {number}, but answered about node {named}",
+                    # Nobody knows what happened to either: only a look-up may be repeated.
+                    passing=method == "one.vm.info",
                 )
-                # Nobody knows what became of either: only a look may be repeated.
-                error.passing = method == "one.vm.info"
-                raise error
 
-        return self.send(checked, method, *arguments, number, lost=lost, timeout=timeout)
+        return self.send(checked, method, *arguments, number, if_lost=if_lost, timeout=timeout)
 
 
 def _subject(value: object) -> str:
@@ -171,13 +170,13 @@ def _subject(value: object) -> str:
 
 
 def read_value(answer: Answer) -> str:
-    """The second value of an answer, such as an id."""
-    return b"".join(document(answer)).decode()
+    """Read the second value of an answer, such as an id."""
+    return b"".join(payload(answer)).decode()
 
 
 def read_machine(answer: Answer) -> Machine:
-    """The machine whose document an answer is."""
-    elements = xml.stream(document(answer), "VM", ("VM",))
+    """Read a machine from the document in an answer."""
+    elements = xml.stream(payload(answer), "VM", ("VM",))
     machine = next(map(to_machine, elements), None)
     if machine is None:
         raise MalformedAnswerError("answered a VM document without an ID")
@@ -186,7 +185,7 @@ def read_machine(answer: Answer) -> Machine:
 
 def read_attributes(answer: Answer) -> list[tuple[str, str]]:
     """The values of the machine's document that an answer is."""
-    elements = xml.stream(document(answer), "VM", ("VM",))
+    elements = xml.stream(payload(answer), "VM", ("VM",))
     found = next(map(attributes, elements), [])
     if not found:
         raise MalformedAnswerError("answered a VM document without an ID")
@@ -194,7 +193,7 @@ def read_attributes(answer: Answer) -> list[tuple[str, str]]:
 
 
 def read_pool(answer: Answer) -> list[Machine]:
-    """The machines of a pool, of which there may be many."""
-    elements = xml.stream(document(answer), "VM", ("VM_POOL",))
+    """Read the machines of a pool, which may be many."""
+    elements = xml.stream(payload(answer), "VM", ("VM_POOL",))
     machines = map(to_machine, bounded(elements))
     return list(bounded(filter(None, machines), weight))

@@ -1,4 +1,4 @@
-"""Ids of machines, which are small numbers of each cloud."""
+"""Ids of machines: small numbers, assigned by each cloud."""
 
 import re
 
@@ -16,9 +16,9 @@ def is_id(text: str) -> bool:
 
 def checked_id(machine_id: object) -> str:
     """
-    A machine's id, before it is sent.
+    Check the id of a machine before it is sent.
 
-    :raises InvalidValueError: it is none.
+    :raises InvalidValueError: it is not an id.
     """
     if not is_id(str(machine_id)):
         raise InvalidValueError(f"{machine_id!r} is not the id of a node")

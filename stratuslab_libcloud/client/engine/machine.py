@@ -1,4 +1,4 @@
-"""VM documents, of any generation (compute-xmlrpc 5): every element is optional when read."""
+"""Read VM documents of any generation (compute-xmlrpc 5); every element is optional."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -13,25 +13,25 @@ __all__ = ["attributes", "to_machine", "weight"]
 _INTEGER = re.compile("-?[0-9]{1,18}")
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 _NONE = ET.Element("none")
-# What a document of OpenNebula 3.2 has between the name and HISTORY_RECORDS, and once only.
+# The elements that OpenNebula 3.2 writes between the name and HISTORY_RECORDS, each once.
 _ONCE = ("STATE", "LCM_STATE", "STIME", "MEMORY", "CPU", "TEMPLATE")
 
-_MACHINE, _PART = 500, 200  # bytes of memory beside the texts; a part is a disk or a network card
+_MACHINE, _PART = 500, 200  # bytes of memory without the texts; a part is a disk or a network card
 
 
 def to_machine(vm: ET.Element) -> Machine | None:
-    """A machine; ``None`` where there is no ID to name it by."""
+    """Read a machine; ``None`` if it has no valid ID."""
     identifier = _text(vm, "ID") or ""
     if not is_id(identifier):
         return None
     if len({child.tag for child in vm}) < len(vm):
-        _disbelieve(vm)
+        _remove_forged(vm)
     template = _part(vm, "TEMPLATE")
     disks = list(map(_to_disk, template.findall("DISK")))
     monitoring = _part(vm, "MONITORING")
     return Machine(
         id=identifier,
-        name=vm.findtext("NAME") or "",  # as it was given, blanks and all
+        name=vm.findtext("NAME") or "",  # exactly as given, with its blanks
         owner=_text(vm, "UNAME"),
         state=_state(_text(vm, "STATE")),
         lcm_state=_state(_text(vm, "LCM_STATE")),
@@ -59,7 +59,7 @@ def attributes(element: ET.Element, path: str = "") -> list[tuple[str, str]]:
 
 
 def weight(machine: Machine) -> int:
-    """Bytes of memory that a machine takes, more or less."""
+    """Estimate the memory that a machine takes, in bytes."""
     values: list[object] = [machine.name, machine.owner, machine.host, machine.error]
     values.append(machine.image)
     for part in (*machine.nics, *machine.disks):
@@ -69,8 +69,8 @@ def weight(machine: Machine) -> int:
 
 
 def _text(element: ET.Element, tag: str) -> str | None:
-    """A value, without the line breaks and blanks around it where a document was indented."""
-    # Only plain names are looked for: paths take ten times as long, and pools are large.
+    """Read a value, without the blanks and line breaks that an indented document adds."""
+    # Plain names only: paths take ten times as long, and pools are large.
     text = element.findtext(tag)
     return text.strip() or None if text else None
 
@@ -80,13 +80,13 @@ def _part(vm: ET.Element, tag: str) -> ET.Element:
     return _NONE if found is None else found
 
 
-def _disbelieve(vm: ET.Element) -> None:
+def _remove_forged(vm: ET.Element) -> None:
     """
-    Take out what a hostile name or context value brought into a document (engines 5).
+    Remove elements that a hostile name or context value may have forged (engines 5).
 
-    OpenNebula 3.2 writes names as they are. What one carries comes before the real elements, so
-    that the last of each is real. A context value can get out of its TEMPLATE, and leaves a second
-    one: then there is no telling what is real.
+    OpenNebula 3.2 writes names unescaped. Elements in a name come before the real ones, so the last
+    of each is real. A context value can close its TEMPLATE, which leaves a second one; then none of
+    the elements can be trusted.
     """
     forged = len(vm.findall("TEMPLATE")) > 1
     for tag in _ONCE:
@@ -116,7 +116,7 @@ def _to_disk(disk: ET.Element) -> MachineDisk:
 
 
 def _image(disks: list[MachineDisk]) -> str | None:
-    """The image of the first disk."""
+    """Find the image of the first disk."""
     for disk in disks:
         if disk["id"] == "0" and disk["source"]:
             return image_id(disk["source"]) or None
@@ -124,7 +124,7 @@ def _image(disks: list[MachineDisk]) -> str | None:
 
 
 def _host(vm: ET.Element) -> str | None:
-    # The oldest generation has them directly in the VM. Nobody can write behind the last.
+    # The oldest generation has them directly in the VM. Nobody can forge one after the last.
     records = (vm.findall("HISTORY_RECORDS") or [vm])[-1].findall("HISTORY")
     if not records:
         return None
@@ -133,7 +133,7 @@ def _host(vm: ET.Element) -> str | None:
 
 
 def _error(template: ET.Element, user_template: ET.Element) -> str | None:
-    """Wherever the generations put it; the last of several (compute-xmlrpc 5.1, 5.5)."""
+    """Find the last error text, wherever an engine puts it (compute-xmlrpc 5.1, 5.5)."""
     errors = template.findall("ERROR")
     elements = [
         *template.findall("ERROR_MESSAGE"),

@@ -1,4 +1,4 @@
-"""XML-RPC answers, read as they come (compute-xmlrpc 2.1, 2.2, 7.3, 7.5)."""
+"""Read XML-RPC answers while they arrive (compute-xmlrpc 2.1, 2.2, 7.3, 7.5)."""
 
 from collections.abc import Iterator
 
@@ -15,24 +15,24 @@ from stratuslab_libcloud.errors import (
 )
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["document", "starting"]
+__all__ = ["payload", "starting"]
 
-# Of what is held until it is complete: everything but a document.
+# Limits for everything that is held in memory: all but a document.
 _MOST_VALUES = 100
 _MOST_TAGS = 10_000
 _LARGEST_VALUE = 2**20
 _PIECE = 2**18
 
-# How the texts of a proxy begin that has no answer of the engine's to hand on.
+# The beginnings of a proxy's messages when it has no answer of the engine to pass on.
 _PROXY_FAILURES = ("Failed to ", "internal server error")
 
 
 class _Reply:
     """
-    An XML-RPC answer, read as it comes: two to five values, or a fault (compute-xmlrpc 2.1, 7.3).
+    An XML-RPC answer: two to five values, or a fault (compute-xmlrpc 2.1, 7.3).
 
-    A pool of machines is one string in it, of many megabytes: :meth:`document` hands that on
-    before it is complete, so that it is never held whole.
+    A pool of machines is a single string in it, of many megabytes; :meth:`payload` yields it piece
+    by piece, so that it is never held in memory as a whole.
     """
 
     def __init__(self) -> None:
@@ -51,15 +51,17 @@ class _Reply:
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._data
 
-    def document(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """Read the answer; yield the text of its second value, if it tells of success."""
+    def payload(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield the text of the second value, if the answer reports success."""
         for piece in _small(pieces):
             self._scanner.feed(piece)
             if self._text and len(self.values) == 1 and self._in_value and self._success:
                 text, self._text = "".join(self._text), []
                 yield text.encode()
             elif len(self.values) > _MOST_VALUES or sum(map(len, self._text)) > _LARGEST_VALUE:
-                raise MalformedAnswerError("answered more values, or longer ones, than is possible")
+                raise MalformedAnswerError(
+                    f"the answer has more than {_MOST_VALUES} values, or one of more than a MiB"
+                )
         self._scanner.feed(b"", last=True)
         self._raise_failure()
         if len(self.values) > 1:
@@ -75,7 +77,7 @@ class _Reply:
             raise _fault(fault.get("int", fault.get("i4", "?")), fault.get("string", ""))
         if not self.values or self._kinds[0] != "boolean":
             raise MalformedAnswerError(
-                "the answer is XML, but not OpenNebula's; is this the cloud?"
+                "the answer is XML, but not from OpenNebula; is this the cloud?"
             )
         if not self._success:
             text = self.values[1] if len(self.values) > 1 else "refused without a reason"
@@ -85,7 +87,7 @@ class _Reply:
     def _start(self, name: str, _: object) -> None:
         self._tags += 1
         if self._tags > _MOST_TAGS:
-            raise MalformedAnswerError("answered more tags than is possible")
+            raise MalformedAnswerError(f"the answer has more than {_MOST_TAGS:,} tags")
         if name == "value":
             self._in_value, self._kind, self._text = True, "string", []
         elif name in ("array", "struct"):
@@ -110,38 +112,37 @@ class _Reply:
 
 
 def _small(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The same in pieces so small that what is too much is noticed soon."""
+    """Split pieces, so that an answer that is too large is noticed soon."""
     for piece in pieces:
         for start in range(0, len(piece), _PIECE):
             yield piece[start : start + _PIECE]
 
 
-def document(answer: Answer) -> Iterator[bytes]:
+def payload(answer: Answer) -> Iterator[bytes]:
     """
-    The second value of an answer that tells of success: a document, or an id.
+    Yield the second value of an answer that reports success: a document, or an id.
 
-    :raises ServiceError: the answer tells of a failure, or is a fault.
-    :raises MalformedAnswerError: it is not OpenNebula's.
+    :raises ServiceError: the answer reports a failure, or is a fault.
+    :raises MalformedAnswerError: the answer is not from OpenNebula.
     """
     if answer.content_type in ("text/html", "application/json"):
         raise MalformedAnswerError(
             f"answered {answer.content_type}, not XML-RPC; is this the cloud endpoint?"
         )
-    return _Reply().document(answer.pieces)
+    return _Reply().payload(answer.pieces)
 
 
 def starting(text: str) -> UnavailableError:
-    """For about two seconds after its start an engine refuses every user."""
-    error = UnavailableError(
-        f"the engine authenticates nobody ({text})",
-        advice="it may just have been started: try again in a few seconds",
+    """Build the error of an engine that refuses every user, as it does just after its start."""
+    return UnavailableError(
+        f"the engine accepts no user ({text})",
+        advice="it may have just been started: try again in a few seconds",
+        refused=True,
     )
-    error.refused = True
-    return error
 
 
 def _fault(code: str, text: str) -> ServiceError:
-    """A proxy has one of its own for when the engine behind it fails (compute-xmlrpc 7.3)."""
+    """Build the error for a fault; a proxy sends one when its engine fails (compute-xmlrpc 7.3)."""
     said = f"XML-RPC fault {code}: {text}"
     if code.strip() == "0" and text.strip().startswith(_PROXY_FAILURES):
         return UnavailableError(
@@ -151,7 +152,7 @@ def _fault(code: str, text: str) -> ServiceError:
 
 
 def _refusal(text: str, code: str) -> ServiceError:
-    """By code where there is one; OpenNebula 2.2 sends none (compute-xmlrpc 2.2, 7.5)."""
+    """Build the error for a refusal; OpenNebula 2.2 sends no code (compute-xmlrpc 2.2, 7.5)."""
     kind = ServiceError
     if "Could not find Authorization driver" in text:
         return starting(text)

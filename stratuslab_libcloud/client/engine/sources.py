@@ -1,11 +1,11 @@
-"""What the source of a machine's disk means."""
+"""The image that the source of a machine's disk refers to."""
 
 import re
 
 __all__ = ["image_id"]
 
 
-# A Marketplace entry's URL, which may go on with /ENDORSER/DATE, or a disk in any of its forms.
+# The URL of a Marketplace entry, perhaps with /ENDORSER/DATE, or any form of a disk's name.
 _SOURCES = (
     re.compile(r"/metadata/(?:[^/?#]*/)*?([A-Za-z0-9_-]{27})(?=$|[/?#])"),
     re.compile(r"[/:]([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/?$"),
@@ -14,9 +14,9 @@ _SOURCES = (
 
 def image_id(source: str) -> str:
     """
-    The image or disk that a disk's source means (compute-xmlrpc 4.4, pdisk-rest 6).
+    Find the image or disk that the source of a disk refers to (compute-xmlrpc 4.4, pdisk-rest 6).
 
-    :return: an identifier or a UUID; of other sources, the last part.
+    :return: an identifier or a UUID; for any other source, its last part.
     """
     for form in _SOURCES:
         if found := form.search(source):

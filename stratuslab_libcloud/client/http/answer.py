@@ -1,4 +1,4 @@
-"""An answer whose body is still to come, bounded in size."""
+"""An HTTP answer whose body is read as it arrives, up to a limit."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,23 +12,22 @@ __all__ = [
     "LARGEST_HELD",
     "Answer",
     "check_encoding",
-    "final",
     "limited",
     "pieces_of",
 ]
 
-LARGEST_HELD = 64 * 1024 * 1024  # of what is not streamed
+LARGEST_HELD = 64 * 1024 * 1024  # of an answer that is not streamed
 _PIECE = 256 * 1024
 
-ENCODINGS = "gzip, deflate"  # which urllib3 unpacks piece by piece, whatever is installed
+ENCODINGS = "gzip, deflate"  # urllib3 always unpacks these piece by piece
 
 
 @dataclass(frozen=True)
 class Answer:
     """
-    A successful answer whose body is still to be read.
+    A successful answer whose body has not been read yet.
 
-    :ivar pieces: the body, decompressed, bounded in size and time.
+    :ivar pieces: the decompressed body, limited in size and time.
     """
 
     status: int
@@ -37,46 +36,44 @@ class Answer:
 
     @property
     def content_type(self) -> str:
-        """The media type, lower-case and without parameters."""
+        """The media type in lower case, without parameters."""
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
     def body(self) -> bytes:
-        """All of the body, of 64 MiB at most."""
+        """Read the whole body, at most 64 MiB."""
         return b"".join(limited(self.pieces, LARGEST_HELD))
 
 
 def pieces_of(response: requests.Response, largest: int) -> Iterator[bytes]:
-    """The decompressed body; ``read1``, as ``read`` would wait for a whole piece to drip in."""
+    """Yield the decompressed body; by ``read1``, as ``read`` would wait for a whole piece."""
     return limited(iter(lambda: response.raw.read1(_PIECE, decode_content=True), b""), largest)
 
 
 def limited(pieces: Iterator[bytes], largest: int) -> Iterator[bytes]:
     """
-    The same.
+    Pass pieces on, up to a limit.
 
-    :raises MalformedAnswerError: they are more than so many bytes, or too many.
+    :param largest: bytes.
+    :raises MalformedAnswerError: the answer is larger, or comes in too many pieces.
     """
     total = 0
     for number, piece in enumerate(pieces):
         total += len(piece)
         if total > largest:
-            raise final(f"the answer is larger than {largest >> 20} MiB")
+            raise MalformedAnswerError(
+                f"the answer is larger than {largest >> 20} MiB", passing=False
+            )
         if number > largest >> 10:
-            raise final(f"the answer comes in more than {largest >> 10:,} pieces")
+            raise MalformedAnswerError(
+                f"the answer comes in more than {largest >> 10:,} pieces", passing=False
+            )
         yield piece
 
 
-def final(text: str, http_code: int | None = None) -> MalformedAnswerError:
-    """For an answer that would be the same another time."""
-    error = MalformedAnswerError(text, http_code=http_code)
-    error.passing = False
-    return error
-
-
 def check_encoding(response: requests.Response) -> None:
-    """Encodings within encodings could make terabytes of one piece."""
+    """Refuse nested encodings, with which one piece could expand to terabytes."""
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity", "x-gzip", *ENCODINGS.split(", ")):
         raise MalformedAnswerError(
-            f"the answer is encoded as {encoding!r}, which it was not asked to be"
+            f"the answer has the encoding {encoding!r}, which was not requested"
         )

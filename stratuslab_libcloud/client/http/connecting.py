@@ -1,4 +1,4 @@
-"""Connections to hosts, made before a point in time whatever the addresses of a host are like."""
+"""Connect to a host within a fixed time, however many of its addresses do not answer."""
 
 import contextlib
 import socket
@@ -9,21 +9,21 @@ from typing import Any
 
 from stratuslab_libcloud.parallel import ask_within
 
-__all__ = ["connected"]
+__all__ = ["connect"]
 
 
-def connected(
+def connect(
     host: str, port: int, end: float, options: Sequence[tuple[int, int, int | bytes]]
 ) -> socket.socket:
     """
-    Connect to the first address of a host that can be connected to.
+    Connect to the first address of a host that accepts a connection.
 
-    Each has its share of the time that is left: a dead one leaves some to those after it.
+    The remaining time is shared among the addresses, so that a dead one leaves time for the next.
 
-    :param end: by the monotonic clock.
-    :param options: of the socket.
-    :return: a socket with the rest of the time as its time-out.
-    :raises OSError: what the last address said; ``TimeoutError`` where time ran out.
+    :param end: when to give up, by the monotonic clock.
+    :param options: socket options.
+    :return: a socket whose time-out is the remaining time.
+    :raises OSError: the failure of the last address, or ``TimeoutError``.
     """
     addresses = _addresses(host.strip("[]"), port, end)
     trouble = OSError("the host has no address")
@@ -48,15 +48,15 @@ def connected(
     try:
         raise trouble
     finally:
-        del trouble  # whose traceback has this frame
+        del trouble  # its traceback refers to this frame
 
 
 def _addresses(host: str, port: int, end: float) -> list[Any]:
     """
-    The addresses of a host.
+    Look up the addresses of a host.
 
-    Name servers that do not answer are waited for up to half a minute, which no time-out of ours
-    could change: a thread does.
+    The system may wait half a minute for name servers that do not answer, and takes no time-out; so
+    a thread asks, which can be left behind.
     """
     ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     with contextlib.suppress(socket.gaierror):

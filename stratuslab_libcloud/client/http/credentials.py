@@ -1,4 +1,4 @@
-"""Credentials, as they are sent; what is wrong with their files is said before."""
+"""Credentials in the form that is sent; their files are checked first."""
 
 import base64
 import ssl
@@ -11,7 +11,12 @@ __all__ = ["check_authority", "checked_certificate", "encoded", "secrets_of"]
 
 
 def checked_certificate(credentials: Certificate) -> tuple[str, str]:
-    """The two paths; whatever is wrong with the files is said here, not by OpenSSL at a prompt."""
+    """
+    Check a certificate and its key before they are used; OpenSSL might prompt for a passphrase.
+
+    :return: the paths of the two files.
+    :raises ConfigurationError: a file cannot be read or used, or the two do not match.
+    """
     for path in (credentials.certificate, credentials.key):
         try:
             with open(path, encoding="latin-1") as file:
@@ -30,14 +35,14 @@ def checked_certificate(credentials: Certificate) -> tuple[str, str]:
         context.load_cert_chain(credentials.certificate, credentials.key, password=lambda: "")
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"certificate {credentials.certificate} and key {credentials.key} do not fit: {error}"
+            f"certificate {credentials.certificate} and key {credentials.key} do not match: {error}"
         ) from error
     return credentials.certificate, credentials.key
 
 
 def check_authority(path: str) -> None:
     """
-    Look at a file of CA certificates.
+    Check that a file of CA certificates can be used.
 
     :raises ConfigurationError: it cannot be used.
     """
@@ -55,12 +60,12 @@ def check_authority(path: str) -> None:
 
 
 def secrets_of(proxy_url: str) -> list[str]:
-    """The password in a proxy's URL, and how it is sent."""
+    """List the password in a proxy's URL, and the form in which it is sent."""
     parts = urlsplit(proxy_url)
     username, password = unquote(parts.username or ""), unquote(parts.password or "")
     return [password, encoded(f"{username}:{password}".encode())] if password else []
 
 
 def encoded(login: bytes) -> str:
-    """User name and password, as HTTP Basic sends them."""
+    """Encode ``user:password`` for HTTP Basic."""
     return base64.b64encode(login).decode("ascii")

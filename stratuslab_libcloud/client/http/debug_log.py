@@ -1,4 +1,4 @@
-"""What goes out and comes in, in Libcloud's own log of requests (``LIBCLOUD_DEBUG``)."""
+"""Write requests and answers to Libcloud's own debug log (``LIBCLOUD_DEBUG``)."""
 
 import logging
 import os
@@ -10,36 +10,39 @@ __all__ = ["write"]
 
 _LOG = logging.getLogger(__name__)
 
-_lock = threading.RLock()
+_LOCK = threading.RLock()
 _unwritable: Any = None  # the last log that could not be written
 
 if hasattr(os, "register_at_fork"):
-    # The file has locks of its own, which the child of a fork could find held, and text that has
-    # not been written yet, which it would write once more. So nobody forks while one writes.
+    # The child of a fork could inherit the file's own lock while it is held, and buffered text that
+    # it would write a second time. So a fork waits until nothing is being written.
     os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+        before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release
     )
 
 
 def write(line: str, body: bytes | None, masked: Callable[[str], str]) -> None:
     """
-    Write a line and what belongs to it, if there is a log. One that cannot be written is reported
-    once: no request fails on its account.
+    Write a line and a body, if Libcloud has a debug log.
 
-    :param masked: hides what is secret.
+    A log that cannot be written is reported once; it never makes a request fail.
+
+    :param masked: hides secrets.
     """
-    from libcloud.utils.loggingconnection import LoggingConnection  # brings minidom
+    from libcloud.utils.loggingconnection import (
+        LoggingConnection,
+    )  # imported late: it loads minidom
 
     global _unwritable
     log = LoggingConnection.log
     if log is None:
         return
-    with _lock:
+    with _LOCK:
         try:
             text = body.decode("utf-8", "replace") if body else ""
             log.write(masked(f"# {line}\n{text}\n"))
             log.flush()
-        except Exception as error:  # whatever it is that somebody has given to Libcloud
+        except Exception as error:  # the log may be any object that the user gave to Libcloud
             if log is not _unwritable:
                 _LOG.warning("Libcloud's debug log cannot be written: %s", error)
             _unwritable = log

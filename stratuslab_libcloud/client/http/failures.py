@@ -1,7 +1,7 @@
 """
-Failures in our words: the exceptions of requests and urllib3, and answers that say no.
+Translate failures: the exceptions of requests and urllib3, and answers that report an error.
 
-The other side of transport.py's border; nothing foreign comes past it.
+With :mod:`.service` this is the border to requests; no foreign exception gets past it.
 """
 
 import http.client
@@ -26,7 +26,6 @@ from stratuslab_libcloud.errors import (
     ConflictError,
     ConnectionFailedError,
     CredentialsError,
-    LostAnswerError,
     MalformedAnswerError,
     NotFoundError,
     NotPermittedError,
@@ -37,7 +36,7 @@ from stratuslab_libcloud.errors import (
 )
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["explanation", "in_doubt", "misdirected", "refusal", "translated", "with_doubt"]
+__all__ = ["explanation", "refusal", "translated"]
 
 _LARGEST_ERROR = 64 * 1024
 _UNMET = (
@@ -47,7 +46,7 @@ _UNMET = (
 )
 
 _NETWORK = (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException)
-_WRONG = (  # not with the network, but with what was sent or came
+_WRONG = (  # the fault is in what was sent or received, not in the network
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidHeader,
     requests.exceptions.InvalidSchema,
@@ -64,7 +63,7 @@ _BY_STATUS: dict[int, type[ServiceError]] = {
     429: UnavailableError,
     501: NotSupportedError,
 }
-# What the builds of OpenSSL say of an answer in plain text.
+# What the various builds of OpenSSL say about an answer in plain text.
 _NOT_TLS = (
     "wrong version number",
     "packet length too long",
@@ -78,20 +77,18 @@ _ADVICE = {401: "check user name and password", 429: "try again later"}
 @contextmanager
 def translated(patience: Patience) -> Iterator[None]:
     """
-    Foreign exceptions become ours, here and nowhere else, whatever they are.
+    Turn every foreign exception of a block into one of ours; this happens nowhere else.
 
-    :param patience: that of the attempt, which knows whether the request went out.
+    :param patience: the attempt's clock, which knows whether the request was sent.
     """
     try:
         yield
-    except StratusLabError as error:
-        error.sent = patience.sent
+    except StratusLabError:
         raise
     except Exception as error:
         failure = _failure(error, patience)
-        failure.sent = patience.sent
         for cause in _causes(error):
-            # Python 3.10 leaves a proxy's answer open; its frames would keep it so.
+            # Python 3.10 leaves a proxy's answer open, and these frames would keep it open.
             traceback.clear_frames(cause.__traceback__)
         raise failure from error
 
@@ -106,29 +103,29 @@ def _failure(error: Exception, patience: Patience) -> StratusLabError:
 
 
 def _unmet(error: Exception, causes: list[BaseException], silence: float) -> StratusLabError:
-    """Before anything of the request was sent."""
-    # A ProxyError alone says little: urllib3 makes one of whatever breaks behind a proxy, too.
+    """Describe a failure before any part of the request was sent."""
+    # A ProxyError alone says little: urllib3 also raises it for what breaks behind the proxy.
     proxy = isinstance(error, requests.exceptions.ProxyError) and _among(causes, *_UNMET)
     if proxy or any(map(_is_from_tunnel, causes)):
         return ConnectionFailedError(f"the proxy cannot be used: {_reason(causes)}")
     if _among(causes, socket.gaierror):
-        return ConnectionFailedError("there is no host of that name; is the endpoint right?")
+        return ConnectionFailedError("the host name cannot be resolved; is the endpoint right?")
     if _among(causes, TimeoutError, urllib3.exceptions.ReadTimeoutError):
         return ConnectionFailedError(f"does not accept a connection within {silence:.3g} s")
     if _among(causes, ConnectionRefusedError):
         return ConnectionFailedError(
-            "the connection was refused; is the service up, the port right?"
+            "the connection was refused; is the service running, and the port right?"
         )
     if isinstance(error, _NETWORK) and type(error) is not OSError and not _among(causes, *_WRONG):
-        return ConnectionFailedError(f"cannot be connected to: {_reason(causes)}")
-    # An OSError of requests': a file that it was to use is not there.
+        return ConnectionFailedError(f"the connection failed: {_reason(causes)}")
+    # A plain OSError from requests: a file that it needs does not exist.
     return ConfigurationError(f"the request cannot be sent: {error}")
 
 
 def _broken(error: Exception, causes: list[BaseException], silence: float) -> StratusLabError:
-    """When the request, or a part of it, had been sent."""
+    """Describe a failure after the request, or a part of it, was sent."""
     if _among(causes, urllib3.exceptions.DecodeError, zlib.error):
-        return MalformedAnswerError("the answer is not compressed as it says it is")
+        return MalformedAnswerError("the answer cannot be decompressed")
     if not isinstance(error, _NETWORK) or _among(causes, *_WRONG):
         return MalformedAnswerError(f"the answer cannot be understood: {error}")
     if _among(causes, TimeoutError, urllib3.exceptions.TimeoutError):
@@ -137,7 +134,9 @@ def _broken(error: Exception, causes: list[BaseException], silence: float) -> St
         return ConnectionFailedError("closed the connection without an answer")
     if _among(causes, http.client.HTTPException) and not _among(causes, http.client.IncompleteRead):
         return ConnectionFailedError("does not speak HTTP; is the endpoint right?")
-    return ConnectionFailedError(f"the connection broke before the whole answer: {_reason(causes)}")
+    return ConnectionFailedError(
+        f"the connection broke before the answer was complete: {_reason(causes)}"
+    )
 
 
 def _among(causes: list[BaseException], *kinds: type[BaseException]) -> bool:
@@ -145,29 +144,27 @@ def _among(causes: list[BaseException], *kinds: type[BaseException]) -> bool:
 
 
 def _tls_failure(reason: str, sent: bool) -> ConnectionFailedError:
-    failure = ConnectionFailedError(f"TLS failed: {reason}")
     if "certificate verify failed" in reason or "doesn't match" in reason:
-        failure.value = f"its TLS certificate is not trusted ({reason}); {_tls_advice(reason)}"
+        text = f"its TLS certificate is not trusted ({reason}); {_tls_advice(reason)}"
     elif not sent and any(text in reason.lower() for text in _NOT_TLS):
-        failure.value = "does not speak TLS; is it http, not https?"
+        text = "does not speak TLS; is it http, not https?"
     elif "alert" in reason:
-        failure.value = f"refused the TLS connection, or its certificate ({reason})"
+        text = f"refused the TLS connection, or its certificate ({reason})"
     else:
-        return failure
-    failure.passing = False
-    return failure
+        return ConnectionFailedError(f"TLS failed: {reason}")
+    return ConnectionFailedError(text, passing=False)
 
 
 def _tls_advice(reason: str) -> str:
     if "mismatch" in reason or "doesn't match" in reason:
-        return "the endpoint has to name the host as its certificate does"
+        return "use the host name that the certificate is for in the endpoint"
     if "expired" in reason or "not yet valid" in reason:
-        return "the cloud has to renew it, unless the clock is wrong here"
-    return "if it is the cloud's own, name its authority's file with ca_certificate"
+        return "ask the operator to renew it, or check this machine's clock"
+    return "if the cloud uses its own CA, set ca_certificate to that CA's file"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it wraps: requests and urllib3 nest by argument, attribute and cause."""
+    """Yield an error and all that it wraps, by argument, attribute, cause or context."""
     waiting: list[object] = [error]
     seen: set[int] = set()
     while waiting:
@@ -180,12 +177,12 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_from_tunnel(cause: BaseException) -> bool:
-    """Whether http.client tells that a proxy refused to CONNECT."""
+    """Whether http.client reports that a proxy refused to CONNECT."""
     return type(cause) is OSError and str(cause).startswith("Tunnel connection failed")
 
 
 def _reason(causes: list[BaseException]) -> str:
-    """The plainest text among the causes of an error."""
+    """Choose the plainest text among the causes of an error."""
     texts = []
     for cause in causes:
         verification = getattr(cause, "verify_message", None)
@@ -199,18 +196,20 @@ def _reason(causes: list[BaseException]) -> str:
 
 
 def refusal(status: int, reason: str, text: str, retry_after: str | None) -> ServiceError:
-    """The error for an answer of 400 or more, with what the service says about it."""
+    """Build the error for an HTTP status of 400 or more, with the explanation of the service."""
     kind = _BY_STATUS.get(status, UnavailableError if status >= 500 else ServiceError)
     said = f"{text.strip()} (HTTP {status})" if text.strip() else f"HTTP {status} {reason}".strip()
-    error = kind(said, advice=_ADVICE.get(status, ""), http_code=status)
-    if isinstance(error, UnavailableError):
-        error.retry_after = _seconds(retry_after or "")
-        error.refused = status == 429
-    return error
+    advice = _ADVICE.get(status, "")
+    if kind is UnavailableError:
+        seconds, refused = _seconds(retry_after or ""), status == 429
+        return UnavailableError(
+            said, advice=advice, http_code=status, retry_after=seconds, refused=refused
+        )
+    return kind(said, advice=advice, http_code=status)
 
 
 def _seconds(retry_after: str) -> float:
-    """Seconds to wait: a number of them, or a date (RFC 9110, 10.2.3)."""
+    """Parse ``Retry-After``: a number of seconds, or a date (RFC 9110, 10.2.3)."""
     if retry_after.isdecimal():
         return float(retry_after[:9])
     try:
@@ -220,7 +219,7 @@ def _seconds(retry_after: str) -> float:
 
 
 def explanation(content_type: str, pieces: Iterator[bytes]) -> str:
-    """What an error answer says in words: JSON, XML or plain text; nothing from HTML."""
+    """Extract the explanation from an error answer in JSON, XML or plain text; ``""`` from HTML."""
     body = b""
     for piece in pieces:
         body += piece
@@ -239,32 +238,8 @@ def explanation(content_type: str, pieces: Iterator[bytes]) -> str:
 
 
 def _json_message(document: Any) -> str:
-    """``{"message": text or list}`` (pdisk-rest 4.3), ``{"404": text}`` (marketplace-rest 1.4)."""
+    """Read ``{"message": …}`` (pdisk-rest 4.3) or ``{"404": …}`` (marketplace-rest 1.4)."""
     if not isinstance(document, dict):
         return ""
     message = document.get("message", next(iter(document.values()), ""))
     return " ".join(map(str, message)) if isinstance(message, list) else str(message)
-
-
-def misdirected(error: StratusLabError, absent: str) -> ServiceError:
-    """For a request about no particular thing: 404 means that the service is not there."""
-    wrong = ServiceError(error.value, advice=absent, http_code=404)
-    wrong.endpoint = error.endpoint
-    return wrong
-
-
-def in_doubt(error: StratusLabError) -> bool:
-    """Whether a request may have had its effect all the same: it was sent, and not refused."""
-    return error.sent and not (isinstance(error, ServiceError) and error.refused)
-
-
-def with_doubt(error: StratusLabError, lost: str) -> StratusLabError:
-    """For a request that is sent once: say so where it may have had its effect."""
-    if not in_doubt(error):
-        return error
-    if isinstance(error, ConnectionFailedError):
-        doubtful = LostAnswerError(error.value, advice=lost)
-        doubtful.endpoint = error.endpoint
-        return doubtful
-    error.advice = lost
-    return error

@@ -1,8 +1,8 @@
 """
-Listings, which may be long: item by item, and no more of them than a client can bear.
+Read long listings item by item, within limits.
 
-What is accepted has room for half as many things again as 100,000 real ones; what is more is
-refused before it has cost 256 MiB.
+The limits leave room for half as much again as 100,000 typical items; a larger listing is refused
+before it has cost 256 MiB of memory.
 """
 
 import codecs
@@ -32,33 +32,31 @@ _scan = make_scanner(json.JSONDecoder())  # type: ignore[arg-type] # typeshed's 
 
 def bounded(items: Iterable[T], weight: Callable[[T], int] = lambda _: 0) -> Iterator[T]:
     """
-    The same.
+    Pass items on, up to a limit.
 
-    :param weight: bytes of memory that an item takes, more or less.
-    :raises MalformedAnswerError: they are too many, or too large.
+    :param weight: the approximate memory of an item, in bytes.
+    :raises MalformedAnswerError: there are too many items, or they take too much memory.
     """
     total = 0
     for number, item in enumerate(items):
         total += weight(item)
         if number == MOST_ITEMS:
-            raise _too_much(f"answered a listing of more than {MOST_ITEMS:,} items")
+            raise MalformedAnswerError(
+                f"answered a listing of more than {MOST_ITEMS:,} items", passing=False
+            )
         if total > _LARGEST:
-            raise _too_much(f"answered a listing of more than {_LARGEST >> 20} MiB in memory")
+            raise MalformedAnswerError(
+                f"answered a listing of more than {_LARGEST >> 20} MiB in memory", passing=False
+            )
         yield item
-
-
-def _too_much(text: str) -> MalformedAnswerError:
-    error = MalformedAnswerError(text)
-    error.passing = False
-    return error
 
 
 class JSONText:
     """
-    JSON, read as it comes.
+    JSON that is parsed while it arrives.
 
-    :raises ValueError: (from each method) it is none.
-    :raises MalformedAnswerError: it is too large.
+    Each method raises ``ValueError`` if the text is not the JSON that it expects, and
+    :class:`.MalformedAnswerError` if it is too large.
     """
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
@@ -70,7 +68,7 @@ class JSONText:
         self._ended = False
 
     def array(self) -> Iterator[Any]:
-        """Each value of an array whose first bracket is next."""
+        """Yield each value of the array that is next."""
         self.expect("[")
         if self.next() == "]":
             self.expect("]")
@@ -83,7 +81,7 @@ class JSONText:
                 return
 
     def names(self) -> Iterator[str]:
-        """Each name of an object that is next; whoever gets one reads its value."""
+        """Yield each name of the object that is next; the caller then reads its value."""
         self.expect("{")
         if self.next() == "}":
             self.expect("}")
@@ -99,28 +97,28 @@ class JSONText:
         raise ValueError("too many names")
 
     def value(self) -> Any:
-        """The value that is next, whole."""
+        """Return the value that is next, complete."""
         while True:
             if self._text[self._at : self._at + 1] <= " ":
                 self.next()
             try:
                 value, end = _scan(self._text, self._at)
             except (StopIteration, ValueError):
-                pass  # perhaps there is more of it
+                pass  # perhaps it is not complete yet
             else:
-                if end < len(self._text):  # a number could go on
+                if end < len(self._text):  # at the end a number could go on
                     self._at = end
                     return value
             if len(self._text) - self._at > _LARGEST_VALUE or not self._more():
                 raise ValueError("not a value")
 
     def end(self) -> None:
-        """Nothing is next."""
+        """Check that there is nothing more."""
         if self.next():
             raise ValueError("more than one value")
 
     def next(self) -> str:
-        """The character that is next, blanks aside; none at the end."""
+        """Return the next character but blanks, without consuming it; ``""`` at the end."""
         while True:
             self._at = _BLANKS.match(self._text, self._at).end()  # type: ignore[union-attr]
             if self._at < len(self._text):
@@ -129,7 +127,7 @@ class JSONText:
                 return ""
 
     def expect(self, characters: str) -> str:
-        """The character that is next, which must be one of these."""
+        """Consume and return the next character, which must be one of these."""
         found = self.next()
         if not found or found not in characters:
             raise ValueError(f"none of {characters}")
@@ -137,16 +135,18 @@ class JSONText:
         return found
 
     def _more(self) -> bool:
-        """Read as much again as there is unread; whether there was anything."""
+        """Read at least as much again as is unread, and return whether there was anything."""
         kept = self._text[self._at :]
         wanted = max(_PIECE, len(kept))
         texts, length = [kept], 0
         for piece in self._pieces:
             text = self._decoder.decode(piece)
-            # One character that is escaped can make a text four times as large.
+            # A single escaped character can make a text four times as large in memory.
             self._size += max(getsizeof(text), 4 * len(text) * ("\\u" in text))
             if self._size > _LARGEST_TEXT:
-                raise _too_much(f"answered JSON that is larger than {_LARGEST_TEXT >> 20} MiB")
+                raise MalformedAnswerError(
+                    f"answered JSON that is larger than {_LARGEST_TEXT >> 20} MiB", passing=False
+                )
             texts.append(text)
             length += len(text)
             if length >= wanted:

@@ -1,4 +1,4 @@
-"""What must not be shown, however it is written in somebody's text."""
+"""Hide secrets in text, in whatever encoding they appear."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -6,9 +6,9 @@ from functools import cache
 
 __all__ = ["mask"]
 
-_SHORTEST = 4  # characters; a shorter secret could not be told from other text
+_SHORTEST = 4  # characters; a shorter secret could be part of any other text
 
-# What begins an escape, and what escaping it again, and again, makes of that.
+# The beginnings of escapes, also when they have been escaped again, several times.
 _BACKSLASHES = r"\\{1,15}"
 _PERCENT = "%(?:25){0,9}"
 _SEMICOLON = f"(?:;|{_PERCENT}3b)"
@@ -23,21 +23,21 @@ _ESCAPES = {"\b": "b", "\t": "t", "\n": "n", "\f": "f", "\r": "r"}
 
 def mask(secrets: Iterable[str]) -> Callable[[str], str]:
     """
-    What replaces secrets of four characters and more by asterisks.
+    Make a function that replaces secrets of at least four characters with asterisks.
 
-    They are found as they are, and as XML, URLs, JSON and ``repr()`` write them, mixed and several
-    times over.
+    It finds them in plain text, and escaped as in XML, URLs, JSON and ``repr()``, in any mixture
+    and escaped several times.
     """
     long = sorted((s for s in set(secrets) if len(s) >= _SHORTEST), key=len, reverse=True)
     begins = re.escape("".join(secret[0] for secret in long) + "&%+\\")
     ways = "|".join("".join(map(_written, secret)) for secret in long)
-    pattern = re.compile(f"(?=[{begins}])(?:{ways})")  # the former for speed
+    pattern = re.compile(f"(?=[{begins}])(?:{ways})")  # the look-ahead is for speed
     return lambda text: pattern.sub("***", text) if long else text
 
 
 @cache
 def _written(letter: str) -> str:
-    """A pattern for the ways to write a letter."""
+    """Make a pattern of the ways to write a letter."""
     code = ord(letter)
     name = _ENTITIES.get(letter, "(?!)")
     entity = f"{_AMPERSAND}(?:{_NUMBER}0*{code}|{_NUMBER}x0*{code:x}|{name}){_SEMICOLON}"

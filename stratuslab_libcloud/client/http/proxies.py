@@ -1,4 +1,4 @@
-"""Which proxy a request goes through."""
+"""Choose the proxy of a request."""
 
 import ipaddress
 import os
@@ -13,10 +13,12 @@ __all__ = ["proxies"]
 
 def proxies(url: str, given: str | None) -> dict[str, str]:
     """
-    The proxies for a URL, as requests takes them: the one that was given, or the environment's,
-    which are not for this machine itself, nor for what ``no_proxy`` names.
+    Choose the proxies for a URL, in the form that requests takes.
 
-    :raises ConfigurationError: the environment's is none.
+    A proxy that is given is always used. Otherwise the environment decides; its proxies are not
+    used for this machine itself, nor for the hosts that ``no_proxy`` names.
+
+    :raises ConfigurationError: the environment names an invalid proxy.
     """
     if given:
         return dict.fromkeys(("http", "https"), given)
@@ -24,7 +26,7 @@ def proxies(url: str, given: str | None) -> dict[str, str]:
     host = parts.hostname or ""
     found = _environment()
     bypassed = proxy_bypass_environment(parts.netloc, found)
-    if endpoints.is_loopback(host) or bypassed or _excepted(host, found):
+    if endpoints.is_loopback(host) or bypassed or _is_excluded(host, found):
         return {}
     proxy = found.get(parts.scheme)
     try:
@@ -37,13 +39,13 @@ def proxies(url: str, given: str | None) -> dict[str, str]:
 
 def _environment() -> dict[str, str]:
     """
-    What ``http_proxy``, ``https_proxy`` and ``no_proxy`` say, as urllib reads them.
+    Read ``http_proxy``, ``https_proxy`` and ``no_proxy`` as urllib does.
 
-    urllib itself looks through the whole environment, and fails if another thread changes it.
+    urllib itself iterates over the whole environment, and fails if another thread changes it.
     """
     found = {}
     for name in ("http", "https", "no"):
-        # To a CGI script, HTTP_PROXY is what a client sent in a header.
+        # In a CGI script, HTTP_PROXY is a header that a client sent.
         sent = name == "http" and "REQUEST_METHOD" in os.environ
         upper = "" if sent else os.environ.get(f"{name}_proxy".upper(), "")
         if text := os.environ.get(f"{name}_proxy", upper):
@@ -51,8 +53,8 @@ def _environment() -> dict[str, str]:
     return found
 
 
-def _excepted(host: str, found: dict[str, str]) -> bool:
-    """Whether ``no_proxy`` has the host's address, or a network that it is in."""
+def _is_excluded(host: str, found: dict[str, str]) -> bool:
+    """Whether ``no_proxy`` names the host's address, or a network that contains it."""
     address = endpoints.address(host)
     for entry in found.get("no", "").split(",") if address else ():
         try:

@@ -1,4 +1,4 @@
-"""Redirects: one is followed for reading, within the same origin."""
+"""Redirects: a GET follows one, within the same origin."""
 
 from dataclasses import dataclass, field
 from urllib.parse import urljoin, urlsplit
@@ -12,7 +12,7 @@ __all__ = ["Request", "same_origin_target", "shown"]
 
 @dataclass(frozen=True)
 class Request:
-    """A request that is sent as often as that is of use."""
+    """A request, which may be sent several times."""
 
     method: str
     url: str
@@ -22,7 +22,7 @@ class Request:
 
 
 def same_origin_target(request: Request, response: requests.Response) -> str | None:
-    """Where an answer redirects to, if that is followed."""
+    """Return the URL that an answer redirects to, or ``None`` if it must not be followed."""
     location = response.headers.get("Location")
     if request.method != "GET" or not location or not 300 < response.status_code < 309:
         return None
@@ -35,10 +35,10 @@ def same_origin_target(request: Request, response: requests.Response) -> str | N
 
 
 def shown(url: str) -> str:
-    """A foreign URL without what may be secret in it."""
+    """Shorten a foreign URL to the parts that hold no secret."""
     try:
         parts = urlsplit(url)
     except ValueError:
-        return "an address that is none"
+        return "an invalid URL"
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}" if host else parts.path

@@ -1,17 +1,23 @@
-"""How often a request is sent, and when."""
+"""How often a request is sent, and with which pauses."""
 
 from stratuslab_libcloud.errors import StratusLabError, UnavailableError
 
-__all__ = ["ATTEMPTS", "ENOUGH", "pause_after"]
+__all__ = ["ATTEMPTS", "LATEST_START", "pause_after"]
 
 ATTEMPTS = 3
 _FIRST_PAUSE = 0.25  # seconds; doubled for each further attempt
-ENOUGH = 0.95  # of the time; what is left then is no chance, and would hide the real trouble
+LATEST_START = (
+    0.95  # of the time; an attempt after that would fail for lack of time, and hide the cause
+)
 
 
 def pause_after(error: StratusLabError, attempt: int) -> float | None:
-    """Seconds to wait before another attempt; ``None``: it would be no use."""
+    """
+    Return the seconds to wait before another attempt, or ``None`` if it would be useless.
+
+    :param attempt: the number of the attempt that failed, from 1.
+    """
     if not error.passing:
         return None
     asked_for = error.retry_after if isinstance(error, UnavailableError) else 0.0
-    return max(asked_for, float(_FIRST_PAUSE * 2**attempt))
+    return max(asked_for, float(_FIRST_PAUSE * 2 ** (attempt - 1)))

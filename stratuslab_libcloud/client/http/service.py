@@ -1,7 +1,7 @@
 """
-HTTP for the three services: sessions, TLS, credentials, time-outs, retries.
+HTTP for all services: sessions, TLS, credentials, time-outs, retries.
 
-This is the one border to requests and urllib3; failures.py puts what they raise in our words.
+This is the one border to requests and urllib3; :mod:`.failures` translates their exceptions.
 """
 
 import contextlib
@@ -20,7 +20,6 @@ from stratuslab_libcloud.client.http.answer import (
     LARGEST_HELD,
     Answer,
     check_encoding,
-    final,
     pieces_of,
 )
 from stratuslab_libcloud.client.http.credentials import (
@@ -31,31 +30,30 @@ from stratuslab_libcloud.client.http.credentials import (
 )
 from stratuslab_libcloud.client.http.failures import (
     explanation,
-    in_doubt,
-    misdirected,
     refusal,
     translated,
-    with_doubt,
 )
 from stratuslab_libcloud.client.http.masking import mask
 from stratuslab_libcloud.client.http.options import HTTPOptions
 from stratuslab_libcloud.client.http.proxies import proxies
 from stratuslab_libcloud.client.http.redirects import Request, same_origin_target, shown
-from stratuslab_libcloud.client.http.retries import ATTEMPTS, ENOUGH, pause_after
+from stratuslab_libcloud.client.http.retries import ATTEMPTS, LATEST_START, pause_after
 from stratuslab_libcloud.client.http.sessions import Session
 from stratuslab_libcloud.configuration.settings import Certificate, Credentials, Password
 from stratuslab_libcloud.errors import (
     ConfigurationError,
     ConnectionFailedError,
     CredentialsError,
+    LostAnswerError,
     MalformedAnswerError,
+    ServiceError,
     StratusLabError,
 )
+from stratuslab_libcloud.errors.asked import asking
 from stratuslab_libcloud.metadata.entry import MetadataError
 from stratuslab_libcloud.untrusted import xml
-from stratuslab_libcloud.untrusted.text import one_line
 
-__all__ = ["Service", "understood"]
+__all__ = ["Service", "read_answer"]
 
 T = TypeVar("T")
 
@@ -64,10 +62,10 @@ _LARGEST_ANSWER = 640 * 1024 * 1024  # 100,000 entries are 500
 
 class Service:
     """
-    One service of one site, to be shared by threads.
+    One service of one site. Threads can share it.
 
-    Idle sessions are kept on a stack. A call borrows one and gives it back once the answer was
-    read whole, so that successive calls use one connection, and n simultaneous ones n.
+    Idle sessions are kept on a stack. A call borrows one and returns it once the whole answer has
+    been read; so successive calls use one connection, and n simultaneous calls use n.
     """
 
     def __init__(
@@ -80,9 +78,10 @@ class Service:
         basic: bool = True,
     ) -> None:
         """
-        :param endpoint: the service as users know it, for messages.
-        :param url: where its paths begin, if that differs.
-        :param basic: send user name and password as HTTP Basic.
+        :param endpoint: URL of the service as users know it, for messages.
+        :param url: URL that paths are appended to, if that differs.
+        :param basic: whether to send user name and password by HTTP Basic.
+        :raises ConfigurationError: the credentials or the CA certificate cannot be used.
         """
         self.endpoint = endpoint
         self._url = url or endpoint
@@ -124,60 +123,70 @@ class Service:
         accept: str,
         body: bytes | None = None,
         content_type: str | None = None,
-        lost: str | None = None,
-        absent: str | None = None,
+        if_lost: str = "",
+        if_not_found: str = "",
         streamed: bool = False,
         timeout: float | None = None,
     ) -> T:
         """
-        Send one request, and again while that is harmless and a fault may have passed.
+        Send one request, and repeat it while that is safe and the failure looks temporary.
 
-        :param path: what comes after the service's URL.
-        :param read: turns the answer into the result; called anew for each attempt.
-        :param lost: for a request that must not be sent twice: what may have happened when no
-            answer came, and how to find out.
-        :param absent: for a request that is about no particular thing: what 404 suggests.
-        :param streamed: the body may take longer while it keeps coming.
-        :param timeout: instead of the service's own.
-        :raises StratusLabError: one line, with this service's URL and no secret.
+        :param path: appended to the URL of the service.
+        :param read: turns the answer into the result; called again for each attempt.
+        :param if_lost: advice for when the answer is lost: what may have happened, and how to find
+            out. A request with such advice is sent only once.
+        :param if_not_found: advice for HTTP 404, for a request that is about no particular thing:
+            then it is the service that is not there.
+        :param streamed: whether the body may take longer than that as long as it keeps coming.
+        :param timeout: seconds; default: the service's own.
+        :raises StratusLabError: with the endpoint, and without secrets.
         """
         limit = timeout or self._options.timeout
-        # A request that has one chance may use up all its time, and so may a site in a listing.
-        silence = limit if lost or timeout else limit / ATTEMPTS
+        # A request that is sent only once may use all its time, and so may one site in a listing.
+        silence = limit if if_lost or timeout else limit / ATTEMPTS
         request = Request(
             method, f"{self._url}{path}", {"Accept": accept, **self._headers}, body, streamed
         )
         if content_type:
             request.headers["Content-Type"] = content_type
         begun = time.monotonic()
-        attempts = 1 if lost else ATTEMPTS
+        attempts = 1 if if_lost else ATTEMPTS
         retried = False
-        for attempt in range(attempts):
-            try:
-                return self._attempt(request, read, silence, begun + limit)
-            except StratusLabError as error:
-                error.endpoint = self.endpoint
-                error.value = one_line(self._masked(error.value))
-                error.args = (error.value,)
-                error.retried = retried
-                retried = retried or in_doubt(error)
-                if absent and error.http_code == 404:
-                    raise misdirected(error, absent) from error
-                if lost:
-                    raise with_doubt(error, lost) from error.__cause__
-                pause = pause_after(error, attempt)
-                waited = time.monotonic() - begun
-                if attempt + 1 == attempts or pause is None or waited + pause > ENOUGH * limit:
-                    if attempt and error.passing:
-                        error.value += f" (attempt {attempt + 1}; {waited:.3g} s in all)"
-                        error.args = (error.value,)
-                    raise
-                time.sleep(pause)
+        for attempt in range(1, attempts + 1):
+            with asking(
+                endpoint=self.endpoint,
+                attempt=attempt,
+                begun=begun,
+                retried=retried,
+                doubt=if_lost,
+                masked=self._masked,
+            ):
+                try:
+                    return self._attempt(request, read, silence, begun + limit)
+                except StratusLabError as error:
+                    if if_not_found and error.http_code == 404:
+                        raise ServiceError(
+                            error.value, advice=if_not_found, http_code=404
+                        ) from error
+                    if if_lost and isinstance(error, ConnectionFailedError) and error.sent:
+                        raise LostAnswerError(error.value, advice=if_lost) from error.__cause__
+                    pause = pause_after(error, attempt)
+                    waited = time.monotonic() - begun
+                    if (
+                        attempt == attempts
+                        or pause is None
+                        or waited + pause > LATEST_START * limit
+                    ):
+                        raise
+                    retried = retried or error.in_doubt
+            time.sleep(pause)
         raise AssertionError("unreachable")
 
     def close(self) -> None:
         """Close the idle sessions; a later call opens a new one."""
-        with contextlib.suppress(IndexError):  # not asked first: other threads take and bring
+        with contextlib.suppress(
+            IndexError
+        ):  # not checked first, as other threads take and return sessions
             while True:
                 self._idle.pop().close()
 
@@ -192,20 +201,20 @@ class Service:
             session = Session()
         session.patience.sent = False
         try:
-            with translated(session.patience):
+            with asking(sent=lambda: session.patience.sent), translated(session.patience):
                 return self._exchange(session, request, read, silence, deadline)
         except MalformedAnswerError:
-            session.close()  # what comes by that connection may be the answers to other requests
+            session.close()  # this connection may now deliver the answers to other requests
             raise
         except ConnectionFailedError as error:
             if not error.sent and isinstance(error.__cause__, requests.exceptions.SSLError):
                 self._check_trusted()
             raise
         finally:
-            self._idle.append(session)  # a connection that broke was dropped from it
+            self._idle.append(session)  # which has dropped a broken connection by itself
 
     def _check_trusted(self) -> None:
-        """Whether TLS failed for want of authorities: the file that Libcloud names may be any."""
+        """Check the CA file after TLS has failed: Libcloud's setting may name any file."""
         trusted = self._options.verify()
         if isinstance(trusted, str) and not os.path.isdir(trusted):
             check_authority(trusted)
@@ -256,44 +265,46 @@ class Service:
     ) -> T:
         status, headers = response.status_code, response.headers
         if 300 <= status < 400 and not (status == 303 and request.method == "PUT"):
-            raise final(
+            raise MalformedAnswerError(
                 f"redirects to {shown(headers.get('Location', '?'))}, which is not followed; "
                 "is the endpoint right?",
-                status,
+                http_code=status,
+                passing=False,
             )
         if status >= 400:
             text = explanation(Answer(status, headers, pieces).content_type, pieces)
             self._log(f"< {status} {request.url}", text.encode())
             if status == 403 and self._certificate and not text:
                 raise CredentialsError(
-                    "HTTP 403 Forbidden", advice="is this certificate known there?", http_code=403
+                    "HTTP 403 Forbidden",
+                    advice="is this certificate registered with the cloud?",
+                    http_code=403,
                 )
             raise refusal(status, response.reason or "", text, headers.get("Retry-After"))
         if not request.streamed:
             whole = b"".join(pieces)
             self._log(f"< {status} {request.url}", whole)
-            return understood(read, Answer(status, headers, iter((whole,))))
+            return read_answer(read, Answer(status, headers, iter((whole,))))
         self._log(f"< {status} {request.url} (streamed)")
-        result = understood(read, Answer(status, headers, pieces))
+        result = read_answer(read, Answer(status, headers, pieces))
         for _ in pieces:
-            pass  # what was not read, so that the connection can be used again
+            pass  # the rest, so that the connection can be used again
         return result
 
     def _log(self, line: str, body: bytes | None = None) -> None:
         debug_log.write(line, body, self._masked)
 
 
-def understood(read: Callable[[Answer], T], answer: Answer) -> T:
+def read_answer(read: Callable[[Answer], T], answer: Answer) -> T:
     """
-    What an answer says.
+    Read an answer.
 
     :raises MalformedAnswerError: it cannot be read.
     """
     try:
         return read(answer)
     except (xml.UnsafeXMLError, MetadataError, RecursionError) as error:
-        # Not chained: its text is here, where secrets in it will be masked.
-        text = f"the answer cannot be read: {error}"
-        if isinstance(error, xml.TooMuchError):
-            raise final(text) from None
-        raise MalformedAnswerError(text) from None
+        # Not chained, as only our own text has its secrets masked.
+        raise MalformedAnswerError(
+            f"the answer cannot be read: {error}", passing=not isinstance(error, xml.TooMuchError)
+        ) from None

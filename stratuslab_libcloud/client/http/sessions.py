@@ -1,10 +1,10 @@
 """
-Sessions of requests that end in time, however connections are made and answers come.
+Sessions of requests in which every wait ends in time.
 
-urllib3 tries every address of a host for as long as the time-out is. http.client reads the head of
-an answer to its end, and so the sizes of chunks, and skips every "100 Continue". Its time-out is
-for each read: what drips would never end. So connections are made, and the reads themselves
-know when to stop, by one clock. They also note when a request goes out.
+urllib3 allows the whole time-out for each address of a host. http.client reads the head of an
+answer, the sizes of chunks and every "100 Continue" with a time-out for each single read, so that
+an answer that drips would never end. Here one clock governs connecting, sending and reading. It
+also records whether the request was sent.
 """
 
 import http.client
@@ -20,27 +20,28 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from stratuslab_libcloud.client.http.connecting import connected
+from stratuslab_libcloud.client.http.connecting import connect
 from stratuslab_libcloud.errors import ConnectionFailedError, MalformedAnswerError
 
 __all__ = ["Patience", "Session"]
 
-_PIECE = 16 * 1024  # sent at a time
-_SLOWEST = 1024  # bytes a second
-_MOST = 256 * 1024 * 1024  # bytes that may come, whatever they unpack to: nothing, for instance
+_PIECE = 16 * 1024  # bytes sent at a time
+_LEAST_PER_SECOND = 1024  # bytes a second that a streamed body must bring
+_MOST_RECEIVED = 256 * 1024 * 1024  # bytes, before unpacking
 
 
 @dataclass
 class Patience:
     """
-    How long an attempt at a request may take, and how far it has come.
+    How long an attempt at a request may take, and how far it has got.
 
-    :ivar silence: seconds until the request must have gone out, which includes finding the host,
-        connecting, a proxy and TLS. The head of the answer may take as long once more, and so may
+    :ivar silence: seconds until the request must have been sent, which includes the look-up of the
+        host, connecting, a proxy and TLS. The head of the answer may take as long again, and so may
         the body.
-    :ivar deadline: when all must be there, by the monotonic clock.
-    :ivar streamed: the body may take longer than that while it brings a KiB a second.
-    :ivar sent: whether the first byte of the request may have gone out.
+    :ivar deadline: when the answer must be complete, by the monotonic clock.
+    :ivar streamed: whether the body may take longer as long as it brings 1 KiB a second.
+    :ivar sent: whether the first byte of the request may have been sent.
+    :ivar begun: when the attempt began, by the monotonic clock.
     """
 
     silence: float = 0.0
@@ -57,14 +58,14 @@ class Patience:
 
     @property
     def end(self) -> float:
-        """When the request must have gone out."""
+        """When the request must have been sent, by the monotonic clock."""
         return min(self.begun + self.silence, self.deadline)
 
     def left(self) -> float:
         """
-        Seconds until then.
+        Return the seconds until :attr:`end`.
 
-        :raises TimeoutError: none.
+        :raises TimeoutError: time is up.
         """
         left = self.end - time.monotonic()
         if left <= 0:
@@ -74,27 +75,27 @@ class Patience:
 
 class Session(requests.Session):
     """
-    A session that only the configuration can influence, for one thread at a time.
+    A session for one thread at a time, which nothing but the configuration influences.
 
-    :ivar patience: to be set before each request.
+    :ivar patience: the clock of the current request; call its ``begin`` before each.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.patience = Patience()
-        # A .netrc or REQUESTS_CA_BUNDLE would override what the configuration says.
+        # Otherwise a .netrc file or REQUESTS_CA_BUNDLE would override the configuration.
         self.trust_env = False
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = _Adapter(self.patience)
+        adapter = _TimedAdapter(self.patience)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Nowhere: to find out, requests would read the whole answer, bounded by nothing."""
+        """Return None: to follow one, requests would read the whole answer, without a limit."""
         return None
 
 
-class _Adapter(HTTPAdapter):
+class _TimedAdapter(HTTPAdapter):
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
         super().__init__(pool_connections=1, pool_maxsize=1)
@@ -106,57 +107,57 @@ class _Adapter(HTTPAdapter):
         proxies: Mapping[str, str] | None = None,
         cert: Any = None,
     ) -> Any:
-        """As requests has it; with a proxy, too, all connections come from here."""
+        """Make the pool use timed connections; requests calls this with and without a proxy."""
         pool: Any = super().get_connection_with_tls_context(request, verify, proxies, cert)
-        pool.ConnectionCls = partial(_punctual(type(pool).ConnectionCls), self._patience)
+        pool.ConnectionCls = partial(_timed(type(pool).ConnectionCls), self._patience)
         return pool
 
 
 @cache
-def _punctual(kind: type) -> type:
-    return type(kind.__name__, (_Punctual, kind), {})
+def _timed(kind: type) -> type:
+    return type(kind.__name__, (_TimedConnection, kind), {})
 
 
-class _Punctual:
-    """What is different about each of urllib3's kinds of connection."""
+class _TimedConnection:
+    """Mixed into each of urllib3's classes of connections."""
 
     def __init__(self, patience: Patience, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._patience = patience
-        # For a proxy's answer to CONNECT, too.
-        self.response_class = partial(_Response, patience)
+        # Also for a proxy's answer to CONNECT.
+        self.response_class = partial(_TimedResponse, patience)
 
     def _new_conn(self: Any) -> Any:
-        """The place where urllib3 connects, for its subclasses to change."""
-        if hasattr(self, "_socks_options"):  # as that for SOCKS does, by a library that it needs
+        """Connect in time; urllib3 calls this, and lets subclasses override it."""
+        if hasattr(self, "_socks_options"):  # SOCKS connects by a library of its own
             return super()._new_conn()  # type: ignore[misc]
         try:
-            return connected(self._dns_host, self.port, self._patience.end, self.socket_options)
+            return connect(self._dns_host, self.port, self._patience.end, self.socket_options)
         except OSError as error:
             raise urllib3.exceptions.NewConnectionError(self, str(error)) from error
 
     def _tunnel(self: Any) -> None:
         super()._tunnel()  # type: ignore[misc]
-        self.sock.settimeout(self._patience.left())  # for the TLS that follows
+        self.sock.settimeout(self._patience.left())  # for the TLS handshake that follows
 
     def endheaders(self: Any, *arguments: Any, **options: Any) -> None:
-        """The place where http.client has a request together, and begins to send it."""
+        """Record that the request goes out; http.client calls this when it begins to send."""
         if self.sock is None:
             self.connect()
         self._patience.sent = True
         super().endheaders(*arguments, **options)  # type: ignore[misc]
 
     def send(self: Any, data: bytes) -> None:
-        """In pieces: over TLS a time-out is for each record."""
+        """Send in pieces: over TLS the time-out applies to each call."""
         for start in range(0, len(data), _PIECE):
             self.sock.settimeout(self._patience.left())
             super().send(data[start : start + _PIECE])  # type: ignore[misc]
 
 
-class _Response(http.client.HTTPResponse):
+class _TimedResponse(http.client.HTTPResponse):
     def __init__(self, patience: Patience, sock: Any, **options: Any) -> None:
         super().__init__(sock, **options)
-        self._incoming = _Incoming(self.fp.detach(), sock, patience)
+        self._incoming = _TimedReader(self.fp.detach(), sock, patience)
         self.fp = io.BufferedReader(self._incoming)
 
     def begin(self) -> None:
@@ -164,7 +165,7 @@ class _Response(http.client.HTTPResponse):
         self._incoming.begin_body()
 
     def _read_status(self) -> tuple[str, int, str]:
-        """The final one: http.client skips 100 only, not 103 Early Hints (RFC 9110, 15.2)."""
+        """Read the final status: http.client skips 100 but not 103 Early Hints (RFC 9110, 15.2)."""
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if not 100 <= status < 200:
@@ -172,8 +173,8 @@ class _Response(http.client.HTTPResponse):
             http.client.parse_headers(self.fp)
 
 
-class _Incoming(io.RawIOBase):
-    """What a socket receives, until patience runs out."""
+class _TimedReader(io.RawIOBase):
+    """Reads from a socket until time runs out."""
 
     def __init__(self, raw: io.RawIOBase, sock: Any, patience: Patience) -> None:
         self._raw = raw
@@ -193,17 +194,17 @@ class _Incoming(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         left = self._end() - time.monotonic()
         if left <= 0:
-            raise ConnectionFailedError("gave no whole answer in time")
+            raise ConnectionFailedError("did not complete its answer in time")
         self._socket.settimeout(min(left, self._patience.silence))
         try:
             count: int | None = self._raw.readinto(buffer)
         except TimeoutError:
             if self._received:
-                raise ConnectionFailedError("gave no whole answer in time") from None
+                raise ConnectionFailedError("did not complete its answer in time") from None
             raise
         self._received += count or 0
-        if self._received > _MOST:
-            raise MalformedAnswerError(f"the answer is larger than {_MOST >> 20} MiB")
+        if self._received > _MOST_RECEIVED:
+            raise MalformedAnswerError(f"the answer is larger than {_MOST_RECEIVED >> 20} MiB")
         return count
 
     def close(self) -> None:
@@ -213,5 +214,5 @@ class _Incoming(io.RawIOBase):
     def _end(self) -> float:
         end = self._begun + self._patience.silence
         if self._in_body and self._patience.streamed:
-            return end + self._received / _SLOWEST
+            return end + self._received / _LEAST_PER_SECOND
         return min(end, self._patience.deadline)

@@ -7,9 +7,9 @@ from typing import Any, Generic, TypeVar
 
 from stratuslab_libcloud.client.cloud import Image, Machine, NewMachine, Volume
 from stratuslab_libcloud.client.http.options import HTTPOptions
-from stratuslab_libcloud.client.stratuslab.compute import Compute
-from stratuslab_libcloud.client.stratuslab.marketplace import Marketplace
-from stratuslab_libcloud.client.stratuslab.pdisk import Storage, is_uuid
+from stratuslab_libcloud.client.stratuslab.compute import ComputeClient
+from stratuslab_libcloud.client.stratuslab.marketplace import MarketplaceClient
+from stratuslab_libcloud.client.stratuslab.pdisk import StorageClient, is_uuid
 from stratuslab_libcloud.client.stratuslab.template import BootDisk, render
 from stratuslab_libcloud.configuration.settings import Credentials, Settings
 from stratuslab_libcloud.errors import (
@@ -27,9 +27,10 @@ T = TypeVar("T")
 
 class _Process:
     """
-    What one process has made of a cloud. After a fork the child makes its own: a connection that
-    two of them used would bring one the other's answers, and a lock that a thread of the parent
-    holds would never be released.
+    The services that one process uses.
+
+    After a fork the child makes its own. On a shared connection one process would get the other's
+    answers, and a lock that a thread of the parent holds would never be released.
     """
 
     def __init__(self) -> None:
@@ -41,8 +42,8 @@ class _Process:
             service.close()
 
 
-class _made_once(Generic[T]):  # noqa: N801 - used like property
-    """One service for all the threads of a process, also for those that meet at the first use."""
+class _once_per_process(Generic[T]):  # noqa: N801 - used like property
+    """Makes one service per process, even if several threads ask for it at the same time."""
 
     def __init__(self, make: Callable[["StratusLabCloud"], T]) -> None:
         self._make = make
@@ -60,10 +61,11 @@ class _made_once(Generic[T]):  # noqa: N801 - used like property
 
 class StratusLabCloud:
     """
-    The three services of one location, each made on first use, to be shared by threads. Processes
-    share nothing but the settings. Its methods are those of :class:`.Cloud`.
+    The three services of one location, each made when it is first used. Its methods are those of
+    :class:`.Cloud`.
 
-    What is missing in the configuration is an error of the service that needs it.
+    Threads share the services; processes share nothing but the settings. An incomplete
+    configuration is an error only when a service that needs the missing option is used.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class StratusLabCloud:
         self._processes: dict[int, _Process] = {}
 
     def process(self) -> _Process:
-        """What this process has; whatever its parent had is closed, which the parent's is not."""
+        """Return the services of this process; close its copies of those of its parent."""
         mine = self._processes.get(os.getpid())
         if mine is None:
             inherited = list(self._processes)
@@ -90,8 +92,8 @@ class StratusLabCloud:
                     other.close()
         return mine
 
-    @_made_once
-    def compute(self) -> Compute:
+    @_once_per_process
+    def compute(self) -> ComputeClient:
         """Machines."""
         if not self.settings.endpoint:
             raise ConfigurationError(
@@ -99,10 +101,10 @@ class StratusLabCloud:
                 "location (selected_section names the one to use by default)"
             )
         credentials = self._required(self.settings.credentials)
-        return Compute(self.settings.endpoint, credentials, self._options())
+        return ComputeClient(self.settings.endpoint, credentials, self._options())
 
-    @_made_once
-    def storage(self) -> Storage:
+    @_once_per_process
+    def storage(self) -> StorageClient:
         """Persistent disks."""
         if not self.settings.pdisk_endpoint:
             raise ConfigurationError(
@@ -110,12 +112,12 @@ class StratusLabCloud:
                 "from the endpoint"
             )
         credentials = self._required(self.settings.storage_credentials)
-        return Storage(self.settings.pdisk_endpoint, credentials, self._options())
+        return StorageClient(self.settings.pdisk_endpoint, credentials, self._options())
 
-    @_made_once
-    def marketplace(self) -> Marketplace:
-        """Image metadata; nobody logs in there."""
-        return Marketplace(self.settings.marketplace_endpoint, self._options())
+    @_once_per_process
+    def marketplace(self) -> MarketplaceClient:
+        """Image metadata; needs no login."""
+        return MarketplaceClient(self.settings.marketplace_endpoint, self._options())
 
     def close(self) -> None:
         """Close idle connections; a later call opens new ones."""
@@ -124,26 +126,26 @@ class StratusLabCloud:
     # -- images --------------------------------------------------------------------------------
 
     def images(self) -> Sequence[Image]:
-        """The current images of the Marketplace; one request."""
+        """List the current images of the Marketplace; one request."""
         return self.marketplace.images()
 
     def image(self, image_id: str) -> Image:
-        """One image of the Marketplace with its whole entry; one request."""
+        """Look up an image of the Marketplace with its whole entry; one request."""
         return self.marketplace.get(image_id)
 
     # -- machines ------------------------------------------------------------------------------
 
     @property
     def machine_account(self) -> object:
-        """A location without endpoint is like no other."""
+        """The endpoint and the account; a location without an endpoint equals no other."""
         return self.settings.endpoint or self.settings.location, self.settings.credentials
 
     def machines(self, timeout: float | None = None) -> list[Machine]:
-        """The account's machines that have not been ended; one request."""
+        """List the account's machines that have not ended; one request."""
         return self.compute.machines(timeout)
 
     def machine(self, machine_id: str, timeout: float | None = None) -> Machine:
-        """One machine, in whatever state; one request."""
+        """Look up one machine, in any state; one request."""
         return self.compute.info(machine_id, timeout)
 
     def machine_attributes(self, machine_id: str) -> list[tuple[str, str]]:
@@ -151,7 +153,7 @@ class StratusLabCloud:
         return self.compute.attributes(machine_id)
 
     def create_machine(self, new: NewMachine, sending: Callable[[], object] = lambda: None) -> str:
-        """Start a machine; two requests, or one where the image has been looked up lately."""
+        """Start a machine; two requests, or one if the image was looked up within five minutes."""
         template = render(
             new,
             self._boot_disk(new.image, new.disks_bus),
@@ -163,7 +165,7 @@ class StratusLabCloud:
         return compute.allocate(template, new.name)
 
     def kill_machine(self, machine_id: str) -> None:
-        """End a machine at once; nothing but persistent disks is kept."""
+        """End a machine at once; only its persistent disks are kept."""
         self.compute.kill(machine_id)
 
     def shut_down_machine(self, machine_id: str) -> None:
@@ -171,12 +173,12 @@ class StratusLabCloud:
         self.compute.shutdown(machine_id)
 
     def _boot_disk(self, image_id: str, bus: str) -> BootDisk:
-        """What an identifier of the Marketplace's or the UUID of a bootable disk means."""
+        """Find the disk for an identifier of the Marketplace, or the UUID of a bootable disk."""
         if is_uuid(image_id):
             return BootDisk(self.storage.uri(image_id), bus=bus or "ide")
         entry = self.marketplace.newest(image_id)
         if not entry.locations:
-            raise ConflictError(f"image {image_id} has no location that it could be fetched from")
+            raise ConflictError(f"image {image_id} has no location to download it from")
         return BootDisk(
             self.marketplace.url(image_id),
             driver=(entry.format or "").strip(),
@@ -188,12 +190,12 @@ class StratusLabCloud:
 
     @property
     def volume_account(self) -> object:
-        """A location without storage is like no other."""
+        """The service and the account; a location without storage equals no other."""
         settings = self.settings
         return settings.pdisk_endpoint or settings.location, settings.storage_credentials
 
     def volumes(self, timeout: float | None = None) -> list[Volume]:
-        """The account's persistent disks; one request."""
+        """List the account's persistent disks; one request."""
         return self.storage.disks(timeout)
 
     def volume(self, volume_id: str) -> Volume:
@@ -208,7 +210,7 @@ class StratusLabCloud:
     def update_volume(
         self, volume_id: str, *, name: str | None = None, visibility: str | None = None
     ) -> None:
-        """Change the parts that are given; one request."""
+        """Change the name, the visibility, or both; one request."""
         self.storage.update(volume_id, tag=name, visibility=visibility)
 
     def delete_volume(self, volume_id: str) -> None:
@@ -222,7 +224,7 @@ class StratusLabCloud:
         machine = self.compute.info(machine_id)
         if not machine.running or not machine.host:
             raise ConflictError(
-                f"node {machine_id} does not run (it is {machine.summary}), so nothing can be "
+                f"node {machine_id} is not running (it is {machine.summary}), so nothing can be "
                 "attached to it"
             )
         storage = self.storage
@@ -230,17 +232,19 @@ class StratusLabCloud:
         return storage.mount(volume_id, machine.id, machine.host).device
 
     def detach_volume(self, volume_id: str, machine_id: str | None = None) -> None:
-        """Unplug a persistent disk; one request, two where its machine is looked up first."""
+        """Unplug a persistent disk; one request, or two if its machine must be looked up first."""
         machine_id = machine_id or self._only_mount(volume_id)
         try:
             self.storage.unmount(volume_id, machine_id)
         except NotFoundError as error:
-            # It may have come into another node since: nobody asked to unplug it there.
-            error.advice = (
-                f"it is not attached to node {machine_id}; one from list_volumes() is detached "
-                "from whichever node has it"
-            )
-            raise
+            # It may be attached to another node by now, from which nobody asked to unplug it.
+            raise NotFoundError(
+                error.value,
+                advice=f"it is not attached to node {machine_id}; one from list_volumes() is "
+                "detached from whichever node has it",
+                endpoint=error.endpoint,
+                http_code=error.http_code,
+            ) from error
 
     def _only_mount(self, volume_id: str) -> str:
         mounts = self.storage.mounts(volume_id)
@@ -251,8 +255,8 @@ class StratusLabCloud:
             raise ConflictError(f"volume {volume_id} is attached to nodes {nodes}: give ex_node")
         if not mounts[0].hot_plugged:
             raise ConflictError(
-                f"volume {volume_id} was attached when node {mounts[0].machine_id} started: it "
-                "can be detached by ending the node"
+                f"volume {volume_id} was attached when node {mounts[0].machine_id} started; end "
+                "the node to detach it"
             )
         return mounts[0].machine_id
 

@@ -15,15 +15,15 @@ from stratuslab_libcloud.errors import (
     ServiceError,
 )
 
-__all__ = ["Compute"]
+__all__ = ["ComputeClient"]
 
 
-class Compute(Calls):
+class ComputeClient(Calls):
     """The compute service of one site."""
 
     def __init__(self, endpoint: str, credentials: Credentials, options: HTTPOptions) -> None:
-        # The password travels once. A proxy knows the user by HTTP or TLS and ignores the session;
-        # an engine knows the session only.
+        # The password is sent once. A proxy authenticates the user by HTTP or TLS and ignores the
+        # session; an engine knows only the session.
         proxied = not endpoints.is_engine(endpoint)
         if proxied:
             session = "dummy:pass"
@@ -32,22 +32,22 @@ class Compute(Calls):
             session = f"{credentials.username}:{credentials.password}"
             url = endpoint
         else:
-            raise ConfigurationError(f"the engine {endpoint} takes a password, not a certificate")
+            raise ConfigurationError(f"the engine {endpoint} needs a password, not a certificate")
         service = Service(endpoint, credentials, options, url=url, basic=proxied)
         super().__init__(service, session, proxied=proxied)
         self.endpoint = endpoint
 
     def allocate(self, template: str, name: str) -> str:
         """
-        Ask for a machine.
+        Create a machine.
 
         :param template: as :func:`stratuslab_libcloud.client.stratuslab.template.render` writes it.
-        :param name: for the message when the answer is lost.
-        :return: its id.
+        :param name: for the message if the answer is lost.
+        :return: the id of the machine.
         """
-        lost = f"a node named {name!r} may have been created: look for it in the list of nodes"
+        if_lost = f"a node named {name!r} may have been created: look for it in the list of nodes"
         try:
-            value = self.send(read_value, "one.vm.allocate", template, lost=lost).strip()
+            value = self.send(read_value, "one.vm.allocate", template, if_lost=if_lost).strip()
         except ServiceError as error:
             if error.value.startswith("[one.vm.allocate]"):  # the tag of OpenNebula 5.4 and later
                 raise NotSupportedError(
@@ -57,12 +57,12 @@ class Compute(Calls):
                 ) from error
             raise
         if not is_id(value):
-            raise MalformedAnswerError("answered no node id", advice=lost)
+            raise MalformedAnswerError("answered no node id", advice=if_lost)
         return value
 
 
 def _spliced(endpoint: str, way: str) -> str:
-    """``pswd`` or ``cert`` before the last path segment (compute-xmlrpc 1.3)."""
+    """Insert ``pswd`` or ``cert`` before the last path segment (compute-xmlrpc 1.3)."""
     parts = urlsplit(endpoint)
     folder, _, last = parts.path.rpartition("/")
     return urlunsplit(parts._replace(path=f"{folder}/{way}/{last}"))

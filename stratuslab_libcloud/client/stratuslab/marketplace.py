@@ -1,4 +1,4 @@
-"""Image metadata over REST (marketplace-rest): the current entries, and one in full."""
+"""Image metadata over REST (marketplace-rest): all current entries, or one in full."""
 
 import logging
 import threading
@@ -22,10 +22,10 @@ from stratuslab_libcloud.errors import (
 )
 from stratuslab_libcloud.metadata import rdf as metadata
 from stratuslab_libcloud.metadata.entry import ABSENT, Entry, MetadataError, is_identifier, name_of
-from stratuslab_libcloud.metadata.rdf import Shared
+from stratuslab_libcloud.metadata.rdf import SharedTexts
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["EndorsedImage", "Marketplace", "Row"]
+__all__ = ["EndorsedImage", "ListedEntry", "MarketplaceClient"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,13 +34,13 @@ _LARGEST_ENTRY = 2**20
 _LONGEST_DECLARATION = 200
 
 _COLUMNS = 11  # in a row of the JSON listing (marketplace-rest 2.1)
-_NOTHING = ("null", "")  # what it says of a field that the entry does not have (3.4)
-_ENTRY, _PORT = 600, 40  # bytes of memory that an entry takes beside its texts, and a port
-_fields = attrgetter(*ABSENT)
+_NO_VALUES = ("null", "")  # how a row writes a field that the entry lacks (3.4)
+_ENTRY, _PORT = 600, 40  # bytes of memory of an entry without its texts, and of a port
+_values_of = attrgetter(*ABSENT)
 
 
-class Row(NamedTuple):
-    """What a JSON listing says of an entry (marketplace-rest 2.1), by the names of its fields."""
+class ListedEntry(NamedTuple):
+    """An entry as a JSON listing has it (marketplace-rest 2.1), with the names of its fields."""
 
     os: str | None
     os_version: str | None
@@ -54,17 +54,18 @@ class Row(NamedTuple):
     title: str | None
 
     def values(self) -> dict[str, Any]:
-        """By the names of :class:`Entry`'s fields; what a listing has not is None."""
+        """Return the fields of :class:`Entry`; those that a listing lacks are None."""
         values = self._asdict()
         location = values.pop("location")
         locations = (location,) if location else ()
         return {**ABSENT, "checksums": {}, **values, "locations": locations}
 
 
-class EndorsedImage(list[Row | Entry]):
+class EndorsedImage(list[ListedEntry | Entry]):
     """
-    An image as a list of its endorsements, the newest first: that one counts, the others' data is
-    not mixed into it.
+    An image as the list of its endorsements, the newest first.
+
+    Only the newest describes the image; the data of the others is not mixed in.
     """
 
     __slots__ = ()
@@ -80,9 +81,9 @@ class EndorsedImage(list[Row | Entry]):
         return name_of(self[0].identifier, self[0].title, self[0].description)
 
     def details(self) -> dict[str, Any]:
-        """The newest endorsement's fields; ``endorsers`` has everybody's address."""
+        """Return the fields of the newest endorsement; ``endorsers`` lists all addresses."""
         newest = self[0]
-        values = newest.values() if isinstance(newest, Row) else asdict(newest)
+        values = newest.values() if isinstance(newest, ListedEntry) else asdict(newest)
         del values["identifier"]
         values["locations"] = list(values["locations"])
         values["inbound_ports"] = list(values["inbound_ports"] or ())
@@ -90,7 +91,7 @@ class EndorsedImage(list[Row | Entry]):
         return values
 
 
-class Marketplace:
+class MarketplaceClient:
     """The Marketplace that one site uses."""
 
     def __init__(self, endpoint: str, options: HTTPOptions) -> None:
@@ -104,15 +105,15 @@ class Marketplace:
         self._service.close()
 
     def url(self, identifier: str) -> str:
-        """The URL of an image, which is its name in a machine's template."""
+        """Write the URL of an image, which names it in a machine's template."""
         return f"{self.endpoint}/metadata/{_checked_identifier(identifier)}"
 
     def images(self) -> list[EndorsedImage]:
         """
-        The current images.
+        List the current images.
 
-        A Marketplace that can answers JSON, which has the fields of the listing only; otherwise
-        entries are whole.
+        A Marketplace that offers JSON answers with the few fields of its listing; others answer
+        with whole entries in XML.
         """
         try:
             listed = self._service.send(
@@ -134,14 +135,14 @@ class Marketplace:
 
     def get(self, identifier: str) -> EndorsedImage:
         """
-        The current entries of one image, the newest endorsement first.
+        Look up the current entries of one image, the newest endorsement first.
 
-        :raises NotFoundError: there is none: unknown, expired or deprecated.
+        :raises NotFoundError: there is none: the image is unknown, expired or deprecated.
         """
         return EndorsedImage(self._current(identifier))
 
     def newest(self, identifier: str) -> Entry:
-        """The newest endorsement of one image; remembered for five minutes."""
+        """Look up the newest endorsement of one image; cached for five minutes."""
         with self._lock:
             cached = self._cache.get(identifier)
         if cached and time.monotonic() - cached[0] < _CACHED:
@@ -166,15 +167,14 @@ class Marketplace:
         return entries
 
     def _unknown(self, identifier: str) -> NotFoundError:
-        error = NotFoundError(
+        return NotFoundError(
             f"there is no current image {identifier}: it is unknown, expired or deprecated",
+            endpoint=self.endpoint,
             http_code=404,
         )
-        error.endpoint = self.endpoint
-        return error
 
 
-def _endorsed(endorsement: Row | Entry) -> tuple[str, str]:
+def _endorsed(endorsement: ListedEntry | Entry) -> tuple[str, str]:
     return endorsement.endorsed or "", endorsement.endorser or ""
 
 
@@ -187,35 +187,35 @@ def _checked_identifier(identifier: str) -> str:
 # -- reading answers ---------------------------------------------------------------------------
 
 
-def _read_listing(answer: Answer) -> Sequence[Row] | Sequence[Entry]:
+def _read_listing(answer: Answer) -> Sequence[ListedEntry] | Sequence[Entry]:
     if answer.content_type == "application/json":
         return _read_json(answer)
-    shared = Shared()
+    shared = SharedTexts()
     return list(bounded(_read_xml(answer, shared), partial(_weight, shared)))
 
 
 def _read_entries(identifier: str, answer: Answer) -> list[Entry]:
-    """The entries of one image; others are not believed, if there are any."""
+    """Read the entries of one image, and ignore those of others."""
     found = list(_read_xml(answer))
     entries = [entry for entry in found if entry.identifier == identifier]
     if found and not entries:
         raise MalformedAnswerError(
-            f"was asked about image {identifier}, and answered about {found[0].identifier}"
+            f"was asked about image {identifier}, but answered about {found[0].identifier}"
         )
     return entries
 
 
-def _weight(shared: Shared, entry: Entry) -> int:
-    """Bytes of memory, more or less."""
-    texts = (*_fields(entry), *entry.locations, *entry.checksums, *entry.checksums.values())
+def _weight(shared: SharedTexts, entry: Entry) -> int:
+    """Estimate the memory of an entry, in bytes."""
+    texts = (*_values_of(entry), *entry.locations, *entry.checksums, *entry.checksums.values())
     own = (text for text in texts if isinstance(text, str) and text not in shared)
     return _ENTRY + sum(map(getsizeof, own)) + _PORT * len(entry.inbound_ports)
 
 
-def _read_json(answer: Answer) -> list[Row]:
-    """Marketplace-rest 3.4."""
+def _read_json(answer: Answer) -> list[ListedEntry]:
+    """Read a JSON listing (marketplace-rest 3.4)."""
     text = JSONText(answer.pieces)
-    rows: list[Row] | None = None
+    rows: list[ListedEntry] | None = None
     message = ""
     try:
         for name in text.names():
@@ -235,8 +235,8 @@ def _read_json(answer: Answer) -> list[Row]:
     return rows
 
 
-def _read_rows(rows: Iterable[Any]) -> Iterator[Row]:
-    """The columns of each but the first, which is always empty."""
+def _read_rows(rows: Iterable[Any]) -> Iterator[ListedEntry]:
+    """Read the columns of each row; the first column is always empty."""
     unnamed = 0
     for row in rows:
         if not isinstance(row, list) or len(row) < _COLUMNS:
@@ -244,13 +244,14 @@ def _read_rows(rows: Iterable[Any]) -> Iterator[Row]:
         columns: list[Any] = row[1:_COLUMNS]
         try:
             unusual = "null" in columns or "" in columns or not "".join(columns)
-        except TypeError:  # not all of them are texts
+        except TypeError:  # not all of them are strings
             unusual = True
         if unusual:
             columns = [
-                text if isinstance(text, str) and text not in _NOTHING else None for text in columns
+                text if isinstance(text, str) and text not in _NO_VALUES else None
+                for text in columns
             ]
-        found = Row._make(columns)
+        found = ListedEntry._make(columns)
         if is_identifier(found.identifier or ""):
             yield found
         else:
@@ -265,10 +266,10 @@ def _rows_without_identifier(count: int) -> str:
     return f"{count:,} rows without an image identifier"
 
 
-def _read_xml(answer: Answer, shared: Shared | None = None) -> Iterator[Entry]:
-    """A listing or a single entry (marketplace-rest 3.2, 3.3)."""
+def _read_xml(answer: Answer, shared: SharedTexts | None = None) -> Iterator[Entry]:
+    """Read a listing or a single entry (marketplace-rest 3.2, 3.3)."""
     if answer.content_type == "text/html":
-        # Marketplaces answer unknown paths with a page, and 200.
+        # Marketplaces answer unknown paths with a page and status 200.
         raise MalformedAnswerError(
             "answered a web page; is marketplace_endpoint right? Its path is '/marketplace' on "
             "newer sites"
@@ -288,10 +289,10 @@ def _read_xml(answer: Answer, shared: Shared | None = None) -> Iterator[Entry]:
 
 def _one_declaration(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """
-    Drop XML declarations after the first byte.
+    Drop all XML declarations but one at the very beginning.
 
-    Old Marketplaces leave those of stored documents in their listings, which are then not
-    well-formed (marketplace-rest 3.2).
+    Old Marketplaces copy those of stored documents into their listings, which makes the listings
+    malformed (marketplace-rest 3.2).
     """
     kept = b""
     first = True

@@ -21,7 +21,7 @@ from stratuslab_libcloud.errors import (
     NotFoundError,
 )
 
-__all__ = ["Mount", "Storage", "is_uuid"]
+__all__ = ["Mount", "StorageClient", "is_uuid"]
 
 _JSON = "application/json"
 _FORM = "application/x-www-form-urlencoded"
@@ -32,14 +32,14 @@ _GIB = 2**30
 _DIGITS = re.compile("[0-9]+")
 _BACKSLASH = re.compile(rb'\\(["\\/bfnrtu]?)')
 _MOST_BACKSLASHES = 10_000_000
-_ABSENT = "is pdisk_endpoint right?"
+_IF_NOT_FOUND = "is pdisk_endpoint right?"
 
 
 class Mount(NamedTuple):
     """
     A disk in a machine.
 
-    :ivar device: such as ``vdc``; ``static`` where the disk was there when the machine started.
+    :ivar device: such as ``vdc``; ``static`` if the disk was attached when the machine started.
     """
 
     machine_id: str
@@ -50,7 +50,7 @@ class Mount(NamedTuple):
         return self.device != "static"
 
 
-class Storage:
+class StorageClient:
     """The persistent disk service of one site."""
 
     def __init__(self, endpoint: str, credentials: Credentials, options: HTTPOptions) -> None:
@@ -63,23 +63,23 @@ class Storage:
         self._service.close()
 
     def uri(self, uuid: str) -> str:
-        """The name of a disk in a machine's template (pdisk-rest 6)."""
+        """Write the name of a disk for a machine's template (pdisk-rest 6)."""
         return f"pdisk:{self.endpoint}/{_checked_uuid(uuid)}"
 
     def disks(self, timeout: float | None = None) -> list[Volume]:
-        """The account's disks."""
+        """List the account's disks."""
         return self._service.send(
             "GET",
             "/disks/",
             _read_disks,
             accept=_JSON,
-            absent=_ABSENT,
+            if_not_found=_IF_NOT_FOUND,
             streamed=True,
             timeout=timeout,
         )
 
     def get(self, uuid: str) -> Volume:
-        """One disk, with everything that is told of it."""
+        """Look up one disk, with everything that is known about it."""
         return self._service.send(
             "GET",
             f"/disks/{_checked_uuid(uuid)}/",
@@ -89,6 +89,8 @@ class Storage:
 
     def create(self, size: int, tag: str, visibility: str = "private") -> str:
         """
+        Create a disk.
+
         :param size: GiB, 1 to 1024.
         :return: the new disk's UUID.
         """
@@ -100,12 +102,13 @@ class Storage:
             accept=_JSON,
             body=urlencode(fields).encode("ascii"),
             content_type=_FORM,
-            absent=_ABSENT,
-            lost=f"a disk tagged {tag!r} may have been created: look for it in the list of volumes",
+            if_not_found=_IF_NOT_FOUND,
+            if_lost=f"a disk tagged {tag!r} may have been created: look for it in the list of "
+            "volumes",
         )
 
     def update(self, uuid: str, *, tag: str | None = None, visibility: str | None = None) -> None:
-        """Change what is given."""
+        """Change the tag, the visibility, or both."""
         fields = _checked_fields(tag, visibility)
         if not fields:
             raise InvalidValueError("there is nothing to change about the volume")
@@ -123,7 +126,7 @@ class Storage:
         self._delete(f"/disks/{_checked_uuid(uuid)}/", uuid=uuid)
 
     def mounts(self, uuid: str) -> list[Mount]:
-        """The machines that have the disk."""
+        """List the machines that the disk is attached to."""
         return self._service.send(
             "GET", f"/disks/{_checked_uuid(uuid)}/mounts/", _read_mounts, accept=_JSON
         )
@@ -132,7 +135,7 @@ class Storage:
         """
         Plug a disk into a running machine.
 
-        :param host: where the machine runs.
+        :param host: name of the host that the machine runs on.
         """
         fields = {"node": host, "vm_id": machine_id}
         device = self._service.send(
@@ -142,7 +145,7 @@ class Storage:
             accept=_JSON,
             body=urlencode(fields).encode("ascii"),
             content_type=_FORM,
-            lost=f"disk {uuid} may have been attached to node {machine_id} all the same",
+            if_lost=f"disk {uuid} may have been attached to node {machine_id} all the same",
         )
         return Mount(machine_id, device)
 
@@ -150,14 +153,14 @@ class Storage:
         """
         Unplug a disk from a machine.
 
-        :raises ConflictError: it was there when the machine started, and still is.
+        :raises ConflictError: it was attached when the machine started, and stays attached.
         """
         mount_id = f"{_checked_uuid(uuid)}_{checked_id(machine_id)}"
         answer = self._delete(
             f"/disks/{uuid}/mounts/{mount_id}", mountId=mount_id, diskId=uuid, vmId=machine_id
         )
         if answer.get("target") == "static":
-            # Old servers forget the mount with a 200; the disk stays in the machine.
+            # Old servers answer 200 and drop the mount, but the disk stays in the machine.
             raise ConflictError(
                 f"disk {uuid} has not been hot-plugged; it stays in node {machine_id} until the "
                 "node is stopped"
@@ -170,7 +173,7 @@ class Storage:
             )
         except NotFoundError as error:
             if error.retried:
-                return {}  # an earlier attempt did it
+                return {}  # an earlier attempt succeeded
             raise
 
 
@@ -200,10 +203,10 @@ def _checked_fields(tag: str | None, visibility: str | None) -> dict[str, str]:
     fields = {}
     if tag is not None:
         if not isinstance(tag, str):
-            raise InvalidValueError(f"the name of a volume is text, not {tag!r}")
+            raise InvalidValueError(f"the name of a volume must be text, not {tag!r}")
         if len(tag) > _LONGEST_TAG:
             raise InvalidValueError(
-                f"the name of a volume can have {_LONGEST_TAG} characters, not {len(tag)}"
+                f"the name of a volume can have at most {_LONGEST_TAG} characters, not {len(tag)}"
             )
         try:
             tag.encode()
@@ -213,7 +216,7 @@ def _checked_fields(tag: str | None, visibility: str | None) -> dict[str, str]:
     if visibility is not None:
         if visibility not in _VISIBILITIES:
             raise InvalidValueError(
-                f"a volume can be {' or '.join(_VISIBILITIES)}, not {visibility!r}"
+                f"a volume must be {' or '.join(_VISIBILITIES)}, not {visibility!r}"
             )
         fields["visibility"] = visibility
     return fields
@@ -224,7 +227,7 @@ def _checked_fields(tag: str | None, visibility: str | None) -> dict[str, str]:
 
 @contextmanager
 def _json(answer: Answer) -> Iterator[JSONText]:
-    """The answer's body, of which all must be read."""
+    """Parse the body of an answer, which the block must read to its end."""
     text = JSONText(_escaped(answer.pieces))
     try:
         yield text
@@ -237,7 +240,7 @@ def _json(answer: Answer) -> Iterator[JSONText]:
 
 
 def _escaped(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The original does not escape the backslashes of certificate names (pdisk-rest 1.8)."""
+    """Escape the backslashes that the original server leaves unescaped (pdisk-rest 1.8)."""
     kept = b""  # the backslashes at the end of a piece
     count = 0
     for piece in pieces:
@@ -259,7 +262,7 @@ def _object(answer: Answer) -> dict[str, Any]:
     with _json(answer) as text:
         document = text.value()
     if not isinstance(document, dict):
-        raise MalformedAnswerError("answered JSON of another form than expected")
+        raise MalformedAnswerError("answered JSON of an unexpected form")
     return document
 
 
@@ -267,23 +270,23 @@ def _objects(answer: Answer) -> Iterator[dict[str, Any]]:
     with _json(answer) as text:
         for item in bounded(text.array()):
             if not isinstance(item, dict):
-                raise MalformedAnswerError("answered JSON of another form than expected")
+                raise MalformedAnswerError("answered JSON of an unexpected form")
             yield item
 
 
 def _about(document: dict[str, Any], **asked: str) -> dict[str, Any]:
     """
-    The answer, if all that it names is what was asked about.
+    Check that an answer is about the things that were asked about.
 
-    :raises MalformedAnswerError: it is not. Nothing is repeated: nobody knows what was done.
+    :return: the answer.
+    :raises MalformedAnswerError: it is about others; not repeated, as nobody knows what was done.
     """
     for key, wanted in asked.items():
         if key in document and _text(document, key) != wanted:
-            error = MalformedAnswerError(
-                f"was asked about {key} {wanted}, and answered about {_text(document, key)}"
+            raise MalformedAnswerError(
+                f"was asked about {key} {wanted}, but answered about {_text(document, key)}",
+                passing=False,
             )
-            error.passing = False
-            raise error
     return document
 
 
@@ -299,7 +302,7 @@ def _read_disks(answer: Answer) -> list[Volume]:
 
 
 def _read_update(uuid: str, answer: Answer) -> None:
-    """See Other, as a rule; otherwise the disk, or nothing (pdisk-rest 2.2.4)."""
+    """Read See Other, as usual, or the disk, or nothing (pdisk-rest 2.2.4)."""
     if answer.status == 200:
         _about(_object(answer), uuid=uuid)
     elif is_uuid(seen := answer.headers.get("Location", "").rstrip("/").rpartition("/")[2]):
@@ -309,15 +312,15 @@ def _read_update(uuid: str, answer: Answer) -> None:
 def _read_mounts(answer: Answer) -> list[Mount]:
     mounts = [Mount(_text(item, "vmId"), _text(item, "device")) for item in _objects(answer)]
     if not all(is_id(mount.machine_id) for mount in mounts):
-        raise MalformedAnswerError("answered the mount of a machine that cannot be one")
+        raise MalformedAnswerError("answered a mount with an invalid machine id")
     return mounts
 
 
 def _to_volume(item: Mapping[str, Any]) -> Volume:
-    """Servers differ in what they say (pdisk-rest 4.4)."""
+    """Read a disk, in any of the forms that servers write (pdisk-rest 4.4)."""
     size = _number(item.get("size"))
     if size is not None and size > _LARGEST:
-        size = -(-size // _GIB)  # bytes, from a server that stores what it was told
+        size = -(-size // _GIB)  # bytes, from a server that stores sizes as they were sent
     users = item.get("count", item.get("users"))
     visibility = _optional(item, "visibility")
     return Volume(
@@ -349,7 +352,7 @@ def _optional(item: Mapping[str, Any], key: str) -> str | None:
 
 
 def _number(value: object) -> int | None:
-    """The digits of a number that may be written for people, as ``1,024``."""
+    """Parse a number that may be formatted for people, such as ``1,024``."""
     digits = value if isinstance(value, str) else str(value) if isinstance(value, int) else ""
     if not _DIGITS.fullmatch(digits):
         digits = re.sub("[^0-9]", "", digits)

@@ -1,8 +1,8 @@
 """
-The text that describes a new machine, in OpenNebula's template language (compute-xmlrpc 4).
+Describe a new machine in OpenNebula's template language (compute-xmlrpc 4).
 
-The language has no escape for some texts, and old servers read others back differently. What the
-server would not read back exactly is refused here, before anything is sent.
+The language cannot express some texts, and old servers change others. A value that the server would
+not read back exactly is refused here, before anything is sent.
 """
 
 import base64
@@ -64,16 +64,16 @@ def render(
     readonly_images: Sequence[str] = (),
 ) -> str:
     """
-    The template of a machine; every value is quoted.
+    Write the template of a machine; every value is quoted.
 
-    :param boot: what its ``image`` means.
-    :param volumes: the ``pdisk:`` URIs of its volumes.
-    :param readonly_images: URLs of the Marketplace entries of the images that it reads.
-    :raises InvalidValueError: naming the value that cannot be written.
+    :param boot: the disk for its ``image``.
+    :param volumes: ``pdisk:`` URIs of its volumes.
+    :param readonly_images: URLs of the Marketplace entries of its read-only images.
+    :raises InvalidValueError: names the value that cannot be written.
     """
     if boot.bus not in _TARGET_PREFIXES:
         whose = "disks_bus" if machine.disks_bus else "image's disk bus"
-        raise InvalidValueError(f"the {whose} is {boot.bus!r}; known are ide, scsi and virtio")
+        raise InvalidValueError(f"the {whose} must be ide, scsi or virtio, not {boot.bus!r}")
     _check_numbers(machine)
     lines = [
         single("CPU", machine.cpus if machine.cpu_amount is None else f"{machine.cpu_amount:g}"),
@@ -84,7 +84,7 @@ def render(
     if machine.requirements:
         lines.append(single("REQUIREMENTS", _text("requirements", machine.requirements)))
     if not isinstance(machine.name, str):
-        raise InvalidValueError(f"the name of a node is text, not {machine.name!r}")
+        raise InvalidValueError(f"the name of a node must be text, not {machine.name!r}")
     if machine.name:
         lines.append(single("NAME", checked_name(machine.name)))
     lines += _disks(machine, boot, volumes, readonly_images)
@@ -111,7 +111,7 @@ def _check_numbers(machine: NewMachine) -> None:
         return
     if not isinstance(amount, (int, float)) or not 0 < amount <= machine.cpus:
         raise InvalidValueError(
-            f"cpu_amount is a number of CPUs, more than 0 and at most {machine.cpus}, not "
+            f"cpu_amount must be a number of CPUs, more than 0 and at most {machine.cpus}, not "
             f"{amount!r}"
         )
 
@@ -130,7 +130,7 @@ def _nic(machine: NewMachine) -> Vector:
 def _graphics(machine: NewMachine) -> Vector:
     port = machine.vnc_port
     if not isinstance(port, int) or isinstance(port, bool) or not (port == -1 or 0 < port < 65536):
-        raise InvalidValueError(f"vnc_port is a TCP port, or -1 for any, not {port!r}")
+        raise InvalidValueError(f"vnc_port must be a TCP port, or -1 for any, not {port!r}")
     return [
         ("PORT", port),
         ("LISTEN", _address("vnc_listen", machine.vnc_listen)),
@@ -143,12 +143,12 @@ def _address(what: str, text: str) -> str:
     try:
         return str(ipaddress.ip_address(_text(what, text))) if text else ""
     except ValueError:
-        raise InvalidValueError(f"{what} is an IP address, not {text!r}") from None
+        raise InvalidValueError(f"{what} must be an IP address, not {text!r}") from None
 
 
 def _text(what: str, value: str) -> str:
     if not isinstance(value, str):
-        raise InvalidValueError(f"{what} is text, not {value!r}")
+        raise InvalidValueError(f"{what} must be text, not {value!r}")
     return value
 
 
@@ -156,7 +156,7 @@ def _disks(
     machine: NewMachine, boot: BootDisk, volumes: Sequence[str], readonly_images: Sequence[str]
 ) -> list[str]:
     """
-    Every disk has a target letter of its own; the context drive's is left free.
+    Give every disk a target letter of its own, other than the context drive's.
 
     Volumes come first, as the guide finds one at ``c`` (7.3.1).
     """
@@ -221,14 +221,14 @@ def _context(machine: NewMachine) -> Vector:
                 f"the context key {key!r} must be made of letters, digits and underscores"
             )
         if key.upper() in seen:
-            raise InvalidValueError(f"the context key {key!r} is taken, or given twice")
+            raise InvalidValueError(f"the context key {key!r} is reserved, or given twice")
         seen.add(key.upper())
-        if SHELL_VARIABLES.fullmatch(key.upper()):  # as the engine will write it
+        if SHELL_VARIABLES.fullmatch(key.upper()):  # as the engine writes it
             raise InvalidValueError(
-                f"the context key {key!r} is a variable of the machine's shell; take another name"
+                f"the context key {key!r} is a variable of the machine's shell; use another name"
             )
         if not isinstance(value, (str, int, float)):
-            raise InvalidValueError(f"the context value {key!r} is text, not {value!r}")
+            raise InvalidValueError(f"the context value {key!r} must be text, not {value!r}")
         pairs.append((key, shell_safe(f"context value {key!r}", str(value))))
     if machine.context_method == "cloud-init":
         pairs.append(("CONTEXT_METHOD", "cloud-init"))
@@ -239,7 +239,7 @@ def _context(machine: NewMachine) -> Vector:
             pairs.append(("CLOUD_INIT_USER_DATA", packed(machine.user_data)))
     elif machine.context_method != "one":
         raise InvalidValueError(
-            f"the context method is one or cloud-init, not {machine.context_method!r}"
+            f"the context method must be one or cloud-init, not {machine.context_method!r}"
         )
     elif machine.user_data:
         raise InvalidValueError("user data needs the context method 'cloud-init'")
@@ -247,7 +247,7 @@ def _context(machine: NewMachine) -> Vector:
 
 
 def _plain_key(line: str) -> str:
-    """A public key; its comment is dropped where a shell could trip over it."""
+    """Drop the comment of a public key if a shell could misread it."""
     fields = line.split(None, 2)
     if len(fields) == 3 and not re.fullmatch(r"[\w@.:+,/ -]*", fields[2], re.ASCII):
         line = " ".join(fields[:2])

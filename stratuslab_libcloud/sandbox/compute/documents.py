@@ -1,8 +1,8 @@
 """
 The documents of machines, in the dialect of OpenNebula 3.2 (compute-xmlrpc 5.1).
 
-What the sandbox writes is made by lxml: by libxml2, as the engine's is, with its way of writing
-empty elements and carriage returns. What it reads comes from strangers: ``untrusted.xml``.
+Documents are written with lxml, because the engine uses libxml2 too: empty elements and carriage
+returns look the same. Input from strangers is read with ``untrusted.xml``.
 """
 
 import json
@@ -19,16 +19,16 @@ from stratuslab_libcloud.sandbox.template import Template
 
 __all__ = ["phase_of", "vm_document"]
 
-_POLL_SECONDS = 10  # between two looks at what a machine uses
+_POLL_SECONDS = 10  # between two measurements of what a machine uses
 
 
 def phase_of(row: sqlite3.Row) -> Phase:
-    """Where the record of a machine says that it is."""
+    """Return the phase in the record of a machine."""
     return Phase((row["state"], row["lcm_state"]))
 
 
 def vm_document(row: sqlite3.Row, account: Account) -> str:
-    """The document of one machine."""
+    """Write the document of a machine."""
     return etree.tostring(_machine(row, account), encoding="unicode")
 
 
@@ -49,10 +49,10 @@ def _machine(row: sqlite3.Row, account: Account) -> etree._Element:
         NAME=row["name"],
     )
     permissions = etree.SubElement(machine, "PERMISSIONS")
-    for who in ("OWNER", "GROUP", "OTHER"):
+    for role in ("OWNER", "GROUP", "OTHER"):
         for right in "UMA":
-            allowed = who == "OWNER" and right != "A"
-            _fill(permissions, **{f"{who}_{right}": int(allowed)})
+            allowed = role == "OWNER" and right != "A"
+            _fill(permissions, **{f"{role}_{right}": int(allowed)})
     _fill(
         machine,
         LAST_POLL=polled,
@@ -74,7 +74,7 @@ def _machine(row: sqlite3.Row, account: Account) -> etree._Element:
 
 
 def _last_poll(times: dict[str, int]) -> int:
-    """When it was last seen what a machine that runs uses; 0 before the first time."""
+    """Return when a running machine was last measured; 0 if it never was."""
     since = times["RUNNING"]
     polls = (int(time.time()) - since) // _POLL_SECONDS
     return since + polls * _POLL_SECONDS if polls > 0 else 0

@@ -1,6 +1,6 @@
 """
-The compute service's rules, as an OpenNebula 3.2.1 with StratusLab's patches has them
-(compute-xmlrpc, opennebula-engines).
+The compute service's rules: those of OpenNebula 3.2.1 with StratusLab's patches (compute-xmlrpc,
+opennebula-engines).
 """
 
 import json
@@ -15,7 +15,7 @@ from stratuslab_libcloud.sandbox.machines import (
     DEPLOYING,
     TRANSFER,
     Machine,
-    Machines,
+    Machinery,
     Phase,
     Report,
 )
@@ -32,7 +32,7 @@ _AUTHORIZATION, _NO_EXISTS, _ACTION, _API, _INTERNAL = 512, 1024, 2048, 4096, 81
 _ACTIVE = {phase for phase in Phase if int(phase.value[0]) == 3}
 _ENDED = {Phase.FAILED, Phase.DONE}
 
-# From where a machine may get there; a report that comes too late does not fit.
+# The phases that each phase may follow. A report that comes too late does not fit.
 _BEFORE = {
     Phase.PROLOG: {Phase.PENDING},
     Phase.BOOT: {Phase.PROLOG},
@@ -46,7 +46,7 @@ _BEFORE = {
     Phase.DONE: {Phase.PENDING, Phase.EPILOG, Phase.CLEANUP, Phase.FAILED},
 }
 
-# The engine's actions, and in which of our phases it takes them (compute-xmlrpc 2.6).
+# The engine's actions, and the phases in which it accepts them (compute-xmlrpc 2.6).
 _ACTIONS = {
     "finalize": set(Phase),
     "shutdown": {Phase.RUNNING},
@@ -63,7 +63,7 @@ _ACTIONS = {
 
 
 class CallRefusedError(Exception):
-    """The answer ``[false, text, code]``."""
+    """The call is refused: its answer is ``[false, text, code]``."""
 
     def __init__(self, text: str, code: int) -> None:
         super().__init__(text)
@@ -74,21 +74,22 @@ class Compute:
     """
     The rules about machines.
 
-    :param start_machinery: makes what they run on, given how that reports.
-    :ivar machinery: what they run on.
+    :param start_machinery: starts the machinery, given the function that it reports to.
+    :ivar machinery: what the machines run on.
     """
 
-    def __init__(self, store: Store, start_machinery: Callable[[Report], Machines]) -> None:
+    def __init__(self, store: Store, start_machinery: Callable[[Report], Machinery]) -> None:
         self._store = store
         self.machinery = start_machinery(self.report)
 
-    # What users ask for.
+    # Requests of users.
 
     def allocate(self, account: Account, text: str) -> int:
         """
-        Register a machine, with its addresses and disks, and set it going (2.3).
+        Register a machine with its addresses and disks, and start it (2.3).
 
         :return: its id.
+        :raises CallRefusedError: the template is invalid, or asks for what is not available.
         """
         try:
             template = parse(text)
@@ -102,13 +103,13 @@ class Compute:
         return vm_id
 
     def info(self, account: Account, vm_id: int) -> str:
-        """The document of one machine (2.4, 5.1)."""
+        """Return the document of a machine (2.4, 5.1)."""
         with self._store.reading() as db:
             row = _find_machine(db, account, vm_id, "USE")
         return vm_document(row, account)
 
     def pool(self, account: Account, flag: int, start: int, end: int, state: int) -> str:
-        """The documents of the caller's machines; nobody sees those of others (2.5)."""
+        """Return the documents of the caller's machines, never those of other users (2.5)."""
         if flag < -3:
             raise CallRefusedError("Incorrect filter_flag", _API)
         if not -2 <= state <= Phase.FAILED.value[0]:
@@ -123,15 +124,15 @@ class Compute:
         if flag < 0 or flag == account.uid:
             with self._store.reading() as db:
                 rows = db.execute(f"{query} ORDER BY id", values).fetchall()
-            # A tree of them all would take five times the memory, and give little of it back.
+            # One tree of all machines would take five times the memory, and release little of it.
             machines = [vm_document(row, account) for row in rows]
         return f"<VM_POOL>{''.join(machines)}</VM_POOL>"
 
     def action(self, account: Account, action: str, vm_id: int) -> int:
         """
-        Do ``shutdown`` (RUNNING only) or ``finalize`` (always) to a machine (2.6).
+        Shut a machine down (``shutdown``, only when RUNNING) or end it (``finalize``) (2.6).
 
-        The engine's other actions are not supported here, and refused in its own words.
+        The engine's other actions are not supported, and refused in its words.
         """
         with self._store.transaction() as db:
             row = _find_machine(db, account, vm_id, "MANAGE")
@@ -151,20 +152,22 @@ class Compute:
             self.machinery.enter(Machine(vm_id, phase, Template.loads(row["template"])))
         return vm_id
 
-    # What happens to machines.
+    # Reports and failures.
 
     def report(self, machine_id: int, *phases: Phase, error: str = "") -> bool:
-        """Write down where a machine is: see :class:`.machines.Report`."""
+        """Record the phase of a machine: see :class:`.machines.Report`."""
         with self._store.transaction() as db:
             row = db.execute("SELECT * FROM machines WHERE id = ?", (machine_id,)).fetchone()
             return bool(row) and _move(db, row, *phases, error=error)
 
     def fail(self, vm_id: int, message: str) -> bool:
-        """Make a machine break, as if its host had; False if there is none that could."""
+        """Make a machine fail, as if its host had broken down; False if it cannot fail."""
         with self._store.transaction() as db:
             row = db.execute("SELECT * FROM machines WHERE id = ?", (vm_id,)).fetchone()
             phase = phase_of(row) if row else Phase.DONE
-            phases = (Phase.PROLOG,) if phase is Phase.PENDING else ()  # nothing fails before
+            phases = (
+                (Phase.PROLOG,) if phase is Phase.PENDING else ()
+            )  # the engine lets none fail earlier
             transferring = phase in (Phase.PENDING, Phase.PROLOG, Phase.EPILOG)
             error = f"{TRANSFER if transferring else DEPLOYING}: {message}"
             if not row or not _move(db, row, *phases, Phase.FAILURE, error=error):
@@ -173,7 +176,7 @@ class Compute:
         return True
 
     def adopt(self) -> None:
-        """Take on the machines that an earlier process left."""
+        """Adopt the machines that an earlier process left."""
         machines = []
         with self._store.transaction() as db:
             query = (
@@ -190,7 +193,7 @@ class Compute:
             self.machinery.enter(machine)
 
     def stop(self, keep: bool) -> None:
-        """Let go of the machines, or end them; one that cannot be ended stays what it was."""
+        """Release the machines, or end them; one that cannot be ended keeps its phase."""
         alive = self.machinery.close(keep)
         if not keep:
             with self._store.transaction() as db:
@@ -202,7 +205,7 @@ class Compute:
 
 
 def _find_machine(db: sqlite3.Connection, account: Account, vm_id: int, right: str) -> sqlite3.Row:
-    """A machine of the caller's. That others' exist is no secret (engines 7)."""
+    """Find a machine of the caller. That others' machines exist is no secret (engines 7)."""
     row: sqlite3.Row | None
     row = db.execute("SELECT * FROM machines WHERE id = ?", (vm_id,)).fetchone()
     if row is None and vm_id >= 0:
@@ -216,7 +219,7 @@ def _find_machine(db: sqlite3.Connection, account: Account, vm_id: int, right: s
 
 
 def _move(db: sqlite3.Connection, row: sqlite3.Row, *phases: Phase, error: str = "") -> bool:
-    """Lead a machine through phases; at its end its addresses and disks become free."""
+    """Move a machine through phases; when it ends, free its addresses and disks."""
     phase, times, template = phase_of(row), json.loads(row["times"]), row["template"]
     for following in phases:
         if phase not in _BEFORE[following]:
@@ -240,7 +243,7 @@ def _move(db: sqlite3.Connection, row: sqlite3.Row, *phases: Phase, error: str =
 
 
 def _register(db: sqlite3.Connection, account: Account, template: Template) -> int:
-    """Make the record of a new machine, and complete its template."""
+    """Insert the record of a new machine, and complete its template."""
     (vm_id,) = db.execute("SELECT COALESCE(MAX(id), -1) + 1 FROM machines").fetchone()
     if any("VLAN_ID" in nic for nic in template.vectors("NIC")):
         raise TemplateError("VM Template includes a restricted attribute NIC/VLAN_ID.")
@@ -248,7 +251,7 @@ def _register(db: sqlite3.Connection, account: Account, template: Template) -> i
         raise TemplateError("Only one CONTEXT attribute can be defined.")
     name = template.text("NAME") or f"one-{vm_id}"
     if len(name.encode()) > _MAX_NAME_BYTES:
-        # The id in front is a slip of the engine's (engines 4).
+        # The engine really writes the id in front (engines 4).
         raise TemplateError(f"{vm_id}NAME is too long; max length is {_MAX_NAME_BYTES} chars.")
     if not template.text("NAME"):
         template.set("NAME", name)
@@ -259,11 +262,14 @@ def _register(db: sqlite3.Connection, account: Account, template: Template) -> i
     addresses.lease(db, vm_id, template.vectors("NIC"))
     for number, disk in enumerate(template.vectors("DISK")):
         disk["DISK_ID"] = str(number)
-        if disk.keys() & {"IMAGE", "IMAGE_ID"}:  # of a repository that StratusLab does not use
+        if disk.keys() & {
+            "IMAGE",
+            "IMAGE_ID",
+        }:  # in an image repository, which StratusLab does not use
             raise TemplateError("Could not get disk image for VM.")
     template.substitute()
     if re.search("[<&]", name):
-        # The engine writes names as they are. (It does take markup that is balanced.)
+        # The engine does not escape names. (It does accept balanced markup.)
         raise TemplateError(NOT_XML)
     db.execute("UPDATE machines SET template = ? WHERE id = ?", (template.dumps(), vm_id))
     return int(vm_id)

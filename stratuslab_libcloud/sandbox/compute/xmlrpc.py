@@ -15,7 +15,7 @@ __all__ = ["MAX_CALL_BYTES", "METHODS", "answer"]
 
 MAX_CALL_BYTES = 512 * 1024
 
-# Tag of error texts, types of parameters, rule.
+# Method to the tag of its error texts, the types of its parameters, and its rule.
 METHODS: dict[str, tuple[str, tuple[type, ...], Callable[..., int | str]]] = {
     "one.vm.allocate": ("VirtualMachineAllocate", (str, str), Compute.allocate),
     "one.vm.info": ("VirtualMachineInfo", (str, int), Compute.info),
@@ -25,7 +25,7 @@ METHODS: dict[str, tuple[str, tuple[type, ...], Callable[..., int | str]]] = {
 
 
 def answer(compute: Compute, request: Request, account: Account) -> Response:
-    """Answer an XML-RPC call of this account: an array of three, or a fault (2.1, 7.3)."""
+    """Answer an XML-RPC call of this account with an array of three, or a fault (2.1, 7.3)."""
     if request.method != "POST":
         return Response(status=405, headers={"Allow": "POST"})
     try:
@@ -45,19 +45,19 @@ def _call(
     tag, types, rule = METHODS[method]
     if len(parameters) < len(types):
         raise xmlrpc.client.Fault(-501, "Not enough parameters")
-    for parameter, wanted in zip(parameters, types, strict=False):
-        if type(parameter) is not wanted:
-            name = "integer" if wanted is int else "a string"
+    for parameter, expected in zip(parameters, types, strict=False):
+        if type(parameter) is not expected:
+            name = "integer" if expected is int else "a string"
             raise xmlrpc.client.Fault(-501, f"Parameter that is supposed to be {name} is not")
     try:
-        # Not the session, the first one: the proxy would have put its own in its place (1.6).
+        # Without the first, the session: a proxy would have replaced it by its own (1.6).
         return [True, rule(compute, account, *parameters[1 : len(types)]), 0]
     except CallRefusedError as refused:
         return [False, f"[{tag}] {refused}", refused.code]
 
 
 def _read_call(body: bytes) -> tuple[str, list[object]]:
-    """Method and parameters; None stands for a parameter of a type that no method takes."""
+    """Read method and parameters; None stands for a value of a type that no method takes."""
     if len(body) > MAX_CALL_BYTES:
         raise xmlrpc.client.Fault(-509, "The call is larger than 512 KiB")
     try:

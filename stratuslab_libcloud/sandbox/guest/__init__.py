@@ -1,8 +1,8 @@
 """
 The small Linux that the Marketplace of a new sandbox offers: images of whole disks.
 
-A PC's BIOS boots it from any bus; what a machine writes stays on its disk. ``root`` holds what is
-ours in it; the rest comes from Debian's packages.
+A PC's BIOS boots it from any bus, and what a machine writes stays on its disk. The folder ``root``
+holds our own files; the others come from Debian's packages.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from stratuslab_libcloud.paths import expanded
 from stratuslab_libcloud.sandbox import durable
-from stratuslab_libcloud.sandbox.checksums import copy_summed
+from stratuslab_libcloud.sandbox.copying import copy_with_checksums
 from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.guest import contents, disk, packages
 from stratuslab_libcloud.sandbox.guest.kernel import Kernel
@@ -26,7 +26,7 @@ from stratuslab_libcloud.sandbox.guest.kernel import Kernel
 __all__ = ["FLAVOURS", "GuestImage", "build", "default_cache"]
 
 FLAVOURS = ("standard", "ttylinux")
-"""With an SFTP server, and without (guide 9.1.4): nothing else differs."""
+"""They differ only in the SFTP server, which ``ttylinux`` lacks (guide 9.1.4)."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class GuestImage:
     """
     An image in the cache.
 
-    :ivar file: the disk, compressed by gzip.
-    :ivar size: bytes of the disk, uncompressed.
-    :ivar checksums: of the uncompressed disk: hexadecimal, by the names that the Marketplace uses.
+    :ivar file: the disk, compressed with gzip.
+    :ivar size: of the uncompressed disk, in bytes.
+    :ivar checksums: of the uncompressed disk, hexadecimal, by the names that the Marketplace uses.
     """
 
     file: pathlib.Path
@@ -46,7 +46,7 @@ class GuestImage:
 
 def default_cache() -> pathlib.Path:
     """
-    Where images are kept unless one says otherwise.
+    Return the folder in which images are kept by default.
 
     :raises SandboxError: there is no home directory.
     """
@@ -56,7 +56,7 @@ def default_cache() -> pathlib.Path:
         return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "stratuslab-sandbox"
     except ValueError as error:
         raise SandboxError(
-            f"the folder for images {error}; STRATUSLAB_SANDBOX_CACHE names another one"
+            f"the folder for images {error}; or set STRATUSLAB_SANDBOX_CACHE to another one"
         ) from None
 
 
@@ -64,12 +64,12 @@ def build(
     flavour: str, cache: pathlib.Path, progress: Callable[[str], object] = lambda line: None
 ) -> GuestImage:
     """
-    The image of that flavour; made where the cache does not have it. That takes a minute or so.
+    Return the image of a flavour, building it (in about a minute) if the cache does not have it.
 
-    :param cache: a folder, made if it is missing. It may be shared.
-    :param progress: told, in a line each, what takes time.
+    :param cache: a folder, created if it is missing. It may be shared.
+    :param progress: called with a line for each step that takes time.
     :raises ValueError: there is no such flavour.
-    :raises SandboxError: it cannot be made on this machine.
+    :raises SandboxError: the image cannot be built on this machine.
     """
     if flavour not in FLAVOURS:
         raise ValueError(f"no flavour {flavour!r}: there are {', '.join(FLAVOURS)}")
@@ -93,7 +93,7 @@ def _locked(cache: pathlib.Path) -> Iterator[None]:
 
 
 def _description(flavour: str, cache: pathlib.Path) -> pathlib.Path:
-    """Where an image is described. Another builder's, or other files', has another name."""
+    """Return the description of an image. Its name changes with the builder and our files."""
     builder = hashlib.sha256()
     top = pathlib.Path(__file__).parent
     for path in sorted(top.rglob("*")):
@@ -104,11 +104,11 @@ def _description(flavour: str, cache: pathlib.Path) -> pathlib.Path:
 
 
 def _build_all(cache: pathlib.Path, progress: Callable[[str], object]) -> None:
-    """All flavours at once: nearly everything in them is the same."""
+    """Build all flavours at once, as they differ little."""
     work = cache / "building"
     if work.exists():
-        shutil.rmtree(work)  # left by one that was killed
-    work.mkdir(0o700)  # among the packages are setuid programs
+        shutil.rmtree(work)  # left by a build that was killed
+    work.mkdir(0o700)  # the packages contain setuid programs
     try:
         progress("downloading the Linux image's Debian packages (about 50 MB)")
         found = packages.fetch(work)
@@ -124,14 +124,14 @@ def _build_all(cache: pathlib.Path, progress: Callable[[str], object]) -> None:
 
 
 def _keep(raw: pathlib.Path, description: pathlib.Path) -> None:
-    """Put an image in the cache. It counts as there when its description is."""
+    """Put an image into the cache. Its description comes last, and makes it valid."""
     compressed, described = raw.with_suffix(".gz"), raw.with_suffix(".json")
     with (
         raw.open("rb") as source,
         compressed.open("wb") as target,
         gzip.GzipFile("", "wb", 6, target, mtime=0) as packed,
     ):
-        checksums, size = copy_summed(source, packed)
+        checksums, size = copy_with_checksums(source, packed)
     image = description.with_suffix(".img.gz")
     known = {"file": image.name, "size": size, "checksums": checksums}
     described.write_text(json.dumps(known, indent=2) + "\n")

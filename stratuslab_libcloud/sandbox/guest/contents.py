@@ -1,4 +1,4 @@
-"""What is in the image: our own files, and what Debian's packages bring."""
+"""The contents of the image: our own files, and files from Debian's packages."""
 
 import pathlib
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _OUR_FILES = pathlib.Path(__file__).parent
 _BOOT_COMMANDS = ("modprobe", "mount", "reboot", "sh", "sleep", "switch_root")
 _PROGRAMS = ("dropbear", "dropbearkey", "mke2fs")
 _LIBRARIES = "usr/lib/x86_64-linux-gnu"
-# Whichever folder a program is looked for in.
+# Programs and libraries are found in every usual folder.
 _LAYOUT: Files = {
     "bin": symlink("usr/bin"),
     "lib": symlink("usr/lib"),
@@ -31,7 +31,7 @@ _EMPTY = ("dev", "etc/dropbear", "mnt", "proc", "run", "sys", "var/lib", "var/lo
 
 
 def boot(packages: Packages, kernel: Kernel) -> dict[str, bytes]:
-    """The files of the boot loader."""
+    """Return the files of the boot loader, by name."""
     first: Files = {
         **_LAYOUT,
         **{name: folder() for name in ("dev", "proc", "root", "sys")},
@@ -40,12 +40,12 @@ def boot(packages: Packages, kernel: Kernel) -> dict[str, bytes]:
         **_ours("initramfs"),
     }
     configuration = (_OUR_FILES / "boot" / "syslinux.cfg").read_bytes()
-    # Not compressed: that would depend on Python's zlib.
+    # Not compressed, since the bytes would depend on Python's zlib.
     return {"vmlinuz": kernel.image, "initrd": cpio(first), "syslinux.cfg": configuration}
 
 
 def root(packages: Packages, kernel: Kernel, has_sftp: bool) -> Files:
-    """The root file system."""
+    """Return the files of the root file system."""
     files: Files = {
         **_LAYOUT,
         **{name: folder() for name in _EMPTY},
@@ -59,7 +59,7 @@ def root(packages: Packages, kernel: Kernel, has_sftp: bool) -> Files:
     }
     programs = {f"usr/bin/{name}": packages.program(name) for name in _PROGRAMS}
     if has_sftp:
-        # Where dropbear looks for it.
+        # The path that dropbear uses.
         programs["usr/lib/sftp-server"] = packages.find("lib/openssh/sftp-server")
     for place, program in programs.items():
         files[place] = regular(program.read_bytes())
@@ -74,7 +74,7 @@ def _busybox(packages: Packages, commands: Iterable[str]) -> Files:
 
 
 def _ours(name: str) -> Files:
-    """Our own files: those below this folder."""
+    """Return our own files in the folder of this name."""
     top = _OUR_FILES / name
     return {
         str(path.relative_to(top)): regular(path.read_bytes())

@@ -1,4 +1,4 @@
-"""The whole disk: boot sector, the boot loader's partition, and the root file system's."""
+"""The whole disk: boot sector, boot loader's partition and root file system's partition."""
 
 import os
 import pathlib
@@ -17,14 +17,14 @@ _BOOT_START, _ROOT_START = 1 * _MIB, 33 * _MIB
 _BOOT_CODE_SIZE = 440
 _SIGNATURE = 0x14060000  # of the disk; also the FAT's serial number
 _FAT16, _LINUX = 0x0E, 0x83  # kinds of partitions
-_HEADS, _SECTORS = 16, 63  # what QEMU makes of a small disk
+_HEADS, _SECTORS = 16, 63  # QEMU's geometry of a small disk
 
 
 def make(disk: pathlib.Path, boot: dict[str, bytes], root: Files, packages: Packages) -> None:
     """
     Make a disk that a PC's BIOS boots.
 
-    :param disk: the file to make; beside it there is room for others.
+    :param disk: the file to make; temporary files are written beside it.
     :param boot: the files of the boot loader, by name.
     :param root: the root file system.
     :raises SandboxError: they do not fit.
@@ -47,7 +47,7 @@ def make(disk: pathlib.Path, boot: dict[str, bytes], root: Files, packages: Pack
 
 
 def _partition(is_active: bool, kind: int, start: int, end: int) -> bytes:
-    """An entry of the partition table."""
+    """Return an entry of the partition table."""
     first, last = start // _SECTOR, end // _SECTOR - 1
     active = 0x80 if is_active else 0
     number = last - first + 1
@@ -55,7 +55,7 @@ def _partition(is_active: bool, kind: int, start: int, end: int) -> bytes:
 
 
 def _chs(sector: int) -> bytes:
-    """Head, sector and cylinder, which fdisk compares."""
+    """Return head, sector and cylinder, which fdisk checks."""
     cylinder, rest = divmod(sector, _HEADS * _SECTORS)
     head, number = divmod(rest, _SECTORS)
     return bytes((head, cylinder >> 8 << 6 | number + 1, cylinder & 0xFF))

@@ -1,4 +1,4 @@
-"""The Linux kernel of the image, and the few of its modules that a machine needs."""
+"""The Linux kernel of the image, and the few modules that machines need."""
 
 import lzma
 import re
@@ -9,7 +9,7 @@ from stratuslab_libcloud.sandbox.guest.packages import Packages
 
 __all__ = ["Kernel"]
 
-# What the root file system is reached with.
+# Needed to reach the root file system.
 _BOOT_MODULES = ("ata_piix", "edd", "ext4", "sd_mod", "virtio_blk", "virtio_pci", "virtio_scsi")
 _MODULES = (
     *_BOOT_MODULES,
@@ -33,7 +33,7 @@ class Kernel:
     """
     The kernel among these packages.
 
-    :ivar image: what the boot loader loads.
+    :ivar image: the file that the boot loader loads.
     """
 
     def __init__(self, packages: Packages) -> None:
@@ -48,10 +48,10 @@ class Kernel:
 
     def modules(self, boot: bool) -> Files:
         """
-        The folder ``/usr/lib/modules``.
+        Return the files of ``/usr/lib/modules``.
 
-        :param boot: only what the root file system is reached with.
-        :raises SandboxError: the kernel has not what it should have.
+        :param boot: only those needed to reach the root file system.
+        :raises SandboxError: the kernel lacks a module.
         """
         loading: list[str] = []
         for name in _BOOT_MODULES if boot else _MODULES:
@@ -59,7 +59,7 @@ class Kernel:
         found = {f"{name}.ko": self._content(name) for name in sorted(loading)}
         dependencies = aliases = ""
         for name in sorted(loading):
-            # Like depmod: the last one of a line is loaded first.
+            # As depmod writes it: the last module of a line is loaded first.
             *needed, _ = [f"{other}.ko" for other in self._chain(name)]
             dependencies += f"{name}.ko: {' '.join(reversed(needed))}\n"
             for alias in _information(found[f"{name}.ko"], "alias"):
@@ -71,7 +71,7 @@ class Kernel:
         return {f"{folder}/{name}": regular(content) for name, content in found.items()}
 
     def _chain(self, name: str) -> list[str]:
-        """A module and those that it needs, in the order of loading. Nothing, when built in."""
+        """Return a module and those it needs, in the order of loading; none if built in."""
         if name not in self._paths:
             if name in self._builtin:
                 return []
@@ -92,5 +92,5 @@ def _name(file_name: str) -> str:
 
 
 def _information(module: bytes, key: str) -> list[str]:
-    """The values of a key of a module's ``.modinfo``: strings that end with a zero."""
+    """Return the values of a key of a module's ``.modinfo``, which are zero-terminated."""
     return [found.decode() for found in re.findall(rb"\0" + key.encode() + rb"=([^\0]*)", module)]

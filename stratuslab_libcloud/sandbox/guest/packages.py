@@ -1,8 +1,8 @@
 """
-Debian packages as files: downloaded and unpacked by an ordinary user, and installed nowhere.
+Debian packages as files: downloaded and unpacked by an ordinary user, but not installed.
 
-What the image is made *with* comes from them too, so that nothing but apt and dpkg has to be on
-the machine, and the same packages make the same image.
+The tools that build the image come from packages too. So the machine needs only apt and dpkg, and
+the same packages make the same image.
 """
 
 import os
@@ -17,19 +17,19 @@ from stratuslab_libcloud.sandbox.errors import SandboxError
 
 __all__ = ["EPOCH", "Packages", "fetch"]
 
-_WANTED = (
+_PACKAGE_NAMES = (
     # In the image.
     "busybox-static",
     "dropbear-bin",
     "e2fsprogs",
     "linux-image-cloud-amd64",
     "openssh-sftp-server",
-    # To make it with.
+    # Tools that build it.
     "mtools",
     "syslinux",
     "syslinux-common",
 )
-EPOCH = 1404086400  # every time in an image: StratusLab 14.06
+EPOCH = 1404086400  # all times in an image: when StratusLab 14.06 appeared
 _HANG_SECONDS = 1800
 _ARCHITECTURE = "x86_64-linux-gnu"
 
@@ -39,15 +39,15 @@ class Packages:
     """
     Unpacked Debian packages.
 
-    :ivar root: the folder that they are unpacked in, as if it were ``/``. Beside it there is room
-        for what is made with them.
+    :ivar root: the folder that stands for ``/``. Files made with the packages are written beside
+        it.
     """
 
     root: pathlib.Path
 
     def find(self, pattern: str) -> pathlib.Path:
         """
-        The one file, or the first of them, with such a path, which may be below ``/usr``.
+        Find the first file whose path, in ``/`` or ``/usr``, matches a pattern.
 
         :raises SandboxError: there is none.
         """
@@ -58,21 +58,21 @@ class Packages:
 
     def program(self, name: str) -> pathlib.Path:
         """
-        A program, wherever programs are.
+        Find a program.
 
-        :raises SandboxError: there is none of that name.
+        :raises SandboxError: no package has it.
         """
         return self.find(f"*bin/{name}")
 
     def applets(self) -> list[str]:
-        """The commands that busybox has."""
+        """List the commands of busybox."""
         return _run([str(self.program("busybox")), "--list"]).stdout.split()
 
     def libraries(self, program: pathlib.Path) -> list[pathlib.Path]:
         """
-        The shared libraries that a program needs, its loader included.
+        Find the shared libraries that a program needs, including the loader.
 
-        :raises SandboxError: some are missing.
+        :raises SandboxError: one is missing.
         """
         listed = self._load("--list", program).stdout
         found = [self.root.parent / path for path in re.findall(r"=> (.*) \(0x", listed)]
@@ -83,10 +83,10 @@ class Packages:
 
     def run(self, program: str, *arguments: str | pathlib.Path, stdin: str = "") -> str:
         """
-        Run one of these programs, beside :attr:`root`.
+        Run one of these programs in the folder that contains :attr:`root`.
 
-        :param arguments: paths are of files there.
-        :return: its version, perhaps, and what it complained about.
+        :param arguments: texts, or paths in that folder.
+        :return: its standard error: perhaps its version, and complaints.
         :raises SandboxError: it failed.
         """
         return self._load(self.program(program), *arguments, stdin=stdin).stderr
@@ -94,12 +94,12 @@ class Packages:
     def _load(
         self, *arguments: str | pathlib.Path, stdin: str = ""
     ) -> "subprocess.CompletedProcess[str]":
-        # All paths are relative: colons and spaces in that of the cache would be misunderstood.
+        # Relative paths, since colons and spaces in the path of the cache would be misunderstood.
         here, root = self.root.parent, self.root.name
         folders = f"{root}/lib/{_ARCHITECTURE}:{root}/usr/lib/{_ARCHITECTURE}"
         loader = self.find(f"lib/{_ARCHITECTURE}/ld-linux-x86-64.so.2")
         words = [str(a.relative_to(here)) if isinstance(a, pathlib.Path) else a for a in arguments]
-        environment = {  # nothing of this user's
+        environment = {  # none of the user's variables
             "E2FSPROGS_FAKE_TIME": str(EPOCH),
             "HOME": root,
             "MKE2FS_CONFIG": f"{root}/etc/mke2fs.conf",
@@ -113,10 +113,10 @@ class Packages:
 
 def fetch(folder: pathlib.Path) -> Packages:
     """
-    Download and unpack what the image needs, as this machine's apt would install it.
+    Download and unpack the packages for the image, as this machine's apt would install them.
 
-    :param folder: where; an existing one.
-    :raises SandboxError: this is not Debian, or the packages cannot be had.
+    :param folder: an existing folder for them.
+    :raises SandboxError: this is not Debian, or the packages cannot be downloaded.
     """
     for tool in "apt-get", "dpkg-deb":
         if not shutil.which(tool):
@@ -125,7 +125,7 @@ def fetch(folder: pathlib.Path) -> Packages:
     (archives / "partial").mkdir(parents=True)
     nothing.touch()
     settings = {
-        "Dir::State::status": nothing,  # nothing is installed: all that they depend on comes too
+        "Dir::State::status": nothing,  # as if nothing were installed: with all dependencies
         "Dir::Cache::archives": archives,
         "Dir::Cache::pkgcache": "",
         "Dir::Cache::srcpkgcache": "",
@@ -135,7 +135,7 @@ def fetch(folder: pathlib.Path) -> Packages:
     }
     options = [f"--option={name}={value}" for name, value in settings.items()]
     try:
-        _run(["apt-get", "-qq", "--yes", "--download-only", *options, "install", *_WANTED])
+        _run(["apt-get", "-qq", "--yes", "--download-only", *options, "install", *_PACKAGE_NAMES])
     except SandboxError as error:
         raise SandboxError(
             f"{error} (this needs Debian for amd64, a recent `apt-get update`, and the network)"
@@ -165,7 +165,7 @@ def _run(
         )
     except subprocess.CalledProcessError as error:
         lines = error.stderr.splitlines() or [f"exit status {error.returncode}"]
-        said = next((line for line in lines if not line.startswith("W: ")), lines[0])
-        raise SandboxError(f"the Linux image cannot be built: {said}") from error
+        reason = next((line for line in lines if not line.startswith("W: ")), lines[0])
+        raise SandboxError(f"the Linux image cannot be built: {reason}") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SandboxError(f"the Linux image cannot be built: {error}") from error

@@ -1,4 +1,4 @@
-"""From requests to services: who asks, and which of them answers."""
+"""The WSGI application: authenticates a request and passes it to the service that answers."""
 
 import base64
 import logging
@@ -8,7 +8,6 @@ import sqlite3
 import urllib.parse
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 from werkzeug import Request, Response
@@ -21,6 +20,7 @@ from stratuslab_libcloud.sandbox.compute.rules import Compute
 from stratuslab_libcloud.sandbox.http.browsers import Names, is_foreign
 from stratuslab_libcloud.sandbox.marketplace import rest as marketplace_rest
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
+from stratuslab_libcloud.sandbox.phrases import status_line
 from stratuslab_libcloud.sandbox.routes import Routes
 from stratuslab_libcloud.sandbox.storage import rest as storage_rest
 from stratuslab_libcloud.sandbox.storage.rules import Storage
@@ -30,14 +30,14 @@ __all__ = ["CERTIFICATE", "Application", "Seen"]
 
 _LOG = logging.getLogger(__name__)
 
-CERTIFICATE = "stratuslab.certificate"  # in the environ: the peer's, as DER
+CERTIFICATE = "stratuslab.certificate"  # the key of the peer's certificate, as DER, in the environ
 _REALM = 'Basic realm="StratusLab Password Realm"'
 _RANGE = re.compile(r"bytes=(?!-$)([0-9]*)-([0-9]*)", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A request and the status of its answer; ``peer`` (address, port) tells connections apart."""
+    """A request and the status of its answer. ``peer`` is the client's address and port."""
 
     method: str
     path: str
@@ -47,10 +47,10 @@ class Seen:
 
 class Application:
     """
-    Routing: both layouts of paths (design 5), whatever their number of slashes.
+    Answer requests, in both layouts of paths, however many slashes they contain.
 
-    :param find_image: the file of a disk image that the site offers, by name.
-    :param names: what the site may be called.
+    :param find_image: returns the file of a disk image that the site offers, given its name.
+    :param names: the host names that requests may use for the site.
     :param on_request: called with each request before its answer is sent.
     """
 
@@ -86,12 +86,12 @@ class Application:
         )
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        # As clients of a proxy write it; the host in it is the one that counts, RFC 9112 3.2.2.
+        # The form for proxies; the host in it takes precedence (RFC 9112 3.2.2).
         if whole := re.match("(?i:https?)://([^/?]*)", environ["REQUEST_URI"]):
             environ["REQUEST_URI"] = environ["REQUEST_URI"][whole.end() :]
             environ["HTTP_HOST"] = whole[1]
         request = Request(environ)
-        # Raw: what was %2F is no separator.
+        # Raw, so that %2F is not taken for a separator.
         path = environ["REQUEST_URI"].partition("?")[0]
         response = _read_body(request)
         try:
@@ -104,8 +104,7 @@ class Application:
         except Exception:
             _LOG.exception("%s %s", request.method, path)
             response = Response("Internal Server Error", 500)
-        # The phrase is all that users of the original client see of an error.
-        response.status = f"{response.status_code} {HTTPStatus(response.status_code).phrase}"
+        response.status = status_line(response.status_code)
         if self._on_request:
             peer = environ["REMOTE_ADDR"], int(environ["REMOTE_PORT"])
             self._on_request(Seen(request.method, path, peer, response.status_code))
@@ -114,9 +113,9 @@ class Application:
     def _refuse_page(self, request: Request) -> Response | None:
         host = request.environ.get("HTTP_HOST")
         if host is not None and host not in self._names:
-            return Response("No site on this port has the name that was asked for.", 421)
+            return Response("No site on this port has the requested name.", 421)
         if is_foreign(request.headers, host or ""):
-            return Response("Pages of other sites may not ask this one.", 403)
+            return Response("Web pages of other sites may not send requests to this one.", 403)
         return None
 
     def _respond(self, request: Request, path: str) -> Response:
@@ -151,11 +150,11 @@ class Application:
         return storage_rest.answer(self._storage, request, account, rest)
 
     def _authenticate(self, request: Request, door: str) -> Account | Response:
-        """Who asks, or the refusal. Only HTTP and TLS count, not the XML-RPC session."""
+        """Return the account, or the refusal. The XML-RPC session is ignored, as by the proxy."""
         if door == "cert":
             der = request.environ.get(CERTIFICATE)
             known = self._accounts.by_certificate(der) if der else None
-            return known or Response("This needs a certificate that is known here.", 403)
+            return known or Response("This needs a certificate that this site has issued.", 403)
         login = _login(request.headers.get("Authorization", ""))
         if login and (account := self._accounts.by_password(*login)):
             return account
@@ -164,7 +163,7 @@ class Application:
 
 
 def _login(header: str) -> tuple[str, str] | None:
-    """Name and password; None unless it is HTTP Basic in UTF-8 (RFC 7617)."""
+    """Return name and password; None unless it is HTTP Basic in UTF-8 (RFC 7617)."""
     kind, _, rest = header.partition(" ")
     if kind.lower() != "basic":
         return None
@@ -178,13 +177,13 @@ def _login(header: str) -> tuple[str, str] | None:
 
 
 def _take_range(request: Request, size: int) -> None:
-    """Leave one range of bytes to werkzeug; whatever else is said is ignored (RFC 9110 14.2)."""
+    """Keep a single range of bytes for werkzeug, and ignore any other (RFC 9110 14.2)."""
     match = _RANGE.fullmatch(request.environ.pop("HTTP_RANGE", ""))
     if match is None or request.method != "GET":
         return
-    # A number that is too long to be read is beyond the end of any file.
+    # A number too long to convert is beyond the end of any file.
     first, last = (text if len(text) < 19 else "9" * 18 for text in match.groups())
-    if not first:  # so many at the end
+    if not first:  # the last so many bytes
         first, last = f"{max(0, size - int(last))}", ""
     if not last or int(first) <= int(last):
         request.environ["HTTP_RANGE"] = f"bytes={first}-{last}"
@@ -192,13 +191,13 @@ def _take_range(request: Request, size: int) -> None:
 
 def _read_body(request: Request) -> Response | None:
     """
-    Always: the next request on this connection comes after it (pdisk-rest 1.4).
+    Read the body in any case, since the next request follows it (pdisk-rest 1.4).
 
-    :return: the refusal, if the body is not what its head promised.
+    :return: the refusal, if the body does not match its head.
     """
     try:
         request.get_data()
-    except Exception as error:  # cheroot's and werkzeug's readers have no common one
+    except Exception as error:  # the readers of cheroot and werkzeug raise too many kinds
         _LOG.debug("%s %s", request.method, request.path, exc_info=True)
         status = 413 if "Too Large" in str(error) else 400
         text = "The body of the request is malformed, incomplete or too large."

@@ -1,8 +1,9 @@
 """
-What web pages may not do here: a browser that has logged in sends its password with the requests
-of any page, and lets a page read what its own host name answers, wherever that name leads to.
+Protection from web pages of other sites.
 
-Programs send neither Origin nor Sec-Fetch-Site, and call the site by a name that it has.
+A browser that has logged in sends its password with the requests of any page, and lets a page read
+the answers of its own host name, whatever address that name has. Programs send neither Origin nor
+Sec-Fetch-Site, and use a name of this site.
 """
 
 import ipaddress
@@ -19,12 +20,12 @@ _AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]@/?#\s]+)(?::[0-9]*)?", re.IGN
 
 class Names:
     """
-    What a site may be called. A name that anybody can point here (DNS rebinding) is none of them.
+    The host names of a site; not those that anybody could point at it (DNS rebinding).
 
-    The port counts for nothing, as ports are forwarded, and pages do not choose it.
+    Ports are ignored: they may be forwarded, and a page gains nothing by choosing one.
 
-    :param given: the host that it was told to listen on, an address or a name.
-    :param bound: the address that it listens on.
+    :param given: the host to listen on, as the user gave it: an address or a name.
+    :param bound: the address that the site listens on.
     """
 
     def __init__(self, given: str, bound: str) -> None:
@@ -32,7 +33,7 @@ class Names:
         self._bound = ipaddress.ip_address(bound)
 
     def __contains__(self, authority: str) -> bool:
-        """Whether ``host:port`` or ``host`` means this site."""
+        """Return whether ``host:port`` or ``host`` means this site."""
         match = _AUTHORITY.fullmatch(authority)
         if match is None:
             return False
@@ -41,8 +42,7 @@ class Names:
             address = ipaddress.ip_address(name)
         except ValueError:
             return name in self._names or (not self._bound.is_loopback and name in self._of_machine)
-        # All of them lead to this machine, if to anything; one that is bound to any may have
-        # addresses that it does not know of.
+        # These can only lead to this machine. A site bound to all addresses cannot know them all.
         return address == self._bound or address.is_loopback or self._bound.is_unspecified
 
     @cached_property
@@ -52,9 +52,9 @@ class Names:
 
 def is_foreign(headers: Headers, authority: str) -> bool:
     """
-    Whether a page of another origin makes this request.
+    Return whether a page of another origin sent this request.
 
-    :param authority: the host and port that are asked.
+    :param authority: the host and port that the request is for.
     """
     if headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
         return True
@@ -63,7 +63,7 @@ def is_foreign(headers: Headers, authority: str) -> bool:
 
 
 def _authority(origin: str) -> str | None:
-    """None for ``null``, and for what is no origin."""
+    """Return the host and port of an origin; None for ``null`` and malformed ones."""
     match = re.fullmatch("https?://([^/?#@]+)", origin, re.IGNORECASE)
     return match[1].lower() if match else None
 

@@ -1,15 +1,14 @@
 """
 The sandbox's one port: socket, TLS, threads.
 
-No thread ever waits for a peer. The one that accepts also collects what peers say, and sends on
-what they have not taken yet; a request has one of the THREADS from when it is complete until its
-answer is made. So who is silent, or stops in the middle, or drips, or reads slowly keeps nobody
-waiting.
+No thread ever waits for a peer. The thread that accepts connections also collects the bytes of
+requests, and sends the rest of answers. One of the THREADS takes a request when it is complete,
+until its answer is made. So peers that are silent, stop in the middle, drip or read slowly keep
+nobody waiting.
 """
 
 import contextlib
 import logging
-import re
 import socket
 import ssl
 import sys
@@ -22,11 +21,12 @@ import cheroot.connections
 import cheroot.errors
 import cheroot.server
 import cheroot.ssl
-import cheroot.workers.threadpool
 import cheroot.wsgi
 
 from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.http.application import CERTIFICATE
+from stratuslab_libcloud.sandbox.http.request import StrictRequest
+from stratuslab_libcloud.sandbox.http.threads import THREADS, Threads
 from stratuslab_libcloud.sandbox.http.wire import (
     MAX_BODY_BYTES,
     MAX_HEADER_BYTES,
@@ -34,78 +34,21 @@ from stratuslab_libcloud.sandbox.http.wire import (
     Outgoing,
 )
 
-__all__ = ["THREADS", "Server"]
+__all__ = ["Server"]
 
-THREADS = 32
-_IDLE_SECONDS = 75  # a silent connection is kept that long
-_STOP_SECONDS = 1  # for answers that are being sent at the end
-# That wait for their peer; over that, the one that waits longest is closed. Each may have an image
-# open: most systems let a process have 1024 files.
+_IDLE_SECONDS = 75  # how long a silent connection is kept
+_STOP_SECONDS = 1  # for the answers that are being sent when it stops
+# Connections that wait for their peer; beyond that, the one that waits longest is closed. Each may
+# have an image open, and most systems limit a process to 1024 files.
 _MAX_CONNECTIONS = 400
-_MAX_KEPT_BYTES = 256 * 1024 * 1024  # of requests and answers that wait for their peer; likewise
-_FREE_KEPT_BYTES = 64 * 1024  # by one connection; does not count
-# What is said twice could be understood in two ways.
-_ONCE = {
-    *(b"Authorization", b"Content-Length", b"Host", b"Origin", b"Sec-Fetch-Site"),
-    b"Transfer-Encoding",
-}
-
+_MAX_KEPT_BYTES = 256 * 1024 * 1024  # in requests and answers that wait for their peer; likewise
+_FREE_KEPT_BYTES = 64 * 1024  # a connection that keeps less does not count
 _LOG = logging.getLogger(__name__)
-
-
-class _Headers(dict[bytes, bytes]):
-    def __setitem__(self, name: bytes, value: bytes) -> None:
-        if name in _ONCE and name in self:
-            raise ValueError(f"{name.decode()} is given twice.")
-        super().__setitem__(name, value)
-
-
-class _HeaderReader(cheroot.server.HeaderReader):
-    def _allow_header(self, key_name: bytes) -> bool:
-        # Who expects to be told to go on has been told. In WSGI's environ an underscore would
-        # make a header look like another.
-        return key_name != b"Expect" and b"_" not in key_name
-
-    def _transform_key(self, key_name: bytes) -> bytes:
-        if key_name != key_name.strip():
-            raise ValueError("Blank around the name of a header.")
-        return key_name.title()
-
-
-class _Request(cheroot.server.HTTPRequest):
-    header_reader = _HeaderReader()
-
-    def __init__(self, server: Any, conn: Any) -> None:
-        # Not strict: clients whose endpoint ends in a slash ask for //metadata.
-        super().__init__(server, conn, strict_mode=False)
-        self.inheaders = _Headers()
-
-    def read_request_headers(self) -> bool:
-        if not super().read_request_headers():  # type: ignore[no-untyped-call]
-            return False
-        lengths = {b"Content-Length", b"Transfer-Encoding"} & self.inheaders.keys()
-        if len(lengths) == 2 or (b"Transfer-Encoding" in lengths and not self.chunked_read):
-            self.simple_response("400 Bad Request", "The length of the body is not clear.")
-            return False
-        if self.conn.rfile.is_too_large:
-            self.simple_response("413 Request Entity Too Large", "The body is too large.")
-            return False
-        if not re.fullmatch(rb"[0-9]+", self.inheaders.get(b"Content-Length", b"0")):
-            self.simple_response("400 Bad Request", "Malformed Content-Length Header.")
-            return False
-        if self.chunked_read:
-            self.close_connection = True  # cheroot leaves what may follow the last chunk
-        return True
-
-    def send_headers(self) -> None:
-        if (b"Connection", b"close") in self.outheaders:
-            self.close_connection = True  # cheroot itself only writes it
-        super().send_headers()
 
 
 class _Gateway(cheroot.wsgi.Gateway_10):
     def respond(self) -> None:
-        """Leave the answer to be sent: cheroot's own would wait for its reader."""
+        """Queue the answer; cheroot's own gateway would wait until the peer has read it."""
         response = self.req.server.wsgi_app(self.env, self.start_response)
         self.req.ensure_headers_sent()
         chunked = self.req.chunked_write
@@ -130,17 +73,17 @@ def _file(sock: Any, mode: str, _size: int) -> Any:
 
 
 class _Connection(cheroot.server.HTTPConnection):
-    RequestHandlerClass = _Request
+    RequestHandlerClass = StrictRequest
 
     def __init__(self, server: Any, sock: Any, makefile: Any = None) -> None:
         super().__init__(server, sock, _file)
         self._last_used: float | None = None
-        self._is_last = False  # the answer that is being sent
+        self._is_last = False  # whether to close after this answer
         self.is_dropped = False  # to make room for others
 
     @property
     def last_used(self) -> float | None:
-        """For cheroot, which closes what waits and was not used for _IDLE_SECONDS."""
+        """For cheroot, which closes connections that were not used for _IDLE_SECONDS."""
         deadline = self.wfile.deadline or self.rfile.deadline
         return self._last_used if deadline is None else deadline - _IDLE_SECONDS
 
@@ -154,15 +97,15 @@ class _Connection(cheroot.server.HTTPConnection):
 
     @property
     def kept(self) -> int:
-        """Bytes of memory that this takes."""
+        """The memory that requests and answers take, in bytes."""
         return int(self.rfile.kept + self.wfile.kept)
 
     def communicate(self) -> bool:
-        """Answer a request; True to wait for the peer again."""
+        """Answer a request; return True to wait for the peer again."""
         if isinstance(self.socket, ssl.SSLSocket) and CERTIFICATE not in self.ssl_env:
             with contextlib.suppress(ValueError):  # it never shook hands
                 self.ssl_env[CERTIFICATE] = self.socket.getpeercert(binary_form=True)
-        self.server.busy.add(self)  # first, so that stop() misses nobody
+        self.server.busy.add(self)  # first, so that stop() finds it
         try:
             if self.server.is_stopping:
                 return False
@@ -172,7 +115,7 @@ class _Connection(cheroot.server.HTTPConnection):
         return self.send()
 
     def send(self) -> bool:
-        """Send what the peer takes of the answer; True to wait for it again."""
+        """Send what the peer takes of the answer; return True to wait for it again."""
         self.wfile.send()
         if self.wfile.is_pending:
             return True
@@ -212,7 +155,7 @@ class _Connections(cheroot.connections.ConnectionManager):
             self._ended.set()
 
     def stop(self) -> None:
-        """As cheroot's, without its sleep: a connection makes the loop look."""
+        """Stop without cheroot's sleep: a connection wakes the loop."""
         self._stop_requested = True
         with socket.socket(self.server.socket.family) as waker:
             waker.setblocking(False)
@@ -221,46 +164,8 @@ class _Connections(cheroot.connections.ConnectionManager):
             self._ended.wait()
 
 
-class _Threads(cheroot.workers.threadpool.ThreadPool):
-    """As cheroot's, but beyond the least number a thread begins when there is work for it."""
-
-    _threads: list[Any]
-    _spawn_worker: Any
-
-    def __init__(self, server: Any, least: int) -> None:
-        super().__init__(server, min=least, max=THREADS)
-        self._lock = threading.Lock()
-        self._at_work = 0
-        self._stopped = False
-
-    def start(self) -> None:
-        """As cheroot's, without its sleep: requests can wait for a thread to begin."""
-        self._threads.extend(self._spawn_worker() for _ in range(self.min))
-
-    def put(self, conn: Any) -> None:
-        with self._lock:
-            if self._stopped:
-                conn.close()
-                return
-            self._at_work += 1
-            if len(self._threads) < min(self._at_work, THREADS):
-                self._threads.append(self._spawn_worker())
-            super().put(conn)
-
-    def stop(self, timeout: int = 5) -> None:
-        """As cheroot's, which would wait for ever for a thread that begins meanwhile."""
-        with self._lock:
-            self._stopped = True
-        super().stop(timeout)
-
-    def done(self) -> None:
-        """A thread has finished what was put."""
-        with self._lock:
-            self._at_work -= 1
-
-
 class _Adapter(cheroot.ssl.Adapter):
-    """Leaves the handshake for later; cheroot's own waits for it while accepting."""
+    """Defers the handshake; cheroot's own adapter waits for it while accepting."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.context = context
@@ -289,8 +194,8 @@ class Server(cheroot.wsgi.Server):
     """
     The HTTP server; ``prepare()`` takes the port, ``serve()`` serves until ``stop()``.
 
-    :param tls: the context to wrap connections in, if any.
-    :param threads: that there are from the start.
+    :param tls: the TLS context for connections, if any.
+    :param threads: the number of threads to start with.
     """
 
     ConnectionClass = _Connection
@@ -312,7 +217,7 @@ class Server(cheroot.wsgi.Server):
             shutdown_timeout=_STOP_SECONDS,
         )
         self.gateway = _Gateway
-        self.requests = _Threads(self, threads)
+        self.requests = Threads(self, threads)
         self.ssl_adapter = _Adapter(tls) if tls else None
         self.busy: set[_Connection] = set()
         self.is_stopping = False
@@ -325,7 +230,7 @@ class Server(cheroot.wsgi.Server):
         self._connections = _Connections(self)
 
     def process_conn(self, conn: Any) -> None:
-        """Send on an answer; give a connection to a worker, if there is something to do."""
+        """Send more of an answer, or give a connection with a complete request to a thread."""
         self.forget(conn)
         try:
             if conn.wfile.is_pending and not conn.send():
@@ -334,12 +239,12 @@ class Server(cheroot.wsgi.Server):
                 self.put_conn(conn)
             else:
                 super().process_conn(conn)
-        except Exception as error:  # or nobody would ever close it
+        except Exception as error:  # otherwise nobody would close it
             self.error_log(repr(error), logging.ERROR, traceback=not isinstance(error, OSError))
             conn.close()
 
     def put_conn(self, conn: Any) -> None:
-        """Let a connection wait in the selector, which looks at what is there first."""
+        """Let a connection wait in the selector, which checks first what is there."""
         with self._lock:
             if not conn.is_dropped:
                 self._waiting[conn] = None
@@ -358,17 +263,17 @@ class Server(cheroot.wsgi.Server):
                 oldest = next(iter(kept))
             if oldest:
                 del self._waiting[oldest]
-                oldest.is_dropped = True  # or it could be back before it is hung up
+                oldest.is_dropped = True  # otherwise it could return before it is hung up
         if oldest:
             oldest.rfile.hang_up(socket.SHUT_RDWR)
 
     def forget(self, conn: _Connection) -> None:
-        """It does not wait any more."""
+        """Note that a connection no longer waits."""
         with self._lock:
             self._waiting.pop(conn, None)
 
     def stop(self) -> None:
-        """Let what is being answered be answered, but wait for nobody."""
+        """Finish the answers under way, but do not wait for slow peers."""
         self.is_stopping = True
         for conn in list(self.busy):
             conn.rfile.hang_up(socket.SHUT_RD)
@@ -380,7 +285,7 @@ class Server(cheroot.wsgi.Server):
         super().stop()
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
-        # What goes wrong on the wire is the peer's affair.
+        # Failures of a connection are the peer's affair.
         wire = isinstance(sys.exc_info()[1], OSError)
         _LOG.log(logging.DEBUG if wire else level, "%s", msg, exc_info=traceback)
 
@@ -392,9 +297,9 @@ class Server(cheroot.wsgi.Server):
             socket_.close()
             host, port = bind_addr
             raise SandboxError(f"cannot listen on {host}:{port}: {error.strerror}") from None
-        # What a peer may say that nobody wants to hear; the system's own measure is many MiB.
+        # Limits what peers can send ahead; the system's default is many MiB.
         socket_.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
-        # So that the port can be had again while old connections fade away. Set after bind():
-        # before it, a port that is chosen by the system may be another's.
+        # Lets the next server reuse the port while old connections fade away. Set after bind(),
+        # since otherwise the system could choose a port that another server uses.
         socket_.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         return socket_

@@ -1,8 +1,8 @@
 """
-What goes over a connection, either way, without ever waiting for the peer.
+The two directions of a connection, without ever waiting for the peer.
 
-A handshake, and a request from its first byte to its last, has _TALK_SECONDS. An answer has as long
-at first, and a second more for every _LOWEST_RATE bytes that its reader has taken.
+A handshake, and a request from its first byte to its last, may take _TALK_SECONDS. An answer may
+take as long, and a second more for every _LOWEST_RATE bytes that its reader has taken.
 """
 
 import contextlib
@@ -18,8 +18,8 @@ __all__ = ["MAX_BODY_BYTES", "MAX_HEADER_BYTES", "Incoming", "Outgoing"]
 
 _TALK_SECONDS = 15
 _LOWEST_RATE = 8 * 1024  # bytes in a second
-_PIECE_BYTES = 64 * 1024  # at least what TLS hands out at once: select() does not see its rest
-_TURN_PIECES = 8  # before it is others' turn
+_PIECE_BYTES = 64 * 1024  # at least a whole TLS record: select() does not see its rest
+_TURN_PIECES = 8  # before other connections get their turn
 _TURN_BYTES = _TURN_PIECES * _PIECE_BYTES
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_HEADER_BYTES = 64 * 1024
@@ -29,11 +29,11 @@ _LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r?\n", re.IGNO
 _CHUNKED = re.compile(rb"\ntransfer-encoding:[ \t]*chunked[ \t]*\r?\n", re.IGNORECASE)
 _EXPECTS = re.compile(rb"\nexpect:[ \t]*100-continue[ \t]*\r?\n", re.IGNORECASE)
 _CHUNK_SIZE = re.compile(rb"[0-9a-f]{1,8}(?=[ \t;\r\n])", re.IGNORECASE)
-_GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Incoming:
-    """What the peer says: collected first, and read when a request is complete."""
+    """The data from the peer: collected first, and read when a request is complete."""
 
     closed = False
 
@@ -41,25 +41,25 @@ class Incoming:
         self._socket = sock
         self._buffer = bytearray()
         self._ended = False
-        self._next_chunk = 0  # where its size is, or will be
-        self.is_too_large = False  # in chunks
-        self._told_to_go_on = False
+        self._next_chunk = 0  # the position of its size
+        self.is_too_large = False  # a body in chunks
+        self._sent_continue = False
         self._greeted = not isinstance(sock, ssl.SSLSocket)
-        # When the handshake or the request under way began, if any is.
+        # When the present handshake or request began, if there is one.
         self._begun = None if self._greeted else time.time()
 
     @property
     def deadline(self) -> float | None:
-        """By when the handshake or the request under way must be complete, if any is."""
+        """When the present handshake or request must be complete, if there is one."""
         return None if self._begun is None else self._begun + _TALK_SECONDS
 
     @property
     def kept(self) -> int:
-        """Bytes of memory that this takes."""
+        """The memory that the buffer takes, in bytes."""
         return len(self._buffer)
 
     def has_data(self) -> bool:
-        """Collect what is there; whether a worker has something to do, if only to hang up."""
+        """Collect what is there; return whether a thread has something to do, or must hang up."""
         self._socket.settimeout(0)
         complete = False
         try:
@@ -79,21 +79,21 @@ class Incoming:
         return complete or self._ended
 
     def next(self) -> None:
-        """A request has been answered. The one after it may be here already."""
+        """Prepare for the next request, which may be here already."""
         self._begun = time.time() if self._buffer else None
-        self._next_chunk, self._told_to_go_on = 0, False
+        self._next_chunk, self._sent_continue = 0, False
 
     def readline(self, size: int = MAX_HEADER_BYTES) -> bytes:
         return self._cut(self._buffer.find(b"\n", 0, size) + 1 or size)
 
     def read(self, size: int) -> bytes:
-        """All that was promised of a body: less must not be taken for the whole."""
+        """Read exactly ``size`` bytes: less of a body must not be taken for the whole."""
         if len(self._buffer) < size:
             raise ConnectionError("the body is incomplete")
         return self._cut(size)
 
     def close(self) -> None:
-        """Say goodbye in TLS, for clients that read to the end; no longer there to be read."""
+        """Close, and send the end of TLS for clients that read up to it."""
         self.closed = True
         if isinstance(self._socket, ssl.SSLSocket) and self._greeted:
             with contextlib.suppress(OSError, ValueError):
@@ -101,7 +101,7 @@ class Incoming:
                 self._socket.unwrap()
 
     def hang_up(self, how: int) -> None:
-        """Let whoever reads find the end, in any thread. Below TLS, which is not thread-safe."""
+        """Make any thread that reads find the end. Below TLS, which is not thread-safe."""
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self._socket, how)
 
@@ -111,7 +111,7 @@ class Incoming:
             self._greeted, self._begun = True, None
 
     def _is_complete(self) -> bool:
-        """Whether a request is here, or so much of it that it can be refused."""
+        """Return whether a request is complete, or can be refused already."""
         end = _HEAD_END.search(self._buffer, 0, MAX_HEADER_BYTES)
         if end is None:
             return len(self._buffer) > MAX_HEADER_BYTES
@@ -123,9 +123,9 @@ class Incoming:
             complete = True
         else:
             complete = len(self._buffer) >= len(head) + int(length[1])
-        if not complete and not self._told_to_go_on and _EXPECTS.search(head):
-            self._socket.send(_GO_ON)
-            self._told_to_go_on = True
+        if not complete and not self._sent_continue and _EXPECTS.search(head):
+            self._socket.send(_CONTINUE)
+            self._sent_continue = True
         return complete
 
     def _has_all_chunks(self, begin: int) -> bool:
@@ -156,13 +156,13 @@ class Incoming:
     def _refuse_plain_http(self) -> None:
         answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         with contextlib.suppress(OSError):
-            # Below TLS. What was sent is read first: closing would else reset the connection.
+            # Below TLS. Unread data would make close() reset the connection.
             socket.socket.recv(self._socket, MAX_HEADER_BYTES)
             socket.socket.send(self._socket, answer)
 
 
 class Outgoing:
-    """An answer: kept, or made piece by piece, until its reader has taken it."""
+    """The answers to the peer: kept, or made piece by piece, until the peer has taken them."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
@@ -178,23 +178,23 @@ class Outgoing:
 
     @property
     def deadline(self) -> float | None:
-        """By when more must have been taken, if there is an answer."""
+        """When the peer must have taken more, if there is an answer."""
         if not self.is_pending:
             return None
         return self._begun + _TALK_SECONDS + self._sent / _LOWEST_RATE
 
     @property
     def kept(self) -> int:
-        """Bytes of memory that this takes."""
+        """The memory that the present piece takes, in bytes."""
         return len(self._piece)
 
     def write(self, data: bytes) -> int:
-        """Have this sent, after everything else."""
+        """Queue data."""
         self.stream((data,))
         return len(data)
 
     def stream(self, part: Iterable[bytes]) -> None:
-        """Have this sent, after everything else; with its ``close()``, if any, called then."""
+        """Queue an iterable; its ``close()``, if any, is called at its end."""
         if not self.is_pending:
             self._begun, self._sent = time.time(), 0
         self._parts.append(part)
@@ -205,7 +205,7 @@ class Outgoing:
         """
         Send what the peer takes at once, up to _TURN_BYTES.
 
-        :raises OSError: it takes no more.
+        :raises OSError: the connection is broken.
         """
         self._socket.settimeout(0)
         turn = self._sent + _TURN_BYTES
@@ -221,13 +221,13 @@ class Outgoing:
             self.awaits = selectors.EVENT_READ
 
     def close(self) -> None:
-        """Give up what has not been sent."""
+        """Discard everything that has not been sent."""
         self._piece = memoryview(b"")
         while self._parts:
             self._end_part()
 
     def flush(self) -> None:
-        """Nothing can be done."""
+        """Do nothing: :meth:`send` sends when the peer is ready."""
 
     def _has_piece(self) -> bool:
         while not self._piece and self._parts:

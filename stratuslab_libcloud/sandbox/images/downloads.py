@@ -1,8 +1,9 @@
 """
-Downloads that come to an end, whatever a server does, and at once when they are stopped.
+Downloads that always end, whatever the server does, and that end at once when they are stopped.
 
-A socket's time-out is for each read, and http.client reads the head of an answer to its end: one
-that drips would be read for ever. So a thread watches each download, and shuts its connection down.
+A socket's time-out applies to each read, and http.client reads the whole head of an answer: from a
+server that drips it would read for ever. So a thread watches each download, and shuts its
+connection down.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ _SLOWEST = 1024  # bytes a second
 _POLL_SECONDS = 0.1
 _REDIRECTS = 5
 
-# How a URL is asked: ``verify`` and ``proxies``, as requests takes them.
+# Returns ``verify`` and ``proxies`` for a URL, as requests takes them.
 Way = Callable[[str], Mapping[str, Any]]
 
 
@@ -35,17 +36,17 @@ class Download:
     """
     One download, watched within a ``with`` block.
 
-    The head of the answer must come within ``_SILENCE_SECONDS``, connecting included, and from then
-    on in each such time ``_SLOWEST`` times as many bytes.
+    Connecting and the head of the answer may take ``_SILENCE_SECONDS``; then the body must bring
+    at least ``_SLOWEST`` bytes a second.
 
-    :param stop: set when it is no longer needed.
-    :ivar received: bytes of the body, as they came.
+    :param stop: set when the download is no longer needed.
+    :ivar received: the bytes of the body received so far, before unpacking.
     """
 
     def __init__(self, stop: threading.Event) -> None:
         self.received = 0
         self._stop = stop
-        self._why = ""  # why it was cut off, if it was
+        self._why = ""  # it was cut off, if not empty
         self._url = ""
         self._reading = False
         self._waited, self._before = 0.0, 0
@@ -74,10 +75,10 @@ class Download:
 
     def get(self, url: str, way: Way, accept: str = "*/*") -> requests.Response:
         """
-        The head of the answer; redirects are followed.
+        Return the head of the answer, after following redirects.
 
-        :param way: asked for each URL.
-        :raises MachineError: there is none.
+        :param way: called for each URL.
+        :raises MachineError: there is no answer, or there are too many redirects.
         """
         headers = {"Accept": accept, "Accept-Encoding": "identity"}
         for _ in range(_REDIRECTS + 1):
@@ -87,7 +88,7 @@ class Download:
                 self._answer = self._session.get(
                     url,
                     headers=headers,
-                    timeout=2 * _SILENCE_SECONDS,  # the watch comes first
+                    timeout=2 * _SILENCE_SECONDS,  # the watching thread acts first
                     stream=True,
                     allow_redirects=False,
                     **way(url),
@@ -114,9 +115,9 @@ class Download:
 
     def read(self, size: int) -> bytes:
         """
-        What comes next of the body, as it comes: ``size`` bytes at most; none at its end.
+        Read the next part of the body, at most ``size`` bytes; none at its end.
 
-        :raises MachineError: the rest does not come.
+        :raises MachineError: the download broke off, was too slow or was stopped.
         """
         if self._answer is None:
             return b""
@@ -128,7 +129,7 @@ class Download:
             raise MachineError(f"{self._url} broke off: {_reason(error)}") from error
         finally:
             self._reading = False
-        self._check()  # a connection that was cut looks like the end
+        self._check()  # after a shutdown, reading finds the end
         self.received += len(data)
         return data
 
@@ -144,15 +145,15 @@ class Download:
         if self._why:
             raise MachineError(f"{self._url} {self._why}")
 
-    # The watch.
+    # The watching thread.
 
     def _watch(self) -> None:
         while not self._done.wait(_POLL_SECONDS):
-            if self._reading:  # what is done with the data may take its time
+            if self._reading:  # the reader may take its time in between
                 self._waited += _POLL_SECONDS
             if self._waited >= _SILENCE_SECONDS:
                 if self.received - self._before < _SLOWEST * _SILENCE_SECONDS:
-                    self._why = f"is too slow: it brings less than {_SLOWEST} bytes a second"
+                    self._why = f"is too slow: it sends less than {_SLOWEST} bytes a second"
                 self._waited, self._before = 0.0, self.received
             if self._why or self._stop.is_set():
                 self._cut()
@@ -171,7 +172,7 @@ class Download:
     # Connecting.
 
     def _connect(self, host: str, port: int) -> socket.socket:
-        """As ``socket.create_connection()``, but under the watch."""
+        """Do as ``socket.create_connection()``, but let the watching thread interrupt it."""
         failure: OSError = OSError(f"{host} has no address")
         for family, kind, protocol, _, address in self._resolve(host, port):
             self._check()
@@ -188,7 +189,7 @@ class Download:
         raise failure
 
     def _resolve(self, host: str, port: int) -> list[Any]:
-        """The addresses of a name. Nothing can interrupt that, so it has a thread of its own."""
+        """Resolve a name, in a thread of its own, since nothing can interrupt that."""
         found: list[Any] = []
         failures: list[Exception] = []
 
@@ -209,17 +210,17 @@ class Download:
 
 
 class _Session(requests.Session):
-    """A session that nothing in the environment influences, and that follows no redirect."""
+    """A session that ignores the environment and follows no redirects."""
 
     def __init__(self, connect: Callable[[str, int], socket.socket]) -> None:
         super().__init__()
-        self.trust_env = False  # a .netrc has the logins of this host's owner
+        self.trust_env = False  # a .netrc holds logins of this host's user
         adapter = _Adapter(connect)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Nowhere: to find out, requests would read the whole answer."""
+        """Return None: otherwise requests would read the whole answer."""
         return None
 
 
@@ -235,7 +236,7 @@ class _Adapter(HTTPAdapter):
         proxies: Mapping[str, str] | None = None,
         cert: Any = None,
     ) -> Any:
-        """As requests has it; its connections are made by us."""
+        """Do as requests, but open the connections ourselves."""
         pool: Any = super().get_connection_with_tls_context(request, verify, proxies, cert)
         pool.ConnectionCls = partial(_connection, type(pool).ConnectionCls, self._connect)
         return pool
@@ -250,7 +251,7 @@ def _connection(
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause, which says what happened; the outer ones are libraries' names."""
+    """Return the text of the innermost cause; the outer ones only name libraries."""
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__ or error
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,8 +1,8 @@
 """
 The disk images that machines start from, fetched once and checked.
 
-The way of a real site (marketplace-rest 7.2): a template names a Marketplace entry, the entry
-names the locations, size and SHA-1 of the image.
+As on a real site (marketplace-rest 7.2), a template names a Marketplace entry, and the entry names
+the locations, size and SHA-1 of the image.
 """
 
 import bz2
@@ -40,13 +40,13 @@ _NOT_AS_SAID = "is not what its Marketplace entry says:"
 
 @dataclass(frozen=True)
 class FetchedImage:
-    """A disk image that is here, and what it was checked against; it is never written to."""
+    """A disk image that has been fetched and checked; it is never written to."""
 
     path: pathlib.Path
     format: str  #: ``raw`` or ``qcow2``
 
 
-# Compression to what reads it.
+# Compression to the function that opens it.
 _UNPACKING: dict[str, Callable[[Any], contextlib.AbstractContextManager[Any]]] = {
     "gz": lambda raw: gzip.GzipFile(fileobj=raw),
     "bz2": bz2.BZ2File,
@@ -57,9 +57,9 @@ _UNPACKING: dict[str, Callable[[Any], contextlib.AbstractContextManager[Any]]] =
 
 class FetchedImages:
     """
-    The images in a directory.
+    The images that have been fetched into a directory.
 
-    :param own_url: of this site itself, which is asked past any proxy.
+    :param own_url: the URL of this site itself, which is reached without a proxy.
     :param ca: the file with this site's CA; None without TLS.
     """
 
@@ -74,16 +74,16 @@ class FetchedImages:
 
     def fetch(self, source: str, stop: threading.Event) -> FetchedImage:
         """
-        The image of a Marketplace entry; downloaded if it is not here yet.
+        Return the image of a Marketplace entry, downloading it if necessary.
 
         :param source: the URL of the entry, as in ``DISK/SOURCE``.
-        :param stop: set when nobody wants it any more.
-        :raises MachineError: it cannot be had, or is not what its entry says.
+        :param stop: set when the image is no longer needed.
+        :raises MachineError: it cannot be downloaded, or does not match its entry.
         """
         entry = self._read_entry(source, stop)
         disk_format = (entry.format or "").lower() or "raw"
         if disk_format not in _FORMATS:
-            raise MachineError(f"the image is in the format {disk_format}, not raw or qcow2")
+            raise MachineError(f"the image's format must be raw or qcow2, not {disk_format}")
         path = self._directory / f"{entry.identifier}.{disk_format}"
         with _held(self._locks[entry.identifier], stop):
             if not path.exists():
@@ -91,14 +91,14 @@ class FetchedImages:
         return FetchedImage(path, disk_format)
 
     def _way(self, url: str) -> dict[str, Any]:
-        """By a proxy or not, and whose certificate is trusted."""
+        """Return the proxies and the trusted certificates for a URL, as requests takes them."""
         if url.startswith(f"{self._own_url}/"):
             return {"verify": str(self._ca) if self._ca else True}
         return {"verify": True, "proxies": get_environ_proxies(url)}
 
     def _read_entry(self, url: str, stop: threading.Event) -> Entry:
-        wanted = url.rstrip("/").rpartition("/")[2]
-        if not url.startswith(("http://", "https://")) or not is_identifier(wanted):
+        identifier = url.rstrip("/").rpartition("/")[2]
+        if not url.startswith(("http://", "https://")) or not is_identifier(identifier):
             raise MachineError(f"{url} is neither a Marketplace entry nor a persistent disk")
         document = b""
         with Download(stop) as download:
@@ -113,14 +113,14 @@ class FetchedImages:
             entry = latest(rdf.read_entries(document))
         except (MetadataError, xml.UnsafeXMLError):
             entry = None
-        if entry is None or entry.identifier != wanted:
-            raise MachineError(f"{url} is not the Marketplace entry of {wanted}")
+        if entry is None or entry.identifier != identifier:
+            raise MachineError(f"{url} is not the Marketplace entry of {identifier}")
         return entry
 
     def _download(
         self, entry: Entry, disk_format: str, path: pathlib.Path, stop: threading.Event
     ) -> None:
-        """Try one location after the other; all or nothing is left."""
+        """Try one location after another; leave a complete file or none."""
         reasons = []
         for location in entry.locations:
             if not location.startswith(("http://", "https://")):
@@ -148,9 +148,9 @@ def _storing() -> Iterator[None]:
 
 
 def _copy(download: Download, way: Way, location: str, entry: Entry, file: IO[bytes]) -> None:
-    """Download, unpack and check. What is longer than it should be is not read to its end."""
+    """Download, unpack and check. An image that is too long is not read to its end."""
     if entry.size is None:
-        raise MachineError("the image's Marketplace entry does not tell its size")
+        raise MachineError("the image's Marketplace entry does not have its size")
     sha1, size = hashlib.sha1(usedforsecurity=False), 0
     answer = download.get(location, way)
     if answer.status_code != 200:
@@ -183,7 +183,7 @@ def _held(lock: threading.Lock, stop: threading.Event) -> Iterator[None]:
 
 
 class _Packed:
-    """What comes, to be unpacked. It is bounded, too, as it may unpack to nothing."""
+    """The packed data. Its length is limited too, since it may unpack to nothing."""
 
     def __init__(self, download: Download, longest: int, complaint: str) -> None:
         self._download = download
@@ -212,20 +212,20 @@ def _unpacked(packed: _Packed, location: str, compression: str) -> Iterator[byte
 
 def refusal(path: pathlib.Path, disk_format: str) -> str | None:
     """
-    Why machines must not be started from this file; None if they may.
+    Return why machines must not start from this file; None if they may.
 
-    An image that names other files could show its machine any file of this host.
+    An image that refers to other files could show its machine any file of this host.
     """
     command = ["qemu-img", "info", "--output=json", "-f", disk_format, str(path)]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=_QEMU_IMG_SECONDS)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=_QEMU_IMG_SECONDS)
     except FileNotFoundError:
         return "qemu-img is missing; Debian's package qemu-utils has it"
     except subprocess.TimeoutExpired:
-        return f"qemu-img did not come to an end with it within {_QEMU_IMG_SECONDS} seconds"
-    if told.returncode:
+        return f"qemu-img did not finish within {_QEMU_IMG_SECONDS} seconds"
+    if result.returncode:
         return f"it is not in the format {disk_format}"
-    info = json.loads(told.stdout)
+    info = json.loads(result.stdout)
     details = info.get("format-specific", {}).get("data", {})
     if "backing-filename" in info or "data-file" in details:
         return "it refers to other files"

@@ -1,8 +1,8 @@
 """
-The disk images that this site offers itself, at ``/images``, and their Marketplace entries.
+The disk images that the site itself offers at ``/images``, and their Marketplace entries.
 
-Those of ``guest`` lie in its cache; further ones, which somebody registered, in a directory of
-the sandbox's, each with a note of what its entry says.
+Images built by ``guest`` are in its cache. Images that users registered are in a directory of the
+sandbox, each beside a note with the fields of its entry.
 """
 
 import contextlib
@@ -18,20 +18,20 @@ import time
 from collections.abc import Iterator
 
 from stratuslab_libcloud.metadata import rdf
-from stratuslab_libcloud.metadata.entry import Entry, MetadataError, identifier
+from stratuslab_libcloud.metadata.entry import Entry, MetadataError
 from stratuslab_libcloud.sandbox import durable
-from stratuslab_libcloud.sandbox.checksums import copy_summed
+from stratuslab_libcloud.sandbox.copying import copy_with_checksums
 from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.guest import GuestImage
 from stratuslab_libcloud.sandbox.images.fetched import refusal
+from stratuslab_libcloud.sandbox.marketplace.descriptions import Endorser, describe_image
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
 
-__all__ = ["ENDORSER", "OfferedImages"]
+__all__ = ["SITE_EMAIL", "OfferedImages"]
 
-ENDORSER = "sandbox@localhost"
-_SUBJECT = "CN=StratusLab Sandbox"
-_VALID = "2099-01-01T00:00:00Z"
-_IMAGE = re.compile(r"[\w-]{27}\.(?:raw|qcow2)", re.ASCII)  # as add() calls them
+SITE_EMAIL = "sandbox@localhost"
+_SITE = Endorser(SITE_EMAIL, "StratusLab Sandbox", "StratusLab Sandbox", "CN=StratusLab Sandbox")
+_IMAGE = re.compile(r"[\w-]{27}\.(?:raw|qcow2)", re.ASCII)  # the names that add() gives
 _GUESTS = {
     "standard": "A small Debian-based Linux with SSH and SFTP, made by the sandbox itself.",
     "ttylinux": "The same without SFTP, as the ttylinux of the User's Guide was.",
@@ -39,7 +39,7 @@ _GUESTS = {
 
 
 class OfferedImages:
-    """The images in a directory."""
+    """The images that a site offers; registered ones are in this directory."""
 
     def __init__(self, directory: pathlib.Path) -> None:
         self._directory = directory
@@ -52,7 +52,7 @@ class OfferedImages:
         return len(self._offers)
 
     def find(self, name: str) -> pathlib.Path | None:
-        """The file that is offered under this name, if any is."""
+        """Return the file offered under this name, if any."""
         if name not in self._offers:
             self._read_notes()  # another process may have registered it
         return self._offers[name][0] if name in self._offers else None
@@ -61,7 +61,7 @@ class OfferedImages:
         """Offer an image that ``guest`` built."""
         self._offer(
             image.file,
-            _entry(
+            _describe(
                 image.checksums,
                 image.size,
                 image.file.stat().st_mtime,
@@ -78,10 +78,10 @@ class OfferedImages:
 
     def add(self, file: pathlib.Path, disk_format: str, **described: object) -> Entry:
         """
-        Take in a copy of a disk image.
+        Register a copy of a disk image.
 
         :param described: fields of its entry.
-        :raises SandboxError: it is not in that format, or cannot be copied.
+        :raises SandboxError: it is not in that format, or cannot be copied or described.
         """
         try:
             with (
@@ -90,24 +90,24 @@ class OfferedImages:
             ):
                 half = pathlib.Path(folder) / "image"
                 with file.open("rb") as source, half.open("wb") as target:
-                    checksums, size = copy_summed(source, target)
+                    checksums, size = copy_with_checksums(source, target)
                 if reason := refusal(half, disk_format):
                     raise SandboxError(f"{file} cannot be used: {reason}")
-                entry = _entry(checksums, size, time.time(), format=disk_format, **described)
-                rdf.write_entry(entry)  # it can be published, or nothing is kept
+                entry = _describe(checksums, size, time.time(), format=disk_format, **described)
+                rdf.write_entry(entry)  # fails unless it can be published
                 image = self._directory / f"{entry.identifier}.{disk_format}"
                 durable.rename(half, image)
                 note = {name: v for name, v in dataclasses.asdict(entry).items() if v is not None}
                 durable.write_private(_note(image), json.dumps(note).encode())
         except OSError as error:
-            raise SandboxError(f"{file} cannot be taken in: {error.strerror}") from None
+            raise SandboxError(f"{file} cannot be copied: {error.strerror}") from None
         except MetadataError as error:
-            raise SandboxError(f"{file} cannot be described so: {error}") from None
+            raise SandboxError(f"{file} cannot be described: {error}") from None
         self._offer(image, entry)
         return entry
 
     def publish(self, marketplace: Registry, url: str) -> None:
-        """Endorse all of them in the Marketplace of the site at ``url``."""
+        """Publish the entries of all images in the Marketplace of the site at ``url``."""
         marketplace.add(
             *(
                 rdf.write_entry(dataclasses.replace(entry, locations=(f"{url}/images/{name}",)))
@@ -116,7 +116,7 @@ class OfferedImages:
         )
 
     def _clean(self) -> None:
-        """Remove what somebody left who was ended while adding an image, unless one is now."""
+        """Remove what interrupted calls of add() left, unless one is running now."""
         try:
             with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
                 for path in self._directory.iterdir():
@@ -125,11 +125,11 @@ class OfferedImages:
                     elif _IMAGE.fullmatch(path.name) and not _note(path).exists():
                         path.unlink()
         except BlockingIOError:
-            pass  # the next start will do
+            pass  # the next start cleans up
 
     @contextlib.contextmanager
     def _locked(self, how: int) -> Iterator[None]:
-        """With a lock on the directory, which ends with this process at the latest."""
+        """Hold a lock on the directory; it ends with this process at the latest."""
         descriptor = os.open(self._directory, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, how)
@@ -147,32 +147,15 @@ class OfferedImages:
                 values["inbound_ports"] = tuple(values["inbound_ports"])
                 self._offer(note.with_suffix(""), Entry(**values))
             except (OSError, ValueError, KeyError, TypeError):
-                raise SandboxError(f"{note} is damaged: remove it, add the image anew") from None
+                raise SandboxError(
+                    f"{note} is damaged: remove it and add the image again"
+                ) from None
 
 
 def _note(image: pathlib.Path) -> pathlib.Path:
     return image.with_name(f"{image.name}.json")
 
 
-def _entry(checksums: dict[str, str], size: int, moment: float, **described: object) -> Entry:
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
-    entry = Entry(
-        identifier=identifier(checksums["SHA-1"]),
-        size=size,
-        checksums=checksums,
-        endorser=ENDORSER,
-        endorsed=stamp,
-        created=stamp,
-        valid=_VALID,
-        subject=_SUBJECT,
-        issuer=_SUBJECT,
-        creator="StratusLab Sandbox",
-        publisher="StratusLab Sandbox",
-        type="base",
-        kind="machine",
-        version="1.0",
-        os_arch="x86_64",
-        hypervisor="kvm",
-        inbound_ports=(22,),
-    )
-    return dataclasses.replace(entry, **described)  # type: ignore[arg-type]
+def _describe(checksums: dict[str, str], size: int, moment: float, **fields: object) -> Entry:
+    endorsed = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+    return describe_image(_SITE, checksums, size, endorsed, **fields)

@@ -1,8 +1,8 @@
 """
-What a sandbox's machines run on: the interface between the rules and the machinery.
+The interface between the rules about machines and the machinery that runs them.
 
-The rules (``compute/rules.py``) decide what may happen to a machine and remember it. The
-machinery makes it happen, at its own pace and on its own threads, and reports each step.
+The rules (``compute/rules.py``) decide what may happen to a machine and record it. The machinery
+makes it happen, at its own pace and on its own threads, and reports each step.
 """
 
 import enum
@@ -12,16 +12,16 @@ from typing import Protocol
 
 from stratuslab_libcloud.sandbox.template import Template
 
-__all__ = ["DEPLOYING", "HOST", "TRANSFER", "Machine", "Machines", "Phase", "Report"]
+__all__ = ["DEPLOYING", "HOST", "TRANSFER", "Machine", "Machinery", "Phase", "Report"]
 
-HOST = "sandbox"  # the one host: what HOSTNAME says, and what a hot-plug must name
-# What the engine begins the reason of a failure with (its own spelling).
+HOST = "sandbox"  # the only host: the HOSTNAME of machines, and the node of hot-plug requests
+# How the engine begins the reason of a failure (in its spelling).
 TRANSFER = "Error excuting image transfer script"
 DEPLOYING = "Error deploying virtual machine"
 
 
 class Phase(enum.Enum):
-    """Where a machine is in its life: STATE and LCM_STATE (compute-xmlrpc 3.1, 3.2)."""
+    """A phase in the life of a machine: STATE and LCM_STATE (compute-xmlrpc 3.1, 3.2)."""
 
     PENDING = (1, 0)
     PROLOG = (3, 1)
@@ -41,7 +41,7 @@ class Machine:
     """
     A machine as the machinery sees it.
 
-    :ivar obstacle: why the transfer of its disks will fail; empty if nothing is in its way.
+    :ivar obstacle: why the transfer of its disks must fail; empty if it need not.
     """
 
     id: int
@@ -51,42 +51,42 @@ class Machine:
 
 
 class Report(Protocol):
-    """How the machinery tells that machines have moved on: the only way states are written."""
+    """How the machinery reports the phases of machines; it does not record them itself."""
 
     def __call__(self, machine_id: int, *phases: Phase, error: str = "") -> bool:
         """
-        The machine has gone through these phases and is in the last one now.
+        Record that a machine has gone through these phases and is in the last one now.
 
-        :param error: why, when it failed: for its owner.
-        :return: False if that comes too late (say, it was killed meanwhile) and changed nothing.
+        :param error: why it failed, for its owner.
+        :return: False if the report came too late and changed nothing: the machine was killed, say.
         """
 
 
-class Machines(Protocol):
-    """The machinery."""
+class Machinery(Protocol):
+    """What machines run on."""
 
     def enter(self, machine: Machine) -> None:
         """
         Carry on from the phase that the machine has just entered.
 
-        PENDING is a new life; SHUTDOWN and CLEANUP are its owner's wish, FAILURE is its host's;
-        any other phase was left by an earlier process. Nothing is waited for, except for the end
-        of a CLEANUP by real machines.
+        PENDING is a new machine; its owner asked for SHUTDOWN and CLEANUP, FAILURE stands for its
+        host's; any other phase was left by an earlier process. Returns at once, but real machines
+        wait for the end of a CLEANUP.
         """
 
     def plug(self, machine_id: int, device: str, disk: pathlib.Path) -> None:
         """
         Give a running machine a disk, and wait until its guest has taken it up.
 
-        :param device: ``vdX``: what it is called in the guest.
-        :param disk: its file, raw; the name, a UUID, is the drive's serial.
-        :raises UnsettledError: the machine may have it, but its guest was not seen to use it.
-        :raises MachineError: it cannot be; nothing has changed.
+        :param device: its name in the guest, ``vdX``.
+        :param disk: its file, raw; the file's name, a UUID, becomes the drive's serial.
+        :raises UnsettledError: the machine may have the disk, but its guest does not use it yet.
+        :raises MachineError: the disk cannot be plugged; nothing has changed.
         """
 
     def unplug(self, machine_id: int, device: str) -> None:
         """
-        Take a disk away from a running machine, and wait until the guest has let go of it.
+        Take a disk away from a running machine, and wait until its guest has released it.
 
         :raises UnsettledError: it is not known whether the guest keeps it.
         :raises MachineError: the guest keeps it.
@@ -94,7 +94,7 @@ class Machines(Protocol):
 
     def close(self, keep: bool) -> set[int]:
         """
-        Let go of all machines, which live on (``keep``) or end. Waits for the threads.
+        End all machines, or let them live on (``keep``), and wait for the threads.
 
         :return: the ids of those that could not be ended.
         """

@@ -1,7 +1,7 @@
 """
-Whether this host can run machines with KVM, found out by booting one.
+Find out whether this host can run machines with KVM, by booting one.
 
-``/dev/kvm`` proves nothing: there are hosts on which QEMU aborts with it, or the guest hangs.
+``/dev/kvm`` proves nothing: on some hosts QEMU aborts when it uses it, or the guest hangs.
 """
 
 import gzip
@@ -20,7 +20,7 @@ from stratuslab_libcloud.sandbox.machines.command import KVM, PROGRAM
 
 __all__ = ["accelerator"]
 
-_READY = b"sandbox guest: ready"  # what /etc/init.d/rc of the guest says on its console
+_READY = b"sandbox guest: ready"  # what /etc/init.d/rc of the guest writes to its console
 _DEVICE = pathlib.Path("/dev/kvm")
 _BOOT_SECONDS = 30.0
 _POLL_SECONDS = 0.1
@@ -29,13 +29,13 @@ _MEMORY_MIB = 512
 
 def accelerator(image: GuestImage, cache: pathlib.Path) -> str:
     """
-    ``kvm`` if a guest really boots with it, otherwise ``tcg``: software emulation.
+    Return ``kvm`` if a guest boots with it, otherwise ``tcg`` (software emulation).
 
-    :param image: what to boot.
-    :param cache: where the result is remembered, for this host, kernel and QEMU.
+    :param image: the image to boot.
+    :param cache: the folder that remembers the result for this host, kernel and QEMU.
     """
     if not os.access(_DEVICE, os.R_OK | os.W_OK):
-        return "tcg"  # which may change: it is not remembered
+        return "tcg"  # not remembered, as it may change
     notes = cache / "acceleration.json"
     known = json.loads(notes.read_bytes()) if notes.exists() else {}
     host = _host()
@@ -53,7 +53,7 @@ def _host() -> str:
 
 
 def _boots(image: GuestImage) -> bool:
-    """Boot it with KVM, within a time limit."""
+    """Try to boot the image with KVM, within a time limit."""
     with tempfile.TemporaryDirectory(prefix="stratuslab-kvm-") as folder:
         disk = pathlib.Path(folder) / "disk"
         with gzip.open(image.file) as packed, disk.open("wb") as file:

@@ -1,4 +1,4 @@
-"""What this host can run machines on: QEMU, if all that it takes can be had."""
+"""Choose what machines run on: QEMU, if this host has everything that it needs."""
 
 import shutil
 from collections.abc import Callable
@@ -16,35 +16,41 @@ __all__ = ["KINDS", "find"]
 
 KINDS = ("simulated", "qemu", "auto")
 
-Tell = Callable[[str], object]
+Notify = Callable[[str], object]
 
 
 def find(
-    kind: str, store: Store, images: OfferedImages, *, outbound: bool, throwaway: bool, tell: Tell
+    kind: str,
+    store: Store,
+    images: OfferedImages,
+    *,
+    outbound: bool,
+    throwaway: bool,
+    notify: Notify,
 ) -> Host | None:
     """
-    How to run machines; the images that they can be started from are offered then.
+    Find out how to run machines. For real ones, offer the images that they can start from.
 
     :param kind: one of ``KINDS``.
-    :param tell: told what the user should know.
+    :param notify: called with each line that the user should see.
     :return: None for simulated machines.
-    :raises SandboxError: they are to be real, and cannot.
+    :raises SandboxError: real machines were required, but are not possible.
     """
     if kind == "simulated":
         return None
     try:
         _check_programs()
-        acceleration = _offer_guests(images, tell)
+        acceleration = _offer_guests(images, notify)
         port, reason = addresses.choose_ssh_port(store)
     except SandboxError as error:
         if kind == "qemu":
             raise
-        tell(f"machines are simulated, they boot but run nothing: {error}")
+        notify(f"machines are simulated, they boot but run nothing: {error}")
         return None
     how = "KVM" if acceleration == "kvm" else "software emulation, as KVM does not work here"
-    tell(f"machines are real: QEMU with {how}")
+    notify(f"machines are real: QEMU with {how}")
     if reason:
-        tell(f"SSH of machines is on port {port}: {reason}")
+        notify(f"SSH of machines is on port {port}: {reason}")
     return Host(acceleration, port, outbound, throwaway)
 
 
@@ -57,16 +63,16 @@ def _check_programs() -> None:
         )
 
 
-def _offer_guests(images: OfferedImages, tell: Tell) -> str:
-    """Offer our own images, if they can be had or there is no other; :return: acceleration."""
+def _offer_guests(images: OfferedImages, notify: Notify) -> str:
+    """Offer our own images, which may fail if there are others; return the accelerator."""
     cache = guest.default_cache()
     try:
-        built = {flavour: guest.build(flavour, cache, tell) for flavour in guest.FLAVOURS}
+        built = {flavour: guest.build(flavour, cache, notify) for flavour in guest.FLAVOURS}
     except SandboxError as error:
         if not images:
             raise
-        tell(f"the Marketplace does not have our own images: {error}")
-        return "tcg"  # nothing to prove KVM with
+        notify(f"the Marketplace does not have our own images: {error}")
+        return "tcg"  # no image to test KVM with
     for flavour, image in built.items():
         images.offer_guest(flavour, image)
     return accelerator(built["standard"], cache)

@@ -1,4 +1,4 @@
-"""The QEMU command of a machine. What can come from users is in JSON: no commas to escape."""
+"""The QEMU command of a machine. Text from users is in JSON, where no commas need escaping."""
 
 import json
 import logging
@@ -16,11 +16,11 @@ __all__ = ["CONTEXT_CD", "KVM", "PROGRAM", "Host", "hot_plugged", "qemu"]
 PROGRAM = "qemu-system-x86_64"
 CONTEXT_CD = "context.iso"
 KVM = ["-accel", "kvm", "-cpu", "host"]
-# Nehalem is x86-64-v2, which current distributions ask for.
+# Nehalem is x86-64-v2, which current distributions require.
 _TCG = ["-accel", "tcg,thread=multi,tb-size=128", "-cpu", "Nehalem"]
 _SSH = 22
-# The one PCI bus, whose first two slots are the chip set's. Drives have a slot each, in the
-# order of their letters: so Linux finds and names them, and leaves no letter out.
+# On the one PCI bus the chip set takes the first two slots. Each drive has a slot, in the order of
+# the letters, so that Linux names the drives in that order and without gaps.
 _VGA_SLOT, _RNG_SLOT, _SCSI_SLOT = "2", "3.0", "3.1"
 _NETWORK_SLOTS = ("3.2", "3.3", "3.4", "3.5")
 _FIRST_DRIVE_SLOT = 4
@@ -38,19 +38,19 @@ class Host:
     """How this host runs machines."""
 
     accelerator: str  #: ``kvm`` or ``tcg``
-    ssh_port: int  #: where port 22 of machines is on their addresses
-    outbound: bool  #: whether they reach the network, and what listens on this host
-    throwaway: bool  #: whether they must not outlive the sandbox, whatever ends it
+    ssh_port: int  #: the port on machines' addresses that leads to their port 22
+    outbound: bool  #: whether they reach the network and the services on this host
+    throwaway: bool  #: whether they must end with the sandbox, whatever ends it
 
 
 def qemu(
     host: Host, machine_id: int, template: Template, drives: list[Drive], monitor: int
 ) -> list[str]:
     """
-    The command that starts a machine, stopped, in its directory.
+    Return the command that starts a machine, stopped, in its directory.
 
     :param monitor: the file descriptor of the listening QMP socket.
-    :raises MachineError: the template asks for what QEMU cannot do.
+    :raises MachineError: QEMU cannot provide what the template asks for.
     """
     command = [PROGRAM, "-nodefaults", "-no-user-config", "-S", "-display", "none"]
     if host.throwaway:
@@ -59,7 +59,7 @@ def qemu(
     command += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny"]
     command += ["-chardev", f"socket,id=monitor,fd={monitor},server=on,wait=off"]
     command += ["-mon", "chardev=monitor,mode=control"]
-    # In memory, and bounded: what a machine says must not fill its host's disk.
+    # In memory, and limited: the output of a machine must not fill the host's disk.
     command += ["-chardev", "ringbuf,id=bios,size=65536"]
     command += ["-device", "isa-debugcon,iobase=0x402,chardev=bios"]
     command += ["-chardev", "ringbuf,id=console,size=65536", "-serial", "chardev:console"]
@@ -71,7 +71,7 @@ def qemu(
 
 
 def hot_plugged(device: str, serial: str) -> dict[str, object]:
-    """The arguments of ``device_add`` for a drive whose block node has the name of the device."""
+    """Return the arguments of ``device_add`` for a drive whose block node is named like it."""
     return {
         "driver": "virtio-blk-pci",
         "id": device,
@@ -96,7 +96,7 @@ def _number(template: Template, name: str, default: int, largest: int) -> int:
 
 
 def _networks(host: Host, template: Template) -> Options:
-    """A network for each NIC, which leads nowhere but from its address into the machine."""
+    """Make a network for each NIC; without ``outbound`` it only leads into the machine."""
     nics = template.vectors("NIC")
     if len(nics) > len(_NETWORK_SLOTS):
         raise MachineError(f"a machine cannot have more than {len(_NETWORK_SLOTS)} NICs here")
@@ -123,15 +123,15 @@ def _networks(host: Host, template: Template) -> Options:
 
 
 def _forwarded(host: Host, template: Template, nic: Vector) -> list[str]:
-    """Rules for SSH and for the inbound ports (compute-xmlrpc 4.5) that can be listened on."""
+    """Forward SSH, and those inbound ports (compute-xmlrpc 4.5) that can be listened on."""
     if not nic.get("NETWORK"):
-        return []  # its address, if it has one, is its owner's invention
+        return []  # an address without a network is made up by its owner
     address = nic["IP"]
     ports = {host.ssh_port: _SSH}
-    wanted = template.text("INBOUND_PORTS").replace(",", " ").split()
-    if len(wanted) > _MAX_PORTS:
+    ports_given = template.text("INBOUND_PORTS").replace(",", " ").split()
+    if len(ports_given) > _MAX_PORTS:
         raise MachineError(f"a machine cannot have more than {_MAX_PORTS} inbound ports here")
-    for text in wanted:
+    for text in ports_given:
         if re.fullmatch("[0-9]{1,5}", text) and 1 <= int(text) <= 65535 and int(text) != _SSH:
             ports.setdefault(int(text), int(text))
     rules = []
@@ -187,7 +187,7 @@ def _device(number: int, drive: Drive, rank: int) -> dict[str, object]:
 
 
 def _ide(target: str) -> dict[str, object]:
-    """The place of ``hdX``: two buses, two units each."""
+    """Return the place of ``hdX``: one of two buses, with two units each."""
     place = string.ascii_lowercase.index(target[2])
     if place >= _IDE_PLACES:
         raise MachineError(f"there is no place for {target}: IDE ends with hdd")

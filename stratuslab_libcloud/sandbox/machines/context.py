@@ -1,9 +1,9 @@
 """
-The context of a machine, as the CD on which the guest finds it.
+The context CD, on which a guest finds the context of its machine.
 
-``context.sh`` on a disc labelled CONTEXT, as OpenNebula makes it. Keys and user data, which the
-``cloud-init`` method hands over encoded (compute-xmlrpc 4.6), are on it under the names that
-cloud-init's OpenNebula data source knows.
+It is labelled CONTEXT and holds ``context.sh``, as OpenNebula makes it. Keys and user data that the
+``cloud-init`` method passes in encoded form (compute-xmlrpc 4.6) have the names that cloud-init's
+OpenNebula data source knows.
 """
 
 import base64
@@ -20,7 +20,7 @@ from stratuslab_libcloud.sandbox.template import Vector
 __all__ = ["burn", "script"]
 
 _MAX_USER_DATA = 1024 * 1024
-_GZIP = 31  # zlib's wbits for gzip only
+_GZIP = 31  # zlib's wbits: gzip only
 _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -28,7 +28,7 @@ def burn(context: Vector, path: pathlib.Path) -> None:
     """
     Write the CD image.
 
-    :raises MachineError: the context holds what cannot be decoded.
+    :raises MachineError: a value of the context cannot be decoded.
     """
     content = script(context).encode()
     disc = pycdlib.PyCdlib()
@@ -46,9 +46,9 @@ def burn(context: Vector, path: pathlib.Path) -> None:
 
 def script(context: Vector) -> str:
     """
-    The text of ``context.sh``: assignments for a shell, whatever the values are.
+    Write the text of ``context.sh``: assignments that any shell can read, whatever the values.
 
-    :raises MachineError: the context holds what cannot be decoded.
+    :raises MachineError: a value of the context cannot be decoded.
     """
     values = {key: text for key, text in context.items() if _VARIABLE.fullmatch(key)}
     keys = context.get("PUBLIC_KEY", "")
@@ -64,7 +64,7 @@ def script(context: Vector) -> str:
 
 
 def _quoted(text: str) -> str:
-    # Not shlex.quote(): cloud-init's reader wants quotes around every value.
+    # Not shlex.quote(): cloud-init requires quotes around every value.
     return "'" + text.replace("'", "'\\''") + "'"
 
 

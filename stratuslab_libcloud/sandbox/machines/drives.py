@@ -1,4 +1,4 @@
-"""The drives of a machine: from the DISKs of its template to files (compute-xmlrpc 4.3, 4.4)."""
+"""The drives of a machine: makes files for the DISKs of its template (compute-xmlrpc 4.3, 4.4)."""
 
 import os
 import pathlib
@@ -18,8 +18,8 @@ __all__ = ["PATH", "SERIAL_LENGTH", "Drive", "lay_out"]
 
 _MIB = 1 << 20
 _MAX_MIB = 1 << 20
-SERIAL_LENGTH = 20  # of a virtio drive; enough of a disk's UUID to tell it
-PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # users' own may be without sbin
+SERIAL_LENGTH = 20  # of a virtio drive: the beginning of a disk's UUID
+PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # users' PATH often lacks sbin
 _POLL_SECONDS = 0.1
 _FILE_SYSTEMS = ("ext2", "ext3", "ext4")
 
@@ -30,7 +30,7 @@ Fetch = Callable[[str, threading.Event], FetchedImage]
 class Drive:
     """One drive of a machine."""
 
-    target: str  #: ``hdX``, ``sdX`` or ``vdX``: bus, and place on it
+    target: str  #: ``hdX``, ``sdX`` or ``vdX``: the bus, and the place on it
     file: str  #: relative to the machine's directory, or absolute
     format: str = "raw"
     read_only: bool = False
@@ -47,16 +47,16 @@ def lay_out(
     """
     Make the files of a new machine's drives.
 
-    :param folder: of the machine.
-    :param disks: where the persistent disks are.
-    :param fetch: brings the image of a Marketplace entry.
-    :param stop: set when the machine is not wanted any more.
-    :raises MachineError: one cannot be had.
+    :param folder: the machine's directory.
+    :param disks: the directory of the persistent disks.
+    :param fetch: fetches the image of a Marketplace entry.
+    :param stop: set when the machine is no longer needed.
+    :raises MachineError: a drive cannot be made.
     """
     drives: list[Drive] = []
     for number, disk in enumerate(template.vectors("DISK")):
         target = disk.get("TARGET") or f"hd{string.ascii_lowercase[number % 26]}"
-        # It becomes the name of a file.
+        # It becomes a file name.
         if not re.fullmatch("[hsv]d[a-z]", target):
             raise MachineError(f"{target} is not the target of a disk")
         if any(drive.target == target for drive in drives):
@@ -73,8 +73,8 @@ def lay_out(
 
 
 def _layer(target: str, image: FetchedImage, folder: pathlib.Path, stop: threading.Event) -> Drive:
-    """The machine's own layer over an image, which itself is never written to."""
-    # Relative: QEMU would read what is before a colon as a protocol.
+    """Make the machine's own layer over an image, which itself is never written to."""
+    # Relative: QEMU takes the text before a colon for a protocol.
     backing = os.path.relpath(image.path, folder)
     _run(
         folder,
@@ -87,7 +87,7 @@ def _layer(target: str, image: FetchedImage, folder: pathlib.Path, stop: threadi
 def _volatile(
     target: str, disk: Vector, folder: pathlib.Path, stop: threading.Event
 ) -> Drive | None:
-    """A disk that is gone with its machine; None if it is to have no size."""
+    """Make a disk that goes with its machine; None if its size is 0."""
     kind, size = disk.get("TYPE", "").lower(), disk.get("SIZE", "0")
     if not re.fullmatch("[0-9]{1,9}", size) or int(size) > _MAX_MIB:
         raise MachineError(f"disk {target} cannot have a SIZE of {size[:20]} MiB")

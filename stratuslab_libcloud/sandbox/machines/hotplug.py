@@ -1,4 +1,4 @@
-"""Disks that come and go while a machine runs, as PCI devices."""
+"""Plug disks into running machines, and unplug them, as PCI devices."""
 
 import asyncio
 import contextlib
@@ -18,15 +18,15 @@ _UNPLUG_SECONDS = 15.0
 
 async def plug(monitor: Monitor, device: str, disk: pathlib.Path) -> None:
     """
-    Give a machine a disk, and wait until the guest has taken it up.
+    Give a machine a disk, and wait until its guest uses it.
 
-    One that the guest does not take up stays in the machine: QEMU cannot take it back without the
-    guest, which may still be booting and find it later.
+    If the guest does not, the disk stays in the machine: QEMU cannot take it back by itself, and
+    the guest may still be booting and find it later.
 
     :param device: ``vdX``.
     :param disk: its file, raw.
-    :raises UnsettledError: the guest has not taken it up, or QEMU does not answer.
-    :raises MachineError: QEMU refuses; nothing has changed.
+    :raises UnsettledError: the guest does not use it yet, or QEMU does not answer.
+    :raises MachineError: QEMU refuses the disk; nothing has changed.
     """
     file = {"driver": "file", "filename": str(disk)}
     await monitor.execute("blockdev-add", driver="raw", node_name=device, file=file)
@@ -42,9 +42,9 @@ async def plug(monitor: Monitor, device: str, disk: pathlib.Path) -> None:
 
 async def unplug(monitor: Monitor, device: str) -> None:
     """
-    Take a disk away; again is harmless.
+    Take a disk away. Repeating this is harmless.
 
-    :raises MachineError: the guest does not let go of it.
+    :raises MachineError: the guest does not release it.
     """
     async with monitor.events("DEVICE_DELETED", "DEVICE_UNPLUG_GUEST_ERROR") as events:
         if await _has_device(monitor, device):
@@ -54,7 +54,7 @@ async def unplug(monitor: Monitor, device: str) -> None:
                 await asyncio.wait_for(_await_release(events, device), _UNPLUG_SECONDS)
             except asyncio.TimeoutError:
                 raise MachineError(
-                    f"the guest did not let go of {device} within {_UNPLUG_SECONDS:.0f} seconds"
+                    f"the guest did not release {device} within {_UNPLUG_SECONDS:.0f} seconds"
                 ) from None
     nodes = await monitor.execute("query-named-block-nodes", flat=True)
     if any(node["node-name"] == device for node in nodes):  # an earlier attempt came this far
@@ -65,9 +65,9 @@ async def _await_guest(monitor: Monitor, device: str) -> None:
     """
     Wait until the guest has read from a new disk, as it does to find partitions.
 
-    That it has given the device an address is too soon: its driver may still be on the way.
+    An address for the device does not suffice: its driver may not have been loaded yet.
 
-    :raises UnsettledError: it has not, in time.
+    :raises UnsettledError: it did not in time.
     """
     path = f"/machine/peripheral/{device}/"
     for _ in range(int(_PLUG_SECONDS / _POLL_SECONDS)):
@@ -75,7 +75,7 @@ async def _await_guest(monitor: Monitor, device: str) -> None:
             if found.get("qdev", "").startswith(path) and found["stats"]["rd_operations"]:
                 return
         await asyncio.sleep(_POLL_SECONDS)
-    raise UnsettledError(f"the guest did not take it up within {_PLUG_SECONDS:.0f} seconds")
+    raise UnsettledError(f"the guest did not use it within {_PLUG_SECONDS:.0f} seconds")
 
 
 async def _has_device(monitor: Monitor, device: str) -> bool:
@@ -85,14 +85,14 @@ async def _has_device(monitor: Monitor, device: str) -> bool:
 
 async def _await_release(events: Events, device: str) -> None:
     """
-    Wait for the guest's answer about a device.
+    Wait until the guest has released a device.
 
     :raises UnsettledError: QEMU hung up first.
-    :raises MachineError: it refuses.
+    :raises MachineError: the guest refuses.
     """
     while event := await events.next():
         if event["data"].get("device") == device:
             if event["event"] == "DEVICE_DELETED":
                 return
-            raise MachineError(f"the guest refuses to let go of {device}")
-    raise UnsettledError(f"it is not known whether the guest let go of {device}")
+            raise MachineError(f"the guest refuses to release {device}")
+    raise UnsettledError(f"it is not known whether the guest released {device}")

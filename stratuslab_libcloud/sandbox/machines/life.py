@@ -1,4 +1,4 @@
-"""A machine that is led: its QEMU process, from its start to the operating system's."""
+"""The life of a QEMU machine: its process, from its start to that of the operating system."""
 
 import asyncio
 import pathlib
@@ -22,7 +22,7 @@ _STOPPED = ("guest-panicked", "internal-error", "io-error", "paused", "watchdog"
 
 @dataclass
 class Life:
-    """A machine that is led."""
+    """A machine, its QEMU process, and the task that leads it."""
 
     id: int
     folder: pathlib.Path
@@ -35,9 +35,9 @@ class Life:
 
     def connected(self) -> Monitor:
         """
-        The monitor of a machine that runs.
+        Return the monitor of a running machine.
 
-        :raises MachineError: it does not.
+        :raises MachineError: it does not run.
         """
         if self.monitor is None:
             raise MachineError("the machine does not run, or its QEMU does not answer")
@@ -45,9 +45,9 @@ class Life:
 
     async def check_goes_on(self) -> None:
         """
-        See that QEMU has not stopped the machine. How one has ended, its events say.
+        Check that QEMU has not stopped the machine. Events report how a machine ended.
 
-        :raises MachineError: it has, say because of an error of its own.
+        :raises MachineError: QEMU has stopped it, for example after an internal error.
         """
         try:
             status = (await self.connected().execute("query-status"))["status"]
@@ -62,9 +62,9 @@ class Life:
         """
         Wait until the BIOS has handed over to what is on the disk.
 
-        :return: where the machine is then: UNKNOWN if an earlier sandbox may have heard the BIOS
-            say so; None if all has ended already.
-        :raises MachineError: it does not boot.
+        :return: the phase that follows: UNKNOWN if an earlier sandbox may have read the message of
+            the BIOS; None if the process has ended already.
+        :raises MachineError: the machine does not boot.
         """
         for _ in range(int(_BIOS_SECONDS / _POLL_SECONDS)):
             hearing = asyncio.ensure_future(self._hear_bios())
@@ -88,7 +88,7 @@ class Life:
         raise MachineError("the disk image does not boot: the BIOS finds no boot sector on it")
 
     async def _hear_bios(self) -> str:
-        """All that the BIOS has said. It is kept, as QEMU hands it out only once."""
+        """Return all output of the BIOS. It is saved, since QEMU hands it out only once."""
         kept = self.folder / _BIOS_LOG
         heard: str = await self.connected().execute("ringbuf-read", device="bios", size=65536)
         try:
@@ -102,7 +102,7 @@ class Life:
 def launch(
     host: Host, folder: pathlib.Path, machine: Machine, laid_out: list[Drive]
 ) -> subprocess.Popen[bytes]:
-    """Start a process, in the loop's thread: with ``throwaway`` it ends with that."""
+    """Start a process. With ``throwaway`` it ends with the thread that calls this."""
     with listening(folder) as listener, (folder / LOG).open("wb") as output:
         descriptor = listener.fileno()
         return subprocess.Popen(
@@ -117,5 +117,5 @@ def launch(
 
 
 def live_on(directory: pathlib.Path) -> bool:
-    """Whether machines that an earlier sandbox kept run in this directory."""
+    """Return whether machines that an earlier sandbox kept run in this directory."""
     return directory.exists() and any(map(running_process, directory.iterdir()))

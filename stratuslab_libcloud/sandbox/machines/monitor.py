@@ -25,7 +25,7 @@ _POLL_SECONDS = 0.02
 
 
 class Monitor:
-    """A connection; made by :meth:`connect`."""
+    """A connection to the monitor of a QEMU; :meth:`connect` makes it."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self._folder = folder
@@ -36,7 +36,7 @@ class Monitor:
         """
         Connect to the QEMU that runs in this directory.
 
-        :raises MachineError: none answers; why, if it has ended.
+        :raises MachineError: none answers; the text says why, if QEMU has ended.
         """
         monitor = cls(folder)
         try:
@@ -56,10 +56,10 @@ class Monitor:
 
     async def execute(self, command: str, **arguments: object) -> Any:
         """
-        What QEMU answers to a command.
+        Execute a command, and return what QEMU answers.
 
-        :raises UnsettledError: QEMU does not answer, and may carry it out all the same.
-        :raises MachineError: QEMU refuses, in its words; or it has ended.
+        :raises UnsettledError: QEMU does not answer, but may execute it all the same.
+        :raises MachineError: QEMU refuses, or has ended.
         """
         named = {name.replace("_", "-"): value for name, value in arguments.items()}
         try:
@@ -75,7 +75,7 @@ class Monitor:
 
     async def lost(self) -> MachineError:
         """
-        What has become of a QEMU whose connection broke.
+        Return the error for a broken connection to QEMU.
 
         A process that ends closes its connections first, and is gone a moment later.
         """
@@ -89,7 +89,7 @@ class Monitor:
 
     @contextlib.asynccontextmanager
     async def events(self, *names: str) -> AsyncIterator["Events"]:
-        """The events of these names that come within the block."""
+        """Receive the events with these names that come within the block."""
         with self._qmp.listener(names) as listener:
             yield Events(self._qmp, listener)
 
@@ -100,14 +100,14 @@ class Monitor:
 
 
 class Events:
-    """Events as they come."""
+    """Events, in the order in which they come."""
 
     def __init__(self, qmp: QMPClient, listener: EventListener) -> None:
         self._qmp = qmp
         self._listener = listener
 
     async def next(self) -> dict[str, Any] | None:
-        """The next event; None when QEMU has gone."""
+        """Wait for the next event; None when QEMU has gone."""
         while self._listener.empty() and self._qmp.runstate is Runstate.RUNNING:
             event = asyncio.ensure_future(self._listener.get())
             gone = asyncio.ensure_future(self._qmp.runstate_changed())
@@ -123,7 +123,7 @@ class Events:
 
 @contextlib.contextmanager
 def listening(folder: pathlib.Path) -> Iterator[socket.socket]:
-    """The socket on which a QEMU that is started in the block will be connected to."""
+    """Open the socket for the monitor of a QEMU that is started in the block."""
     with _short_path(folder) as path, socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(1)
@@ -132,7 +132,7 @@ def listening(folder: pathlib.Path) -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def _short_path(folder: pathlib.Path) -> Iterator[str]:
-    """The way to the socket that is never over 107 characters, however deep the directory is."""
+    """Return a path to the socket below the limit of 107 characters, however deep the folder is."""
     descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{descriptor}/{_SOCKET}"
@@ -141,11 +141,11 @@ def _short_path(folder: pathlib.Path) -> Iterator[str]:
 
 
 def running_process(folder: pathlib.Path) -> int | None:
-    """The id of the QEMU process that runs in this directory, if any does."""
+    """Return the id of the QEMU process that runs in this directory, if any."""
     try:
         pid = int((folder / PID_FILE).read_text())
         process = pathlib.Path("/proc") / str(pid)
-        # Ids are given again: it must be QEMU, and in this very directory.
+        # Ids are reused: the process must be QEMU, in this very directory.
         if b"qemu" in (process / "cmdline").read_bytes() and (process / "cwd").samefile(folder):
             return pid
     except (OSError, ValueError):

@@ -1,9 +1,9 @@
 """
 Machines that are QEMU processes.
 
-Each has a directory with its own layer over its image, its swap, its context CD and the socket of
-its monitor. All are led by one event loop in one thread, each by a task, from phase to phase. A
-QEMU process may outlive the sandbox, and be taken on again by the next one.
+Each has a directory with its layer over the image, its swap, its context CD and the socket of its
+monitor. One event loop in one thread leads all of them from phase to phase, with a task for each.
+A QEMU process may outlive the sandbox; the next one adopts it.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ __all__ = ["PROGRAMS", "Qemu"]
 
 T = TypeVar("T")
 
-# Program to the Debian package that has it.
+# Program to the Debian package that contains it.
 PROGRAMS = {
     command.PROGRAM: "qemu-system-x86",
     "qemu-img": "qemu-utils",
@@ -54,26 +54,26 @@ PROGRAMS = {
 }
 _THREADS, _DOWNLOADS = 8, 64
 _END_SECONDS = 20.0
-# The power button is pressed again: a guest may not have been listening yet.
+# The power button is pressed repeatedly, since a guest may not be listening yet.
 _PRESSES, _PRESS_SECONDS = 36, 5.0
 _ENDING = {Phase.CLEANUP: Phase.DONE, Phase.EPILOG: Phase.DONE, Phase.FAILURE: Phase.FAILED}
 
-# A Popen that is forgotten warns that its process still runs; these are meant to.
+# Keeps each Popen, which would otherwise warn that its process still runs.
 _OUTLIVING: list[subprocess.Popen[bytes]] = []
 
 _LOG = logging.getLogger(__name__)
 
 
 class _TooLateError(Exception):
-    """The machine has been moved on meanwhile."""
+    """Somebody else has moved the machine to another phase meanwhile."""
 
 
 class Qemu:
     """
-    QEMU machines.
+    The machinery of real machines.
 
-    :param directory: for the machines' directories.
-    :param disks: where the persistent disks are.
+    :param directory: holds the machines' directories.
+    :param disks: the directory of the persistent disks.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Qemu:
         disks: pathlib.Path,
         images: FetchedImages,
     ) -> None:
-        self._tell = report
+        self._reporter = report
         self._host = host
         self._directory = directory
         self._disks = disks
@@ -92,7 +92,7 @@ class Qemu:
         self._lives: dict[int, Life] = {}
         directory.mkdir(mode=0o700, exist_ok=True)
         self._loop = asyncio.new_event_loop()
-        # Apart from each other: slow downloads must not keep others from being ended.
+        # Separate pools: slow downloads must not delay the end of other machines.
         self._reporting = ThreadPoolExecutor(_THREADS, "sandbox report")
         self._preparing = ThreadPoolExecutor(_DOWNLOADS, "sandbox image")
         self._thread = threading.Thread(target=self._run_loop, name="sandbox machines", daemon=True)
@@ -101,7 +101,7 @@ class Qemu:
     def enter(self, machine: Machine) -> None:
         entered = asyncio.run_coroutine_threadsafe(self._enter(machine), self._loop)
         if machine.phase is Phase.CLEANUP:
-            # Its owner may want to use, or delete, its disks next.
+            # Its owner may use or delete its disks next.
             concurrent.futures.wait([entered], _END_SECONDS)
 
     def plug(self, machine_id: int, device: str, disk: pathlib.Path) -> None:
@@ -116,7 +116,7 @@ class Qemu:
         self._thread.join()
         return alive
 
-    # The thread.
+    # The event loop and its thread.
 
     def _run_loop(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -131,7 +131,11 @@ class Qemu:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     async def _in_thread(self, pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
-        """Call what may block. A cancelled task still waits for what has begun: it uses files."""
+        """
+        Call a function that may block.
+
+        A cancelled task still waits for it, because it is using the machine's files.
+        """
         job = pool.submit(function)
         try:
             return await asyncio.shield(asyncio.wrap_future(job))
@@ -142,7 +146,7 @@ class Qemu:
 
     async def _report(self, life: Life, *phases: Phase, error: str = "") -> bool:
         return await self._in_thread(
-            self._reporting, lambda: self._tell(life.id, *phases, error=error)
+            self._reporting, lambda: self._reporter(life.id, *phases, error=error)
         )
 
     async def _enter(self, machine: Machine) -> None:
@@ -182,22 +186,22 @@ class Qemu:
         if life.monitor:
             await life.monitor.close()
 
-    # A life.
+    # The life of a machine.
 
     async def _lead(self, life: Life, machine: Machine) -> None:
-        """Lead a machine from the phase that it is in, until it ends or is ended."""
+        """Lead a machine from its present phase until it ends or is ended."""
         try:
             if machine.phase in _ENDING:
                 await self._finish(life, _ENDING[machine.phase])
             elif await self._take_on(life, machine.phase):
                 await self._watch(life, machine.phase)
             elif machine.phase in (Phase.RUNNING, Phase.SHUTDOWN, Phase.UNKNOWN):
-                await self._halted(life)  # while no sandbox was looking
+                await self._halted(life)  # while no sandbox was running
             else:
                 await self._start(life, machine)
                 await self._watch(life, Phase.BOOT)
         except _TooLateError:
-            # Whoever moved it on takes it from here; nobody does so when it was PENDING.
+            # Whoever moved it leads it from here, except when it was PENDING.
             if not life.folder.exists():
                 self._lives.pop(life.id, None)
         except MachineError as error:
@@ -207,7 +211,7 @@ class Qemu:
             await self._fail(life, "an error of the sandbox itself; its log has the details")
 
     async def _take_on(self, life: Life, phase: Phase) -> bool:
-        """Connect to what an earlier sandbox left running, if it did."""
+        """Connect to the process that an earlier sandbox left; return whether there is one."""
         if phase in (Phase.PENDING, Phase.PROLOG) or running_process(life.folder) is None:
             return False
         try:
@@ -219,7 +223,7 @@ class Qemu:
         return True
 
     async def _start(self, life: Life, machine: Machine) -> None:
-        """Make the machine's files and start its process, which waits."""
+        """Make the machine's files and start its process, which waits for ``cont``."""
         if machine.phase is Phase.PENDING:
             await self._move(life, Phase.PROLOG)
         with _failing(TRANSFER):
@@ -249,7 +253,7 @@ class Qemu:
             raise MachineError(error.strerror or str(error)) from error
 
     async def _watch(self, life: Life, phase: Phase) -> None:
-        """Follow a process until it ends."""
+        """Watch a process until it ends."""
         monitor = life.connected()
         async with monitor.events("SHUTDOWN", "BLOCK_IO_ERROR", "STOP") as events:
             now = Phase.RUNNING if phase is Phase.UNKNOWN else None
@@ -274,7 +278,7 @@ class Qemu:
         raise await monitor.lost()
 
     async def _halted(self, life: Life) -> None:
-        """The guest switched itself off, or was asked to."""
+        """Finish a machine whose guest has switched itself off."""
         if await self._report(life, Phase.EPILOG):
             await self._finish(life, Phase.DONE)
         else:
@@ -288,7 +292,7 @@ class Qemu:
         life.power_button = self._loop.create_task(self._power_down(life))
 
     async def _power_down(self, life: Life) -> None:
-        """Press the power button until the guest obeys; it runs on if it never does."""
+        """Press the power button until the guest obeys; if it never does, it stays RUNNING."""
         for _ in range(_PRESSES):
             with contextlib.suppress(MachineError):
                 await life.connected().execute("system_powerdown")
@@ -300,7 +304,7 @@ class Qemu:
             await self._finish(life, Phase.FAILED)
 
     async def _end(self, life: Life, last: Phase) -> None:
-        """At its owner's, or its host's, wish."""
+        """End a machine because its owner asked for it, or because its host failed."""
         async with life.ending:
             if life.id in self._lives:
                 await self._stop_leading(life)
@@ -346,7 +350,7 @@ class Qemu:
 
     async def _unplug(self, machine_id: int, device: str) -> None:
         life = self._lives.get(machine_id)
-        if life and running_process(life.folder):  # otherwise nobody has it any more
+        if life and running_process(life.folder):  # otherwise no guest has it any more
             try:
                 await hotplug.unplug(life.connected(), device)
             except MachineError:
@@ -356,7 +360,7 @@ class Qemu:
 
 @contextlib.contextmanager
 def _failing(what: str) -> Iterator[None]:
-    """Errors in the block begin with what the engine would say (compute-xmlrpc 5.1)."""
+    """Begin the text of errors in the block as the engine does (compute-xmlrpc 5.1)."""
     try:
         yield
     except MachineError as error:

@@ -1,4 +1,4 @@
-"""Machines that go through their phases in real time, and run nothing."""
+"""Machines that go through their phases in real time, but run nothing."""
 
 import heapq
 import itertools
@@ -13,7 +13,7 @@ from stratuslab_libcloud.sandbox.machines import TRANSFER, Machine, Phase, Repor
 
 __all__ = ["Simulated"]
 
-# What follows by itself; in a phase that is not named a machine stays until somebody acts.
+# The phase that follows by itself. In a phase not listed, a machine stays until somebody acts.
 _NEXT = {
     Phase.PENDING: Phase.PROLOG,
     Phase.PROLOG: Phase.BOOT,
@@ -23,7 +23,7 @@ _NEXT = {
     Phase.CLEANUP: Phase.DONE,
     Phase.FAILURE: Phase.FAILED,
 }
-# How the life of a machine goes on whose disks cannot be transferred.
+# The same for a machine whose disks cannot be transferred.
 _THWARTED = {**_NEXT, Phase.PROLOG: Phase.FAILURE}
 _BOOT_STEPS, _SHUTDOWN_STEPS = 3, 2
 
@@ -35,9 +35,9 @@ class Simulated:
     Simulated machines.
 
     :param boot_seconds: from PENDING to RUNNING.
-    :param ending_seconds: from a kill or a shutdown to DONE. A step of a shutdown takes as long as
-        one of booting at least.
-    :param is_missing: whether a disk's source names an image that ought to be here and is not.
+    :param ending_seconds: from a kill or a shutdown to DONE. A step of a shutdown takes at least as
+        long as a step of booting.
+    :param is_missing: returns whether a disk's source names an image that this site lacks.
 
     A step that takes no time is taken at once, in the caller's thread.
     """
@@ -75,10 +75,10 @@ class Simulated:
         return f"there is no image {missing}" if missing else ""
 
     def plug(self, machine_id: int, device: str, disk: pathlib.Path) -> None:
-        """Nobody looks."""
+        """Do nothing: no guest could notice."""
 
     def unplug(self, machine_id: int, device: str) -> None:
-        """Nobody looks."""
+        """Do nothing: no guest could notice."""
 
     def close(self, keep: bool) -> set[int]:
         with self._changed:
@@ -89,7 +89,7 @@ class Simulated:
         return set()
 
     def _carry_on(self, machine: Machine, *phases: Phase) -> None:
-        """Take the given steps and all that need no time, and plan the one after them."""
+        """Take the given steps and all that take no time, and schedule the next one."""
         life = _THWARTED if machine.obstacle else _NEXT
         last = phases[-1] if phases else machine.phase
         while last in life and not self._seconds[last]:

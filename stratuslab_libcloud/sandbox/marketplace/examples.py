@@ -1,70 +1,59 @@
-"""The Marketplace entries that a new site begins with: examples, whose images do not exist."""
+"""The Marketplace entries of a new site: examples, whose images do not exist."""
 
-from dataclasses import replace
 from hashlib import sha1
-from typing import Any
 
-from stratuslab_libcloud.metadata.entry import Entry, identifier
+from stratuslab_libcloud.metadata.entry import Entry
+from stratuslab_libcloud.sandbox.marketplace.descriptions import Endorser, describe_image
 
-__all__ = ["entries"]
+__all__ = ["example_entries"]
+
+_ADA, _BEA = (
+    Endorser(f"{user}@example.org", name, "Example Org", f"CN={name},O=Example Org,C=EU")
+    for user, name in (("ada", "Ada Builder"), ("bea", "Béatrice Packer"))
+)
+_FRENCH = "Petit serveur généraliste, prêt à l'emploi.\nPour les essais d'été & d'hiver."
 
 
-def entries(base_url: str) -> list[Entry]:
-    """Three images that can be started, one of them by two endorsers, and three of the past."""
-    ada, bea = _endorsed_by("ada", "Ada Builder"), _endorsed_by("bea", "Béatrice Packer")
+def example_entries(base_url: str) -> list[Entry]:
+    """
+    Describe three images that can be started, one of them by two endorsers, and three that cannot
+    any more.
 
-    def example(who: Entry, day: str, os: str, os_version: str, title: str, **more: str) -> Entry:
+    :param base_url: what their locations begin with.
+    """
+
+    def example(
+        author: Endorser, day: str, os: str, os_version: str, title: str, **fields: str
+    ) -> Entry:
         contents = f"The sandbox's image of {os} {os_version}\n".encode()
-        digest = sha1(contents, usedforsecurity=False).digest()
-        values: dict[str, Any] = {
+        given: dict[str, object] = {
+            "created": f"{day}T09:55:00Z",
+            "os": os,
+            "os_version": os_version,
+            "tag": f"{os}-base".lower(),
+            "title": title,
             "description": f"{title}, from the sandbox.",
-            "valid": "2099-01-01T00:00:00Z",
+            "locations": (f"{base_url}/{os}-{os_version}.qcow2.gz".lower(),),
+            "compression": "gz",
+            "format": "qcow2",
+            "disks_bus": "virtio",
         }
-        return replace(
-            who,
-            identifier=identifier(digest),
-            size=len(contents),
-            checksums={"SHA-1": digest.hex()},
-            created=f"{day}T09:55:00Z",
-            endorsed=f"{day}T10:00:00Z",
-            os=os,
-            os_version=os_version,
-            tag=f"{os}-base".lower(),
-            title=title,
-            locations=(f"{base_url}/{os}-{os_version}.qcow2.gz".lower(),),
-            **(values | more),
+        return describe_image(
+            author,
+            {"SHA-1": sha1(contents, usedforsecurity=False).hexdigest()},
+            len(contents),
+            f"{day}T10:00:00Z",
+            **(given | fields),
         )
 
-    french = "Petit serveur généraliste, prêt à l'emploi.\nPour les essais d'été & d'hiver."
     return [
-        example(ada, "2025-04-02", "ttylinux", "14.0", "ttylinux 14.0"),
-        example(ada, "2025-03-02", "ttylinux", "14.0", "ttylinux 14.0, first try", version="0.9"),
-        example(ada, "2025-03-01", "Debian", "12", "Debian 12"),
-        example(bea, "2025-03-05", "Debian", "12", "Debian 12 (bookworm)"),
+        example(_ADA, "2025-04-02", "ttylinux", "14.0", "ttylinux 14.0"),
+        example(_ADA, "2025-03-02", "ttylinux", "14.0", "ttylinux 14.0, first try", version="0.9"),
+        example(_ADA, "2025-03-01", "Debian", "12", "Debian 12"),
+        example(_BEA, "2025-03-05", "Debian", "12", "Debian 12 (bookworm)"),
         example(
-            bea, "2025-03-03", "Ubuntu", "24.04", "Ubuntu 24.04 « à jour »", description=french
+            _BEA, "2025-03-03", "Ubuntu", "24.04", "Ubuntu 24.04 « à jour »", description=_FRENCH
         ),
-        example(bea, "2013-05-13", "CentOS", "6.4", "CentOS 6.4", valid="2013-11-07T00:00:00Z"),
-        example(ada, "2024-06-01", "Fedora", "39", "Fedora 39", deprecated="Fedora 39 has ended."),
+        example(_BEA, "2013-05-13", "CentOS", "6.4", "CentOS 6.4", valid="2013-11-07T00:00:00Z"),
+        example(_ADA, "2024-06-01", "Fedora", "39", "Fedora 39", deprecated="Fedora 39 has ended."),
     ]
-
-
-def _endorsed_by(user: str, name: str) -> Entry:
-    subject = f"CN={name},O=Example Org,C=EU"
-    return Entry(
-        identifier="",
-        endorser=f"{user}@example.org",
-        subject=subject,
-        issuer=subject,
-        creator=name,
-        publisher="Example Org",
-        type="base",
-        kind="machine",
-        version="1.0",
-        os_arch="x86_64",
-        compression="gz",
-        format="qcow2",
-        hypervisor="kvm",
-        disks_bus="virtio",
-        inbound_ports=(22,),
-    )

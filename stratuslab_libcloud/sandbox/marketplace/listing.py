@@ -1,4 +1,4 @@
-"""What a listing of the Marketplace shows: read from its path and query, made into SQL."""
+"""The selection of a Marketplace listing: read from path and query, translated to SQL."""
 
 import json
 import re
@@ -30,16 +30,16 @@ _DIRECTIONS = {
 
 
 class MalformedQueryError(ValueError):
-    """What is asked for cannot be understood; the text is for the caller."""
+    """The query cannot be understood; the text is for the caller."""
 
 
 @dataclass
 class Selection:
     """
-    Which entries a listing shows, in which order: constant SQL, and values for it.
+    The entries that a listing shows, and their order: constant SQL, and values for it.
 
-    The SQL knows the time as ``:now``, which whoever runs it adds to the values, and
-    :meth:`searched` as a function.
+    To run the SQL, add the time as ``:now`` to the values, and define :meth:`searched` as a
+    function.
     """
 
     status: str
@@ -54,9 +54,9 @@ class Selection:
     def where(self) -> str:
         return " AND ".join([self.status, *self.conditions])
 
-    def sql(self, wanted: str) -> str:
+    def sql(self, columns: str) -> str:
         order = f"{self.order}created DESC, identifier, email"
-        return f"SELECT {wanted} FROM entries WHERE {self.where} ORDER BY {order} {self.page}"  # noqa: S608
+        return f"SELECT {columns} FROM entries WHERE {self.where} ORDER BY {order} {self.page}"  # noqa: S608
 
     @property
     def sql_matching(self) -> str:
@@ -68,10 +68,10 @@ class Selection:
 
     def searched(self, row: str) -> bool:
         """
-        Whether the row matches the search.
+        Return whether a row matches the search.
 
-        Words are substrings here, not the original's regular expressions: of those, one of 30
-        characters can keep a server busy for hours.
+        The words are substrings, not regular expressions as in the original: one of 30 characters
+        could keep the server busy for hours.
         """
         texts = [text.casefold() for text in json.loads(row)[: LAST_COLUMN + 1]]
         return all(text in texts[column] for column, text in self.columns.items()) and all(
@@ -83,9 +83,9 @@ def read_selection(segments: Iterable[str], query: Mapping[str, str]) -> Selecti
     """
     Read a listing's path and query (marketplace-rest 2.1, 3.1).
 
-    :raises MalformedQueryError: a number is none.
+    :raises MalformedQueryError: a number is malformed, or the order is incomplete.
     """
-    # Without dcterms:valid an entry is never listed.
+    # An entry without dcterms:valid is never listed.
     status = _STATUS.get(query.get("status", "valid"), "valid IS NOT NULL")
     selection = Selection(f"valid IS NOT NULL AND {status}")
     named = [query[name] for name in ("identifier", "email", "created") if name in query]
@@ -132,9 +132,9 @@ def _read_page(selection: Selection, query: Mapping[str, str]) -> None:
 
 def read_number(query: Mapping[str, str], name: str, default: int) -> int:
     """
-    A number of a query.
+    Read a number of a query.
 
-    :raises MalformedQueryError: it is none.
+    :raises MalformedQueryError: it is not a number, or too large.
     """
     if name not in query:
         return default

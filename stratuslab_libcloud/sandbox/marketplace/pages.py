@@ -1,12 +1,12 @@
-"""The Marketplace's answers: each in the forms that clients ask for (marketplace-rest 1.3)."""
+"""The Marketplace's answers, in the media types that clients ask for (marketplace-rest 1.3)."""
 
 import html
 import json
 
 from werkzeug import Response
-from werkzeug.http import HTTP_STATUS_CODES
 
 from stratuslab_libcloud.sandbox.marketplace.registry import Rows
+from stratuslab_libcloud.sandbox.phrases import reason_phrase
 
 __all__ = ["HTML", "JSON", "NO_MATCH", "RDF_XML", "XML", "entry", "error", "xml_listing"]
 __all__ += ["html_listing", "json_listing", "message"]
@@ -17,9 +17,9 @@ NO_MATCH = "no metadata matching query found"
 _DECLARATION = b'<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
 
 
-def entry(form: str, identifier: str, document: bytes) -> Response:
-    """One entry (2.4, 3.3); JSON is left out."""
-    if form == HTML:
+def entry(media_type: str, identifier: str, document: bytes) -> Response:
+    """Answer with one entry, as XML or HTML (2.4, 3.3)."""
+    if media_type == HTML:
         return _page(identifier, f"<pre>{html.escape(document.decode())}</pre>")
     response = _respond(_DECLARATION + document + b"\n", RDF_XML)
     response.headers["Content-Disposition"] = f"attachment; filename={identifier}.xml"
@@ -27,7 +27,7 @@ def entry(form: str, identifier: str, document: bytes) -> Response:
 
 
 def xml_listing(documents: list[bytes]) -> Response:
-    """Whole entries (3.2)."""
+    """Answer with a listing of whole entries (3.2)."""
     parts = [_DECLARATION, b"<metadata>"]
     for document in documents:
         parts += document, b"\n"
@@ -35,7 +35,7 @@ def xml_listing(documents: list[bytes]) -> Response:
 
 
 def html_listing(rows: Rows) -> Response:
-    """A page's rows as a table."""
+    """Answer with a page of rows as an HTML table."""
     lines = (
         "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in json.loads(row)[1:]) + "</tr>"
         for row in rows.shown
@@ -45,9 +45,9 @@ def html_listing(rows: Rows) -> Response:
 
 def json_listing(rows: Rows, echo: int) -> Response:
     """
-    A page's rows, for the table of a web page (2.1).
+    Answer with a page of rows as JSON, for the table of a web page (2.1).
 
-    :param echo: the number that the page gave its request.
+    :param echo: the number of the request, which the answer repeats.
     """
     numbers = {
         "sEcho": echo,
@@ -61,24 +61,24 @@ def json_listing(rows: Rows, echo: int) -> Response:
 
 def message(accepted: str, text: str) -> Response:
     """
-    A text that says what was done (2.6).
+    Answer with a text that says what was done (2.6).
 
-    :param accepted: the type that is named first.
+    :param accepted: the media type that the request names first.
     """
     if accepted == HTML:
         return _page(text, "")
     return _respond(text.encode(), "text/plain")
 
 
-def error(form: str, status: int, message: str) -> Response:
-    """An error (1.4)."""
+def error(media_type: str, status: int, message: str) -> Response:
+    """Answer with an error (1.4)."""
     escaped = html.escape(message, quote=False)
-    if form == XML:
+    if media_type == XML:
         response = _respond(_DECLARATION + f"<error>{escaped}</error>".encode(), XML)
-    elif form == JSON:
+    elif media_type == JSON:
         response = _respond(f'{{"{status}" : {json.dumps(message)}}}'.encode(), JSON)
     else:
-        response = _page(HTTP_STATUS_CODES[status], f"<table><tr><td>{escaped}</td></tr></table>")
+        response = _page(reason_phrase(status), f"<table><tr><td>{escaped}</td></tr></table>")
     response.status_code = status
     return response
 
@@ -88,7 +88,7 @@ def _page(title: str, body: str) -> Response:
     return _respond(text.encode(), HTML)
 
 
-def _respond(body: bytes, form: str) -> Response:
-    response = Response(body, content_type=f"{form}; charset=UTF-8")
+def _respond(body: bytes, media_type: str) -> Response:
+    response = Response(body, content_type=f"{media_type}; charset=UTF-8")
     response.headers["Vary"] = "Accept"
     return response

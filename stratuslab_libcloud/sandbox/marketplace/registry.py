@@ -1,4 +1,4 @@
-"""The entries of a site's Marketplace: what is registered, withdrawn, found and listed."""
+"""The entries of a site's Marketplace: registers, withdraws, finds and lists them."""
 
 import sqlite3
 import time
@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from stratuslab_libcloud.metadata.rdf import write_entry
-from stratuslab_libcloud.sandbox.marketplace import examples, uploads
+from stratuslab_libcloud.sandbox.marketplace import uploads
+from stratuslab_libcloud.sandbox.marketplace.examples import example_entries
 from stratuslab_libcloud.sandbox.marketplace.listing import Selection
 from stratuslab_libcloud.sandbox.marketplace.rows import Row, stored
 from stratuslab_libcloud.sandbox.store import Store
@@ -15,7 +16,7 @@ __all__ = ["Coordinates", "Registry", "Rows"]
 
 
 class Coordinates(NamedTuple):
-    """What an entry is found by; nothing in them needs to be quoted in a path."""
+    """The path of an entry (2.4); none of them has characters that a path must quote."""
 
     identifier: str
     email: str
@@ -27,8 +28,8 @@ class Rows(NamedTuple):
     A page of a listing.
 
     :ivar shown: the rows of the page, as JSON.
-    :ivar matching: how many there are on all pages.
-    :ivar total: how many there would be without the search and the filters.
+    :ivar matching: the number of rows on all pages.
+    :ivar total: the number of rows without search and filters.
     """
 
     shown: list[str]
@@ -40,7 +41,7 @@ class Registry:
     """
     The entries of a site.
 
-    :param clock: says the time, as :func:`time.time` does; entries expire by it.
+    :param clock: returns the time as :func:`time.time` does; it decides which entries have expired.
     """
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
@@ -51,7 +52,7 @@ class Registry:
         """
         Store an entry that somebody uploaded.
 
-        :raises RefusedUploadError: it is not taken, and says why.
+        :raises RefusedUploadError: it is refused.
         """
         row = uploads.checked(document)
         with self._store.transaction() as db:
@@ -61,12 +62,12 @@ class Registry:
 
     def add(self, *documents: bytes) -> None:
         """
-        Store entries of the site's own, whatever is in them: all of them, or none.
+        Store all of these entries of the site's own, or none. Nothing in them is checked.
 
-        One with the coordinates of a stored entry takes its place.
+        An entry replaces a stored one with the same coordinates.
 
         :param documents: ``rdf:RDF`` documents in UTF-8.
-        :raises MetadataError: one is no entry, or has no endorser or endorsement date.
+        :raises MetadataError: one is not an entry, or has no endorser or endorsement date.
         :raises UnsafeXMLError: one is not well-formed, or has a DOCTYPE.
         """
         rows = [stored(document) for document in documents]
@@ -74,26 +75,26 @@ class Registry:
             _insert(db, rows)
 
     def withdraw(self, endorser: str) -> None:
-        """Remove all entries of this endorser's."""
+        """Remove all entries of an endorser."""
         with self._store.transaction() as db:
             db.execute("DELETE FROM entries WHERE email = ?", (endorser,))
 
     def add_examples(self, base_url: str | None = None) -> None:
         """
-        Put the entries of a new site in; again is harmless.
+        Add the example entries of a new site, or replace them.
 
-        :param base_url: where their locations pretend to be.
+        :param base_url: what their locations begin with.
         """
-        self.add(*map(write_entry, examples.entries(base_url or "https://images.example.org")))
+        self.add(*map(write_entry, example_entries(base_url or "https://images.example.org")))
 
     def has(self, identifier: str) -> bool:
-        """Whether any entry of this image is here, whatever its status."""
+        """Return whether there is an entry of this image, whatever its status."""
         with self._store.reading() as db:
             query = "SELECT 1 FROM entries WHERE identifier = ?"
             return db.execute(query, (identifier,)).fetchone() is not None
 
     def document(self, identifier: str, email: str, created: str) -> bytes | None:
-        """The entry with these coordinates, whatever its status (2.4); None if there is none."""
+        """Return the entry with these coordinates, whatever its status (2.4), or None."""
         with self._store.reading() as db:
             found = db.execute(
                 "SELECT document FROM entries WHERE identifier = ? AND email = ? AND created = ?",
@@ -102,14 +103,14 @@ class Registry:
         return found["document"] if found else None
 
     def documents(self, selection: Selection) -> list[bytes]:
-        """The entries that a listing shows."""
+        """Return the entries that a listing shows, as documents."""
         with self._store.reading() as db:
             db.create_function("searched", 1, selection.searched)
             found = db.execute(selection.sql("document"), self._values(selection)).fetchall()
         return [row["document"] for row in found]
 
     def rows(self, selection: Selection) -> Rows:
-        """The rows that a listing shows, and how many there are."""
+        """Return the rows that a listing shows, and their numbers."""
         with self._store.reading() as db:
             db.create_function("searched", 1, selection.searched)
             values = self._values(selection)

@@ -1,7 +1,7 @@
 """
-The Marketplace over HTTP: its routes, and the original's manner of choosing a form.
+The Marketplace over HTTP: its routes, and the choice of a media type, as the original makes it.
 
-After marketplace-rest 1.3, 1.4, 2.1 to 2.4 and 3. Nothing needs a password here.
+See marketplace-rest 1.3, 1.4, 2.1 to 2.4 and 3. Nothing here needs a password.
 """
 
 import re
@@ -43,7 +43,7 @@ _NO_SUCH_TYPE = (
     "format not supported by the requested resource for the requested method"
 )
 _CREATED = "metadata entry created"
-_FORMS = {XML: XML, "text/xml": XML, RDF_XML: XML, JSON: JSON, HTML: HTML}
+_TYPES = {XML: XML, "text/xml": XML, RDF_XML: XML, JSON: JSON, HTML: HTML}
 _MEDIA = {"xml": XML, "json": JSON, "html": HTML}
 
 
@@ -66,45 +66,45 @@ def answer(registry: Registry, request: Request, segments: Sequence[str]) -> Res
         response: Response = respond(_Asked(registry, request), **variables)
         return response
     except MethodNotAllowed as error:
-        response = pages.error(_error_form(request), 405, _NO_METHOD)
+        response = pages.error(_error_type(request), 405, _NO_METHOD)
         response.headers["Allow"] = ", ".join(error.valid_methods or ())
         return response
     except HTTPException as error:
-        return pages.error(_error_form(request), error.code or 500, error.description or "")
+        return pages.error(_error_type(request), error.code or 500, error.description or "")
 
 
 def _list(asked: _Asked, **filters: str) -> Response:
-    return _listing(asked, filters, asked.request.args, _wanted_form(asked.request))
+    return _listing(asked, filters, asked.request.args, _preferred_type(asked.request))
 
 
 def _listing(
-    asked: _Asked, filters: Mapping[str, str], query: Mapping[str, str], form: str
+    asked: _Asked, filters: Mapping[str, str], query: Mapping[str, str], media_type: str
 ) -> Response:
-    """The entries that the path, in any order, and the query select (2.1, 3.1)."""
+    """List the entries that the segments, in any order, and the query select (2.1, 3.1)."""
     try:
         selection = read_selection(filters.values(), query)
         echo = read_number(query, "sEcho", 0)
     except MalformedQueryError as error:
         raise BadRequest(str(error)) from None
-    if form == XML:
+    if media_type == XML:
         documents = asked.registry.documents(selection)
         if not documents:
             raise NotFound(pages.NO_MATCH)
         return pages.xml_listing(documents)
     rows = asked.registry.rows(selection)
-    return pages.html_listing(rows) if form == HTML else pages.json_listing(rows, echo)
+    return pages.html_listing(rows) if media_type == HTML else pages.json_listing(rows, echo)
 
 
 def _show(asked: _Asked, identifier: str, email: str, created: str) -> Response:
-    """An entry by its coordinates (2.4, 3.3)."""
+    """Show an entry, given its coordinates (2.4, 3.3)."""
     document = asked.registry.document(identifier, email, created)
     if document is None:
         raise NotFound(_NO_ENTRY)
-    return pages.entry(_wanted_form(asked.request), identifier, document)
+    return pages.entry(_preferred_type(asked.request), identifier, document)
 
 
 def _post(asked: _Asked, **filters: str) -> Response:
-    """An upload (2.6), or the query of a web page's table (2.7)."""
+    """Take an upload (2.6), or answer the table of a web page (2.7)."""
     request = asked.request
     body = request.get_data()
     if not body:
@@ -147,24 +147,24 @@ _ROUTES = Routes(
 
 
 def _accept(request: Request) -> str:
-    """What is asked for: ``media`` takes the place of the header (marketplace-rest 1.3)."""
+    """Return the media types asked for; ``media`` replaces the header (marketplace-rest 1.3)."""
     media = request.args.get("media")
     return _MEDIA.get(media, media) if media else request.headers.get("Accept", "")
 
 
-def _wanted_form(request: Request) -> str:
-    """The best of our forms by quality; XML in a tie and where nothing fits."""
+def _preferred_type(request: Request) -> str:
+    """Choose the media type of highest quality; XML in a tie, or if none fits."""
     qualities = {XML: 0.0, JSON: 0.0, HTML: 0.0}
     for accepted, quality in parse_accept_header(_accept(request), MIMEAccept):
-        form = _FORMS.get(accepted.partition(";")[0].strip().lower())
-        if form:
-            qualities[form] = max(quality, qualities[form])
-    return max(qualities, key=lambda form: qualities[form])
+        media_type = _TYPES.get(accepted.partition(";")[0].strip().lower())
+        if media_type:
+            qualities[media_type] = max(quality, qualities[media_type])
+    return max(qualities, key=lambda media_type: qualities[media_type])
 
 
-def _error_form(request: Request) -> str:
-    """The form that is named first, whatever its quality (marketplace-rest 1.4)."""
-    return _FORMS.get(_first_accepted(request), HTML)
+def _error_type(request: Request) -> str:
+    """Choose the media type named first, whatever its quality (marketplace-rest 1.4)."""
+    return _TYPES.get(_first_accepted(request), HTML)
 
 
 def _first_accepted(request: Request) -> str:
@@ -172,7 +172,7 @@ def _first_accepted(request: Request) -> str:
 
 
 def _base(request: Request) -> str:
-    """The URL of this Marketplace, as its client calls it (2.6)."""
+    """Return the URL of this Marketplace as its client calls it (2.6)."""
     scheme = request.headers.get("X-Forwarded-Proto", "")
     scheme = scheme if scheme in ("http", "https") else request.scheme
     newer = request.path.lstrip("/").startswith("marketplace/")

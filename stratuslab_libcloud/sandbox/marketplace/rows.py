@@ -1,4 +1,4 @@
-"""What is stored of a Marketplace entry: its document, and the row of it that listings show."""
+"""The stored form of a Marketplace entry: its document, and the row that listings show."""
 
 import json
 import re
@@ -14,7 +14,7 @@ Row = dict[str, object]
 
 EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
-# Their places in a listing's row are 1 to 10 (marketplace-rest 2.1); 0 is a dummy.
+# Columns of a listing's row: 1 to 10 (marketplace-rest 2.1); 0 is a dummy.
 _ENDORSER, ENDORSED, _IDENTIFIER = 4, 6, 7
 _COLUMNS = {
     1: "slterms:os",
@@ -25,7 +25,7 @@ _COLUMNS = {
     9: "dcterms:description",
     10: "dcterms:title",
 }
-LAST_COLUMN = 10  # behind it, and not shown, are all locations: to select by
+LAST_COLUMN = 10  # followed by all locations, which are selected by but not shown
 
 _DECLARATION = re.compile(r"\s*<\?xml\s[^>]*\?>")
 _NAMESPACES = {
@@ -37,8 +37,8 @@ _NAMESPACES = {
 
 def bare(document: bytes) -> bytes:
     """
-    A document in UTF-8 as it came, less the declaration: that says nothing that we do not know, and
-    makes a listing ill-formed (marketplace-rest 3.2).
+    Return a document as it came, in UTF-8, but without the declaration, which would make a listing
+    ill-formed (marketplace-rest 3.2).
 
     :raises MetadataError: it is not UTF-8, or has two declarations.
     """
@@ -55,9 +55,9 @@ def bare(document: bytes) -> bytes:
 
 def stored(document: bytes) -> Row:
     """
-    The columns of an entry, whose document is kept :func:`bare`.
+    Return the columns of an entry, whose document is kept :func:`bare`.
 
-    :raises MetadataError: it is no entry, or has no endorser or endorsement date.
+    :raises MetadataError: it is not an entry, or has no endorser or endorsement date.
     :raises UnsafeXMLError: it is not well-formed, or has a DOCTYPE.
     """
     document = bare(document)
@@ -88,6 +88,6 @@ def stored(document: bytes) -> Row:
 
 
 def _value(rdf: ET.Element, name: str) -> str | None:
-    """A text, empty where its element is, None where there is none: rows show which."""
+    """Return a text: empty if its element is empty, None if it is missing, as rows differ."""
     element = rdf.find(f"rdf:Description/{name}", _NAMESPACES)
     return None if element is None else element.text or ""

@@ -1,4 +1,4 @@
-"""An entry as RDF triples. ``rdflib`` is loaded when the first entry is read, not before."""
+"""An entry as RDF triples. ``rdflib`` is imported when the first entry is read, not before."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class NotRdfError(ValueError):
 
 def read_triples(document: bytes) -> Graph:
     """
-    The triples of an entry, its signature aside.
+    Read the triples of an entry, without its signature.
 
     :param document: an ``rdf:RDF`` document with one signature.
-    :raises NotRdfError: what remains is not RDF/XML.
+    :raises NotRdfError: it is not RDF/XML.
     """
     from lxml import etree
     from rdflib import Graph
@@ -32,6 +32,6 @@ def read_triples(document: bytes) -> Graph:
     graph = Graph()
     try:
         graph.parse(data=etree.tostring(root, encoding="utf-8"), format="xml")
-    except Exception as error:  # rdflib's reader has no common one
+    except Exception as error:  # rdflib's parser raises all kinds
         raise NotRdfError(f"not RDF/XML ({one_line(str(error)) or type(error).__name__})") from None
     return graph

@@ -1,4 +1,4 @@
-"""What must be right about an entry that somebody uploads (marketplace-rest 2.6, 4.5, 6.2)."""
+"""The checks of uploaded entries (marketplace-rest 2.6, 4.5, 6.2)."""
 
 import contextlib
 import sqlite3
@@ -15,18 +15,16 @@ __all__ = ["RefusedUploadError", "check_newest", "checked"]
 
 
 class RefusedUploadError(Exception):
-    """An entry is not taken. One line, in the words of the original server where it has any."""
+    """An upload is refused. One line, in the original server's words where it has any."""
 
 
 def checked(document: bytes) -> Row:
     """
-    Check an uploaded document, in the order of the original.
+    Check an uploaded document in the original server's order, and return its columns.
 
-    What is stored already is another matter: :func:`check_newest`.
+    They hold the very bytes that were checked, which are UTF-8 whatever the declaration says.
 
-    :return: its columns. They hold the very bytes that were checked, which are UTF-8 whatever the
-        document's declaration said.
-    :raises RefusedUploadError: something is wrong; names the first thing that is.
+    :raises RefusedUploadError: names the first check that failed.
     """
     text = _well_formed(document)
     try:
@@ -43,10 +41,9 @@ def checked(document: bytes) -> Row:
 
 def check_newest(db: sqlite3.Connection, row: Row) -> None:
     """
-    See that the same endorser has not said anything newer about the image.
+    Refuse an entry that is older than one of the same image and endorser.
 
-    :param db: of the transaction that stores the entry.
-    :raises RefusedUploadError: he has.
+    :param db: the connection, within the transaction that stores the entry.
     """
     newer = db.execute(
         "SELECT 1 FROM entries "
@@ -60,7 +57,7 @@ def check_newest(db: sqlite3.Connection, row: Row) -> None:
 def _well_formed(document: bytes) -> bytes:
     try:
         text = bare(document)
-        with contextlib.suppress(MetadataError):  # that its root is another comes later
+        with contextlib.suppress(MetadataError):  # a later check refuses another root
             form.parsed(text)
         root = xml.parse(text)
     except (MetadataError, xml.UnsafeXMLError) as error:
@@ -78,7 +75,7 @@ def _signed(text: bytes) -> Endorser:
 
 
 def _check_certificate(endorser: Endorser, endorsed: str) -> None:
-    """Refuse what the original did not look at: an endorsement before or after its certificate."""
+    """Refuse an endorsement outside the certificate's validity, which the original accepted."""
     if not endorser.in_force:
         certificate = endorser.certificate
         begin, end = written_date(certificate.not_before), written_date(certificate.not_after)

@@ -1,8 +1,8 @@
-"""What the forms of the storage service say about a disk (pdisk-rest 2.1.2, 2.2.4)."""
+"""Read the forms that describe disks (pdisk-rest 2.1.2, 2.2.4)."""
 
 import re
 
-from stratuslab_libcloud.sandbox.storage.records import RequestRefusedError
+from stratuslab_libcloud.sandbox.storage.records import Refusal, RequestRefusedError
 from stratuslab_libcloud.sandbox.store import Account
 
 __all__ = ["Form", "read_columns", "read_size"]
@@ -26,30 +26,36 @@ _SUPER_FIELDS = ("owner", "identifier", "quarantine")
 
 def read_size(text: str) -> int:
     """
-    The size of a new disk, in GiB.
+    Read the size of a new disk, in GiB.
 
-    :raises RequestRefusedError: it is none that a disk can have.
+    :raises RequestRefusedError: a disk cannot have this size.
     """
     if not re.fullmatch("[+-]?[0-9]{1,9}", text):
-        raise RequestRefusedError(400, f'Error parsing size: For input string: "{text}"')
+        raise RequestRefusedError(
+            Refusal.MALFORMED, f'Error parsing size: For input string: "{text}"'
+        )
     if not 1 <= int(text) <= _MAX_GIB:
-        raise RequestRefusedError(400, f"Size must be an integer between 1 and {_MAX_GIB}")
+        raise RequestRefusedError(
+            Refusal.MALFORMED, f"Size must be an integer between 1 and {_MAX_GIB}"
+        )
     return int(text)
 
 
 def read_columns(account: Account, form: Form) -> Form:
     """
-    The columns that a form sets.
+    Read the columns that a form sets.
 
-    :raises RequestRefusedError: one takes no such value, or not from this account.
+    :raises RequestRefusedError: a value is invalid, or this account may not set it.
     """
     for name in _SUPER_FIELDS:
         if name in form and not account.is_super:
-            raise RequestRefusedError(403, f"insufficient rights to set {name}")
+            raise RequestRefusedError(Refusal.DENIED, f"insufficient rights to set {name}")
     values = {name: form[name] for name in ("tag", *_CHOICES, *_SUPER_FIELDS) if name in form}
     if "visibility" in values:
         values["visibility"] = values["visibility"].upper()
     for name, choices in _CHOICES.items():
         if values.get(name, choices[0]) not in choices:
-            raise RequestRefusedError(400, f"Invalid value for form element {name}: {form[name]}")
+            raise RequestRefusedError(
+                Refusal.MALFORMED, f"Invalid value for form element {name}: {form[name]}"
+            )
     return values

@@ -1,5 +1,6 @@
-"""The records of disks and mounts: who may find them, and how answers show them (pdisk-rest)."""
+"""The records of disks and mounts: access rights, and what answers show (pdisk-rest)."""
 
+import enum
 import re
 import sqlite3
 import string
@@ -14,6 +15,7 @@ __all__ = [
     "SELECT_DISK",
     "STATIC",
     "UNKNOWN",
+    "Refusal",
     "RequestRefusedError",
     "claim",
     "find_disk",
@@ -25,27 +27,38 @@ __all__ = [
     "shown_mount",
 ]
 
-STATIC = "static"  # the device of a disk that is there since the machine's start
+STATIC = "static"  # the device of a disk that the machine started with
 NOT_PLUGGED = "Disk have not been hot-plugged"
 DENIED = "Not enough rights to attach disk"
 UNKNOWN = "Unknown disk: {}"
 SELECT_DISK = "SELECT *, (SELECT COUNT(*) FROM mounts WHERE disk = uuid) AS count FROM disks"
 
 
-class RequestRefusedError(Exception):
-    """An answer with an error status; the text is for the caller."""
+class Refusal(enum.Enum):
+    """Why a request is refused."""
 
-    def __init__(self, status: int, text: str) -> None:
+    MALFORMED = enum.auto()
+    DENIED = enum.auto()
+    UNKNOWN = enum.auto()
+    CONFLICT = enum.auto()  #: with what uses the disk or the machine
+    UNSETTLED = enum.auto()  #: it may have happened all the same
+    NO_ROOM = enum.auto()
+
+
+class RequestRefusedError(Exception):
+    """The request is refused; the text is for the caller."""
+
+    def __init__(self, kind: Refusal, text: str) -> None:
         super().__init__(text)
-        self.status = status
+        self.kind = kind
 
 
 def claim(db: sqlite3.Connection, account: Account, vm_id: int, disks: list[Vector]) -> str:
     """
-    Mount the persistent disks of a machine that begins, for its life (3.5).
+    Mount the persistent disks of a new machine for its lifetime (3.5).
 
     :param disks: the ``DISK`` vectors of its template.
-    :return: why one of them cannot be transferred to it; empty if nothing is in the way.
+    :return: why one of them cannot be transferred; empty if all can.
     """
     query = "SELECT disk FROM mounts WHERE machine = ?"
     claimed = {disk for (disk,) in db.execute(query, (vm_id,))}  # by an earlier process
@@ -88,14 +101,14 @@ def find_disk(
 ) -> sqlite3.Row:
     row: sqlite3.Row | None = db.execute(f"{SELECT_DISK} WHERE uuid = ?", (disk,)).fetchone()
     if row is None:
-        raise RequestRefusedError(404, unknown.format(disk))
+        raise RequestRefusedError(Refusal.UNKNOWN, unknown.format(disk))
     if not may_view(account, row):
-        raise RequestRefusedError(403, unseen.format(disk))
+        raise RequestRefusedError(Refusal.DENIED, unseen.format(disk))
     return row
 
 
 def find_mount(db: sqlite3.Connection, account: Account, disk: str, mount: str) -> sqlite3.Row:
-    """A mount, for who may see the disk or has it in a machine of the own."""
+    """Find a mount, if the caller may see the disk or owns the machine that has it."""
     query = (
         "SELECT mounts.*, disks.owner AS disk_owner, machines.owner AS machine_owner FROM mounts "
         "JOIN disks ON disk = uuid JOIN machines ON machine = id "
@@ -105,28 +118,28 @@ def find_mount(db: sqlite3.Connection, account: Account, disk: str, mount: str) 
     if row is None or row["machine_owner"] != account.name:
         find_disk(db, account, disk, "unknown disk: {}", "insufficient rights to detach disk")
     if row is None:
-        raise RequestRefusedError(404, NOT_PLUGGED)
+        raise RequestRefusedError(Refusal.UNKNOWN, NOT_PLUGGED)
     return row
 
 
 def find_machine(db: sqlite3.Connection, account: Account, vm_id: str) -> sqlite3.Row:
     if not re.fullmatch("[0-9]{1,9}", vm_id):
-        raise RequestRefusedError(400, "vm_id must be a number")
+        raise RequestRefusedError(Refusal.MALFORMED, "vm_id must be a number")
     row: sqlite3.Row | None
     row = db.execute("SELECT * FROM machines WHERE id = ?", (int(vm_id),)).fetchone()
     if row is None:
-        raise RequestRefusedError(404, f"Unknown VM: {vm_id}")
+        raise RequestRefusedError(Refusal.UNKNOWN, f"Unknown VM: {vm_id}")
     if not account.is_super and row["owner"] != account.name:
-        raise RequestRefusedError(403, DENIED)
+        raise RequestRefusedError(Refusal.DENIED, DENIED)
     return row
 
 
 def free_device(db: sqlite3.Connection, machine: sqlite3.Row) -> str:
-    """The lowest free ``vdX``: what the next disk is called in a Linux guest."""
+    """Return the lowest free ``vdX``: the name of the next disk in a Linux guest."""
     plugged = db.execute("SELECT device FROM mounts WHERE machine = ?", (machine["id"],))
     devices = [f"vd{letter}" for letter in string.ascii_lowercase]
     disks = Template.loads(machine["template"]).vectors("DISK")
-    # Whatever their targets are: the guest leaves no letter out.
+    # Their targets do not matter: the guest assigns letters without gaps.
     booted = [
         disk
         for disk in disks
@@ -136,7 +149,7 @@ def free_device(db: sqlite3.Connection, machine: sqlite3.Row) -> str:
     taken = {*devices[: len(booted)], *(device for (device,) in plugged)}
     device = next((device for device in devices if device not in taken), None)
     if device is None:
-        raise RequestRefusedError(409, "no free devices available")
+        raise RequestRefusedError(Refusal.CONFLICT, "no free devices available")
     return device
 
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from werkzeug import Request, Response
-from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.exceptions import MethodNotAllowed, NotFound, UnsupportedMediaType
 
 from stratuslab_libcloud.sandbox.routes import Routes
 from stratuslab_libcloud.sandbox.storage.forms import Form
-from stratuslab_libcloud.sandbox.storage.records import RequestRefusedError
+from stratuslab_libcloud.sandbox.storage.records import Refusal, RequestRefusedError
 from stratuslab_libcloud.sandbox.storage.rules import Storage
 from stratuslab_libcloud.sandbox.store import Account
 
@@ -20,7 +20,15 @@ __all__ = ["answer"]
 
 _LOG = logging.getLogger(__name__)
 
-_FORM = "application/x-www-form-urlencoded"
+_URL_ENCODED = "application/x-www-form-urlencoded"
+_STATUS = {
+    Refusal.MALFORMED: 400,
+    Refusal.DENIED: 403,
+    Refusal.UNKNOWN: 404,
+    Refusal.CONFLICT: 409,
+    Refusal.UNSETTLED: 504,
+    Refusal.NO_ROOM: 507,
+}
 
 
 class _Asked(NamedTuple):
@@ -33,9 +41,9 @@ def answer(
     storage: Storage, request: Request, account: Account, segments: Sequence[str]
 ) -> Response:
     """
-    Answer a request of this account for disks (pdisk-rest 2).
+    Answer a request of this account about disks (pdisk-rest 2).
 
-    :param segments: the path after ``pswd`` or ``cert``, without empty segments.
+    :param segments: of the path after ``pswd`` or ``cert``, decoded, without empty ones.
     """
     try:
         respond, variables = _ROUTES.match(_method(request), segments)
@@ -46,8 +54,10 @@ def answer(
     except MethodNotAllowed as error:
         response = _error(request, 405, "The method specified in the request is not allowed")
         response.headers["Allow"] = ", ".join(error.valid_methods or ())
+    except UnsupportedMediaType as error:
+        response = _error(request, 415, str(error.description))
     except RequestRefusedError as refused:
-        response = _error(request, refused.status, str(refused))
+        response = _error(request, _STATUS[refused.kind], str(refused))
     except (OSError, sqlite3.Error) as error:
         _LOG.error("%s %r: %s", request.method, request.path, error)
         response = _error(request, 500, "The disk service could not do this")
@@ -69,13 +79,13 @@ def _create_disk(asked: _Asked) -> Response:
 def _show_disk(asked: _Asked, disk: str) -> Response:
     shown = asked.storage.disk(asked.account, disk)
     if _wants_gzip(asked.request):
-        raise RequestRefusedError(403, "the sandbox does not download disks")
+        raise RequestRefusedError(Refusal.DENIED, "the sandbox does not download disks")
     return _json(shown)
 
 
 def _copy_disk(asked: _Asked, disk: str) -> Response:
     asked.storage.disk(asked.account, disk)
-    raise RequestRefusedError(403, "the sandbox does not copy disks")
+    raise RequestRefusedError(Refusal.DENIED, "the sandbox does not copy disks")
 
 
 def _update_disk(asked: _Asked, disk: str) -> Response:
@@ -109,7 +119,7 @@ def _show_turl(asked: _Asked, disk: str) -> Response:
 
 
 def _list_instances(asked: _Asked, instance: str = "") -> Response:
-    """All of them, whichever is asked for."""
+    """List all of them, even if one is named."""
     return _json(asked.storage.instances(asked.account))
 
 
@@ -132,7 +142,7 @@ _ROUTES = Routes(
 
 
 def _method(request: Request) -> str:
-    """The verb that is meant: browsers tunnel theirs through POST (1.7)."""
+    """Return the intended method: browsers tunnel PUT and DELETE through POST (1.7)."""
     override = request.headers.get("X-HTTP-Method-Override") or request.args.get("method", "")
     if request.method == "POST" and override.upper() in ("PUT", "DELETE"):
         return override.upper()
@@ -141,14 +151,14 @@ def _method(request: Request) -> str:
 
 def _read_form(request: Request) -> Form:
     if request.mimetype == "multipart/form-data":
-        raise RequestRefusedError(403, "the sandbox does not take uploads")
-    if request.mimetype not in ("", _FORM):
-        raise RequestRefusedError(415, "The entity of the request is not a form")
+        raise RequestRefusedError(Refusal.DENIED, "the sandbox does not take uploads")
+    if request.mimetype not in ("", _URL_ENCODED):
+        raise UnsupportedMediaType("The entity of the request is not a form")
     body = request.get_data().decode("utf-8", "replace")
     try:
         fields = urllib.parse.parse_qs(body, keep_blank_values=True, max_num_fields=100)
     except ValueError:
-        raise RequestRefusedError(400, "The form has too many fields") from None
+        raise RequestRefusedError(Refusal.MALFORMED, "The form has too many fields") from None
     return {name: values[0] for name, values in fields.items()}
 
 
@@ -165,7 +175,7 @@ def _json(value: object, status: int = 200) -> Response:
 
 
 def _error(request: Request, status: int, text: str) -> Response:
-    """JSON, unless something else that errors are written in is named first (1.6, NEW)."""
+    """Write an error: as JSON, unless the request prefers text (1.6, NEW)."""
     for media in request.headers.get("Accept", "").split(","):
         match media.partition(";")[0].strip().lower():
             case "application/json":

@@ -1,8 +1,8 @@
 """
-The storage service's rules about persistent disks (pdisk-rest), with that reference's advice to
-new servers (NEW) wherever the original was unsafe.
+The storage service's rules about persistent disks (pdisk-rest). Where the original was unsafe,
+they follow that reference's advice to new servers (NEW).
 
-A disk is a sparse file. It is there before its record, and goes after it.
+A disk is a sparse file, created before its record and removed after it.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from stratuslab_libcloud.sandbox import durable
 from stratuslab_libcloud.sandbox.errors import MachineError, UnsettledError
-from stratuslab_libcloud.sandbox.machines import HOST, Machines, Phase
+from stratuslab_libcloud.sandbox.machines import HOST, Machinery, Phase
 from stratuslab_libcloud.sandbox.references import UUID
 from stratuslab_libcloud.sandbox.storage.forms import Form, read_columns, read_size
 from stratuslab_libcloud.sandbox.storage.records import (
@@ -25,6 +25,7 @@ from stratuslab_libcloud.sandbox.storage.records import (
     SELECT_DISK,
     STATIC,
     UNKNOWN,
+    Refusal,
     RequestRefusedError,
     find_disk,
     find_machine,
@@ -45,29 +46,29 @@ class Storage:
     """
     The rules about disks.
 
-    :param directory: where the disks' files are.
-    :param machinery: what plugs them into machines.
+    :param directory: the directory of the disks' files.
+    :param machinery: plugs them into machines.
     """
 
-    def __init__(self, store: Store, directory: pathlib.Path, machinery: Machines) -> None:
+    def __init__(self, store: Store, directory: pathlib.Path, machinery: Machinery) -> None:
         self._store = store
         self._directory = directory
         self._machinery = machinery
-        # A machine gets one disk at a time: in the guest their names follow that order.
+        # One disk at a time for each machine: the guest names them in the order of their arrival.
         self._plugging = weakref.WeakValueDictionary[int, threading.Lock]()
         self._lock = threading.Lock()
         directory.mkdir(mode=0o700, exist_ok=True)
         with store.reading() as db:
             known = {disk for (disk,) in db.execute("SELECT uuid FROM disks")}
         for path in directory.iterdir():
-            # Made just before a crash, and never acknowledged. What is not ours stays.
+            # Created just before a crash, and never acknowledged. Foreign files stay.
             if path.name not in known and re.fullmatch(UUID, path.name):
                 path.unlink()
 
     # Disks.
 
     def disks(self, account: Account) -> list[dict[str, str]]:
-        """The caller's own disks, newest first; all for the super user (2.1.1)."""
+        """List the caller's disks, newest first; all disks for the super user (2.1.1)."""
         query = f"{SELECT_DISK} WHERE owner = ? OR ? ORDER BY disks.rowid DESC"
         with self._store.reading() as db:
             rows = db.execute(query, (account.name, account.is_super)).fetchall()
@@ -77,18 +78,18 @@ class Storage:
         ]
 
     def disk(self, account: Account, disk: str) -> dict[str, str]:
-        """One disk (2.2.1)."""
+        """Show a disk (2.2.1)."""
         with self._store.reading() as db:
             return shown_disk(find_disk(db, account, disk))
 
     def create(self, account: Account, form: Form) -> str:
         """
-        Make an empty disk (2.1.2).
+        Create an empty disk (2.1.2).
 
         :return: its UUID.
         """
         if form.get("url"):
-            raise RequestRefusedError(403, "the sandbox does not fill disks from a url")
+            raise RequestRefusedError(Refusal.DENIED, "the sandbox does not fill disks from a url")
         size = read_size(form.get("size", "0"))
         values = read_columns(account, form)
         disk = str(uuid.uuid4())
@@ -96,7 +97,7 @@ class Storage:
             identifier = values.get("identifier")
             same = "SELECT 1 FROM disks WHERE identifier = ?"
             if identifier and db.execute(same, (identifier,)).fetchone():
-                raise RequestRefusedError(409, "Disk already registered")
+                raise RequestRefusedError(Refusal.CONFLICT, "Disk already registered")
             row = {
                 "uuid": disk,
                 "owner": account.name,
@@ -117,19 +118,21 @@ class Storage:
         return disk
 
     def update(self, account: Account, disk: str, form: Form) -> None:
-        """Change what is given (2.2.4)."""
+        """Change the values that the form gives (2.2.4)."""
         if not form:
-            raise RequestRefusedError(400, "post with null entity")
+            raise RequestRefusedError(Refusal.MALFORMED, "post with null entity")
         with self._store.transaction() as db:
             row = find_disk(db, account, disk)
             if not may_edit(account, row):
-                raise RequestRefusedError(403, f"insufficient rights to update disk ({disk})")
+                raise RequestRefusedError(
+                    Refusal.DENIED, f"insufficient rights to update disk ({disk})"
+                )
             if form.get("size", str(row["size"])) != str(row["size"]):
-                raise RequestRefusedError(400, "The size of a disk cannot be changed")
+                raise RequestRefusedError(Refusal.MALFORMED, "The size of a disk cannot be changed")
             values = read_columns(account, form)
             if row["count"] and values.get("type", row["type"]) != row["type"]:
                 reason = f"disk ({disk}) is in use and its type can't be changed"
-                raise RequestRefusedError(409, reason)
+                raise RequestRefusedError(Refusal.CONFLICT, reason)
             db.execute(
                 "UPDATE disks SET tag = :tag, visibility = :visibility, type = :type, "
                 "owner = :owner, identifier = :identifier, quarantine = :quarantine "
@@ -138,32 +141,36 @@ class Storage:
             )
 
     def delete(self, account: Account, disk: str) -> None:
-        """Remove a disk that no machine uses (2.2.5)."""
+        """Delete a disk that no machine uses (2.2.5)."""
         with self._store.transaction() as db:
             row = find_disk(db, account, disk)
             if not may_edit(account, row):
-                raise RequestRefusedError(403, f"insufficient rights to delete disk ({disk})")
+                raise RequestRefusedError(
+                    Refusal.DENIED, f"insufficient rights to delete disk ({disk})"
+                )
             if row["count"]:
-                raise RequestRefusedError(409, f"disk ({disk}) is in use and can't be deleted")
+                raise RequestRefusedError(
+                    Refusal.CONFLICT, f"disk ({disk}) is in use and can't be deleted"
+                )
             db.execute("DELETE FROM disks WHERE uuid = ?", (disk,))
-        # Not before the record is gone for good; if this fails the next start removes it.
+        # Only after its record is gone for good. If this fails, the next start removes the file.
         with contextlib.suppress(OSError):
             (self._directory / disk).unlink()
 
     def turl(self, account: Account, disk: str) -> str:
-        """Where a hypervisor finds the content; the super user's alone (2.5, NEW)."""
+        """Return the URL of the disk's content, for the super user only (2.5, NEW)."""
         with self._store.reading() as db:
             find_disk(db, account, disk, UNKNOWN)
         if not account.is_super:
             raise RequestRefusedError(
-                403, f"insufficient access rights to the location of disk ({disk})"
+                Refusal.DENIED, f"insufficient access rights to the location of disk ({disk})"
             )
         return (self._directory / disk).as_uri()
 
     # Mounts.
 
     def mounts(self, account: Account, disk: str) -> list[dict[str, str]]:
-        """Where a disk is mounted (2.3.1)."""
+        """List the mounts of a disk (2.3.1)."""
         with self._store.reading() as db:
             find_disk(db, account, disk, UNKNOWN)
             query = "SELECT machine, device FROM mounts WHERE disk = ? ORDER BY device"
@@ -171,15 +178,15 @@ class Storage:
         return [{"vmId": str(row["machine"]), "device": row["device"]} for row in rows]
 
     def attach(self, account: Account, disk: str, form: Form) -> dict[str, object]:
-        """Plug a disk into a machine that runs, or register that it is there (2.3.2)."""
+        """Plug a disk into a running machine, or only record that it is mounted (2.3.2)."""
         if not form:
-            raise RequestRefusedError(400, "post with null entity")
+            raise RequestRefusedError(Refusal.MALFORMED, "post with null entity")
         for name in ("node", "vm_id"):
             if not form.get(name):
-                raise RequestRefusedError(400, f"missing {name} attribute")
+                raise RequestRefusedError(Refusal.MALFORMED, f"missing {name} attribute")
         static = form.get("register_only", "").lower() == "true"
         if static and not account.is_super:
-            raise RequestRefusedError(403, DENIED)
+            raise RequestRefusedError(Refusal.DENIED, DENIED)
         with self._store.reading() as db:
             find_disk(db, account, disk, UNKNOWN, DENIED)
             vm_id = find_machine(db, account, form["vm_id"])["id"]
@@ -194,19 +201,19 @@ class Storage:
             return self._plugging.setdefault(vm_id, threading.Lock())
 
     def _mount(self, account: Account, disk: str, form: Form, *, static: bool) -> str:
-        """Remember a mount before it is made, so that nobody else makes it. :return: the device."""
+        """Record a mount before plugging, so that nobody else does; return the device."""
         with self._store.transaction() as db:
             row = find_disk(db, account, disk, UNKNOWN, DENIED)
             machine = find_machine(db, account, form["vm_id"])
             if form["node"] != HOST and not static:
                 raise RequestRefusedError(
-                    400, f"machine {form['vm_id']} is not on node {form['node']}"
+                    Refusal.MALFORMED, f"machine {form['vm_id']} is not on node {form['node']}"
                 )
             phase = Phase((machine["state"], machine["lcm_state"]))
             if phase in (Phase.DONE, Phase.FAILED) or (phase is not Phase.RUNNING and not static):
-                raise RequestRefusedError(409, f"VM {form['vm_id']} is not running")
+                raise RequestRefusedError(Refusal.CONFLICT, f"VM {form['vm_id']} is not running")
             if row["count"]:
-                raise RequestRefusedError(409, f"disk ({disk}) is already mounted")
+                raise RequestRefusedError(Refusal.CONFLICT, f"disk ({disk}) is already mounted")
             device = STATIC if static else free_device(db, machine)
             db.execute("INSERT INTO mounts VALUES (?, ?, ?)", (disk, machine["id"], device))
         return device
@@ -214,25 +221,27 @@ class Storage:
     def _plug(self, disk: str, vm_id: int, device: str) -> None:
         try:
             self._machinery.plug(vm_id, device, self._directory / disk)
-        except UnsettledError as error:  # the mount stays, so that no other machine gets the disk
+        except UnsettledError as error:  # the mount stays: no other machine must get the disk
             reason = f"disk ({disk}) may be attached to VM {vm_id} as {device}: {error}"
-            raise RequestRefusedError(504, reason) from None
+            raise RequestRefusedError(Refusal.UNSETTLED, reason) from None
         except MachineError as error:
             self._forget(disk, vm_id)
-            raise RequestRefusedError(409, f"disk ({disk}) cannot be attached: {error}") from None
+            raise RequestRefusedError(
+                Refusal.CONFLICT, f"disk ({disk}) cannot be attached: {error}"
+            ) from None
 
     def _forget(self, disk: str, vm_id: int) -> None:
         with self._store.transaction() as db:
             db.execute("DELETE FROM mounts WHERE disk = ? AND machine = ?", (disk, vm_id))
 
     def mount(self, account: Account, disk: str, mount: str) -> dict[str, str]:
-        """One mount (2.4.1)."""
+        """Show a mount (2.4.1)."""
         with self._store.reading() as db:
             row = find_mount(db, account, disk, mount)
         return shown_mount(row)
 
     def detach(self, account: Account, disk: str, mount: str) -> dict[str, str]:
-        """Unplug a disk, or forget that it was there from the start (2.4.2)."""
+        """Unplug a disk, or forget the mount of one that the machine started with (2.4.2)."""
         with self._store.reading() as db:
             vm_id = find_mount(db, account, disk, mount)["machine"]
         with self._plugging_into(vm_id):
@@ -240,9 +249,9 @@ class Storage:
                 row = find_mount(db, account, disk, mount)
             if not account.is_super:
                 if account.name not in (row["disk_owner"], row["machine_owner"]):
-                    raise RequestRefusedError(403, "insufficient rights to detach disk")
+                    raise RequestRefusedError(Refusal.DENIED, "insufficient rights to detach disk")
                 if row["device"] == STATIC:
-                    raise RequestRefusedError(409, NOT_PLUGGED)
+                    raise RequestRefusedError(Refusal.CONFLICT, NOT_PLUGGED)
             if row["device"] != STATIC:
                 self._unplug(disk, vm_id, row["device"])
             self._forget(disk, vm_id)
@@ -253,13 +262,13 @@ class Storage:
             self._machinery.unplug(vm_id, device)
         except UnsettledError as error:
             reason = f"disk ({disk}) may still be in use by VM {vm_id}: {error}"
-            raise RequestRefusedError(504, reason) from None
+            raise RequestRefusedError(Refusal.UNSETTLED, reason) from None
         except MachineError as error:
             reason = f"disk ({disk}) is still in use by VM {vm_id}: {error}"
-            raise RequestRefusedError(409, reason) from None
+            raise RequestRefusedError(Refusal.CONFLICT, reason) from None
 
     def instances(self, account: Account) -> list[dict[str, str]]:
-        """The machines of the caller (all, for the super user) that have disks (2.6, NEW)."""
+        """List the caller's machines (all, for the super user) that have disks (2.6, NEW)."""
         query = (
             "SELECT DISTINCT id, owner FROM machines JOIN mounts ON machine = id "
             "WHERE owner = ? OR ? ORDER BY id DESC"
@@ -270,14 +279,14 @@ class Storage:
 
     @contextlib.contextmanager
     def _new_file(self, disk: str, size: int) -> Iterator[None]:
-        """A disk's file, which stays if the block ends well."""
+        """Create a disk's file, which stays only if the block succeeds."""
         path = self._directory / disk
         try:
             try:
                 durable.create_sparse(path, size * _GIB)
             except OSError as error:
                 reason = f"There is no room for {size} GiB: {error.strerror}"
-                raise RequestRefusedError(507, reason) from None
+                raise RequestRefusedError(Refusal.NO_ROOM, reason) from None
             yield
         except BaseException:
             path.unlink(missing_ok=True)

@@ -3,10 +3,9 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
-from canned import Canned, pool, rpc
+from canned import Canned, Handler, Reply, pool, rpc
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from libcloud.common.types import LibcloudError
@@ -15,8 +14,8 @@ from stratuslab_libcloud.client.engine.calls import read_machine, read_pool, rea
 from stratuslab_libcloud.client.engine.sources import image_id
 from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.options import HTTPOptions
-from stratuslab_libcloud.client.http.service import understood
-from stratuslab_libcloud.client.stratuslab.compute import Compute
+from stratuslab_libcloud.client.http.service import read_answer
+from stratuslab_libcloud.client.stratuslab.compute import ComputeClient
 from stratuslab_libcloud.configuration.file import Certificate, Password
 from stratuslab_libcloud.errors import (
     ConfigurationError,
@@ -80,10 +79,12 @@ def fault(code: int, text: str) -> tuple[int, str, bytes]:
 
 
 @contextmanager
-def compute(*answers: object, path: str = "/one-proxy/xmlrpc") -> Iterator[tuple[Compute, Canned]]:
+def compute(
+    *answers: Reply, path: str = "/one-proxy/xmlrpc"
+) -> Iterator[tuple[ComputeClient, Canned]]:
     with Canned(list(answers)) as server:
         url = f"{server.url}{path}"
-        yield Compute(url, Password("jane", "s3cret"), HTTPOptions(timeout=5)), server
+        yield ComputeClient(url, Password("jane", "s3cret"), HTTPOptions(timeout=5)), server
 
 
 class TestCalls:
@@ -97,15 +98,17 @@ class TestCalls:
 
     def test_an_engine_gets_it_as_session(self) -> None:
         with Canned([rpc(True, 5, 0)]) as server:
-            engine = Compute(f"{server.url}/RPC2", Password("jane", "s<3"), HTTPOptions(timeout=5))
+            engine = ComputeClient(
+                f"{server.url}/RPC2", Password("jane", "s<3"), HTTPOptions(timeout=5)
+            )
             engine.kill("5")
         assert server.requests[0].path == "/RPC2"
         assert b"<string>jane:s&lt;3</string>" in server.requests[0].body
         assert "Authorization" not in server.requests[0].headers
 
     def test_an_engine_takes_no_certificate(self) -> None:
-        with pytest.raises(ConfigurationError, match="takes a password"):
-            Compute("http://h/RPC2", Certificate("/c", "/k"), HTTPOptions(timeout=5))
+        with pytest.raises(ConfigurationError, match="needs a password"):
+            ComputeClient("http://h/RPC2", Certificate("/c", "/k"), HTTPOptions(timeout=5))
 
     def test_kill_falls_back_to_the_modern_word(self) -> None:
         refused = rpc(False, '[one.vm.action] Action "finalize" is not supported', 2048, -1, -1)
@@ -120,7 +123,7 @@ class TestCalls:
         assert b"<string>terminate</string>" in server.requests[1].body
 
     def test_a_retried_kill_that_finds_nothing_has_succeeded(self) -> None:
-        def hang_up(handler: Any, request: object) -> None:
+        def hang_up(handler: Handler, request: object) -> None:
             handler.hang_up()
 
         gone = rpc(False, "[VirtualMachineAction] Error getting virtual machine [9].", 1024)
@@ -131,7 +134,7 @@ class TestCalls:
 
     @pytest.mark.parametrize(("lcm_state", "ends"), [(11, True), (2, False)])
     def test_a_retried_kill_may_find_the_machine_ending(self, lcm_state: int, ends: bool) -> None:
-        def hang_up(handler: Any, request: object) -> None:
+        def hang_up(handler: Handler, request: object) -> None:
             handler.hang_up()
 
         refused = rpc(False, "Could not terminate VM 9, wrong state", 2048, 9, -1)
@@ -167,7 +170,7 @@ def vm(number: int) -> str:
 class TestAboutAnother:
     """What is about another machine than was asked for is not believed."""
 
-    SAYS = "was asked about node 5, and answered about node 7"
+    SAYS = "was asked about node 5, but answered about node 7"
 
     def test_a_document(self) -> None:
         with compute(rpc(True, vm(7), 0)) as (asked, server):
@@ -184,14 +187,17 @@ class TestAboutAnother:
             assert asked.info("05").id == "5"
 
     def test_an_action_which_is_not_repeated(self) -> None:
-        for call, doubt in ((Compute.kill, ""), (Compute.shutdown, "may be shutting down")):
+        for call, doubt in (
+            (ComputeClient.kill, ""),
+            (ComputeClient.shutdown, "may be shutting down"),
+        ):
             with compute(rpc(True, 7, 0)) as (asked, server):
                 with pytest.raises(MalformedAnswerError, match=f"{self.SAYS}.*{doubt}"):
                     call(asked, "5")
                 assert len(server.requests) == 1
 
     def test_a_refusal(self) -> None:
-        def hang_up(handler: Any, request: object) -> None:
+        def hang_up(handler: Handler, request: object) -> None:
             handler.hang_up()
 
         other = rpc(False, "[VirtualMachineAction] Error getting virtual machine [7].", 1024)
@@ -455,7 +461,7 @@ def answer(body: bytes, kind: str = "text/xml") -> Answer:
 def read(reader: Callable[[Answer], object], body: bytes) -> None:
     """Whatever comes: a result or a LibcloudError."""
     try:
-        understood(reader, answer(body))
+        read_answer(reader, answer(body))
     except LibcloudError as error:
         assert "\n" not in str(error)
 
@@ -548,7 +554,7 @@ TAGS = (
     *("MONITORING", "HOSTNAME"),
 )
 XML = st.recursive(
-    st.text(st.characters(exclude_categories=("C",), exclude_characters="<&]"), max_size=9),
+    st.text(st.characters(exclude_categories=["C"], exclude_characters="<&]"), max_size=9),
     lambda inner: st.tuples(
         st.sampled_from(TAGS),
         st.lists(inner, max_size=4).map("".join),

@@ -7,16 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from canned import Canned
+from canned import Canned, Reply
 from hypothesis import given
 from hypothesis import strategies as st
 from libcloud.common.types import LibcloudError
 
 from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.options import HTTPOptions
-from stratuslab_libcloud.client.http.service import understood
+from stratuslab_libcloud.client.http.service import read_answer
 from stratuslab_libcloud.client.stratuslab import marketplace
-from stratuslab_libcloud.client.stratuslab.marketplace import Marketplace
+from stratuslab_libcloud.client.stratuslab.marketplace import MarketplaceClient
 from stratuslab_libcloud.errors import (
     InvalidValueError,
     MalformedAnswerError,
@@ -62,9 +62,9 @@ def row(identifier: str, **more: str) -> list[object]:
 
 
 @contextmanager
-def market(*answers: object) -> Iterator[tuple[Marketplace, Canned]]:
+def market(*answers: Reply) -> Iterator[tuple[MarketplaceClient, Canned]]:
     with Canned(list(answers)) as server:
-        yield Marketplace(server.url, HTTPOptions(timeout=5)), server
+        yield MarketplaceClient(server.url, HTTPOptions(timeout=5)), server
 
 
 class TestListing:
@@ -85,7 +85,7 @@ class TestListing:
         listed_of_it = Entry(
             ONE, os="Debian", endorser="a@b", endorsed="2025", title="T", locations=("https://x",)
         )
-        assert isinstance(image, marketplace.Row)
+        assert isinstance(image, marketplace.ListedEntry)
         assert image.values() == {**asdict(listed_of_it), "inbound_ports": None}
         assert image.description is None  # the string "null"
 
@@ -127,7 +127,7 @@ class TestListing:
             rows(["", "too", "short"]),
         ],
     )
-    def test_what_cannot_be_read_is_malformed(self, answer: object) -> None:
+    def test_what_cannot_be_read_is_malformed(self, answer: Reply) -> None:
         with market(answer) as (asked, _), pytest.raises(MalformedAnswerError):
             asked.images()
 
@@ -155,7 +155,7 @@ class TestEntry:
     def test_the_newest_of_several_endorsements(self) -> None:
         old, new = entry(ONE, "b@x", "2024-01-01", format="raw"), entry(ONE, format="qcow2")
         with market(xml(old, new)) as (asked, server):
-            assert [item.format for item in asked.get(ONE)] == ["qcow2", "raw"]
+            assert [getattr(item, "format", None) for item in asked.get(ONE)] == ["qcow2", "raw"]
         assert server.requests[0].path == f"/metadata/{ONE}"
 
     def test_it_is_remembered_for_starting_machines(self) -> None:
@@ -207,7 +207,7 @@ class TestEntry:
 @given(st.binary(), st.sampled_from(["application/json", "application/xml", "text/html", ""]))
 def test_any_answer_is_a_listing_or_a_libcloud_error(body: bytes, kind: str) -> None:
     try:
-        understood(
+        read_answer(
             marketplace._read_listing,
             Answer(200, {"Content-Type": kind}, iter([body[:5], body[5:]])),
         )
@@ -237,7 +237,7 @@ LISTING = st.fixed_dictionaries(
 def test_rows_of_any_shape_are_a_listing_or_a_libcloud_error(document: object) -> None:
     body = json.dumps(document).encode()
     try:
-        found = understood(
+        found = read_answer(
             marketplace._read_listing,
             Answer(200, {"Content-Type": "application/json"}, iter([body])),
         )

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from canned import Canned
+from canned import Canned, Handler, Reply
 from hypothesis import given
 from hypothesis import strategies as st
 from libcloud.common.types import LibcloudError
@@ -15,9 +15,9 @@ from libcloud.common.types import LibcloudError
 from stratuslab_libcloud.client.cloud import Volume
 from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.options import HTTPOptions
-from stratuslab_libcloud.client.http.service import understood
+from stratuslab_libcloud.client.http.service import read_answer
 from stratuslab_libcloud.client.stratuslab import pdisk
-from stratuslab_libcloud.client.stratuslab.pdisk import Storage
+from stratuslab_libcloud.client.stratuslab.pdisk import StorageClient
 from stratuslab_libcloud.configuration.file import Password
 from stratuslab_libcloud.errors import (
     ConflictError,
@@ -36,10 +36,10 @@ def js(document: object, status: int = 200) -> tuple[int, str, bytes]:
 
 
 @contextmanager
-def disks(*answers: object) -> Iterator[tuple[Storage, Canned]]:
+def disks(*answers: Reply) -> Iterator[tuple[StorageClient, Canned]]:
     with Canned(list(answers)) as server:
         login = Password("maria", "s3cret")
-        yield Storage(f"{server.url}/pdisk", login, HTTPOptions(timeout=5)), server
+        yield StorageClient(f"{server.url}/pdisk", login, HTTPOptions(timeout=5)), server
 
 
 def listed(**item: object) -> Volume:
@@ -87,7 +87,7 @@ class TestReading:
             js(b"[" * 100000),
         ],
     )
-    def test_what_cannot_be_read_is_malformed(self, answer: object) -> None:
+    def test_what_cannot_be_read_is_malformed(self, answer: Reply) -> None:
         with disks(answer) as (asked, _), pytest.raises(MalformedAnswerError):
             asked.disks()
 
@@ -114,7 +114,7 @@ class TestAboutAnother:
     )
     def test_an_answer(self, call: Any, answer: dict[str, Any]) -> None:
         with disks(js(answer)) as (asked, server):
-            with pytest.raises(MalformedAnswerError, match=r"was asked about .*, and answered"):
+            with pytest.raises(MalformedAnswerError, match=r"was asked about .*, but answered"):
                 call(asked)
             assert len(server.requests) == 1
 
@@ -166,7 +166,7 @@ class TestRequests:
         assert server.requests[0].path == f"/pdisk/pswd/disks/{UUID}/mounts/{UUID}_24"
 
     def test_a_retried_delete_that_finds_nothing_has_succeeded(self) -> None:
-        def hang_up(handler: Any, request: object) -> None:
+        def hang_up(handler: Handler, request: object) -> None:
             handler.hang_up()
 
         gone = js({"message": "gone", "code": 404}, 404)
@@ -178,7 +178,7 @@ class TestRequests:
             asked.delete(UUID)
 
     def test_a_lost_creation_says_how_to_find_out(self) -> None:
-        def hang_up(handler: Any, request: object) -> None:
+        def hang_up(handler: Handler, request: object) -> None:
             handler.hang_up()
 
         with disks(hang_up) as (asked, server):
@@ -240,6 +240,6 @@ READERS = (pdisk._read_disks, pdisk._read_mounts, pdisk._object)
 def test_any_answer_is_disks_or_a_libcloud_error(body: bytes) -> None:
     for reader in READERS:
         try:
-            understood(reader, Answer(200, {"Content-Type": "application/json"}, iter([body])))
+            read_answer(reader, Answer(200, {"Content-Type": "application/json"}, iter([body])))
         except LibcloudError as error:
             assert "\n" not in str(error)

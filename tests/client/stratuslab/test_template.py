@@ -77,7 +77,7 @@ class TestContent:
         assert len(read(swap=0).vectors("DISK")) == 1
 
     def test_an_unknown_bus_is_refused(self) -> None:
-        with pytest.raises(InvalidValueError, match="disk bus is 'sata'"):
+        with pytest.raises(InvalidValueError, match=r"disk bus must be .*, not 'sata'"):
             render(boot=BootDisk("x", bus="sata"))
 
     def test_all_that_may_be_asked_for(self) -> None:
@@ -127,17 +127,17 @@ class TestContent:
         [
             ({"volatile_disk": -1}, "-1 GiB of volatile disk"),
             ({"volatile_disk": "5"}, "'5' GiB of volatile disk"),
-            ({"address": "10.0.0"}, "address is an IP address, not '10.0.0'"),
-            ({"address": 5}, "address is an IP address, not 5"),
-            ({"network_model": 5}, "network_model is text"),
-            ({"requirements": 5}, "requirements is text"),
-            ({"cpu_amount": 0}, "cpu_amount is a number of CPUs, more than 0 and at most 2"),
-            ({"cpu_amount": 2.5}, "cpu_amount is a number of CPUs, more than 0 and at most 2"),
-            ({"cpu_amount": "1"}, "cpu_amount is a number of CPUs"),
-            ({"vnc_port": 0}, "vnc_port is a TCP port"),
-            ({"vnc_port": 65536}, "vnc_port is a TCP port"),
-            ({"vnc_listen": "everywhere"}, "vnc_listen is an IP address"),
-            ({"keymap": None}, "keymap is text"),
+            ({"address": "10.0.0"}, "address must be an IP address, not '10.0.0'"),
+            ({"address": 5}, "address must be an IP address, not 5"),
+            ({"network_model": 5}, "network_model must be text"),
+            ({"requirements": 5}, "requirements must be text"),
+            ({"cpu_amount": 0}, "cpu_amount must be a number of CPUs, more than 0 and at most 2"),
+            ({"cpu_amount": 2.5}, "cpu_amount must be a number of CPUs, more than 0 and at most 2"),
+            ({"cpu_amount": "1"}, "cpu_amount must be a number of CPUs"),
+            ({"vnc_port": 0}, "vnc_port must be a TCP port"),
+            ({"vnc_port": 65536}, "vnc_port must be a TCP port"),
+            ({"vnc_listen": "everywhere"}, "vnc_listen must be an IP address"),
+            ({"keymap": None}, "keymap must be text"),
         ],
         ids=str,
     )
@@ -195,7 +195,7 @@ def test_a_context_key_that_a_guests_shell_would_trip_over_is_refused(key: str) 
     try:
         render(context={key.lower(): "x1"})
     except InvalidValueError as error:
-        assert str(error).endswith("is a variable of the machine's shell; take another name")
+        assert str(error).endswith("is a variable of the machine's shell; use another name")
         return
     for shell in shells:
         assert survives([*environment, *shell], key), shell

@@ -6,9 +6,11 @@ import itertools
 import os
 import socket
 import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
-from canned import Canned
+from canned import Canned, Handler, Request
 
 from stratuslab_libcloud.sandbox import durable
 from stratuslab_libcloud.sandbox.errors import MachineError
@@ -33,24 +35,24 @@ DRIPS = {
 class Holding:
     """A server that says something, and then drips for as long as it may."""
 
-    def __init__(self, said, drip):
+    def __init__(self, said: bytes, drip: bytes) -> None:
         self.said, self.drip = said, drip
         self.begun, self.end = threading.Event(), threading.Event()
         self.server = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.server.getsockname()[1]}/"
 
-    def __enter__(self):
+    def __enter__(self) -> "Holding":
         self.thread = threading.Thread(target=self.serve)
         self.thread.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.end.set()
         self.server.shutdown(socket.SHUT_RDWR)
         self.server.close()
         self.thread.join()
 
-    def serve(self):
+    def serve(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self.server.accept()
@@ -61,18 +63,19 @@ class Holding:
                         self.begun.set()
 
 
-def whole(url, stop=None, **way):
+def whole(url: str, stop: threading.Event | None = None, **way: Any) -> bytes:
     """All that is at a URL."""
     with Download(stop or threading.Event()) as download:
         download.get(url, lambda _: way)
         return b"".join(iter(lambda: download.read(1 << 16), b""))
 
 
-def stopped(url, begun=None, **way):
+def stopped(url: str, begun: threading.Event | None = None, **way: Any) -> list[str]:
     """What is raised when nobody wants it any more, once the server has begun."""
-    stop, raised = threading.Event(), []
+    stop = threading.Event()
+    raised: list[str] = []
 
-    def fetch():
+    def fetch() -> None:
         try:
             whole(url, stop, **way)
         except Exception as error:
@@ -88,27 +91,27 @@ def stopped(url, begun=None, **way):
 
 
 @pytest.mark.parametrize("held", DRIPS)
-def test_a_server_that_drips_is_too_slow(monkeypatch, held):
+def test_a_server_that_drips_is_too_slow(monkeypatch: pytest.MonkeyPatch, held: str) -> None:
     monkeypatch.setattr(downloads, "_SILENCE_SECONDS", 0.5)
     monkeypatch.setattr(downloads, "_SLOWEST", 1 << 20)
     with Holding(*DRIPS[held]) as server, pytest.raises(MachineError) as caught:
         whole(server.url)
     assert str(caught.value).startswith(f"{server.url} ")
-    assert "is too slow: it brings less than" in str(caught.value)
+    assert "is too slow: it sends less than" in str(caught.value)
 
 
 @pytest.mark.parametrize("held", DRIPS)
-def test_a_server_that_drips_holds_nobody_who_stops(held):
+def test_a_server_that_drips_holds_nobody_who_stops(held: str) -> None:
     with Holding(*DRIPS[held]) as server:
         assert stopped(server.url, server.begun) == ["the download was stopped"]
 
 
-def test_what_comes_slowly_but_steadily_comes(monkeypatch):
+def test_what_comes_slowly_but_steadily_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "_SILENCE_SECONDS", 0.3)
     monkeypatch.setattr(downloads, "_SLOWEST", 1)
     body = bytes(range(40))
 
-    def drip(handler, request):
+    def drip(handler: Handler, request: Request) -> None:
         handler.send_response(200)
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
@@ -120,13 +123,13 @@ def test_what_comes_slowly_but_steadily_comes(monkeypatch):
         assert whole(server.url) == body
 
 
-def test_a_server_that_does_not_shake_hands_holds_nobody_who_stops():
+def test_a_server_that_does_not_shake_hands_holds_nobody_who_stops() -> None:
     with Holding(b"", b"") as server:
         url = server.url.replace("http:", "https:")
         assert stopped(url, server.begun, verify=True) == ["the download was stopped"]
 
 
-def test_a_host_that_does_not_answer_holds_nobody_who_stops():
+def test_a_host_that_does_not_answer_holds_nobody_who_stops() -> None:
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(socket.socket())
         server.bind(("127.0.0.1", 0))
@@ -139,10 +142,12 @@ def test_a_host_that_does_not_answer_holds_nobody_who_stops():
         assert stopped(url) == ["the download was stopped"]
 
 
-def test_a_resolver_that_does_not_answer_holds_nobody_who_stops(monkeypatch):
+def test_a_resolver_that_does_not_answer_holds_nobody_who_stops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked, end = threading.Event(), threading.Event()
 
-    def resolve(*_, **__):
+    def resolve(*_: object, **__: object) -> list[object]:
         asked.set()
         end.wait(HANG_SECONDS)
         return []
@@ -154,7 +159,9 @@ def test_a_resolver_that_does_not_answer_holds_nobody_who_stops(monkeypatch):
         end.set()
 
 
-def test_a_host_with_dead_addresses_is_given_up_after_one_time_of_silence(monkeypatch):
+def test_a_host_with_dead_addresses_is_given_up_after_one_time_of_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(downloads, "_SILENCE_SECONDS", 0.5)
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(socket.socket())
@@ -165,18 +172,23 @@ def test_a_host_with_dead_addresses_is_given_up_after_one_time_of_silence(monkey
             waiting.setblocking(False)
             waiting.connect_ex(server.getsockname())
         dead = (socket.AF_INET, socket.SOCK_STREAM, 6, "", server.getsockname())
-        tried = []
+        tried: list[Any] = []
         monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: [dead] * 9)
         connect = socket.socket.connect
-        monkeypatch.setattr(
-            "socket.socket.connect", lambda *given: tried.append(given) or connect(*given)
-        )
-        with pytest.raises(MachineError, match=r"/ is too slow: it brings less than 1024 bytes"):
+
+        def seen_connect(*given: Any) -> None:
+            tried.append(given)
+            connect(*given)
+
+        monkeypatch.setattr("socket.socket.connect", seen_connect)
+        with pytest.raises(MachineError, match=r"/ is too slow: it sends less than 1024 bytes"):
             whole("http://images.example.org/")
         assert len(tried) == 1
 
 
-def test_the_login_of_this_hosts_owner_is_sent_to_nobody(tmp_path, monkeypatch):
+def test_the_login_of_this_hosts_owner_is_sent_to_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login operator password s3cret\n")
     netrc.chmod(0o600)
@@ -188,7 +200,7 @@ def test_the_login_of_this_hosts_owner_is_sent_to_nobody(tmp_path, monkeypatch):
         assert "Authorization" not in request.headers
 
 
-def test_a_proxy_that_the_caller_names_is_used():
+def test_a_proxy_that_the_caller_names_is_used() -> None:
     with Canned([(200, "x/y", b"image")]) as proxy:
         found = whole("http://images.example.org/i", proxies={"http": proxy.url})
     assert found == b"image"
@@ -203,7 +215,7 @@ def test_a_proxy_that_the_caller_names_is_used():
         ("http://[::1/", "Invalid IPv6 URL"),
     ],
 )
-def test_redirects_that_lead_nowhere_are_reported(location, reason):
+def test_redirects_that_lead_nowhere_are_reported(location: str, reason: str) -> None:
     with (
         Canned([(301, "x/y", b"", {"Location": location})]) as server,
         pytest.raises(MachineError, match=r" cannot be fetched: ") as caught,
@@ -212,7 +224,7 @@ def test_redirects_that_lead_nowhere_are_reported(location, reason):
     assert str(caught.value).endswith(reason)
 
 
-def test_no_thread_and_no_connection_is_left():
+def test_no_thread_and_no_connection_is_left() -> None:
     before = set(threading.enumerate())
     with Holding(*DRIPS["body"]) as server:
         stopped(server.url, server.begun)
@@ -220,15 +232,17 @@ def test_no_thread_and_no_connection_is_left():
         assert set(threading.enumerate()) - before == held
 
 
-def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_is_too(tmp_path, monkeypatch):
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_is_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = []
     fsync, replace = os.fsync, os.replace
 
-    def seen_fsync(descriptor):
+    def seen_fsync(descriptor: int) -> None:
         fsync(descriptor)
         done.append(("fsync", os.readlink(f"/proc/self/fd/{descriptor}")))
 
-    def seen_replace(source, target):
+    def seen_replace(source: Path, target: Path) -> None:
         replace(source, target)
         done.append(("replace", str(source)))
 
@@ -241,10 +255,10 @@ def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_is_too(tmp_pa
     assert path.read_bytes() == b"image"
 
 
-def test_what_never_ends_can_be_read_in_part_only():
+def test_what_never_ends_can_be_read_in_part_only() -> None:
     """The connection is not drained at the end."""
 
-    def endless(handler, request):
+    def endless(handler: Handler, request: Request) -> None:
         handler.send_response(200)
         handler.send_header("Content-Length", str(1 << 40))
         handler.end_headers()

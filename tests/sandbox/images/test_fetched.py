@@ -7,15 +7,18 @@ import hashlib
 import random
 import subprocess
 import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
-from canned import Canned
+from canned import Canned, Handler, Reply, Request
 
 from stratuslab_libcloud.metadata.entry import Entry, identifier
 from stratuslab_libcloud.metadata.rdf import write_entry
 from stratuslab_libcloud.sandbox import durable
 from stratuslab_libcloud.sandbox.errors import MachineError
-from stratuslab_libcloud.sandbox.images.fetched import FetchedImages
+from stratuslab_libcloud.sandbox.images.fetched import FetchedImage, FetchedImages
 
 IMAGE = random.Random(1).randbytes(100_000) + bytes(3_000_000) + b"the end"
 SHA1 = hashlib.sha1(IMAGE)
@@ -24,7 +27,7 @@ CHUNK = "application/octet-stream"
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "origins"
     folder.mkdir()
     return folder
@@ -33,14 +36,14 @@ def folder(tmp_path):
 class Shop:
     """A Marketplace and a web server in one: an entry, then what its locations answer."""
 
-    def __init__(self, directory, *answers, **fields):
+    def __init__(self, directory: Path, *answers: Reply, **fields: Any) -> None:
         self.answers = answers
         self.fields = {"size": len(IMAGE), "format": "raw", "compression": "", **fields}
         self.origins = FetchedImages(directory, "http://127.0.0.1:9", None)
         self.stop = threading.Event()
 
-    def fetch(self, locations=1):
-        with Canned([b"", *self.answers]) as server:
+    def fetch(self, locations: int = 1) -> FetchedImage:
+        with Canned([(0, "", b""), *self.answers]) as server:
             entry = Entry(
                 NAME,
                 locations=tuple(f"{server.url}/{number}" for number in range(locations)),
@@ -54,7 +57,7 @@ class Shop:
                 self.asked = [request.path for request in server.requests]
 
 
-def good(data=IMAGE):
+def good(data: bytes = IMAGE) -> tuple[int, str, bytes]:
     return 200, CHUNK, data
 
 
@@ -68,7 +71,9 @@ def good(data=IMAGE):
         ("bz2", bz2.compress),
     ],
 )
-def test_an_image_is_unpacked_and_kept(folder, compression, pack):
+def test_an_image_is_unpacked_and_kept(
+    folder: Path, compression: str, pack: Callable[[bytes], bytes]
+) -> None:
     shop = Shop(folder, good(pack(IMAGE)), compression=compression)
     origin = shop.fetch()
     assert origin.path.read_bytes() == IMAGE
@@ -76,17 +81,17 @@ def test_an_image_is_unpacked_and_kept(folder, compression, pack):
     assert [path.name for path in folder.iterdir()] == [f"{NAME}.raw"]
 
 
-def test_an_image_that_is_here_is_not_downloaded_again(folder):
+def test_an_image_that_is_here_is_not_downloaded_again(folder: Path) -> None:
     first = Shop(folder, good()).fetch()
     again = Shop(folder, good(b"other"))
     assert again.fetch() == first
     assert again.asked == [f"/metadata/{NAME}"]
 
 
-def test_a_server_is_not_asked_to_pack_an_image_again(folder):
+def test_a_server_is_not_asked_to_pack_an_image_again(folder: Path) -> None:
     seen = []
 
-    def respond(handler, request):
+    def respond(handler: Handler, request: Request) -> None:
         seen.append(request.headers["Accept-Encoding"])
         handler.send(*good())
 
@@ -94,7 +99,7 @@ def test_a_server_is_not_asked_to_pack_an_image_again(folder):
     assert seen == ["identity"]
 
 
-def test_the_next_location_is_tried(folder):
+def test_the_next_location_is_tried(folder: Path) -> None:
     shop = Shop(folder, (404, CHUNK, b""), good())
     assert shop.fetch(locations=2).path.read_bytes() == IMAGE
 
@@ -114,16 +119,16 @@ def test_the_next_location_is_tried(folder):
         (good(gzip.compress(IMAGE)[:-9]), {"compression": "gz"}, r"URL/0 is corrupt: .*"),
         (good(bz2.compress(IMAGE)[:-9]), {"compression": "bz2"}, r"URL/0 is corrupt: .*"),
         (good(), {"compression": "xz"}, r"the image is compressed with xz, not with gz or bz2"),
-        (good(), {"size": None}, r"the image's Marketplace entry does not tell its size"),
-        (good(), {"format": "vmdk"}, r"the image is in the format vmdk, not raw or qcow2"),
+        (good(), {"size": None}, r"the image's Marketplace entry does not have its size"),
+        (good(), {"format": "vmdk"}, r"the image's format must be raw or qcow2, not vmdk"),
         (good(), {"format": "qcow2"}, r"URL/0 cannot be used: it is not in the format qcow2"),
         ((200, CHUNK, IMAGE[:9], {"Content-Length": "99"}), {}, r"URL/0 broke off: .*"),
     ],
 )
 def test_what_is_not_as_its_entry_says_is_refused_and_leaves_nothing(
-    folder, answer, fields, reason
-):
-    def respond(handler, request):
+    folder: Path, answer: tuple[int, str, bytes], fields: dict[str, str], reason: str
+) -> None:
+    def respond(handler: Handler, request: Request) -> None:
         handler.close_connection = True
         handler.send(*answer)
 
@@ -135,7 +140,7 @@ def test_what_is_not_as_its_entry_says_is_refused_and_leaves_nothing(
     assert list(folder.iterdir()) == []
 
 
-def test_an_entry_without_a_usable_location_is_refused(folder):
+def test_an_entry_without_a_usable_location_is_refused(folder: Path) -> None:
     with pytest.raises(MachineError, match=r"^the image has no http or https location$"):
         Shop(folder, good()).fetch(locations=0)
 
@@ -143,7 +148,7 @@ def test_an_entry_without_a_usable_location_is_refused(folder):
 @pytest.mark.parametrize(
     "source", ["ftp://x/metadata/" + NAME, "http://x/y.img", "/etc/passwd", "http://[::1/x"]
 )
-def test_what_is_no_entry_of_a_marketplace_is_refused(folder, source):
+def test_what_is_no_entry_of_a_marketplace_is_refused(folder: Path, source: str) -> None:
     origins = FetchedImages(folder, "http://127.0.0.1:9", None)
     with pytest.raises(MachineError, match="neither a Marketplace entry nor a persistent disk"):
         origins.fetch(source, threading.Event())
@@ -159,20 +164,20 @@ def test_what_is_no_entry_of_a_marketplace_is_refused(folder, source):
         ((200, "text/xml", b"<!DOCTYPE x><x/>"), f"is not the Marketplace entry of {NAME}"),
     ],
 )
-def test_an_entry_that_cannot_be_had_is_told(folder, answer, reason):
+def test_an_entry_that_cannot_be_had_is_told(folder: Path, answer: Reply, reason: str) -> None:
     origins = FetchedImages(folder, "http://127.0.0.1:9", None)
     with Canned([answer]) as server, pytest.raises(MachineError, match=reason):
         origins.fetch(f"{server.url}/metadata/{NAME}", threading.Event())
 
 
-def test_nobody_listening_is_told_in_one_line(folder):
+def test_nobody_listening_is_told_in_one_line(folder: Path) -> None:
     with Canned([good()]) as server:
         url = f"{server.url}/metadata/{NAME}"
     with pytest.raises(MachineError, match=f"^{url} cannot be fetched: Connection refused$"):
         FetchedImages(folder, "x", None).fetch(url, threading.Event())
 
 
-def test_a_download_that_nobody_wants_any_more_is_stopped(folder):
+def test_a_download_that_nobody_wants_any_more_is_stopped(folder: Path) -> None:
     shop = Shop(folder, good())
     shop.stop.set()
     with pytest.raises(MachineError, match=r"^the download was stopped$"):
@@ -181,10 +186,13 @@ def test_a_download_that_nobody_wants_any_more_is_stopped(folder):
 
 
 @pytest.mark.parametrize("what", ["entry", "image"])
-def test_who_does_not_want_it_any_more_does_not_wait_for_a_server_that_drips(folder, what):
-    begun, end, raised = threading.Event(), threading.Event(), []
+def test_who_does_not_want_it_any_more_does_not_wait_for_a_server_that_drips(
+    folder: Path, what: str
+) -> None:
+    begun, end = threading.Event(), threading.Event()
+    raised: list[str] = []
 
-    def drip(handler, request):
+    def drip(handler: Handler, request: Request) -> None:
         handler.close_connection = True
         with contextlib.suppress(OSError):
             handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Header: ")
@@ -192,14 +200,14 @@ def test_who_does_not_want_it_any_more_does_not_wait_for_a_server_that_drips(fol
                 handler.wfile.write(b"x")
                 begun.set()
 
-    def fetch():
+    def fetch() -> None:
         try:
             shop.origins.fetch(f"{server.url}/metadata/{NAME}", shop.stop)
         except MachineError as error:
             raised.append(str(error))
 
     shop = Shop(folder)
-    with Canned([b"", drip]) as server:
+    with Canned([(0, "", b""), drip]) as server:
         document = write_entry(Entry(NAME, locations=(f"{server.url}/image",), **shop.fields))
         server.answers[0] = drip if what == "entry" else (200, "application/xml", document)
         fetching = threading.Thread(target=fetch, daemon=True)
@@ -213,10 +221,10 @@ def test_who_does_not_want_it_any_more_does_not_wait_for_a_server_that_drips(fol
 
 
 @pytest.mark.parametrize("compression", ["gz", "bz2"])
-def test_what_unpacks_to_nothing_is_not_read_for_ever(folder, compression):
+def test_what_unpacks_to_nothing_is_not_read_for_ever(folder: Path, compression: str) -> None:
     nothing = {"gz": gzip.compress(b""), "bz2": bz2.compress(b"")}[compression]
 
-    def endless(handler, request):
+    def endless(handler: Handler, request: Request) -> None:
         handler.send_response(200)
         handler.end_headers()
         handler.close_connection = True
@@ -230,15 +238,15 @@ def test_what_unpacks_to_nothing_is_not_read_for_ever(folder, compression):
 
 
 def test_the_login_of_this_hosts_owner_is_not_sent_to_who_has_the_image(
-    folder, tmp_path, monkeypatch
-):
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login operator password s3cret\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     seen = []
 
-    def respond(handler, request):
+    def respond(handler: Handler, request: Request) -> None:
         seen.append(request.headers)
         handler.send(*good())
 
@@ -246,7 +254,9 @@ def test_the_login_of_this_hosts_owner_is_not_sent_to_who_has_the_image(
     assert ["Authorization" in headers for headers in seen] == [False]
 
 
-def test_the_proxy_of_the_environment_is_asked_but_not_for_this_site(folder, monkeypatch):
+def test_the_proxy_of_the_environment_is_asked_but_not_for_this_site(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = f"http://images.example.org/metadata/{NAME}"
     with Canned([(404, CHUNK, b"")]) as proxy, Canned([(503, CHUNK, b"")]) as own:
         monkeypatch.setenv("http_proxy", proxy.url)
@@ -258,21 +268,25 @@ def test_the_proxy_of_the_environment_is_asked_but_not_for_this_site(folder, mon
     assert [request.path for request in own.requests] == [f"/metadata/{NAME}"]
 
 
-def test_an_image_is_on_the_disk_before_it_counts_as_here(folder, monkeypatch):
-    done = []
+def test_an_image_is_on_the_disk_before_it_counts_as_here(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[Path] = []
     monkeypatch.setattr(durable, "_sync", done.append)
     origin = Shop(folder, good()).fetch()
     assert [path.suffix for path in done] == [".part", ""]
     assert done[1] == folder == origin.path.parent
 
 
-def test_what_an_earlier_process_left_half_done_is_removed(folder):
+def test_what_an_earlier_process_left_half_done_is_removed(folder: Path) -> None:
     (folder / "x.part").touch()
     FetchedImages(folder, "x", None)
     assert list(folder.iterdir()) == []
 
 
-def test_an_image_that_refers_to_a_file_of_this_host_is_refused(folder, tmp_path):
+def test_an_image_that_refers_to_a_file_of_this_host_is_refused(
+    folder: Path, tmp_path: Path
+) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(b"s3cret" * 1000)
     image = tmp_path / "image"
@@ -281,7 +295,7 @@ def test_an_image_that_refers_to_a_file_of_this_host_is_refused(folder, tmp_path
     )
     data = image.read_bytes()
     name = identifier(hashlib.sha1(data).digest())
-    with Canned([b"", good(data)]) as server:
+    with Canned([(0, "", b""), good(data)]) as server:
         entry = Entry(name, size=len(data), format="qcow2", locations=(f"{server.url}/i",))
         server.answers[0] = (200, "application/xml", write_entry(entry))
         with pytest.raises(MachineError, match=r"cannot be used: it refers to other files$"):

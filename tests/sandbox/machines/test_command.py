@@ -3,6 +3,8 @@
 import itertools
 import json
 import socket
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -16,19 +18,24 @@ ROOT = Drive("vda", "vda", "qcow2")
 NIC = {"NETWORK": "public", "IP": "127.4.0.9", "MAC": "02:00:7f:04:00:09"}
 
 
-def options(text="MEMORY=512", drives=(ROOT,), host=HOST, nics=(NIC,)):
+def options(
+    text: str = "MEMORY=512",
+    drives: Sequence[Drive] = (ROOT,),
+    host: Host = HOST,
+    nics: Sequence[dict[str, str]] = (NIC,),
+) -> dict[str, list[Any]]:
     """Option to its values, those in JSON read."""
     template = parse(text)
     template.attributes += [("NIC", dict(nic)) for nic in nics]
     command = qemu(host, 7, template, list(drives), 9)
-    found = {}
+    found: dict[str, list[Any]] = {}
     for name, value in itertools.pairwise(command):
         if name.startswith("-"):
             found.setdefault(name, []).append(json.loads(value) if value.startswith("{") else value)
     return found
 
 
-def devices(**given):
+def devices(**given: Any) -> dict[str, Any]:
     return {
         value["drive"]: value
         for value in options(**given)["-device"]
@@ -36,30 +43,30 @@ def devices(**given):
     }
 
 
-def test_processors_and_memory_are_the_templates():
+def test_processors_and_memory_are_the_templates() -> None:
     found = options("VCPU=4\nMEMORY=1536")
     assert found["-smp"] == ["4"]
     assert found["-m"] == ["1536M"]
 
 
 @pytest.mark.parametrize("text", ["A=1", "MEMORY=0", "MEMORY=lots", "MEMORY=9999999", "MEMORY=-1"])
-def test_a_memory_that_is_none_is_refused(text):
+def test_a_memory_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(MachineError, match=r"^MEMORY must be a number from 1 to 1048576, not .*$"):
         options(text)
 
 
-def test_a_number_of_processors_that_is_none_is_refused():
+def test_a_number_of_processors_that_is_none_is_refused() -> None:
     with pytest.raises(MachineError, match=r"^VCPU must be a number from 1 to 64, not many$"):
         options("MEMORY=1\nVCPU=many")
 
 
-def test_nothing_is_reached_from_inside_unless_it_is_asked_for():
+def test_nothing_is_reached_from_inside_unless_it_is_asked_for() -> None:
     assert options()["-netdev"][0]["restrict"] is True
     open_host = Host("tcg", 22, outbound=True, throwaway=False)
     assert options(host=open_host)["-netdev"][0]["restrict"] is False
 
 
-def test_ssh_and_the_inbound_ports_lead_into_the_machine():
+def test_ssh_and_the_inbound_ports_lead_into_the_machine() -> None:
     (network,) = options('MEMORY=1\nINBOUND_PORTS="22,8080,8081"')["-netdev"]
     assert [rule["str"] for rule in network["hostfwd"]] == [
         "tcp:127.4.0.9:22-:22",
@@ -68,13 +75,13 @@ def test_ssh_and_the_inbound_ports_lead_into_the_machine():
     ]
 
 
-def test_ssh_may_be_on_another_port():
+def test_ssh_may_be_on_another_port() -> None:
     host = Host("tcg", 2222, outbound=False, throwaway=False)
     (network,) = options('MEMORY=1\nINBOUND_PORTS="22"', host=host)["-netdev"]
     assert [rule["str"] for rule in network["hostfwd"]] == ["tcp:127.4.0.9:2222-:22"]
 
 
-def test_a_port_that_somebody_has_is_left_out_and_told(caplog):
+def test_a_port_that_somebody_has_is_left_out_and_told(caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server((NIC["IP"], 0)) as taken:
         port = taken.getsockname()[1]
         (network,) = options(f'MEMORY=1\nINBOUND_PORTS="{port}"')["-netdev"]
@@ -83,18 +90,18 @@ def test_a_port_that_somebody_has_is_left_out_and_told(caplog):
 
 
 @pytest.mark.parametrize("ports", ["0", "65536", "ssh", "-1", "99999999", "22,,22"])
-def test_what_is_no_inbound_port_is_ignored(ports):
+def test_what_is_no_inbound_port_is_ignored(ports: str) -> None:
     (network,) = options(f'MEMORY=1\nINBOUND_PORTS="{ports}"')["-netdev"]
     assert len(network["hostfwd"]) == 1
 
 
-def test_more_ports_than_anybody_needs_are_refused():
+def test_more_ports_than_anybody_needs_are_refused() -> None:
     ports = ",".join(map(str, range(20000, 20065)))
     with pytest.raises(MachineError, match="more than 64 inbound ports"):
         options(f'MEMORY=1\nINBOUND_PORTS="{ports}"')
 
 
-def test_each_nic_is_a_network_of_its_own():
+def test_each_nic_is_a_network_of_its_own() -> None:
     second = {**NIC, "IP": "127.4.16.9", "MAC": "02:00:7f:04:10:09", "MODEL": "e1000"}
     found = options(nics=(NIC, second))
     assert [network["id"] for network in found["-netdev"]] == ["net0", "net1"]
@@ -103,7 +110,7 @@ def test_each_nic_is_a_network_of_its_own():
     assert [card["mac"] for card in cards] == [NIC["MAC"], second["MAC"]]
 
 
-def test_a_nic_without_a_network_is_plugged_in_and_leads_nowhere():
+def test_a_nic_without_a_network_is_plugged_in_and_leads_nowhere() -> None:
     """Whatever address its owner gave it: nothing is to listen there."""
     for nic in ({}, {"IP": "0.0.0.0", "MAC": "no mac", "BRIDGE": "br0"}):
         found = options(nics=(nic,))
@@ -113,18 +120,18 @@ def test_a_nic_without_a_network_is_plugged_in_and_leads_nowhere():
         assert "mac" not in card
 
 
-def test_more_nics_than_there_is_place_for_are_refused():
+def test_more_nics_than_there_is_place_for_are_refused() -> None:
     with pytest.raises(MachineError, match="more than 4 NICs"):
         options(nics=[NIC] * 5)
 
 
-def test_letters_that_are_left_out_leave_no_slot():
+def test_letters_that_are_left_out_leave_no_slot() -> None:
     found = devices(drives=[ROOT, Drive("vdc", "c")])
     assert hot_plugged("vdb", "x")["addr"] == found["drive1"]["addr"]
     assert hot_plugged("vdc", "x")["addr"] not in (d.get("addr") for d in found.values())
 
 
-def test_virtio_drives_have_their_slot_by_letter_so_that_linux_names_them_so():
+def test_virtio_drives_have_their_slot_by_letter_so_that_linux_names_them_so() -> None:
     drives = [ROOT, Drive("vdc", "c"), Drive("vdb", "b")]
     slots = {
         d.target: int(devices(drives=drives)[f"drive{n}"]["addr"], 16) for n, d in enumerate(drives)
@@ -134,20 +141,20 @@ def test_virtio_drives_have_their_slot_by_letter_so_that_linux_names_them_so():
     assert int(str(hot_plugged("vdz", "x")["addr"]), 16) <= 31
 
 
-def test_the_first_disk_is_booted():
+def test_the_first_disk_is_booted() -> None:
     found = devices(drives=[Drive("hda", "a"), Drive("hdb", "b")])
     assert found["drive0"]["bootindex"] == 1
     assert "bootindex" not in found["drive1"]
 
 
-def test_each_bus_has_its_devices():
+def test_each_bus_has_its_devices() -> None:
     found = devices(drives=[Drive("hda", "a"), Drive("sdb", "b"), Drive("vdc", "c")])
     assert found["drive0"]["driver"] == "ide-hd"
     assert found["drive1"]["driver"] == "scsi-hd"
     assert found["drive2"]["driver"] == "virtio-blk-pci"
 
 
-def test_the_context_cd_takes_the_last_free_place_on_the_ide_bus():
+def test_the_context_cd_takes_the_last_free_place_on_the_ide_bus() -> None:
     assert devices()["context"] == {
         "driver": "ide-cd",
         "drive": "context",
@@ -166,18 +173,18 @@ def test_the_context_cd_takes_the_last_free_place_on_the_ide_bus():
         (["hda", "hdb", "hdc", "hdd"], "there is no place for the context's CD"),
     ],
 )
-def test_disks_that_have_no_place_are_refused(targets, reason):
+def test_disks_that_have_no_place_are_refused(targets: list[str], reason: str) -> None:
     with pytest.raises(MachineError, match=f"^{reason}"):
         options(drives=[Drive(target, "x") for target in targets])
 
 
-def test_commas_in_paths_are_no_options():
+def test_commas_in_paths_are_no_options() -> None:
     drive = Drive("vdb", "/odd,dir=x/disk", serial="a,b")
     nodes = {node["node-name"]: node for node in options(drives=[ROOT, drive])["-blockdev"]}
     assert nodes["drive1"]["file"] == {"driver": "file", "filename": "/odd,dir=x/disk"}
 
 
-def test_what_must_not_outlive_the_sandbox_is_told_so():
+def test_what_must_not_outlive_the_sandbox_is_told_so() -> None:
     throwaway = Host("tcg", 22, outbound=False, throwaway=True)
     assert qemu(throwaway, 1, parse("MEMORY=1"), [ROOT], 3)[:3] == [
         "setpriv",

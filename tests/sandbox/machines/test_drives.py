@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -21,26 +22,30 @@ needs_tools = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def lay(tmp_path):
-    folder = tmp_path / "machine"
-    folder.mkdir()
-    image = tmp_path / "origin: odd, name"
-    image.write_bytes(b"an image".ljust(1 << 20, b"\0"))
+class Lay:
+    """DISKs to files, in a folder; the image of ENTRY is there."""
 
-    def lay(*disks):
+    def __init__(self, tmp_path: Path) -> None:
+        self.folder, self.image = tmp_path / "machine", tmp_path / "origin: odd, name"
+        self.disks = tmp_path / "disks"
+        self.folder.mkdir()
+        self.image.write_bytes(b"an image".ljust(1 << 20, b"\0"))
+
+    def __call__(self, *disks: str) -> list[Drive]:
         text = "\n".join(f"DISK = [ {disk} ]" for disk in disks)
-        fetch = {ENTRY: FetchedImage(image, "raw")}.__getitem__
+        fetch = {ENTRY: FetchedImage(self.image, "raw")}.__getitem__
         return lay_out(
-            parse(text), folder, tmp_path / "disks", lambda s, _: fetch(s), threading.Event()
+            parse(text), self.folder, self.disks, lambda s, _: fetch(s), threading.Event()
         )
 
-    lay.folder, lay.image = folder, image
-    return lay
+
+@pytest.fixture
+def lay(tmp_path: Path) -> Lay:
+    return Lay(tmp_path)
 
 
 @needs_tools
-def test_the_first_image_gets_a_layer_of_the_machines_own(lay):
+def test_the_first_image_gets_a_layer_of_the_machines_own(lay: Lay) -> None:
     assert lay(f'source = "{ENTRY}", target = vda') == [Drive("vda", "vda", "qcow2")]
     layer = lay.folder / "vda"
     assert layer.stat().st_size < 1 << 20
@@ -49,18 +54,18 @@ def test_the_first_image_gets_a_layer_of_the_machines_own(lay):
 
 
 @needs_tools
-def test_so_do_further_ones(lay):
+def test_so_do_further_ones(lay: Lay) -> None:
     _, second = lay(f'source = "{ENTRY}", target = vda', f'source = "{ENTRY}", target = vdc')
     assert second == Drive("vdc", "vdc", "qcow2")
 
 
-def test_a_persistent_disk_is_itself(lay, tmp_path):
+def test_a_persistent_disk_is_itself(lay: Lay, tmp_path: Path) -> None:
     (drive,) = lay(f'source = "pdisk:https://x.org/pdisk/{UUID}", target = vdc, type = block')
     assert drive == Drive("vdc", str(tmp_path / "disks" / UUID), serial=UUID[:20])
 
 
 @needs_tools
-def test_swap_has_its_size_and_signature(lay):
+def test_swap_has_its_size_and_signature(lay: Lay) -> None:
     assert lay("type = swap, size = 64, target = vdb") == [Drive("vdb", "vdb")]
     swap = lay.folder / "vdb"
     assert swap.stat().st_size == 64 << 20
@@ -68,28 +73,28 @@ def test_swap_has_its_size_and_signature(lay):
 
 
 @needs_tools
-def test_a_volatile_disk_has_a_file_system(lay):
+def test_a_volatile_disk_has_a_file_system(lay: Lay) -> None:
     lay("FORMAT=ext3, SIZE=8, TARGET=vdc, TYPE=fs")
     assert (lay.folder / "vdc").stat().st_size == 8 << 20
     assert (lay.folder / "vdc").read_bytes()[1080:1082] == b"\x53\xef"
 
 
-def test_a_swap_without_size_is_none(lay):
+def test_a_swap_without_size_is_none(lay: Lay) -> None:
     assert lay("type = swap, size = 0, target = vdb") == []
 
 
-def test_two_disks_with_one_target_are_refused(lay):
+def test_two_disks_with_one_target_are_refused(lay: Lay) -> None:
     disk = f"source = pdisk:x/{UUID}, target = vdc"
     with pytest.raises(MachineError, match=r"^two disks have the target vdc$"):
         lay(disk, disk)
 
 
-def test_more_disks_than_there_are_letters_are_refused(lay):
+def test_more_disks_than_there_are_letters_are_refused(lay: Lay) -> None:
     with pytest.raises(MachineError, match=r"^two disks have the target hda$"):
         lay(*[f"source = pdisk:x/{UUID}"] * 27)
 
 
-def test_a_disk_without_target_gets_one(lay):
+def test_a_disk_without_target_gets_one(lay: Lay) -> None:
     assert [drive.target for drive in lay(f"source = pdisk:x/{UUID}")] == ["hda"]
 
 
@@ -107,13 +112,15 @@ def test_a_disk_without_target_gets_one(lay):
         ("type = fs, format = ntfs, size = 1, target = vdb", "is neither swap nor a file system"),
     ],
 )
-def test_what_cannot_be_made_is_told(lay, disk, reason):
+def test_what_cannot_be_made_is_told(lay: Lay, disk: str, reason: str) -> None:
     with pytest.raises(MachineError, match=reason):
         lay(disk)
     assert list(lay.folder.iterdir()) == []
 
 
-def test_a_program_that_takes_long_is_ended_when_the_machine_is_not_wanted_any_more(tmp_path):
+def test_a_program_that_takes_long_is_ended_when_the_machine_is_not_wanted_any_more(
+    tmp_path: Path,
+) -> None:
     stop = threading.Event()
     stop.set()
     with pytest.raises(MachineError, match=r"^sleep was stopped$"):

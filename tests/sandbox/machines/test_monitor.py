@@ -3,6 +3,9 @@
 import asyncio
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from machines import wait_for
@@ -37,12 +40,15 @@ time.sleep(float(place))
 """
 
 
+Dying: TypeAlias = Callable[[float, int], Path]
+
+
 @pytest.fixture
-def dying(tmp_path, monkeypatch):
+def dying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dying]:
     """Starts one: how long it lingers, and how much it answers before."""
     processes = []
 
-    def start(lingers, answers):
+    def start(lingers: float, answers: int) -> Path:
         command = [sys.executable, "-c", DYING, "qemu", str(lingers), str(answers)]
         process = subprocess.Popen(command, cwd=tmp_path)
         processes.append(process)
@@ -56,7 +62,7 @@ def dying(tmp_path, monkeypatch):
         process.wait()
 
 
-async def ask(folder, command):
+async def ask(folder: Path, command: str) -> None:
     monitor = await Monitor.connect(folder)
     try:
         await monitor.execute("query-status")
@@ -65,19 +71,23 @@ async def ask(folder, command):
         await monitor.close()
 
 
-def test_a_qemu_that_dies_while_it_is_asked_is_reported_as_ended_in_its_last_words(dying):
+def test_a_qemu_that_dies_while_it_is_asked_is_reported_as_ended_in_its_last_words(
+    dying: Dying,
+) -> None:
     with pytest.raises(MachineError) as caught:
-        asyncio.run(ask(dying(lingers=0.5, answers=9), "fill"))
+        asyncio.run(ask(dying(0.5, 9), "fill"))
     assert str(caught.value) == "the QEMU process has ended: qemu: out of luck"
     assert not isinstance(caught.value, UnsettledError)
 
 
-def test_one_that_dies_before_it_says_anything_is_reported_as_ended(dying):
+def test_one_that_dies_before_it_says_anything_is_reported_as_ended(dying: Dying) -> None:
     with pytest.raises(MachineError, match=r"^the QEMU process has ended$"):
-        asyncio.run(ask(dying(lingers=0.5, answers=0), "fill"))
+        asyncio.run(ask(dying(0.5, 0), "fill"))
 
 
-def test_one_that_hangs_up_and_lives_on_is_not_reported_as_ended(dying, monkeypatch):
+def test_one_that_hangs_up_and_lives_on_is_not_reported_as_ended(
+    dying: Dying, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.monitor._QUIT_SECONDS", 0.3)
     with pytest.raises(UnsettledError, match=r"^QEMU has hung up, but its process still runs$"):
-        asyncio.run(ask(dying(lingers=600, answers=9), "fill"))
+        asyncio.run(ask(dying(600, 9), "fill"))

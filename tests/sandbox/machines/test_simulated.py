@@ -1,5 +1,6 @@
 import threading
 import time
+from collections.abc import Container
 
 import pytest
 
@@ -14,12 +15,12 @@ LIFE = [Phase.PROLOG, Phase.BOOT, Phase.RUNNING]
 class Book:
     """What was reported, and when there is no more."""
 
-    def __init__(self, refuse=()):
-        self.lines = []
+    def __init__(self, refuse: Container[Phase] = ()) -> None:
+        self.lines: list[tuple[int, Phase, str]] = []
         self.refuse = refuse
         self.last = threading.Event()
 
-    def __call__(self, machine_id, *phases, error=""):
+    def __call__(self, machine_id: int, *phases: Phase, error: str = "") -> bool:
         if any(phase in self.refuse for phase in phases):
             return False
         self.lines += [(machine_id, phase, error) for phase in phases]
@@ -27,7 +28,7 @@ class Book:
             self.last.set()
         return True
 
-    def phases(self, machine_id=1):
+    def phases(self, machine_id: int = 1) -> list[Phase]:
         return [phase for machine, phase, _ in self.lines if machine == machine_id]
 
 
@@ -42,7 +43,9 @@ class Book:
         (Phase.FAILURE, [Phase.FAILED]),
     ],
 )
-def test_a_machine_goes_on_from_any_phase(boot_seconds, entered, followed):
+def test_a_machine_goes_on_from_any_phase(
+    boot_seconds: float, entered: Phase, followed: list[Phase]
+) -> None:
     book = Book()
     machines = Simulated(book, boot_seconds)
     machines.enter(Machine(1, entered, EMPTY))
@@ -51,7 +54,7 @@ def test_a_machine_goes_on_from_any_phase(boot_seconds, entered, followed):
     assert book.phases() == followed
 
 
-def test_without_boot_seconds_nothing_is_left_for_later():
+def test_without_boot_seconds_nothing_is_left_for_later() -> None:
     book, before = Book(), set(threading.enumerate())
     machines = Simulated(book, 0)
     machines.enter(Machine(1, Phase.PENDING, EMPTY))
@@ -60,7 +63,7 @@ def test_without_boot_seconds_nothing_is_left_for_later():
     machines.close(keep=False)
 
 
-def test_a_report_that_comes_too_late_ends_the_story():
+def test_a_report_that_comes_too_late_ends_the_story() -> None:
     book = Book(refuse=[Phase.BOOT])
     machines = Simulated(book, 0.03)
     machines.enter(Machine(1, Phase.PENDING, EMPTY))
@@ -74,7 +77,7 @@ def test_a_report_that_comes_too_late_ends_the_story():
     assert book.phases(1) == [Phase.PROLOG]
 
 
-def test_closing_waits_for_the_thread_and_forgets_what_was_planned():
+def test_closing_waits_for_the_thread_and_forgets_what_was_planned() -> None:
     book, before = Book(), set(threading.enumerate())
     machines = Simulated(book, 60)
     machines.enter(Machine(1, Phase.PENDING, EMPTY))
@@ -83,7 +86,7 @@ def test_closing_waits_for_the_thread_and_forgets_what_was_planned():
     assert book.lines == []
 
 
-def test_a_machine_whose_image_is_missing_fails_with_a_reason():
+def test_a_machine_whose_image_is_missing_fails_with_a_reason() -> None:
     book = Book()
     disk = {"SOURCE": "https://example.org/metadata/x"}
     machines = Simulated(book, 0, is_missing=lambda source: source == disk["SOURCE"])
@@ -95,8 +98,8 @@ def test_a_machine_whose_image_is_missing_fails_with_a_reason():
 @pytest.mark.parametrize("boot_seconds", [0, 0.15])
 @pytest.mark.parametrize("entered", [Phase.PENDING, Phase.PROLOG])
 def test_a_machine_whose_disks_cannot_be_transferred_fails_when_they_would_be(
-    boot_seconds, entered
-):
+    boot_seconds: float, entered: Phase
+) -> None:
     book = Book()
     machines = Simulated(book, boot_seconds)
     machines.enter(Machine(1, entered, EMPTY, "no disk"))
@@ -113,11 +116,11 @@ def test_a_machine_whose_disks_cannot_be_transferred_fails_when_they_would_be(
     ("entered", "followed"),
     [(Phase.SHUTDOWN, [Phase.EPILOG, Phase.DONE]), (Phase.CLEANUP, [Phase.DONE])],
 )
-def test_an_end_takes_its_time(boot_seconds, entered, followed):
+def test_an_end_takes_its_time(boot_seconds: float, entered: Phase, followed: list[Phase]) -> None:
     book, threads = Book(), []
     begun = time.monotonic()
 
-    def report(machine_id, *phases, error=""):
+    def report(machine_id: int, *phases: Phase, error: str = "") -> bool:
         threads.append(threading.current_thread())
         return book(machine_id, *phases, error=error)
 
@@ -130,10 +133,10 @@ def test_an_end_takes_its_time(boot_seconds, entered, followed):
     assert threading.current_thread() not in threads
 
 
-def test_a_report_that_breaks_does_not_stop_the_others(caplog):
+def test_a_report_that_breaks_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
     book = Book()
 
-    def report(machine_id, *phases, error=""):
+    def report(machine_id: int, *phases: Phase, error: str = "") -> bool:
         if machine_id == 1:
             raise OSError("disk full")
         return book(machine_id, *phases, error=error)

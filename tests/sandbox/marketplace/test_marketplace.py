@@ -8,13 +8,15 @@ import re
 import threading
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from lxml import etree
+from present import present
 from werkzeug import Request, Response
 from werkzeug.serving import make_server
 
@@ -25,6 +27,9 @@ from stratuslab_libcloud.sandbox.marketplace.rest import answer
 from stratuslab_libcloud.sandbox.site import Sandbox
 from stratuslab_libcloud.sandbox.store import Store
 from stratuslab_libcloud.untrusted import xml
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 SAMPLES = pathlib.Path(__file__).parents[2] / "samples"  # signed by the tool of 2014
 NS = {
@@ -40,10 +45,10 @@ ADA, BEA = "ada@example.org", "bea@example.org"
 ONE, TWO, THREE = (identifier(hashlib.sha1(text).digest()) for text in (b"1", b"2", b"3"))
 
 
-def entry(image: str, endorser: str, day: str, **fields: object) -> bytes:
+def entry(image: str, endorser: str, day: str, **fields: Any) -> bytes:
     """An entry that is valid at NOW, endorsed at noon of that day."""
-    coordinates = {"identifier": image, "endorser": endorser, "endorsed": f"{day}T12:00:00Z"}
-    return write_entry(Entry(**coordinates, **{"valid": "2026-01-01T00:00:00Z", **fields}))
+    fields.setdefault("valid", "2026-01-01T00:00:00Z")
+    return write_entry(Entry(image, endorser=endorser, endorsed=f"{day}T12:00:00Z", **fields))
 
 
 class Registry:
@@ -55,7 +60,9 @@ class Registry:
         self.server = make_server("127.0.0.1", 0, self._serve, threaded=True)
         self.url = f"http://127.0.0.1:{self.server.server_port}/metadata"
 
-    def _serve(self, environ: object, start_response: object) -> object:
+    def _serve(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
         request = Request(environ)
         segments = [segment for segment in request.path.split("/") if segment]
         response: Response = answer(self.service, request, segments[1:])
@@ -83,7 +90,7 @@ class Registry:
         assert answer.status_code == 200
         return coordinates(answer)
 
-    def rows(self, path: str = "", **query: str) -> list[list[str]]:
+    def rows(self, path: str = "", **query: str) -> Any:
         answer = self.ask(path, "application/json", **query)
         assert answer.status_code == 200
         return answer.json()["aaData"]
@@ -95,9 +102,9 @@ def coordinates(answer: requests.Response) -> list[tuple[str, str, str]]:
     assert root.attrib == {}
     return [
         (
-            rdf.findtext("rdf:Description/dcterms:identifier", None, NS),
-            rdf.findtext(".//slreq:email", None, NS),
-            rdf.findtext(".//slreq:endorsement/dcterms:created", None, NS),
+            rdf.findtext("rdf:Description/dcterms:identifier", "", NS),
+            rdf.findtext(".//slreq:email", "", NS),
+            rdf.findtext(".//slreq:endorsement/dcterms:created", "", NS),
         )
         for rdf in root.iterfind("rdf:RDF", NS)
     ]
@@ -165,7 +172,7 @@ def test_every_listed_seed_has_what_the_original_commands_need(site: Sandbox) ->
                 element = description.find(f"{prefix}:{name}", NS)
                 assert element is not None, name
                 assert len(element) or element.text, name
-        sha1 = description.findtext("slreq:checksum/slreq:value", None, NS)
+        sha1 = present(description.findtext("slreq:checksum/slreq:value", None, NS))
         image = description.findtext("dcterms:identifier", None, NS)
         assert image == identifier(sha1)
         assert description.get(f"{{{NS['rdf']}}}about") == f"#{image}"
@@ -597,7 +604,7 @@ def test_other_methods_are_not_allowed(
     answer = full.ask(path, method=method)
     assert answer.status_code == 405
     assert answer.headers["Allow"] == allowed
-    assert ET.fromstring(answer.content).text.startswith("The method specified")
+    assert (ET.fromstring(answer.content).text or "").startswith("The method specified")
 
 
 def test_an_entry_is_not_uploaded_to_its_coordinates(full: Registry) -> None:
@@ -633,8 +640,8 @@ def test_signatures_survive_storing(registry: Registry, sample: str) -> None:
 def signed_bytes(document: bytes) -> bytes:
     """What the signature's digest is made of (marketplace-rest 6.5)."""
     root = etree.fromstring(document)
-    signature = root.find("{http://www.w3.org/2000/09/xmldsig#}Signature")
-    before = signature.getprevious()
+    signature = present(root.find("{http://www.w3.org/2000/09/xmldsig#}Signature"))
+    before = present(signature.getprevious())
     before.tail = (before.tail or "") + (signature.tail or "")
     root.remove(signature)
     return etree.tostring(root, method="c14n", with_comments=False)

@@ -1,8 +1,12 @@
 import re
 import resource
 import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 from callers import TEMPLATE, USERS, Caller
 
 from stratuslab_libcloud.sandbox.references import referenced_disk
@@ -13,29 +17,29 @@ UNKNOWN = "7a031320-9d3b-492f-9a97-3c5bd0ba786b"
 NOT_PLUGGED = "Disk have not been hot-plugged"
 
 
-def files(site):
+def files(site: Sandbox) -> list[str]:
     return sorted(path.name for path in (site.dir / "disks").iterdir())
 
 
-def message(answer):
+def message(answer: requests.Response) -> Any:
     assert answer.json()["code"] == answer.status_code
     return answer.json()["message"]
 
 
-def mount(caller, disk, vm_id, **fields):
+def mount(caller: Caller, disk: str, vm_id: int, **fields: object) -> requests.Response:
     data = {"node": "sandbox", "vm_id": vm_id, **fields}
     return caller.disks("POST", f"/{disk}/mounts/", data=data)
 
 
-def unmount(caller, disk, vm_id):
+def unmount(caller: Caller, disk: str, vm_id: int) -> requests.Response:
     return caller.disks("DELETE", f"/{disk}/mounts/{disk}_{vm_id}")
 
 
-def start_with(caller, disk, target="vdc"):
+def start_with(caller: Caller, disk: str, target: str = "vdc") -> int:
     return caller.start(f'{TEMPLATE}\nDISK=[source="pdisk:host/{disk}", target={target}]')
 
 
-def assert_transfer_fails(caller, vm_id, reason):
+def assert_transfer_fails(caller: Caller, vm_id: int, reason: str) -> None:
     """As the engine, which looks at disks only then (opennebula-engines 6)."""
     assert caller.states(vm_id) == (7, 0)
     message = caller.info(vm_id).findtext("TEMPLATE/ERROR/MESSAGE")
@@ -45,7 +49,7 @@ def assert_transfer_fails(caller, vm_id, reason):
 # -- disks
 
 
-def test_a_disk_is_a_sparse_file_of_its_size(site, jane):
+def test_a_disk_is_a_sparse_file_of_its_size(site: Sandbox, jane: Caller) -> None:
     disk = jane.disk(size=1024, tag="survey")
     status = (site.dir / "disks" / disk).stat()
     assert status.st_size == 1024 * GIB
@@ -53,7 +57,7 @@ def test_a_disk_is_a_sparse_file_of_its_size(site, jane):
     assert status.st_mode & 0o777 == 0o600
 
 
-def test_a_disk_is_shown_with_strings_only(jane):
+def test_a_disk_is_shown_with_strings_only(jane: Caller) -> None:
     disk = jane.disk(size="20", tag='ta"g\\ & ü', visibility="public")
     answer = jane.disks("GET", f"/{disk}/", headers={"Accept": "application/json"})
     assert answer.headers["Content-Type"] == "application/json; charset=UTF-8"
@@ -73,7 +77,7 @@ def test_a_disk_is_shown_with_strings_only(jane):
     assert listed == answer.json()
 
 
-def test_a_list_has_the_newest_first(jane):
+def test_a_list_has_the_newest_first(jane: Caller) -> None:
     disks = [jane.disk(tag=str(number)) for number in range(3)]
     assert [disk["uuid"] for disk in jane.disks("GET").json()] == disks[::-1]
 
@@ -91,14 +95,16 @@ def test_a_list_has_the_newest_first(jane):
         ({"size": "1", "type": "FLOPPY"}, "Invalid value for form element type: FLOPPY"),
     ],
 )
-def test_a_disk_that_cannot_be_is_refused_and_leaves_nothing(site, jane, form, text):
+def test_a_disk_that_cannot_be_is_refused_and_leaves_nothing(
+    site: Sandbox, jane: Caller, form: dict[str, object], text: str
+) -> None:
     answer = jane.disks("POST", data=form)
     assert answer.status_code == 400
     assert message(answer) == text
     assert files(site) == jane.disks("GET").json() == []
 
 
-def test_without_room_there_is_neither_record_nor_file(site, jane):
+def test_without_room_there_is_neither_record_nor_file(site: Sandbox, jane: Caller) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (GIB, hard))
     try:
@@ -110,7 +116,7 @@ def test_without_room_there_is_neither_record_nor_file(site, jane):
     assert files(site) == jane.disks("GET").json() == []
 
 
-def test_a_disk_goes_with_its_file(site, jane):
+def test_a_disk_goes_with_its_file(site: Sandbox, jane: Caller) -> None:
     disk = jane.disk()
     assert files(site) == [disk]
     answer = jane.disks("DELETE", f"/{disk}/")
@@ -119,7 +125,7 @@ def test_a_disk_goes_with_its_file(site, jane):
     assert jane.disks("DELETE", f"/{disk}").status_code == 404
 
 
-def test_an_update_changes_what_is_given_and_points_back(site, jane):
+def test_an_update_changes_what_is_given_and_points_back(site: Sandbox, jane: Caller) -> None:
     disk = jane.disk(tag="old")
     path = f"/pdisk/pswd/disks/{disk}/"
     answer = jane.request("PUT", path, data={"tag": "new", "visibility": "public"})
@@ -129,7 +135,7 @@ def test_an_update_changes_what_is_given_and_points_back(site, jane):
     assert (shown["tag"], shown["visibility"], shown["size"]) == ("new", "PUBLIC", "1")
 
 
-def test_locations_are_made_of_what_the_front_end_was_asked_for(jane):
+def test_locations_are_made_of_what_the_front_end_was_asked_for(jane: Caller) -> None:
     disk = jane.disk()
     headers = {"Host": "localhost:1234", "X-Forwarded-Proto": "https"}
     answer = jane.disks("PUT", f"/{disk}?method=x", data={"tag": "t"}, headers=headers)
@@ -145,7 +151,9 @@ def test_locations_are_made_of_what_the_front_end_was_asked_for(jane):
         ({"json": {"tag": "t"}}, 415, "The entity of the request is not a form"),
     ],
 )
-def test_an_update_that_makes_no_sense_changes_nothing(jane, options, status, text):
+def test_an_update_that_makes_no_sense_changes_nothing(
+    jane: Caller, options: dict[str, Any], status: int, text: str
+) -> None:
     disk = jane.disk()
     before = jane.disks("GET", f"/{disk}").json()
     answer = jane.disks("PUT", f"/{disk}", **options)
@@ -156,7 +164,7 @@ def test_an_update_that_makes_no_sense_changes_nothing(jane, options, status, te
 # -- whose is it
 
 
-def test_a_public_disk_may_be_seen_and_used_but_not_changed(jane, joerg):
+def test_a_public_disk_may_be_seen_and_used_but_not_changed(jane: Caller, joerg: Caller) -> None:
     disk = jane.disk(visibility="public")
     vm_id = joerg.start()
     assert joerg.disks("GET", f"/{disk}").status_code == 200
@@ -168,7 +176,9 @@ def test_a_public_disk_may_be_seen_and_used_but_not_changed(jane, joerg):
     assert unmount(joerg, disk, vm_id).status_code == 200
 
 
-def test_a_stranger_cannot_unplug_anything(jane, joerg, calling):
+def test_a_stranger_cannot_unplug_anything(
+    jane: Caller, joerg: Caller, calling: Callable[[str], Caller]
+) -> None:
     disk = jane.disk(visibility="public")
     vm_id = jane.start()
     assert mount(jane, disk, vm_id).status_code == 200
@@ -177,7 +187,9 @@ def test_a_stranger_cannot_unplug_anything(jane, joerg, calling):
     assert jane.disks("GET", f"/{disk}").json()["count"] == "1"
 
 
-def test_who_owns_the_machine_may_unplug_what_was_public_once(jane, joerg, calling):
+def test_who_owns_the_machine_may_unplug_what_was_public_once(
+    jane: Caller, joerg: Caller, calling: Callable[[str], Caller]
+) -> None:
     disk, vm_id = jane.disk(visibility="public"), joerg.start()
     mount(joerg, disk, vm_id)
     jane.disks("PUT", f"/{disk}", data={"visibility": "private"})
@@ -189,7 +201,7 @@ def test_who_owns_the_machine_may_unplug_what_was_public_once(jane, joerg, calli
 
 
 @pytest.mark.parametrize("field", ["owner", "identifier", "quarantine"])
-def test_some_fields_are_the_services_own(jane, service, field):
+def test_some_fields_are_the_services_own(jane: Caller, service: Caller, field: str) -> None:
     disk = jane.disk()
     assert jane.disks("PUT", f"/{disk}", data={field: "x"}).status_code == 403
     assert jane.disks("POST", data={"size": 1, field: "x"}).status_code == 403
@@ -197,25 +209,27 @@ def test_some_fields_are_the_services_own(jane, service, field):
     assert service.disks("GET", f"/{disk}").json()[field] == "x"
 
 
-def test_the_service_sees_every_disk(jane, joerg, service):
+def test_the_service_sees_every_disk(jane: Caller, joerg: Caller, service: Caller) -> None:
     disks = {jane.disk(), joerg.disk()}
     assert {disk["uuid"] for disk in service.disks("GET").json()} == disks
 
 
-def test_an_identifier_is_there_once(service):
+def test_an_identifier_is_there_once(service: Caller) -> None:
     service.disk(identifier="abc")
     answer = service.disks("POST", data={"size": 1, "identifier": "abc"})
     assert (answer.status_code, message(answer)) == (409, "Disk already registered")
 
 
-def test_only_the_service_learns_where_the_content_is(site, jane, service):
+def test_only_the_service_learns_where_the_content_is(
+    site: Sandbox, jane: Caller, service: Caller
+) -> None:
     disk = jane.disk()
     assert jane.disks("GET", f"/{disk}/turl").status_code == 403
     answer = service.disks("GET", f"/{disk}/turl/")
     assert answer.json() == {"uuid": disk, "turl": f"file://{site.dir}/disks/{disk}"}
 
 
-def test_an_unknown_disk_is_not_found(jane):
+def test_an_unknown_disk_is_not_found(jane: Caller) -> None:
     for method, path in (("GET", ""), ("PUT", ""), ("DELETE", ""), ("POST", "")):
         answer = jane.disks(method, f"/{UNKNOWN}{path}", data={"tag": "t"})
         assert (answer.status_code, message(answer)) == (404, f"disk ({UNKNOWN}) does not exist")
@@ -228,7 +242,7 @@ def test_an_unknown_disk_is_not_found(jane):
 # -- plugging
 
 
-def test_a_disk_is_plugged_in_and_out(jane):
+def test_a_disk_is_plugged_in_and_out(jane: Caller) -> None:
     disk, vm_id = jane.disk(), jane.start()
     answer = mount(jane, disk, vm_id)
     assert answer.status_code == 200
@@ -242,14 +256,14 @@ def test_a_disk_is_plugged_in_and_out(jane):
     assert jane.disks("GET", f"/{disk}/mounts").json() == []
 
 
-def test_the_node_to_name_is_the_one_of_the_document(jane):
+def test_the_node_to_name_is_the_one_of_the_document(jane: Caller) -> None:
     disk, vm_id = jane.disk(), jane.start()
     host = jane.info(vm_id).findtext("HISTORY_RECORDS/HISTORY/HOSTNAME")
     assert mount(jane, disk, vm_id, node="elsewhere").status_code == 400
     assert mount(jane, disk, vm_id, node=host).status_code == 200
 
 
-def test_the_device_is_the_lowest_free_letter(jane):
+def test_the_device_is_the_lowest_free_letter(jane: Caller) -> None:
     vm_id = jane.start("DISK=[target=vda] DISK=[target=hdb] DISK=[target=vdd]")
     disks = [jane.disk() for _ in range(4)]
     targets = [mount(jane, disk, vm_id).json()["target"] for disk in disks[:3]]
@@ -258,14 +272,14 @@ def test_the_device_is_the_lowest_free_letter(jane):
     assert mount(jane, disks[3], vm_id).json()["target"] == targets[1]
 
 
-def test_after_26_devices_there_is_no_letter(jane):
+def test_after_26_devices_there_is_no_letter(jane: Caller) -> None:
     letters = "abcdefghijklmnopqrstuvwxyz"
     vm_id = jane.start(" ".join(f"DISK=[target=vd{letter}]" for letter in letters))
     answer = mount(jane, jane.disk(), vm_id)
     assert (answer.status_code, message(answer)) == (409, "no free devices available")
 
 
-def test_a_disk_is_in_one_machine_at_a_time(jane):
+def test_a_disk_is_in_one_machine_at_a_time(jane: Caller) -> None:
     disk, first, second = jane.disk(), jane.start(), jane.start()
     mount(jane, disk, first)
     for vm_id in (first, second):
@@ -275,7 +289,7 @@ def test_a_disk_is_in_one_machine_at_a_time(jane):
     assert jane.disks("GET", f"/{disk}/mounts").json() == [{"vmId": "0", "device": "vdc"}]
 
 
-def test_of_many_who_want_a_disk_at_once_one_gets_it(jane):
+def test_of_many_who_want_a_disk_at_once_one_gets_it(jane: Caller) -> None:
     disk = jane.disk()
     machines = [jane.start("A=1") for _ in range(8)]
     statuses = []
@@ -300,24 +314,26 @@ def test_of_many_who_want_a_disk_at_once_one_gets_it(jane):
         ({"node": "sandbox", "vm_id": "99"}, 404, "Unknown VM: 99"),
     ],
 )
-def test_an_attach_that_makes_no_sense_is_refused(jane, form, status, text):
+def test_an_attach_that_makes_no_sense_is_refused(
+    jane: Caller, form: dict[str, object], status: int, text: str
+) -> None:
     answer = jane.disks("POST", f"/{jane.disk()}/mounts", data=form)
     assert (answer.status_code, message(answer)) == (status, text)
 
 
-def test_a_disk_is_not_plugged_into_others_machines(jane, joerg):
+def test_a_disk_is_not_plugged_into_others_machines(jane: Caller, joerg: Caller) -> None:
     answer = mount(jane, jane.disk(), joerg.start())
     assert (answer.status_code, message(answer)) == (403, "Not enough rights to attach disk")
 
 
-def test_a_disk_is_not_plugged_into_a_machine_that_does_not_run():
+def test_a_disk_is_not_plugged_into_a_machine_that_does_not_run() -> None:
     with Sandbox(users=USERS, boot_seconds=60) as site:
         jane = Caller(site, ("jane", USERS["jane"]))
         answer = mount(jane, jane.disk(), jane.start())
         assert (answer.status_code, message(answer)) == (409, "VM 0 is not running")
 
 
-def test_what_is_not_plugged_in_cannot_be_unplugged(jane):
+def test_what_is_not_plugged_in_cannot_be_unplugged(jane: Caller) -> None:
     disk, other, vm_id = jane.disk(), jane.disk(), jane.start()
     mount(jane, other, vm_id)
     for path in (f"/{disk}/mounts/{disk}_{vm_id}", f"/{disk}/mounts/{other}_{vm_id}"):
@@ -326,7 +342,7 @@ def test_what_is_not_plugged_in_cannot_be_unplugged(jane):
     assert jane.disks("GET", f"/{other}").json()["count"] == "1"
 
 
-def test_a_disk_that_is_used_stays(site, jane):
+def test_a_disk_that_is_used_stays(site: Sandbox, jane: Caller) -> None:
     disk, vm_id = jane.disk(), jane.start()
     mount(jane, disk, vm_id)
     answer = jane.disks("DELETE", f"/{disk}")
@@ -339,7 +355,7 @@ def test_a_disk_that_is_used_stays(site, jane):
     assert jane.disks("DELETE", f"/{disk}").status_code == 200
 
 
-def test_the_type_of_a_disk_that_is_used_stays(jane):
+def test_the_type_of_a_disk_that_is_used_stays(jane: Caller) -> None:
     disk, vm_id, other = jane.disk(), jane.start(), "DATA_IMAGE_LIVE"
     mount(jane, disk, vm_id)
     answer = jane.disks("PUT", f"/{disk}", data={"type": other, "tag": "new"})
@@ -355,7 +371,9 @@ def test_the_type_of_a_disk_that_is_used_stays(jane):
 # -- disks from a machine's start
 
 
-def test_a_disk_may_be_there_from_the_start_and_is_free_at_the_end(site, jane):
+def test_a_disk_may_be_there_from_the_start_and_is_free_at_the_end(
+    site: Sandbox, jane: Caller
+) -> None:
     disk = jane.disk()
     vm_id = start_with(jane, disk)
     assert jane.disks("GET", f"/{disk}/mounts").json() == [{"vmId": "0", "device": "static"}]
@@ -367,7 +385,7 @@ def test_a_disk_may_be_there_from_the_start_and_is_free_at_the_end(site, jane):
     assert jane.disks("GET", f"/{disk}").json()["count"] == "0"
 
 
-def test_a_disk_is_used_until_the_end_of_its_machine(tmp_path):
+def test_a_disk_is_used_until_the_end_of_its_machine(tmp_path: Path) -> None:
     with Sandbox(tmp_path, users=USERS, ending_seconds=3600) as site:
         jane = Caller(site, ("jane", USERS["jane"]))
         disk = jane.disk()
@@ -375,7 +393,7 @@ def test_a_disk_is_used_until_the_end_of_its_machine(tmp_path):
         assert jane.disks("DELETE", f"/{disk}").status_code == 409
 
 
-def test_the_service_may_register_and_release(jane, service):
+def test_the_service_may_register_and_release(jane: Caller, service: Caller) -> None:
     disk, vm_id = jane.disk(), jane.start()
     assert mount(jane, disk, vm_id, register_only="true").status_code == 403
     answer = mount(service, disk, vm_id, node="10.1.1.7", register_only="true")
@@ -384,7 +402,7 @@ def test_the_service_may_register_and_release(jane, service):
     assert unmount(service, disk, vm_id).json()["target"] == "static"
 
 
-def test_a_machine_does_not_start_with_a_disk_it_may_not_have(jane, joerg):
+def test_a_machine_does_not_start_with_a_disk_it_may_not_have(jane: Caller, joerg: Caller) -> None:
     private, image = jane.disk(), joerg.disk(type="MACHINE_IMAGE_LIVE")
     for disk, reason in (
         (private, f"insufficient access rights to view disk ({private})"),
@@ -395,7 +413,7 @@ def test_a_machine_does_not_start_with_a_disk_it_may_not_have(jane, joerg):
     assert jane.disks("GET", f"/{private}").json()["count"] == "0"
 
 
-def test_a_machine_cannot_have_a_disk_twice(jane):
+def test_a_machine_cannot_have_a_disk_twice(jane: Caller) -> None:
     disk = jane.disk()
     second = f'DISK=[source="pdisk:host/{disk}", target=vdd]'
     vm_id = jane.start(f'{TEMPLATE}\nDISK=[source="pdisk:host/{disk}", target=vdc]\n{second}')
@@ -403,13 +421,13 @@ def test_a_machine_cannot_have_a_disk_twice(jane):
     assert jane.disks("GET", f"/{disk}/mounts").json() == []
 
 
-def test_a_transfer_fails_when_its_time_has_come():
+def test_a_transfer_fails_when_its_time_has_come() -> None:
     with Sandbox(users=USERS, boot_seconds=60) as site:
         jane = Caller(site, ("jane", USERS["jane"]))
         assert jane.states(start_with(jane, UNKNOWN)) == (1, 0)
 
 
-def test_a_machine_boots_from_a_machine_image_only(jane):
+def test_a_machine_boots_from_a_machine_image_only(jane: Caller) -> None:
     data, image = jane.disk(), jane.disk()
     jane.disks("PUT", f"/{image}", data={"type": "MACHINE_IMAGE_LIVE"})
     template = 'DISK=[source="pdisk:http://h/pdisk/{}", target=vda]'
@@ -433,16 +451,16 @@ def test_a_machine_boots_from_a_machine_image_only(jane):
         f"https://store.example.org/pdisk/pswd/disks/{UNKNOWN}",
     ],
 )
-def test_every_form_of_a_disk_reference_is_understood(source):
+def test_every_form_of_a_disk_reference_is_understood(source: str) -> None:
     assert referenced_disk(source) == UNKNOWN
 
 
 @pytest.mark.parametrize("source", ["", f"https://m/metadata/{UNKNOWN}", "/srv/image.qcow2"])
-def test_other_sources_are_no_disks(source):
+def test_other_sources_are_no_disks(source: str) -> None:
     assert referenced_disk(source) is None
 
 
-def test_machines_with_disks_are_listed(jane, joerg, service):
+def test_machines_with_disks_are_listed(jane: Caller, joerg: Caller, service: Caller) -> None:
     disk, unused, vm_id = jane.disk(), joerg.disk(), jane.start()
     joerg.start()
     mount(jane, disk, vm_id)
@@ -456,13 +474,13 @@ def test_machines_with_disks_are_listed(jane, joerg, service):
 # -- HTTP
 
 
-def test_the_probe_of_the_original_client_is_answered(jane):
+def test_the_probe_of_the_original_client_is_answered(jane: Caller) -> None:
     for path in ("/pdisk/pswd", "/pdisk/pswd/", "/pswd", "/pswd/"):
         answer = jane.request("HEAD", path, headers={"Accept": "application/xml"})
         assert (answer.status_code, answer.content) == (200, b"")
 
 
-def test_every_route_works_with_and_without_a_slash_at_its_end(jane):
+def test_every_route_works_with_and_without_a_slash_at_its_end(jane: Caller) -> None:
     disk, vm_id = jane.disk(), jane.start()
     mount(jane, disk, vm_id)
     for path in ("", f"/{disk}", f"/{disk}/mounts", f"/{disk}/mounts/{disk}_{vm_id}"):
@@ -473,8 +491,8 @@ def test_every_route_works_with_and_without_a_slash_at_its_end(jane):
         assert (head.status_code, head.content) == (200, b"")
 
 
-def test_a_form_without_content_type_is_a_form(jane):
-    def body():
+def test_a_form_without_content_type_is_a_form(jane: Caller) -> None:
+    def body() -> Iterator[bytes]:
         yield b"size=1&tag=a+b"
 
     answer = jane.disks("POST", data=b"size=1&tag=a+b")
@@ -486,7 +504,7 @@ def test_a_form_without_content_type_is_a_form(jane):
     assert chunked.status_code == 201
 
 
-def test_the_first_of_repeated_fields_counts_and_unknown_ones_do_not(jane):
+def test_the_first_of_repeated_fields_counts_and_unknown_ones_do_not(jane: Caller) -> None:
     jane.disks("POST", data=b"size=1&size=2&colour=red&tag=%C3%BC")
     (disk,) = jane.disks("GET").json()
     assert (disk["size"], disk["tag"]) == ("1", "ü")
@@ -495,7 +513,9 @@ def test_the_first_of_repeated_fields_counts_and_unknown_ones_do_not(jane):
 @pytest.mark.parametrize(
     "how", [{"params": {"method": "delete"}}, {"headers": {"X-HTTP-Method-Override": "DELETE"}}]
 )
-def test_verbs_may_be_tunnelled_through_post_only(site, jane, how):
+def test_verbs_may_be_tunnelled_through_post_only(
+    site: Sandbox, jane: Caller, how: dict[str, dict[str, str]]
+) -> None:
     disk = jane.disk()
     assert jane.disks("GET", f"/{disk}", **how).status_code == 200
     assert files(site) == [disk]
@@ -515,7 +535,9 @@ def test_verbs_may_be_tunnelled_through_post_only(site, jane, how):
         ("application/x-gzip", "text/plain", "ERROR (404): disk ({}) does not exist"),
     ],
 )
-def test_errors_are_json_unless_plain_text_is_asked_for(jane, accept, content_type, body):
+def test_errors_are_json_unless_plain_text_is_asked_for(
+    jane: Caller, accept: str | None, content_type: str, body: str | None
+) -> None:
     answer = jane.disks("GET", f"/{UNKNOWN}", headers={"Accept": accept})
     assert answer.headers["Content-Type"].split(";")[0] == content_type
     if body:
@@ -524,7 +546,7 @@ def test_errors_are_json_unless_plain_text_is_asked_for(jane, accept, content_ty
         assert message(answer)
 
 
-def test_what_the_sandbox_does_not_do_is_said(jane):
+def test_what_the_sandbox_does_not_do_is_said(jane: Caller) -> None:
     disk = jane.disk()
     for method, path, options in (
         ("GET", f"/{disk}", {"headers": {"Accept": "application/x-gzip"}}),
@@ -548,17 +570,17 @@ def test_what_the_sandbox_does_not_do_is_said(jane):
         ("POST", f"/{UNKNOWN}/turl", "GET, HEAD"),
     ],
 )
-def test_other_verbs_are_not_allowed(jane, method, path, allowed):
+def test_other_verbs_are_not_allowed(jane: Caller, method: str, path: str, allowed: str) -> None:
     answer = jane.disks(method, path)
     assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
 
 
-def test_other_paths_are_not_found(jane):
+def test_other_paths_are_not_found(jane: Caller) -> None:
     assert jane.disks("GET", f"/{UNKNOWN}/other").status_code == 404
     assert jane.request("GET", "/pdisk/pswd/other").status_code == 404
 
 
-def test_a_file_that_no_record_knows_is_swept_at_the_start(tmp_path):
+def test_a_file_that_no_record_knows_is_swept_at_the_start(tmp_path: Path) -> None:
     with Sandbox(tmp_path, users=USERS) as site:
         disk = Caller(site, ("jane", USERS["jane"])).disk()
     (tmp_path / "disks" / UNKNOWN).touch()
