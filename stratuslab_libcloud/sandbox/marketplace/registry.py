@@ -1,11 +1,13 @@
 """The entries of a site's Marketplace: registers, withdraws, finds and lists them."""
 
+import json
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from stratuslab_libcloud.metadata.rdf import write_entry
+from stratuslab_libcloud.metadata.keys import SigningKey
+from stratuslab_libcloud.sandbox.endorsing import endorse
 from stratuslab_libcloud.sandbox.marketplace import uploads
 from stratuslab_libcloud.sandbox.marketplace.examples import example_entries
 from stratuslab_libcloud.sandbox.marketplace.listing import Selection
@@ -74,18 +76,22 @@ class Registry:
         with self._store.transaction() as db:
             _insert(db, rows)
 
-    def withdraw(self, endorser: str) -> None:
-        """Remove all entries of an endorser."""
+    def withdraw(self, endorser: str, keep: Collection[str]) -> None:
+        """
+        Remove the entries of an endorser.
+
+        :param keep: identifiers of images whose entries stay.
+        """
         with self._store.transaction() as db:
-            db.execute("DELETE FROM entries WHERE email = ?", (endorser,))
+            db.execute(
+                "DELETE FROM entries WHERE email = ? "
+                "AND identifier NOT IN (SELECT value FROM json_each(?))",
+                (endorser, json.dumps([*keep])),
+            )
 
-    def add_examples(self, base_url: str | None = None) -> None:
-        """
-        Add the example entries of a new site, or replace them.
-
-        :param base_url: what their locations begin with.
-        """
-        self.add(*map(write_entry, example_entries(base_url or "https://images.example.org")))
+    def add_examples(self, key: SigningKey) -> None:
+        """Add the example entries of a new site, endorsed by its key, or replace them."""
+        self.add(*(endorse(entry, key) for entry in example_entries()))
 
     def has(self, identifier: str) -> bool:
         """Return whether there is an entry of this image, whatever its status."""
