@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from stratuslab_libcloud.metadata.keys import SigningKey
 from stratuslab_libcloud.sandbox import addresses, configuration
 from stratuslab_libcloud.sandbox.accounts import LEAST_COST, SCRYPT_COST, Accounts
 from stratuslab_libcloud.sandbox.certificates import server_context, user_certificate
@@ -25,13 +26,14 @@ from stratuslab_libcloud.sandbox.directory import (
     open_directory,
     ssh_key,
 )
+from stratuslab_libcloud.sandbox.endorsing import site_key
 from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.http.application import Application, Seen
 from stratuslab_libcloud.sandbox.http.browsers import Names
 from stratuslab_libcloud.sandbox.http.server import Server
 from stratuslab_libcloud.sandbox.http.threads import THREADS
 from stratuslab_libcloud.sandbox.images.fetched import FetchedImages
-from stratuslab_libcloud.sandbox.images.offered import SITE_EMAIL, OfferedImages
+from stratuslab_libcloud.sandbox.images.offered import OfferedImages
 from stratuslab_libcloud.sandbox.machines import Machinery, Report, choice
 from stratuslab_libcloud.sandbox.machines.command import Host
 from stratuslab_libcloud.sandbox.machines.life import live_on
@@ -232,10 +234,11 @@ class Sandbox:
         self.marketplace = Registry(store)
         with store.transaction() as db:
             Settings(db).set("url", self.url)
-        self.marketplace.withdraw(SITE_EMAIL)  # entries of images that it no longer offers
-        images.publish(self.marketplace, self.url)
+        key = site_key(self.dir, durable=self._durable)
+        images.withdraw_others(self.marketplace)
+        images.publish(self.marketplace, self.url, key)
         if not self._qemu_host:
-            self._add_examples(store)
+            self._add_examples(store, key)
         disks = self.dir / "disks"
         self._compute = Compute(store, partial(self._start_machinery, disks))
         storage = Storage(store, disks, self._compute.machinery)
@@ -249,14 +252,14 @@ class Sandbox:
             self._on_request,
         )
 
-    def _add_examples(self, store: Store) -> None:
-        """Add the example entries at the first start only, since users may have removed some."""
+    def _add_examples(self, store: Store, key: SigningKey) -> None:
+        """Add the example entries, unless this key has endorsed them before."""
         with store.reading() as db:
-            done = Settings(db).get("examples_added")
-        if not done:
-            self.marketplace.add_examples()
+            endorsed_by = Settings(db).get("examples_endorsed_by")
+        if endorsed_by != key.certificate.fingerprint:
+            self.marketplace.add_examples(key)
             with store.transaction() as db:
-                Settings(db).set("examples_added", "yes")
+                Settings(db).set("examples_endorsed_by", key.certificate.fingerprint)
 
     def _start_machinery(self, disks: pathlib.Path, report: Report) -> Machinery:
         if not self._qemu_host:
@@ -320,7 +323,7 @@ def register_image(
         with store.reading() as db:
             url = Settings(db).get("url")
         if url:  # otherwise the first start publishes it
-            images.publish(Registry(store), url)
+            images.publish(Registry(store), url, site_key(directory))
     return entry.identifier
 
 

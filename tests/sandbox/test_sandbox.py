@@ -154,7 +154,7 @@ def test_a_site_that_stays_waits_for_the_disk_and_for_hashes(
     with Sandbox(tmp_path, users=FIRST):
         pass
     assert set(costs) == {1 << 12}
-    for name in ("passwords.json", "id_ed25519", "id_ed25519.pub", "stratuslab-user.cfg"):
+    for name in ("passwords.json", "id_ed25519", "endorser.pem", "stratuslab-user.cfg"):
         assert f"{tmp_path}/{name}.new" in synced
     assert str(tmp_path) in synced
 
@@ -170,6 +170,7 @@ def test_a_site_that_stays_waits_for_the_disk_and_for_hashes(
         ("ca.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
         ("server-127.0.0.1.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
         ("user-jane.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+        *(("endorser.pem", content) for content in ("", "-----BEGIN CERTIFICATE-----\nAAAA\n")),
         ("images/x.raw.json", "{"),
         ("sandbox.db", "dear diary, " * 1000),
     ],

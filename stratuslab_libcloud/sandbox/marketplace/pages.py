@@ -9,7 +9,7 @@ from stratuslab_libcloud.sandbox.marketplace.registry import Rows
 from stratuslab_libcloud.sandbox.phrases import reason_phrase
 
 __all__ = ["HTML", "JSON", "NO_MATCH", "RDF_XML", "XML", "entry", "error", "xml_listing"]
-__all__ += ["html_listing", "json_listing"]
+__all__ += ["html_listing", "json_listing", "message"]
 
 XML, JSON, HTML = "application/xml", "application/json", "text/html"
 RDF_XML = "application/rdf+xml"
@@ -57,6 +57,17 @@ def json_listing(rows: Rows, echo: int) -> Response:
     }
     text = f'{json.dumps(numbers)[:-1]}, "aaData": [{",".join(rows.shown)}]}}'
     return _respond(text.encode(), JSON)
+
+
+def message(accepted: str, text: str) -> Response:
+    """
+    Answer with a text that says what was done (2.6).
+
+    :param accepted: the media type that the request names first.
+    """
+    if accepted == HTML:
+        return _page(text, "")
+    return _respond(text.encode(), "text/plain")
 
 
 def error(media_type: str, status: int, message: str) -> Response:

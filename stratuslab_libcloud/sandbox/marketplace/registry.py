@@ -1,16 +1,28 @@
 """The entries of a site's Marketplace: registers, withdraws, finds and lists them."""
 
+import json
+import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from stratuslab_libcloud.metadata.rdf import write_entry
+from stratuslab_libcloud.metadata.keys import SigningKey
+from stratuslab_libcloud.sandbox.endorsing import endorse
+from stratuslab_libcloud.sandbox.marketplace import uploads
 from stratuslab_libcloud.sandbox.marketplace.examples import example_entries
 from stratuslab_libcloud.sandbox.marketplace.listing import Selection
-from stratuslab_libcloud.sandbox.marketplace.rows import stored
+from stratuslab_libcloud.sandbox.marketplace.rows import Row, stored
 from stratuslab_libcloud.sandbox.store import Store
 
-__all__ = ["Registry", "Rows"]
+__all__ = ["Coordinates", "Registry", "Rows"]
+
+
+class Coordinates(NamedTuple):
+    """The path of an entry (2.4); none of them has characters that a path must quote."""
+
+    identifier: str
+    email: str
+    created: str
 
 
 class Rows(NamedTuple):
@@ -38,9 +50,21 @@ class Registry:
         self._store = store
         self._clock = clock
 
+    def upload(self, document: bytes) -> Coordinates:
+        """
+        Store an entry that somebody uploaded.
+
+        :raises RefusedUploadError: it is refused.
+        """
+        row = uploads.checked(document)
+        with self._store.transaction() as db:
+            uploads.check_newest(db, row)
+            _insert(db, [row])
+        return Coordinates(*(str(row[name]) for name in Coordinates._fields))
+
     def add(self, *documents: bytes) -> None:
         """
-        Store all of these entries, or none. Their signatures are not checked.
+        Store all of these entries of the site's own, or none. Nothing in them is checked.
 
         An entry replaces a stored one with the same coordinates.
 
@@ -50,31 +74,24 @@ class Registry:
         """
         rows = [stored(document) for document in documents]
         with self._store.transaction() as db:
-            db.executemany(
-                "INSERT OR REPLACE INTO entries "
-                "(identifier, email, created, document, valid, deprecated, row) "
-                "VALUES (:identifier, :email, :created, :document, :valid, :deprecated, :row)",
-                rows,
-            )
-            db.executemany(
-                "UPDATE entries SET latest = (created = (SELECT MAX(created) FROM entries "
-                "WHERE identifier = :identifier AND email = :email)) "
-                "WHERE identifier = :identifier AND email = :email",
-                rows,
-            )
+            _insert(db, rows)
 
-    def withdraw(self, endorser: str) -> None:
-        """Remove all entries of an endorser."""
+    def withdraw(self, endorser: str, keep: Collection[str]) -> None:
+        """
+        Remove the entries of an endorser.
+
+        :param keep: identifiers of images whose entries stay.
+        """
         with self._store.transaction() as db:
-            db.execute("DELETE FROM entries WHERE email = ?", (endorser,))
+            db.execute(
+                "DELETE FROM entries WHERE email = ? "
+                "AND identifier NOT IN (SELECT value FROM json_each(?))",
+                (endorser, json.dumps([*keep])),
+            )
 
-    def add_examples(self, base_url: str | None = None) -> None:
-        """
-        Add the example entries of a new site, or replace them.
-
-        :param base_url: what their locations begin with.
-        """
-        self.add(*map(write_entry, example_entries(base_url or "https://images.example.org")))
+    def add_examples(self, key: SigningKey) -> None:
+        """Add the example entries of a new site, endorsed by its key, or replace them."""
+        self.add(*(endorse(entry, key) for entry in example_entries()))
 
     def has(self, identifier: str) -> bool:
         """Return whether there is an entry of this image, whatever its status."""
@@ -112,3 +129,18 @@ class Registry:
     def _values(self, selection: Selection) -> dict[str, str | int]:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock()))
         return {"now": now, **selection.values}
+
+
+def _insert(db: sqlite3.Connection, rows: list[Row]) -> None:
+    db.executemany(
+        "INSERT OR REPLACE INTO entries "
+        "(identifier, email, created, document, valid, deprecated, row) "
+        "VALUES (:identifier, :email, :created, :document, :valid, :deprecated, :row)",
+        rows,
+    )
+    db.executemany(
+        "UPDATE entries SET latest = (created = (SELECT MAX(created) FROM entries "
+        "WHERE identifier = :identifier AND email = :email)) "
+        "WHERE identifier = :identifier AND email = :email",
+        rows,
+    )

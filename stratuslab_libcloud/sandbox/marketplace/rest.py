@@ -5,13 +5,18 @@ See marketplace-rest 1.3, 1.4, 2.1 to 2.4 and 3. Nothing here needs a password.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from werkzeug import Request, Response
 from werkzeug.datastructures import MIMEAccept
-from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, NotFound
-from werkzeug.exceptions import NotImplemented as NotOffered
+from werkzeug.exceptions import (
+    BadRequest,
+    HTTPException,
+    MethodNotAllowed,
+    NotFound,
+    UnsupportedMediaType,
+)
 from werkzeug.http import parse_accept_header
 
 from stratuslab_libcloud.sandbox.marketplace import pages
@@ -22,6 +27,7 @@ from stratuslab_libcloud.sandbox.marketplace.listing import (
 )
 from stratuslab_libcloud.sandbox.marketplace.pages import HTML, JSON, RDF_XML, XML
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
+from stratuslab_libcloud.sandbox.marketplace.uploads import RefusedUploadError
 from stratuslab_libcloud.sandbox.routes import Routes
 
 __all__ = ["answer"]
@@ -32,7 +38,11 @@ _NO_METHOD = (
     "The method specified in the request is not allowed for the resource identified by the "
     "request URI"
 )
-_NO_UPLOAD = "this Marketplace takes no uploads"
+_NO_SUCH_TYPE = (
+    "The server is refusing to service the request because the entity of the request is in a "
+    "format not supported by the requested resource for the requested method"
+)
+_CREATED = "metadata entry created"
 _TYPES = {XML: XML, "text/xml": XML, RDF_XML: XML, JSON: JSON, HTML: HTML}
 _MEDIA = {"xml": XML, "json": JSON, "html": HTML}
 
@@ -57,17 +67,20 @@ def answer(registry: Registry, request: Request, segments: Sequence[str]) -> Res
         return response
     except MethodNotAllowed as error:
         response = pages.error(_error_type(request), 405, _NO_METHOD)
-        # POST has routes only so that it can be refused.
-        allowed = [method for method in error.valid_methods or () if method != "POST"]
-        response.headers["Allow"] = ", ".join(allowed)
+        response.headers["Allow"] = ", ".join(error.valid_methods or ())
         return response
     except HTTPException as error:
         return pages.error(_error_type(request), error.code or 500, error.description or "")
 
 
 def _list(asked: _Asked, **filters: str) -> Response:
+    return _listing(asked, filters, asked.request.args, _preferred_type(asked.request))
+
+
+def _listing(
+    asked: _Asked, filters: Mapping[str, str], query: Mapping[str, str], media_type: str
+) -> Response:
     """List the entries that the segments, in any order, and the query select (2.1, 3.1)."""
-    query, media_type = asked.request.args, _preferred_type(asked.request)
     try:
         selection = read_selection(filters.values(), query)
         echo = read_number(query, "sEcho", 0)
@@ -90,8 +103,36 @@ def _show(asked: _Asked, identifier: str, email: str, created: str) -> Response:
     return pages.entry(_preferred_type(asked.request), identifier, document)
 
 
-def _refuse_upload(asked: _Asked, **filters: str) -> Response:
-    raise NotOffered(_NO_UPLOAD)
+def _post(asked: _Asked, **filters: str) -> Response:
+    """Take an upload (2.6), or answer the table of a web page (2.7)."""
+    request = asked.request
+    body = request.get_data()
+    if not body:
+        raise BadRequest("post with null entity")
+    if request.mimetype == "application/x-www-form-urlencoded":
+        return _listing(asked, filters, request.form, JSON)
+    if request.mimetype == "multipart/form-data":
+        body = _first_file(request)
+    elif request.mimetype not in (XML, RDF_XML):
+        raise UnsupportedMediaType(_NO_SUCH_TYPE)
+    try:
+        coordinates = asked.registry.upload(body)
+    except RefusedUploadError as refused:
+        raise BadRequest(str(refused)) from None
+    response = pages.message(_first_accepted(request), _CREATED)
+    response.status_code = 201
+    url = f"{_base(request)}/metadata/{'/'.join(coordinates)}"
+    response.headers["Content-Location"] = response.headers["Location"] = url
+    return response
+
+
+def _first_file(request: Request) -> bytes:
+    with request:  # closes the files
+        for _, file in request.files.items(multi=True):
+            if file.filename:
+                data: bytes = file.read()
+                return data
+    raise BadRequest("no valid file uploaded")
 
 
 _ROUTES = Routes(
@@ -99,9 +140,9 @@ _ROUTES = Routes(
     ("GET", "/<first>", _list),
     ("GET", "/<first>/<second>", _list),
     ("GET", "/<identifier>/<email>/<created>", _show),
-    ("POST", "/", _refuse_upload),
-    ("POST", "/<first>", _refuse_upload),
-    ("POST", "/<first>/<second>", _refuse_upload),
+    ("POST", "/", _post),
+    ("POST", "/<first>", _post),
+    ("POST", "/<first>/<second>", _post),
 )
 
 
@@ -123,5 +164,16 @@ def _preferred_type(request: Request) -> str:
 
 def _error_type(request: Request) -> str:
     """Choose the media type named first, whatever its quality (marketplace-rest 1.4)."""
-    first = re.split("[,;]", _accept(request))[0].strip().lower()
-    return _TYPES.get(first, HTML)
+    return _TYPES.get(_first_accepted(request), HTML)
+
+
+def _first_accepted(request: Request) -> str:
+    return re.split("[,;]", _accept(request))[0].strip().lower()
+
+
+def _base(request: Request) -> str:
+    """Return the URL of this Marketplace as its client calls it (2.6)."""
+    scheme = request.headers.get("X-Forwarded-Proto", "")
+    scheme = scheme if scheme in ("http", "https") else request.scheme
+    newer = request.path.lstrip("/").startswith("marketplace/")
+    return f"{scheme}://{request.host}{'/marketplace' if newer else ''}"
