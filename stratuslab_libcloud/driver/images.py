@@ -114,9 +114,9 @@ class ImageMethods(LocationMethods):
 
         Source: marketplace-rest 2.1, 3.1.
 
-        >>> for endorsement in driver.ex_list_endorsements(image.id):
-        ...     print(endorsement.endorser, endorsement.signed, endorsement.deprecated)
-        sandbox@localhost True None
+        >>> current = [one for one in driver.ex_list_endorsements(image.id) if not one.deprecated]
+        >>> current[0].signed, current[0].trusted
+        (True, True)
 
         :param image_id: The identifier, 27 characters (required).
         :param location: The location to ask (optional); the default location if not given.
@@ -137,7 +137,7 @@ class ImageMethods(LocationMethods):
 
         >>> url = driver.ex_upload_metadata(metadata)
         >>> url.rpartition("/metadata/")[2]
-        'IgBUoILNIAlD290Tvui-60IdiLZ/ada@example.org/2...Z'
+        'IgBUoILNIAlD290Tvui-60IdiLZ/jane@example.org/20...Z'
 
         :param metadata: A signed ``rdf:RDF`` document, of 1 MiB at most (required).
         :param location: The location whose Marketplace to use (optional); the default location if

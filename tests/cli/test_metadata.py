@@ -5,16 +5,19 @@ import gzip
 import hashlib
 import lzma
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import click
 import pytest
+import requests
 from canned import Canned, Reply
 from click.testing import CliRunner, Result
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
-from endorsers import ENTRY, certified
+from clouds import KEY, configured
+from endorsers import ENTRY, certified, pkcs12_file
+from libcloud.compute.base import NodeImage
 
 from stratuslab_libcloud.cli import output
 from stratuslab_libcloud.cli.metadata import (
@@ -24,10 +27,13 @@ from stratuslab_libcloud.cli.metadata import (
     upload_metadata,
     validate_metadata,
 )
+from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
+from stratuslab_libcloud.errors import NotFoundError, UntrustedImageError
 from stratuslab_libcloud.metadata.entry import identifier
 from stratuslab_libcloud.metadata.keys import SigningKey
 from stratuslab_libcloud.metadata.rdf import read_entries, write_entry
 from stratuslab_libcloud.metadata.signature import sign, verify
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 CONTENT = b"an image\0" * 1000
 STORED = (201, "text/plain", b"metadata entry created")
@@ -62,15 +68,8 @@ def refused(status: int, command: click.Command, *words: str) -> str:
     return result.stderr.removeprefix("  [ERROR] ").removesuffix("\n")
 
 
-def p12(folder: Path, key: SigningKey | None = None, name: str = "key.p12") -> str:
-    key = key or certified()
-    path = folder / name
-    path.write_bytes(
-        pkcs12.serialize_key_and_certificates(
-            None, key.private, key.certificate.parsed, None, BestAvailableEncryption(b"geheim")
-        )
-    )
-    return str(path)
+def p12(folder: Path, key: SigningKey | None = None) -> str:
+    return str(pkcs12_file(folder / "key.p12", key or certified()))
 
 
 def unsigned(folder: Path, name: str = "m.xml") -> Path:
@@ -175,7 +174,8 @@ def test_a_bar_shows_how_far_it_is(folder: Path, monkeypatch: pytest.MonkeyPatch
 def test_signed_metadata_takes_the_place_of_the_file(folder: Path, tmp_path: Path) -> None:
     source = unsigned(folder)
     source.chmod(0o640)
-    credentials = ["--p12-cert", p12(tmp_path), "--p12-password", "geheim"]
+    key = certified()
+    credentials = ["--p12-cert", p12(tmp_path, key), "--p12-password", "geheim"]
     assert done(sign_metadata, *credentials, "m.xml") == ""
     assert (folder / "m.xml.orig").read_bytes() == write_entry(ENTRY)
     verdict = verify(source.read_bytes())
@@ -189,17 +189,7 @@ def test_signed_metadata_takes_the_place_of_the_file(folder: Path, tmp_path: Pat
         f"Image: {ENTRY.identifier}",
         "Endorser: ada@example.org (CN=Ada Builder,O=Example Org,C=EU)",
     ]
-    assert printed[4] == f"Fingerprint: {certified_fingerprint(tmp_path)}"
-
-
-def certified_fingerprint(folder: Path) -> str:
-    _, certificate, _ = pkcs12.load_key_and_certificates(
-        (folder / "key.p12").read_bytes(), b"geheim"
-    )
-    assert certificate is not None
-    from stratuslab_libcloud.metadata.keys import Certificate
-
-    return Certificate.of(certificate).fingerprint
+    assert printed[4] == f"Fingerprint: {key.certificate.fingerprint}"
 
 
 def test_the_file_stays_as_it_is_with_output(folder: Path, tmp_path: Path) -> None:
@@ -404,3 +394,54 @@ def test_what_nobody_signed_is_not_signed_anew(
     text = refused(1, deprecate_metadata, *words, ENTRY.identifier)
     assert "is not signed anew, as nobody signed what it says: it was changed after" in text
     assert [request.method for request in market.requests] == ["GET"]
+
+
+# -- the life of an image --------------------------------------------------------------------------
+
+
+def test_the_life_of_an_image(folder: Path, tmp_path: Path) -> None:
+    """Built, signed, uploaded, listed, started, deprecated, gone, and still readable."""
+    key = certified("P-256", email="ada@example.org")
+    with Sandbox(tmp_path / "site") as site:
+        path = configured(
+            site,
+            tmp_path,
+            verify_images="require",
+            trusted_endorsers=key.certificate.fingerprint,
+            p12_certificate=p12(tmp_path, key),
+            p12_password="geheim",
+        )
+        words = ["-c", str(path)]
+        (folder / "x.img.gz").write_bytes(gzip.compress(CONTENT))
+        done(build_metadata, "--os", "Debian", "--location", f"{site.url}/x", "x.img.gz")
+        text = refused(1, upload_metadata, *words, "Debian---base-.xml")
+        assert "invalid metadata: no signature (HTTP 400)" in text
+        done(sign_metadata, *words, "Debian---base-.xml")
+        address = done(upload_metadata, *words, "Debian---base-.xml").strip()
+        image = address.split("/")[-3]
+        driver = StratusLabNodeDriver(stratuslab_user_config=path)
+        assert image in [one.id for one in driver.list_images()]
+        node = driver.create_node(
+            "n", driver.list_sizes()[0], NodeImage(image, "", driver), auth=KEY
+        )
+        (listed,) = driver.list_nodes()
+        assert listed.image is not None
+        assert (listed.state, listed.image.id) == ("running", image)
+        assert listed.extra["disks"][0]["source"] == address
+        driver.destroy_node(node)
+        others = [one for one in driver.list_images() if one.id != image]
+        with pytest.raises(UntrustedImageError, match="signed by nobody that is trusted"):
+            driver.create_node("n", driver.list_sizes()[0], others[0], auth=KEY)
+        assert driver.list_nodes() == []
+        time.sleep(1.1)  # dates are in seconds, and a new entry of the same one replaces the old
+        done(deprecate_metadata, *words, "--email", "ada@example.org", "--reason", "Old.", image)
+        assert image not in [one.id for one in driver.list_images()]
+        with pytest.raises(NotFoundError):
+            driver.get_image(image)
+        (latest,) = driver.ex_list_endorsements(image)
+        assert (latest.deprecated, latest.signed, latest.trusted) == ("Old.", True, True)
+        driver.ex_close()
+        answer = requests.get(address, headers={"Accept": "application/xml"}, timeout=30)
+        assert verify(answer.content).valid
+        text = refused(1, upload_metadata, *words, "Debian---base-.xml")
+        assert "invalid metadata: older than latest entry (HTTP 400)" in text

@@ -16,13 +16,8 @@ import pytest
 from canned import Canned, Request, rpc
 from click.testing import CliRunner
 from clouds import KEY
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    NoEncryption,
-    pkcs12,
-)
-from endorsers import ENTRY, certified, forged
+from cryptography.hazmat.primitives.serialization import Encoding
+from endorsers import ENTRY, certified, forged, pkcs12_file
 from libcloud.compute.base import Node, NodeImage
 from libcloud.compute.deployment import ScriptDeployment
 
@@ -677,23 +672,14 @@ def test_what_is_no_metadata_is_not_sent(
     assert cloud.requests() == []
 
 
-def stored(folder: Path, key: SigningKey) -> str:
-    """A PKCS12 file without a password."""
-    path = folder / "key.p12"
-    certificate = key.certificate.parsed
-    path.write_bytes(
-        pkcs12.serialize_key_and_certificates(None, key.private, certificate, None, NoEncryption())
-    )
-    return str(path)
-
-
 def test_deprecating_takes_two_requests(cloud: Cloud, tmp_path: Path) -> None:
     cloud.market = {
         f"/metadata/{IMAGE}/ada@example.org": listing(signed()),
         "/metadata": STORED,
         f"/metadata/{IMAGE}": listing(signed()),
     }
-    options = trusting(ada(), p12_certificate=stored(tmp_path, ada()))
+    path = str(pkcs12_file(tmp_path / "key.p12", ada()))
+    options = trusting(ada(), p12_certificate=path, p12_password="geheim")
     with closing_driver(cloud, **options) as driver:
         start(driver)
         cloud.requests()
@@ -741,12 +727,7 @@ def test_nothing_is_sent_without_the_endorsers_key(
     driver: StratusLabNodeDriver,
     tmp_path: Path,
 ) -> None:
-    path = tmp_path / "key.p12"
-    path.write_bytes(
-        pkcs12.serialize_key_and_certificates(
-            None, key().private, key().certificate.parsed, None, BestAvailableEncryption(b"right")
-        )
-    )
+    path = pkcs12_file(tmp_path / "key.p12", key(), "right")
     given: dict[str, Any] = {"ex_p12_certificate": str(path), "ex_p12_password": "right", **more}
     with pytest.raises(kind, match=said):
         driver.ex_deprecate_image(image(driver), **given)
