@@ -206,22 +206,22 @@ class Volume(NamedTuple):
 
 class Endorsement(NamedTuple):
     """
-    What somebody endorsed about an image, and whether that can be trusted.
+    An endorser's entry of an image, with the verdict on its signature.
 
-    What follows ``reasons`` is ``None`` if the signature is missing or not valid; what stands
-    before ``signed`` is then no more than a claim.
+    If the signature is missing or not valid, the fields after ``reasons`` are ``None``, and those
+    before ``signed`` are mere claims.
 
     :ivar image: id of the image.
     :ivar endorser: e-mail address.
     :ivar endorsed: when, as ``YYYY-MM-DDThh:mm:ssZ``; ``expires`` likewise.
     :ivar deprecated: the reason, or ``None``.
-    :ivar signed: whether the signature is valid, so that nothing has changed since.
-    :ivar trusted: whether the configuration names the endorser, or an authority that vouches.
-    :ivar reasons: why no machine should start from the image by this; empty: one may.
+    :ivar signed: whether the signature is valid.
+    :ivar trusted: whether the configuration trusts the endorser.
+    :ivar reasons: why no machine should be started by this entry; empty if one may be.
     :ivar subject: of the certificate; ``issuer`` likewise.
     :ivar fingerprint: SHA-256 of the certificate, in hexadecimal digits.
-    :ivar certified: whether the address is in the certificate.
-    :ivar in_force: whether the certificate was valid when it was used.
+    :ivar certified: whether the certificate contains the address.
+    :ivar in_force: whether the certificate was valid at the endorsement date.
     :ivar method: of the signature, such as ``rsa-sha1``.
     """
 
@@ -290,14 +290,15 @@ class Cloud(Protocol):
 
     def verify_image(self, image_id: str) -> Endorsement:
         """
-        The endorsement by which a machine would start from an image, or be refused.
+        Verify the endorsement that a machine would start by, or be refused for.
 
         :raises NotFoundError: there is no image of that id.
         """
 
     def endorsements(self, image_id: str) -> list[Endorsement]:
         """
-        Everybody's latest endorsement of an image, the newest first; old ones are among them.
+        List the latest endorsement of every endorser, the newest first, expired and deprecated
+        ones included.
 
         :raises NotFoundError: nobody has endorsed an image of that id.
         """
@@ -307,9 +308,9 @@ class Cloud(Protocol):
         Publish the signed metadata of an image.
 
         :return: the URL where it can be read.
-        :raises InvalidValueError: it is not the metadata of an image; nothing was sent.
-        :raises ServiceError: it is refused, with the service's reason.
-        :raises LostAnswerError: it may have been published.
+        :raises InvalidValueError: the document is not the metadata of an image; nothing was sent.
+        :raises ServiceError: the service refuses it; the text has the reason.
+        :raises LostAnswerError: the metadata may have been published.
         """
 
     def deprecate_image(
@@ -322,14 +323,14 @@ class Cloud(Protocol):
         created: str | None = None,
     ) -> str:
         """
-        Withdraw the key owner's endorsement of an image, by a new one that says so.
+        Withdraw the key owner's endorsement of an image, by publishing one that is deprecated.
 
-        :param email: the endorser's address; default: that of the certificate.
-        :param created: date of the endorsement that is repeated; default: the current one.
-        :return: the URL where the new one can be read.
+        :param email: the endorser's address, if the certificate has none.
+        :param created: date of the endorsement to repeat; default: the current one.
+        :return: the URL of the new endorsement.
         :raises InvalidValueError: the certificate is somebody else's; nothing was sent.
         :raises NotFoundError: there is no such endorsement.
-        :raises UntrustedImageError: its signature is not valid, so nothing in it is signed anew.
+        :raises UntrustedImageError: its signature is not valid, so it is not signed again.
         """
 
     def machines(self, timeout: float | None = None) -> list[Machine]:

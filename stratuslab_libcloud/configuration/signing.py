@@ -18,6 +18,7 @@ def signing_key(p12_certificate: str, p12_password: str) -> SigningKey:
     Read a PKCS12 file.
 
     :param p12_certificate: its path; ``""`` for the default one.
+    :param p12_password: ``""`` if the file has none.
     :raises ConfigurationError: it cannot be read, or its certificate is not valid today.
     """
     try:
@@ -36,6 +37,7 @@ def signing_key(p12_certificate: str, p12_password: str) -> SigningKey:
         first, last = key.certificate.not_before, key.certificate.not_after
         when = f"expired on {written_date(last)}" if now > last else f"begins {written_date(first)}"
         raise errors.ConfigurationError(
-            f"p12_certificate {path}: the certificate {when}, so nobody would trust what it signs"
+            f"p12_certificate {path}: the certificate {when}, so entries signed with it would not "
+            "be trusted"
         )
     return key

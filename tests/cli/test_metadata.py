@@ -392,7 +392,7 @@ def test_what_nobody_signed_is_not_signed_anew(
     credentials = ["--p12-cert", p12(tmp_path), "--p12-password", "geheim"]
     words = ["--marketplace-endpoint", market.url, *credentials, "--email", "ada@example.org"]
     text = refused(1, deprecate_metadata, *words, ENTRY.identifier)
-    assert "is not signed anew, as nobody signed what it says: it was changed after" in text
+    assert "fails verification, so it is not signed again: it was changed after" in text
     assert [request.method for request in market.requests] == ["GET"]
 
 
@@ -430,7 +430,7 @@ def test_the_life_of_an_image(folder: Path, tmp_path: Path) -> None:
         assert listed.extra["disks"][0]["source"] == address
         driver.destroy_node(node)
         others = [one for one in driver.list_images() if one.id != image]
-        with pytest.raises(UntrustedImageError, match="signed by nobody that is trusted"):
+        with pytest.raises(UntrustedImageError, match="the endorser is not trusted"):
             driver.create_node("n", driver.list_sizes()[0], others[0], auth=KEY)
         assert driver.list_nodes() == []
         time.sleep(1.1)  # dates are in seconds, and a new entry of the same one replaces the old

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import warnings
 import xmlrpc.client
 from collections.abc import Callable, Iterator
@@ -259,7 +260,7 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: write_entry(
             replace(ENTRY, endorser="ada@example.org", endorsed="2025-03-01T10:00:00Z")
         ),
-        "its Marketplace entry by ada@example.org is not trusted: it is not signed",
+        "its Marketplace entry by ada@example.org fails verification: it is not signed",
     ),
     "stripped": (
         lambda: signed()[: signed().index(b"<Signature")] + b"</rdf:RDF>",
@@ -267,8 +268,7 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "a stranger of the same name": (
         lambda: signed(key=mallory()),
-        "it is signed by nobody that is trusted, but by CN=Ada Builder,O=Example Org,C=EU, whose "
-        "certificate has the fingerprint ",
+        "the endorser is not trusted (certificate fingerprint ",
     ),
     "altered": (
         lambda: signed().replace(b"images.example.org", b"images.evil.org"),
@@ -276,11 +276,11 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "expired": (
         lambda: signed(replace(ENTRY, valid="2020-01-01T00:00:00Z")),
-        "it has expired on 2020-01-01T00:00:00Z",
+        "it expired on 2020-01-01T00:00:00Z",
     ),
     "without end": (
         lambda: forged(replace(read_entries(signed())[0], valid=None), ada()),
-        "it does not say until when it is valid",
+        "it has no end of validity",
     ),
     "deprecated": (
         lambda: signed(replace(ENTRY, deprecated="It has a hole.")),
@@ -316,7 +316,7 @@ def test_a_certificate_that_had_expired_proves_nothing(cloud: Cloud) -> None:
     with closing_driver(cloud, **trusting(expired)) as driver:
         text = refusal(driver, cloud)
     assert text.endswith(
-        "is not trusted: its endorser's certificate was not valid when it was signed"
+        "fails verification: the endorser's certificate was not valid at the endorsement date"
     )
 
 
@@ -330,7 +330,7 @@ def test_a_redirect_does_not_help(cloud: Cloud, driver: StratusLabNodeDriver) ->
     elsewhere = {"Location": f"/marketplace/metadata/{OTHER.identifier}"}
     moved = (302, "text/plain", b"", elsewhere)
     cloud.market = {f"/metadata/{IMAGE}": moved, "": listing(signed(key=mallory()))}
-    assert "signed by nobody that is trusted" in refusal(driver, cloud)
+    assert "the endorser is not trusted" in refusal(driver, cloud)
     cloud.market[""] = listing(signed(OTHER))
     assert "was asked about image" in refusal(driver, cloud, MalformedAnswerError)
     with Canned([(200, "application/xml", listing(signed()))]) as other:
@@ -386,7 +386,7 @@ def test_an_old_entry_is_not_replayed_after_a_deprecation(
     cloud.serve(signed())
     for _ in range(2):
         text = refusal(driver, cloud)
-        assert "its endorser has replaced it since, on 2025-03-01T11:00:00Z" in text
+        assert "the endorser replaced it on 2025-03-01T11:00:00Z" in text
 
 
 def test_an_old_entry_does_not_count_beside_a_deprecation(
@@ -432,7 +432,9 @@ def test_an_address_alone_proves_nothing(cloud: Cloud) -> None:
     options = {"verify_images": "require", "trusted_endorsers": "ada@example.org"}
     with closing_driver(cloud, **options) as driver:
         text = refusal(driver, cloud)
-    assert text.endswith(" and is not from an authority of trusted_ca")
+    assert text.endswith(
+        ", as an address alone proves nothing: no authority of trusted_ca certifies it"
+    )
 
 
 @pytest.mark.parametrize(
@@ -457,7 +459,7 @@ def test_an_address_counts_in_a_certificate_of_an_authority(
         if starts:
             assert start(driver).id == "7"
         else:
-            assert "signed by nobody that is trusted" in refusal(driver, cloud)
+            assert "the endorser is not trusted" in refusal(driver, cloud)
 
 
 def test_an_authority_must_have_been_valid_itself(cloud: Cloud, tmp_path: Path) -> None:
@@ -466,7 +468,7 @@ def test_an_authority_must_have_been_valid_itself(cloud: Cloud, tmp_path: Path) 
     path.write_bytes(old.certificate.parsed.public_bytes(Encoding.PEM))
     cloud.serve(signed(key=certified("P-256", 2, ca=old)))
     with closing_driver(cloud, verify_images="require", trusted_ca=str(path)) as driver:
-        assert "signed by nobody that is trusted" in refusal(driver, cloud)
+        assert "the endorser is not trusted" in refusal(driver, cloud)
 
 
 @pytest.mark.parametrize(
@@ -508,7 +510,7 @@ def test_a_warning_names_the_image_and_the_reason_once(
     if options is None:
         options = {"trusted_endorsers": ada().certificate.fingerprint}
     with closing_driver(cloud, **options) as driver:
-        with pytest.warns(UserWarning, match=reason[:40]) as caught:
+        with pytest.warns(UserWarning, match=re.escape(reason)) as caught:
             assert [start(driver).id for _ in range(2)] == ["7", "7"]
     (warning,) = caught
     assert str(warning.message).startswith(f"image {IMAGE}: its Marketplace entry by ada@")
@@ -552,7 +554,7 @@ def test_when_it_is_off_no_signature_is_looked_at(
 
 def test_deploying_is_refused_likewise(cloud: Cloud, driver: StratusLabNodeDriver) -> None:
     cloud.serve(signed(key=mallory()))
-    with pytest.raises(UntrustedImageError, match=f"image {IMAGE} is refused"):
+    with pytest.raises(UntrustedImageError, match=f"image {IMAGE} is refused "):
         driver.deploy_node(
             ScriptDeployment("true"),
             name="n",
@@ -572,7 +574,7 @@ def test_the_command_refuses_it_likewise(cloud: Cloud, tmp_path: Path) -> None:
     result = CliRunner().invoke(run_instance, words)
     assert result.exit_code == 1
     (line,) = [line for line in result.stderr.splitlines() if "[ERROR]" in line]
-    assert f"image {IMAGE} is refused, as " in line
+    assert f"image {IMAGE} is refused (" in line
     assert cloud.requests() == ["GET marketplace"]
     cloud.serve(signed())
     result = CliRunner().invoke(run_instance, words)
@@ -690,7 +692,7 @@ def test_deprecating_takes_two_requests(cloud: Cloud, tmp_path: Path) -> None:
         assert new is not None
         assert (new.deprecated, new.locations) == ("It has a hole.", ENTRY.locations)
         assert url == f"{cloud.canned.url}{looked.path}/{new.endorsed}"
-        assert f"replaced it since, on {new.endorsed}" in refusal(driver, cloud)
+        assert f"the endorser replaced it on {new.endorsed}" in refusal(driver, cloud)
 
 
 @pytest.mark.parametrize(

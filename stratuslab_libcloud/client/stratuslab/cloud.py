@@ -137,11 +137,11 @@ class StratusLabCloud:
         return self.marketplace.get(image_id)
 
     def verify_image(self, image_id: str) -> Endorsement:
-        """The endorsement by which a machine would start from an image; one request."""
+        """Verify the endorsement that a machine would start by; one request."""
         return self.marketplace.verified(image_id)
 
     def endorsements(self, image_id: str) -> list[Endorsement]:
-        """Everybody's latest endorsement of an image, the newest first; one request."""
+        """List the latest endorsement of every endorser, the newest first; one request."""
         return self.marketplace.endorsements(image_id)
 
     def upload_metadata(self, document: bytes) -> str:

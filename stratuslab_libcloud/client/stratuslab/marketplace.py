@@ -59,7 +59,9 @@ class MarketplaceClient:
 
     def __init__(self, endpoint: str, options: HTTPOptions, trust: Trust | None = None) -> None:
         """
-        :param trust: whose images to start; default: anybody's, and nothing is verified.
+        Nothing is sent.
+
+        :param trust: the policy; default: nothing is verified.
         """
         self.endpoint = endpoint
         self._service = Service(endpoint, None, options)
@@ -113,14 +115,14 @@ class MarketplaceClient:
         return JudgedImage([chosen.entry, *others], verdict)
 
     def newest(self, identifier: str) -> Entry:
-        """The entry of one image that counts; remembered for five minutes."""
+        """Look up the entry of one image that counts; cached for five minutes."""
         return self._remembered(identifier).entry
 
     def started(self, identifier: str) -> tuple[Entry, str]:
         """
-        The entry by which a machine starts, and the URL of it for the machine's template.
+        Look up the entry that a machine starts by, and its URL for the machine's template.
 
-        :raises UntrustedImageError: none is signed as the configuration requires.
+        :raises UntrustedImageError: no entry is signed as the configuration requires.
         """
         chosen = self._remembered(identifier)
         self._trust.admit(identifier, chosen)
@@ -129,16 +131,16 @@ class MarketplaceClient:
         return chosen.entry, self._coordinates(chosen.entry) if named else self.url(identifier)
 
     def attached(self, identifier: str) -> str:
-        """The URL of an image that is only read; looked up only where trust is required."""
+        """Return the URL of an image that is only read; it is looked up only with ``require``."""
         return self.started(identifier)[1] if self._trust.required else self.url(identifier)
 
     def verified(self, identifier: str) -> Endorsement:
-        """The verdict on the current entry that counts, whether the configuration asks or not."""
+        """Verify the current entry that counts, even with ``verify_images = off``."""
         found = self._found(f"/metadata/{_checked_identifier(identifier)}", identifier)
         return self._trust.chosen(identifier, found).endorsement()
 
     def endorsements(self, identifier: str) -> list[Endorsement]:
-        """Everybody's latest entry of one image, the newest first; expired and deprecated ones."""
+        """Verify the latest entry of every endorser, the newest first, whatever its status."""
         path = f"/metadata/{_checked_identifier(identifier)}?status=all"
         found = self._found(path, identifier)
         self._forget(identifier)
@@ -149,7 +151,7 @@ class MarketplaceClient:
         Publish an entry (marketplace-rest 2.6).
 
         :return: its URL.
-        :raises InvalidValueError: it is no entry; nothing was sent.
+        :raises InvalidValueError: the document is not an entry; nothing was sent.
         """
         entry = checked(document)
         self._service.send(
@@ -163,8 +165,8 @@ class MarketplaceClient:
             if_not_found="is marketplace_endpoint right?",
         )
         self._forget(entry.identifier)
-        with contextlib.suppress(ConfigurationError):  # it is published all the same
-            self._trust.judged(entry.identifier, Found(entry, document))  # to remember its date
+        with contextlib.suppress(ConfigurationError):  # the entry is published already
+            self._trust.judged(entry.identifier, Found(entry, document))  # remembers its date
         return self._coordinates(entry)
 
     def deprecate(
@@ -176,7 +178,7 @@ class MarketplaceClient:
         email: str | None = None,
         created: str | None = None,
     ) -> str:
-        """See :meth:`.Cloud.deprecate_image` (marketplace-rest 7.6)."""
+        """Deprecate an entry: see :meth:`.Cloud.deprecate_image` (marketplace-rest 7.6)."""
         endorser = endorser_of(key, email)
         path = "/".join(["/metadata", _checked_identifier(identifier), _in_path(endorser)])
         found = self._found(f"{path}/{_in_path(created)}" if created else path, identifier)
@@ -198,13 +200,13 @@ class MarketplaceClient:
         trust = self._trust
         chosen = trust.chosen(identifier, found) if trust.verifies else Judged(found[0].entry)
         self._forget(identifier)
-        if not (trust.required and chosen.reasons):  # which another entry may change any moment
+        if not (trust.required and chosen.reasons):  # so that a corrected entry counts at once
             with self._lock:
                 self._cache[identifier] = (time.monotonic(), chosen)
         return found, chosen
 
     def _found(self, path: str, identifier: str) -> list[Found]:
-        """Entries of one image, the newest first."""
+        """Fetch entries of one image, the newest first."""
         try:
             found = self._service.send(
                 "GET", path, partial(_read_found, identifier), accept="application/xml"
@@ -218,7 +220,7 @@ class MarketplaceClient:
         return found
 
     def _coordinates(self, entry: Entry) -> str:
-        """The URL of this very entry (marketplace-rest 2.4)."""
+        """Return the URL of one entry (marketplace-rest 2.4)."""
         parts = entry.endorser or "", entry.endorsed or ""
         return "/".join([self.url(entry.identifier), *map(_in_path, parts)])
 
@@ -241,7 +243,7 @@ def _checked_identifier(identifier: str) -> str:
 
 
 def _in_path(text: str) -> str:
-    """A segment of a path; the original server wants these two characters as they are (2.1)."""
+    """Quote a segment of a path; the original server decodes neither ``@`` nor ``:`` (2.1)."""
     return quote(text, safe="@:")
 
 

@@ -1,4 +1,4 @@
-"""Entries that are published, and those that deprecate others (marketplace-rest 2.6, 7.6)."""
+"""Make and check the entries that are published (marketplace-rest 2.6, 7.6)."""
 
 import warnings
 from dataclasses import replace
@@ -22,10 +22,10 @@ LARGEST_ENTRY = 2**20  # bytes
 
 def endorser_of(key: SigningKey, email: str | None) -> str:
     """
-    The e-mail address that entries get which are signed with this key.
+    Return the e-mail address of the endorser who has this key.
 
-    :param email: where the certificate has none; else it must be the same.
-    :raises InvalidValueError: there is none, or another.
+    :param email: the address, if the certificate has none.
+    :raises InvalidValueError: there is no address, or the certificate has another.
     """
     endorser = key.certificate.email or email
     if not endorser:
@@ -42,17 +42,17 @@ def deprecated(
     identifier: str, document: bytes, key: SigningKey, endorser: str, reason: str
 ) -> bytes:
     """
-    The entry that takes the place of another and says that it is deprecated.
+    Make the entry that replaces another one and deprecates it.
 
-    :param identifier: of the image that the other should be about.
-    :raises UntrustedImageError: the other is not what somebody signed.
+    :param identifier: the image that the other should describe.
+    :raises UntrustedImageError: the other has no valid signature.
     :raises InvalidValueError: the new one cannot be signed.
     """
     verdict = verify(document)
     if verdict.entry is None or verdict.entry.identifier != identifier:
         raise UntrustedImageError(
-            f"the entry of image {identifier} by {endorser} is not signed anew, as nobody signed "
-            f"what it says: {verdict.reason or 'it is about another image'}"
+            f"the entry of image {identifier} by {endorser} fails verification, so it is not "
+            f"signed again: {verdict.reason or 'it describes another image'}"
         )
     try:
         return sign(
@@ -66,7 +66,7 @@ def deprecated(
 
 
 def checked(document: bytes) -> Entry:
-    """What is to be published, in a form that any Marketplace could read."""
+    """Read a document that is about to be published."""
     if not isinstance(document, bytes):
         raise InvalidValueError(f"metadata must be bytes, not {type(document).__name__}")
     if len(document) > LARGEST_ENTRY:
@@ -78,7 +78,7 @@ def checked(document: bytes) -> Entry:
 
 
 def read_stored(answer: Answer) -> None:
-    """What is said about an entry that was published (marketplace-rest 2.6)."""
+    """Read the answer to an upload (marketplace-rest 2.6)."""
     if answer.status not in (201, 202):
         raise MalformedAnswerError(
             f"answered {answer.status} to metadata; is marketplace_endpoint right?"

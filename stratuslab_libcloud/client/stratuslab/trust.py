@@ -1,8 +1,8 @@
 """
-Who is trusted to endorse images: ``verify_images``, ``trusted_endorsers`` and ``trusted_ca``.
+Decide which endorsements to trust: ``verify_images``, ``trusted_endorsers`` and ``trusted_ca``.
 
-Anybody may upload to a Marketplace, and whoever runs it may answer what they like: only the
-signature of an entry says that an image is what somebody meant it to be (marketplace-rest 6).
+Anybody may upload to a Marketplace, and its operator may answer anything. Only the signature of an
+entry shows that it says what its endorser wrote (marketplace-rest 6).
 """
 
 import threading
@@ -26,7 +26,7 @@ __all__ = ["Found", "Judged", "Trust"]
 
 
 class Found(NamedTuple):
-    """An entry as the Marketplace has it, and the bytes that it was read from."""
+    """An entry as the Marketplace has it, with the bytes that it was read from."""
 
     entry: Entry
     document: bytes
@@ -34,12 +34,12 @@ class Found(NamedTuple):
 
 class Judged(NamedTuple):
     """
-    An entry, and what speaks against it.
+    An entry with the verdict on it.
 
-    :ivar entry: read from the signed bytes, if there is an endorser; else as it was found.
-    :ivar endorser: whose signature it has; None if that is missing or not valid.
-    :ivar trusted: whether the configuration trusts this endorser.
-    :ivar reasons: why no machine should start from the image by this entry.
+    :ivar entry: read from the signed bytes if the signature is valid; otherwise as it was found.
+    :ivar endorser: None if the signature is missing or not valid.
+    :ivar trusted: whether the configuration trusts the endorser.
+    :ivar reasons: why no machine should be started by this entry; empty if one may be.
     """
 
     entry: Entry
@@ -48,7 +48,7 @@ class Judged(NamedTuple):
     reasons: tuple[str, ...] = ()
 
     def endorsement(self) -> Endorsement:
-        """The same in plain data."""
+        """Return the same as plain data."""
         entry, endorser = self.entry, self.endorser
         certificate = endorser.certificate if endorser else None
         return Endorsement(
@@ -72,20 +72,21 @@ class Judged(NamedTuple):
 
 class Trust:
     """
-    What one location's configuration says, to be shared by threads.
+    The policy of one location. Threads may share it.
 
-    It remembers the newest endorsement of each image by each trusted endorser, so that an entry
-    that was replaced or deprecated is not believed again while this object lives.
+    It remembers the newest endorsement of each image by each trusted endorser: once an entry is
+    known to have been replaced or deprecated, it is not trusted again during the life of this
+    object, whatever the Marketplace answers.
 
-    :ivar verifies: whether signatures are looked at.
-    :ivar required: whether nothing starts but what a trusted endorser signed.
+    :ivar verifies: whether signatures are verified.
+    :ivar required: whether machines start only by entries of trusted endorsers.
     """
 
     def __init__(self, options: Options, where: str) -> None:
         """
-        Nothing is read yet.
+        Keep the options; no file is read yet.
 
-        :param where: the file and section that messages point at.
+        :param where: the file and section, for messages.
         """
         self.verifies = options.verify_images != "off"
         self.required = options.verify_images == "require"
@@ -98,12 +99,13 @@ class Trust:
 
     def chosen(self, identifier: str, found: Sequence[Found]) -> Judged:
         """
-        The entry that counts: the newest, or, where that is required, the newest that is trusted.
+        Choose the entry that counts: the newest or, with ``require``, the newest acceptable one.
 
-        Where none is, it is one that says why.
+        If none is acceptable, return the most telling one: of a trusted endorser, if there is any.
 
         :param found: entries of this image, the newest first.
-        :raises ConfigurationError: nobody is trusted, or ``trusted_ca`` cannot be read.
+        :raises ConfigurationError: ``require`` without anybody to trust, or an unreadable
+            ``trusted_ca``.
         """
         if self.required and not (self._named or self._ca):
             raise ConfigurationError(
@@ -122,9 +124,9 @@ class Trust:
 
     def judged(self, identifier: str, found: Found) -> Judged:
         """
-        Verify one entry, and say what speaks against it.
+        Verify one entry.
 
-        :param identifier: of the image that it should be about.
+        :param identifier: the image that it should describe.
         :raises ConfigurationError: ``trusted_ca`` cannot be read.
         """
         verdict = verify(found.document)
@@ -132,29 +134,30 @@ class Trust:
         if entry is None or endorser is None:
             return Judged(found.entry, reasons=(verdict.reason,))
         trusted = self._trusts(endorser, read_date(entry.endorsed or ""))
-        reasons = [] if entry.identifier == identifier else [f"it is about {entry.identifier}"]
+        reasons = [] if entry.identifier == identifier else [f"it describes {entry.identifier}"]
         if not trusted and (self._named or self._ca):
             reasons.append(self._stranger(endorser))
         if not endorser.in_force:
-            reasons.append("its endorser's certificate was not valid when it was signed")
+            reasons.append("the endorser's certificate was not valid at the endorsement date")
         reasons += _outdated(entry)
         if trusted and (newest := self._remembered(entry)):
-            reasons.append(f"its endorser has replaced it since, on {newest}")
+            reasons.append(f"the endorser replaced it on {newest}")
         return Judged(entry, endorser, trusted, tuple(reasons))
 
     def admit(self, identifier: str, judged: Judged) -> None:
         """
-        Let a machine start from an image, or not; where it is only advised against, warn once.
+        Refuse an image that is not acceptable, or warn about it, once, if that is the policy.
 
-        :raises UntrustedImageError: it must not.
+        :raises UntrustedImageError: it is refused.
         """
         if not judged.reasons:
             return
         by = f" by {judged.entry.endorser}" if judged.entry.endorser else ""
-        why = one_line(f"its Marketplace entry{by} is not trusted: {'; '.join(judged.reasons)}")
+        reasons = "; ".join(judged.reasons)
+        why = one_line(f"its Marketplace entry{by} fails verification: {reasons}")
         if self.required:
             raise UntrustedImageError(
-                f"image {identifier} is refused, as {self._where} verify_images is require: {why}"
+                f"image {identifier} is refused ({self._where} verify_images = require): {why}"
             )
         with self._lock:
             if identifier in self._warned:
@@ -185,21 +188,21 @@ class Trust:
             for authority in self._authorities
         ):
             return False
-        # Whoever makes a certificate chooses its address: only with an authority it means anything.
+        # The maker of a certificate chooses its address: only an authority makes it mean anything.
         return not self._named or (endorser.certified and endorser.email.lower() in self._named)
 
     def _stranger(self, endorser: Endorser) -> str:
         certificate = endorser.certificate
         text = (
-            f"it is signed by nobody that is trusted, but by {certificate.subject}, whose "
-            f"certificate has the fingerprint {certificate.fingerprint}"
+            f"the endorser is not trusted (certificate fingerprint {certificate.fingerprint}, "
+            f"{certificate.subject})"
         )
         if endorser.email.lower() in self._named:
-            text += " and is not from an authority of trusted_ca"
+            text += ", as an address alone proves nothing: no authority of trusted_ca certifies it"
         return text
 
     def _remembered(self, entry: Entry) -> str | None:
-        """Remember that there is this entry; :return: the date of one that has replaced it."""
+        """Remember this entry; return the date of a newer one by the same endorser, if known."""
         key = entry.identifier, entry.endorser or ""
         mine = entry.endorsed or "", entry.deprecated is not None
         with self._lock:
@@ -208,15 +211,15 @@ class Trust:
 
 
 def _outdated(entry: Entry) -> list[str]:
-    """Whether it says itself that it no longer holds, whatever the Marketplace makes of it."""
+    """Return what the entry itself has against its use, although the Marketplace lists it."""
     reasons = []
     valid = read_date(entry.valid or "")
     if valid is None:
-        reasons.append("it does not say until when it is valid")
+        reasons.append("it has no end of validity")
     elif valid <= datetime.now(timezone.utc):
-        reasons.append(f"it has expired on {entry.valid}")
+        reasons.append(f"it expired on {entry.valid}")
     if read_date(entry.endorsed or "") is None:
-        reasons.append("it does not say when it was signed")
+        reasons.append("it has no endorsement date")
     if entry.deprecated is not None:
         reasons.append(f"it is deprecated: {entry.deprecated or 'no reason is given'}")
     return reasons
