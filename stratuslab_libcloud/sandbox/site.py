@@ -40,6 +40,7 @@ from stratuslab_libcloud.sandbox.machines.life import live_on
 from stratuslab_libcloud.sandbox.machines.qemu import Qemu
 from stratuslab_libcloud.sandbox.machines.simulated import Simulated
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
+from stratuslab_libcloud.sandbox.progress import OnProgress, ignored
 from stratuslab_libcloud.sandbox.storage.rules import Storage
 from stratuslab_libcloud.sandbox.store import SUPER_USER, Settings, Store
 
@@ -72,6 +73,8 @@ class Sandbox:
     :param outbound: let real machines reach the network and the services on this host.
     :param on_request: called with each request and its status, before the answer is sent.
     :param on_notice: called with each line that the user should see.
+    :param on_progress: called again and again while an image is downloaded or built, with the name
+        of that work and the part that is done, from 0.0 to 1.0; by any thread.
     :ivar dir: the directory. Like the attributes below, set by :meth:`start`.
     :ivar port: the port.
     :ivar users: the accounts in the configuration file, name to password.
@@ -100,6 +103,7 @@ class Sandbox:
         outbound: bool = False,
         on_request: Callable[[Seen], object] | None = None,
         on_notice: Callable[[str], object] = _LOG.info,
+        on_progress: OnProgress = ignored,
     ) -> None:
         if machines not in choice.KINDS:
             kinds = ", ".join(choice.KINDS)
@@ -122,6 +126,7 @@ class Sandbox:
         self._outbound = outbound
         self._on_request = on_request
         self._on_notice = on_notice
+        self._on_progress = on_progress
         self._given_users = users
         self._given_port = port
         self._running: contextlib.ExitStack | None = None
@@ -225,6 +230,7 @@ class Sandbox:
             outbound=self._outbound,
             throwaway=not self._durable,
             notify=self._on_notice,
+            on_progress=self._on_progress,
         )
         if not self._qemu_host and live_on(self.dir / "machines"):
             raise SandboxError(f"real machines live on in {self.dir}: start it with real machines")
@@ -265,7 +271,7 @@ class Sandbox:
         if not self._qemu_host:
             return Simulated(report, self._boot_seconds, self._ending_seconds, self._is_missing)
         ca = self.dir / "ca.pem" if self._tls else None
-        images = FetchedImages(self.dir / "fetched", self.url, ca)
+        images = FetchedImages(self.dir / "fetched", self.url, ca, self._on_progress)
         return Qemu(report, self._qemu_host, self.dir / "machines", disks, images)
 
     def _is_missing(self, source: str) -> bool:
@@ -302,6 +308,7 @@ def register_image(
     dir: str | os.PathLike[str],  # noqa: A002
     file: pathlib.Path,
     disk_format: str,
+    on_progress: OnProgress = ignored,
     **described: Any,
 ) -> str:
     """
@@ -309,6 +316,7 @@ def register_image(
 
     :param file: the image, which is copied.
     :param disk_format: ``raw`` or ``qcow2``.
+    :param on_progress: called while it is copied.
     :param described: fields of its :class:`.metadata.Entry`.
     :return: its identifier.
     :raises SandboxError: the image or the directory cannot be used.
@@ -317,7 +325,7 @@ def register_image(
         directory = open_directory(dir, stack)
         stack.enter_context(in_one_line(directory))
         images = OfferedImages(directory / "images")
-        entry = images.add(file, disk_format, **described)
+        entry = images.add(file, disk_format, on_progress, **described)
         store = Store(directory / "sandbox.db")
         stack.callback(store.close)
         with store.reading() as db:
