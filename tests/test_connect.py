@@ -1,16 +1,20 @@
 """The Python API of clouds (guide 9.2): ``stratuslab_libcloud.connect``."""
 
+import doctest
+import inspect
 import io
+import re
 from pathlib import Path
 
 import pytest
 
 import stratuslab_libcloud
-from stratuslab_libcloud import NewMachine, connect
+from stratuslab_libcloud import Cloud, Machine, NewMachine, Volume, connect
 from stratuslab_libcloud.configuration.settings import Certificate, Password
 from stratuslab_libcloud.errors import ConfigurationError, InvalidValueError, NotFoundError
 from stratuslab_libcloud.sandbox.site import Sandbox
 
+PAGE = (Path(__file__).parents[1] / "docs" / "api.md").read_text()
 TWO = """\
 [default]
 selected_section = a
@@ -35,6 +39,42 @@ def test_what_is_public_is_there() -> None:
     assert set(stratuslab_libcloud.__all__) <= set(dir(stratuslab_libcloud))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = stratuslab_libcloud.nothing  # type: ignore[attr-defined]
+
+
+def test_the_page_has_all_that_is_public() -> None:
+    listed = "".join(re.findall(r"^\| (`.*?) \|", PAGE, re.M))
+    assert sorted(re.findall(r"`(\w+)`", listed)) == sorted(stratuslab_libcloud.__all__)
+    documented = re.findall(r"^\.\. auto\w+:: stratuslab_libcloud\.(\w+)$", PAGE, re.M)
+    assert {*documented, "__version__"} == set(stratuslab_libcloud.__all__)
+
+
+def test_what_a_cloud_can_do_is_kept() -> None:
+    """Names are added, never removed (guide 9.2)."""
+    names = {name for name, _ in inspect.getmembers(Cloud) if not name.startswith("_")}
+    assert names >= {
+        *("settings", "machine_account", "volume_account", "close", "images", "image"),
+        *("machines", "machine", "machine_attributes"),
+        *("create_machine", "kill_machine", "shut_down_machine"),
+        *("volumes", "volume", "create_volume", "update_volume", "delete_volume"),
+        *("attach_volume", "detach_volume"),
+    }
+    assert Machine._fields[:4] == ("id", "name", "owner", "state")
+    assert Volume._fields[:3] == ("id", "name", "size")
+
+
+def test_the_examples_of_the_page_do_what_they_show(home: Path) -> None:
+    examples = "\n".join(re.findall(r"^```pycon\n(.*?)^```", PAGE, re.M | re.S))
+    test = doctest.DocTestParser().get_doctest(examples, {}, "docs/api.md", None, 0)
+    report: list[str] = []
+    with Sandbox() as site:
+        (home / ".stratuslab").mkdir()
+        (home / ".stratuslab" / "stratuslab-user.cfg").symlink_to(site.config_path)
+        results = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=report.append)
+        left = connect(site.config_path)
+        assert (left.machines(), left.volumes()) == ([], [])
+        left.close()
+    assert "".join(report) == ""
+    assert results.attempted > 20
 
 
 def test_a_cloud_from_its_images_to_its_disks() -> None:

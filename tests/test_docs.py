@@ -2,6 +2,8 @@
 
 import configparser
 import re
+import runpy
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,22 @@ def test_the_page_of_errors_has_every_error() -> None:
     page = (ROOT / "docs" / "errors.md").read_text()
     listed = re.findall(r"^\* `(\w+)`", page, re.M)
     assert sorted(listed) == sorted(set(errors.__all__) - {"ServiceError", "StratusLabError"})
+
+
+def test_every_command_has_its_help_on_a_page() -> None:
+    """As Sphinx would find it: the configuration writes what the pages include."""
+    built = runpy.run_path(str(ROOT / "docs" / "conf.py"))
+    shown: list[str] = []
+    for page in built["PAGES"]:
+        included = (built["generated"] / f"{page}.md").read_text()
+        shown += re.findall(r"^## (\S+)$", included, re.M)
+        text = (ROOT / "docs" / "commands" / f"{page}.md").read_text()
+        assert f"{{include}} ../_generated/{page}.md" in text
+        assert f"\ncommands/{page}\n" in (ROOT / "docs" / "index.md").read_text()
+    installed = entry_points(group="console_scripts")
+    ours = [point.name for point in installed if point.value.startswith("stratuslab_libcloud.")]
+    assert sorted(shown) == sorted(ours)
+    images = (built["generated"] / "images.md").read_text()
+    assert "Usage: stratus-show-image [options] IMAGE-ID\n" in images
+    assert "  --json" in images
+    assert "    $ stratus-list-images --os 'ubuntu*' --arch x86_64\n" in images

@@ -8,16 +8,23 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.sandbox.site import Sandbox
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+IDS = {
+    "IMAGE-ID": r"^([\w-]{27}) ",
+    "VM-ID": r"\(vm ID: (\d+)\)",
+    "DISK-ID": r"^DISK ([0-9a-f-]{36})$",
+}
 SANDBOX_PAGE = (ROOT / "docs" / "sandbox.md").read_text()
 
 
@@ -46,6 +53,27 @@ def test_the_quick_start_runs_from_top_to_bottom(home: Path) -> None:
         assert [driver.list_nodes(), driver.list_volumes()] == [[], []]
     assert (ran.returncode, ran.stderr) == (0, "")
     assert re.fullmatch(r"\['127\.[0-9.]+'\]\n/dev/vd[a-z]\n", ran.stdout)
+
+
+def test_the_command_line_runs_from_top_to_bottom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each id that stands in capitals is in what a command before it has printed."""
+    # Nothing answers on a simulated machine.
+    monkeypatch.setattr("stratuslab_libcloud.cli.waiting.until_ssh_answers", lambda *_: None)
+    (shown,) = blocks("console")
+    known = {point.name: point for point in entry_points(group="console_scripts")}
+    ids: dict[str, str] = {}
+    with Sandbox() as sandbox:
+        for line in shown.splitlines():
+            name, *words = [ids.get(word, word) for word in line.split()]
+            words = ["--config", str(sandbox.config_path), *words]
+            ran = CliRunner().invoke(known[name].load(), words)
+            assert (ran.exit_code, ran.stderr) == (0, ""), line
+            for word, pattern in IDS.items():
+                if found := re.search(pattern, ran.stdout, re.MULTILINE):
+                    ids[word] = found[1]
+        driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
+        assert [driver.list_nodes(), driver.list_volumes()] == [[], []]
+    assert set(ids) == set(IDS)
 
 
 def test_the_commands_that_it_names_are_there() -> None:

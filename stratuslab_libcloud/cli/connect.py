@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from stratuslab_libcloud.cli.completion import machine_ids
 from stratuslab_libcloud.cli.options import (
     ENDPOINT,
     LOGIN,
@@ -49,7 +50,7 @@ _KEY = setting(
     metavar="SECONDS",
     help="How long to wait for the machine.  [default: 300]",
 )
-@click.argument("words", metavar="VM-ID [-- COMMAND]...", nargs=-1)
+@click.argument("words", metavar="VM-ID [-- COMMAND]...", nargs=-1, shell_complete=machine_ids)
 @pass_given
 def connect_instance(given: Given, timeout: float, words: tuple[str, ...]) -> None:
     """

@@ -11,6 +11,7 @@ import click
 
 from stratuslab_libcloud import errors
 from stratuslab_libcloud.cli import output
+from stratuslab_libcloud.cli.completion import machine_ids
 from stratuslab_libcloud.cli.options import (
     ENDPOINT,
     JSON,
@@ -42,7 +43,7 @@ _COLOURS = {"Running": "green", "Failed": "red", "Failure": "red", "Unknown": "r
 )
 @click.option("-n", "numeric", is_flag=True, help="Show addresses, not the names of hosts.")
 @click.option("-m", "sites", is_flag=True, help="List the sites that the file's `endpoints` names.")
-@click.argument("ids", metavar="[VM-ID]...", nargs=-1)
+@click.argument("ids", metavar="[VM-ID]...", nargs=-1, shell_complete=machine_ids)
 @pass_given
 def describe_instance(given: Given, numeric: bool, sites: bool, ids: tuple[str, ...]) -> int:
     """
@@ -185,7 +186,7 @@ def _ending_command(name: str, word: str, text: str) -> Command:
         type=click.Path(path_type=Path),
         help="A file with ids, one a line, as -o of stratus-run-instance writes them.",
     )
-    @click.argument("ids", metavar="[VM-ID]...", nargs=-1)
+    @click.argument("ids", metavar="[VM-ID]...", nargs=-1, shell_complete=machine_ids)
     @pass_given
     def end(given: Given, file: Path | None, ids: tuple[str, ...]) -> int:
         wanted = file.read_text().split() if file else ids

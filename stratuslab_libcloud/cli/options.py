@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENDPOINT",
+    "FILE",
     "JSON",
     "LOGIN",
     "MARKETPLACE",
@@ -35,9 +36,12 @@ __all__ = [
     "command",
     "pass_given",
     "setting",
+    "shown_examples",
 ]
 
 DONE, MISUSED, INTERRUPTED = 0, 2, 130
+FILE = click.Path(readable=False)
+"""The name of a file, for shells to complete; it is not checked before it is read."""
 
 
 @dataclass
@@ -109,7 +113,12 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click's, but a long option can be cut short while no other begins like it."""
-        return super().parse_args(ctx, _in_full(args, self.get_params(ctx)))
+        try:
+            args = _in_full(args, self.get_params(ctx))
+        except click.UsageError:
+            if not ctx.resilient_parsing:  # the line is still being typed
+                raise
+        return super().parse_args(ctx, args)
 
     def main(  # type: ignore[override] # only what it takes, not what that makes it return
         self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **extra: Any
@@ -158,7 +167,6 @@ def command(
     :param groups: options that it shares with others, beside those of all.
     :param examples: command lines for the help text, without the ``$``.
     """
-    lines = "\n".join(f"  $ {example}" for example in examples)
 
     def decorate(function: Callable[..., Any]) -> Command:
         made = click.command(
@@ -166,7 +174,7 @@ def command(
             cls=Command,
             options_metavar="[options]",
             context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-            epilog=f"\b\nExamples:\n{lines}",
+            epilog=shown_examples(*examples),
         )(function)
         made.params += [option for group in (*groups, _COMMON) for option in group]
         return made
@@ -174,11 +182,17 @@ def command(
     return decorate
 
 
+def shown_examples(*lines: str) -> str:
+    """Write command lines as the end of a help text."""
+    return "\n".join(["\b", "Examples:", *(f"  $ {line}" for line in lines)])
+
+
 def setting(key: str, *names: str, metavar: str, text: str) -> click.Option:
     """An option that counts instead of what the configuration file says."""
     variable = TABLE[key].variable
     return click.Option(
         [key, *names],
+        type=FILE if metavar == "FILE" else None,
         metavar=metavar,
         help=f"{text}  [${variable}]" if variable else text,
         expose_value=False,
@@ -258,6 +272,7 @@ CONFIG = (
     _kept(
         "-c",
         "--config",
+        type=FILE,
         metavar="FILE",
         help="The configuration file.  [default: ~/.stratuslab/stratuslab-user.cfg]",
     ),
@@ -285,7 +300,7 @@ _COMMON = (
 
 
 def _show_version(ctx: click.Context, wanted: bool) -> None:
-    if wanted:
+    if wanted and not ctx.resilient_parsing:
         click.echo(__version__)
         ctx.exit()
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress", "as_json", "box", "each", "error", "note", "paint", "shape", "warning"]
 
+_BAR = 20  # characters
 _WIDTH = 80  # of a terminal that does not say how wide it is
 
 
@@ -119,10 +120,15 @@ class Progress:
         """Leave the line to others, until something is shown again."""
         self._write("")
 
-    def show(self, text: str) -> None:
-        """Show this, and how long it has been."""
+    def show(self, text: str, part: float | None = None) -> None:
+        """
+        Show this, and how long it has been.
+
+        :param part: how much of it is done, from 0 to 1, for a bar; ``None`` if nobody knows.
+        """
         seconds = int(time.monotonic() - self._began)
-        self._write(f" :: {printable(text)} ({seconds // 60}:{seconds % 60:02d})")
+        bar = "" if part is None else f"[{'#' * int(_BAR * part):{_BAR}}] {part:4.0%} "
+        self._write(f" :: {bar}{printable(text)} ({seconds // 60}:{seconds % 60:02d})")
 
     def _write(self, line: str) -> None:
         if self._shows:

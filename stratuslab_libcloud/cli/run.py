@@ -9,8 +9,10 @@ import click
 
 from stratuslab_libcloud import errors
 from stratuslab_libcloud.cli import output
+from stratuslab_libcloud.cli.completion import volume_ids
 from stratuslab_libcloud.cli.options import (
     ENDPOINT,
+    FILE,
     JSON,
     LOGIN,
     MARKETPLACE,
@@ -84,7 +86,12 @@ _MACHINE = (
     _option("--cpu", type=click.IntRange(1), metavar="CORES", help="Cores, instead of the type's."),
     _option("--ram", type=click.IntRange(1), metavar="MB", help="RAM, instead of the type's."),
     _option("--swap", type=click.IntRange(0), metavar="MB", help="Swap, instead of the type's."),
-    _option("--context-file", metavar="FILE", help="Values for the machine: key=value lines."),
+    _option(
+        "--context-file",
+        type=FILE,
+        metavar="FILE",
+        help="Values for the machine: key=value lines.",
+    ),
     _option("--context", metavar="CONTEXT", help="Values for the machine: key=value#key=value."),
     setting(
         "default_context_method",
@@ -145,7 +152,9 @@ _SAVING = (
 @click.option("--private-ip", is_flag=True, help="Put it into the private network.")
 @click.option("--address", metavar="IP", help="The address that it should have.")
 @click.option("--vm-name", metavar="NAME", help="What to call it.")
-@click.option("--persistent-disk", metavar="UUID", help="Attach this disk.")
+@click.option(
+    "--persistent-disk", metavar="UUID", shell_complete=volume_ids, help="Attach this disk."
+)
 @click.option("--readonly-disk", metavar="IMAGE-ID", help="Attach this image for reading.")
 @click.option("--volatile-disk", type=click.IntRange(0), metavar="GB", help="Add an empty disk.")
 @click.option(

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stratuslab_libcloud import __version__
+from stratuslab_libcloud.cli.options import shown_examples
+from stratuslab_libcloud.cli.output import Progress
 from stratuslab_libcloud.untrusted.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -51,13 +53,36 @@ def make_sandbox(**options: object) -> "Sandbox":
         from stratuslab_libcloud.sandbox import SandboxError
         from stratuslab_libcloud.sandbox.site import Sandbox
     try:
-        return Sandbox(on_notice=_notice, **options)  # type: ignore[arg-type]
+        shown = _Shown()
+        return Sandbox(on_notice=shown.notice, on_progress=shown.work, **options)  # type: ignore[arg-type]
     except SandboxError as error:
         raise click.ClickException(one_line(str(error))) from None
 
 
-def _notice(line: str) -> None:
-    click.echo(printable(line), err=True)
+class _Shown:
+    """
+    Notices, and the progress of long work: a bar on a terminal, elsewhere a line when it begins.
+    """
+
+    def __init__(self) -> None:
+        self._work = ""
+        self._progress = Progress()
+
+    def notice(self, line: str) -> None:
+        """Print a line, which a bar must not be in the way of."""
+        self._progress.clear()
+        click.echo(printable(line), err=True)
+
+    def work(self, work: str, part: float) -> None:
+        """Show how much of some work is done."""
+        if part == 0 and not sys.stderr.isatty():
+            self.notice(work)
+        if work != self._work:
+            self._work, self._progress = work, Progress()
+        if part < 1:
+            self._progress.show(work, part)
+        else:
+            self._progress.clear()
 
 
 @contextlib.contextmanager
@@ -84,13 +109,21 @@ def _users(_context: click.Context, _parameter: click.Parameter, values: tuple[s
     return users or None
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=shown_examples("stratus-sandbox up", "stratus-sandbox demo"),
+)
 @click.version_option(__version__, message="%(version)s")
 def main() -> None:
     """Run a StratusLab site on this machine."""
 
 
-@main.command()
+@main.command(
+    epilog=shown_examples(
+        "stratus-sandbox up",
+        "stratus-sandbox up --tls --user jane:not-this-one --machines simulated",
+    )
+)
 @DIRECTORY
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
@@ -156,7 +189,9 @@ def up(directory: pathlib.Path, machines: str, **options: object) -> None:
     raise SystemExit(130 if ending == signal.SIGINT else 0)
 
 
-@main.command()
+@main.command(
+    epilog=shown_examples("stratus-sandbox demo", "stratus-sandbox demo --machines simulated")
+)
 @MACHINES
 def demo(machines: str) -> None:
     """
@@ -178,7 +213,12 @@ def demo(machines: str) -> None:
         walk(sandbox.config_path, real=sandbox.machines == "qemu")
 
 
-@main.command()
+@main.command(
+    epilog=shown_examples(
+        "stratus-sandbox add-image debian-12-genericcloud-amd64.qcow2",
+        "stratus-sandbox add-image --format raw --title Mine --os Debian mine.img",
+    )
+)
 @DIRECTORY
 @click.argument("file", type=click.Path(path_type=pathlib.Path))
 @click.option(
@@ -224,7 +264,9 @@ def add_image(directory: pathlib.Path, file: pathlib.Path, **described: Any) -> 
     for number in ENDING:
         signal.signal(number, _end_once)  # the copy is removed
     try:
-        click.echo(register_image(directory, file, **described))
+        with Progress() as progress:
+            identifier = register_image(directory, file, on_progress=progress.show, **described)
+        click.echo(identifier)
     except SandboxError as error:
         raise click.ClickException(one_line(str(error))) from None
 

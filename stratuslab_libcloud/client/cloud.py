@@ -64,8 +64,13 @@ class Machine(NamedTuple):
     """
     A machine, as the cloud describes it.
 
+    :ivar id: a small number of its cloud, as text.
+    :ivar name: what it was called, or what the cloud calls it.
+    :ivar owner: the user name of its account.
     :ivar state: ``STATE``; -1 where it is missing.
     :ivar lcm_state: ``LCM_STATE``, which matters while the state is 3.
+    :ivar nics: its network cards, each a :class:`Nic`.
+    :ivar disks: its disks, each a :class:`MachineDisk`.
     :ivar host: name of the host that it runs on (the latest record).
     :ivar cpus: cores.
     :ivar memory: MiB, as requested.
@@ -178,9 +183,13 @@ class Volume(NamedTuple):
     """
     A persistent disk. ``None`` stands for what a cloud does not report.
 
+    :ivar id: a UUID, on StratusLab clouds.
+    :ivar name: its tag.
+    :ivar owner: a user name.
     :ivar size: GiB.
     :ivar users: number of machines that it is attached to.
     :ivar visibility: ``private`` or ``public``.
+    :ivar quarantine: since when it has been waiting to be deleted.
     """
 
     id: str
@@ -192,6 +201,7 @@ class Volume(NamedTuple):
     type: str | None = None
     identifier: str | None = None
     created: str | None = None
+    quarantine: str | None = None
 
 
 class Image(Protocol):
@@ -230,8 +240,12 @@ class Cloud(Protocol):
     def volume_account(self) -> object:
         """A value that is equal for two locations with the same volumes."""
 
-    def images(self) -> Sequence[Image]:
-        """List the current images."""
+    def images(self, whole: bool = False) -> Sequence[Image]:
+        """
+        List the current images.
+
+        :param whole: with everything that is known about them, which takes longer.
+        """
 
     def image(self, image_id: str) -> Image:
         """
@@ -310,15 +324,27 @@ class Cloud(Protocol):
         """
 
     def update_volume(
-        self, volume_id: str, *, name: str | None = None, visibility: str | None = None
+        self,
+        volume_id: str,
+        *,
+        name: str | None = None,
+        visibility: str | None = None,
+        kind: str | None = None,
     ) -> None:
-        """Change the name, the visibility, or both."""
+        """
+        Change what is given.
+
+        :param kind: its new ``type``.
+        :raises InvalidValueError: a value is wrong, or nothing is given; nothing was sent.
+        :raises NotPermittedError: it belongs to another user.
+        """
 
     def delete_volume(self, volume_id: str) -> None:
         """
         Delete a volume and its contents.
 
         :raises ConflictError: it is attached to a machine.
+        :raises NotPermittedError: it belongs to another user.
         """
 
     def attach_volume(
@@ -333,11 +359,12 @@ class Cloud(Protocol):
         :raises LostAnswerError: the volume may be attached.
         """
 
-    def detach_volume(self, volume_id: str, machine_id: str | None = None) -> None:
+    def detach_volume(self, volume_id: str, machine_id: str | None = None) -> str:
         """
         Unplug a volume from a machine.
 
         :param machine_id: default: the only machine that it is attached to.
+        :return: the device that it was, such as ``vdc``; ``""`` if an answer was lost.
         :raises NotFoundError: it is not attached to that machine, or to any; nothing was detached.
         :raises ConflictError: it was attached when the machine started, or several have it.
         """

@@ -7,7 +7,7 @@ from stratuslab_libcloud.client.cloud import Cloud
 from stratuslab_libcloud.driver.creation import creating
 from stratuslab_libcloud.driver.entities import to_volume
 from stratuslab_libcloud.driver.locations import LocationMethods
-from stratuslab_libcloud.errors import InvalidValueError
+from stratuslab_libcloud.errors import InvalidValueError, NotFoundError
 
 __all__ = ["VolumeMethods"]
 
@@ -145,7 +145,18 @@ class VolumeMethods(LocationMethods):
             if ex_node is not None:
                 self._check_same_storage(ex_node, cloud)
                 node_id = str(ex_node.id)
-            cloud.detach_volume(volume.id, node_id)
+            try:
+                cloud.detach_volume(volume.id, node_id)
+            except NotFoundError as error:
+                if not node_id:
+                    raise
+                raise NotFoundError(
+                    error.value,
+                    advice=f"{error.advice}; one from list_volumes() is detached from whichever "
+                    "node has it",
+                    said=error.said,
+                    http_code=error.http_code,
+                ) from error
         _count_users(volume, -1, device=None, node=None)
         return True
 

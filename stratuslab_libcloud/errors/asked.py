@@ -44,10 +44,13 @@ class Asked:
     doubt: str = ""
     masked: Callable[[str], str] | None = None
 
+    def masking(self, text: str) -> str:
+        """Hide secrets in a text."""
+        return one_line(self.masked(text)) if self.masked else text
+
     def text(self, value: str, *, passing: bool) -> str:
         """Complete the text of an error: hide secrets, and add the number of repeated attempts."""
-        if self.masked:
-            value = one_line(self.masked(value))
+        value = self.masking(value)
         if self.attempt > 1 and passing:
             seconds = time.monotonic() - self.begun
             value += f" (attempt {self.attempt}; {seconds:.3g} s in all)"

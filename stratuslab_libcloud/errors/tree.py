@@ -23,6 +23,7 @@ class StratusLabError(LibcloudError):
     Details that are not given are taken from the current request: see :mod:`.errors.asked`.
 
     :ivar value: what happened.
+    :ivar said: the words of the service about it, or ``""``.
     :ivar advice: what to do about it, or ``""``.
     :ivar location: id of the location that was asked, or ``""``.
     :ivar endpoint: URL of the service that was asked, or ``""``.
@@ -47,6 +48,7 @@ class StratusLabError(LibcloudError):
         http_code: int | None = None,
         retried: bool = False,
         passing: bool | None = None,
+        said: str = "",
     ) -> None:
         now = asked.current()
         if passing is not None:
@@ -56,6 +58,7 @@ class StratusLabError(LibcloudError):
         self.value = now.text(value, passing=self.passing)
         # Not super(): the Libcloud classes mixed in below take other arguments.
         Exception.__init__(self, self.value)
+        self.said = now.masking(said)
         self.advice = now.doubt if now.doubt and self.in_doubt else advice
         self.http_code = http_code
         self.endpoint = endpoint or now.endpoint

@@ -41,6 +41,7 @@ from stratuslab_libcloud.sandbox.machines.qemu import Qemu
 from stratuslab_libcloud.sandbox.machines.simulated import Simulated
 from stratuslab_libcloud.sandbox.marketplace.confirmations import Confirmations
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
+from stratuslab_libcloud.sandbox.progress import OnProgress, ignored
 from stratuslab_libcloud.sandbox.storage.rules import Storage
 from stratuslab_libcloud.sandbox.store import SUPER_USER, Settings, Store
 
@@ -75,6 +76,8 @@ class Sandbox:
         e-mails are not sent, but written to the directory ``mail``.
     :param on_request: called with each request and its status, before the answer is sent.
     :param on_notice: called with each line that the user should see.
+    :param on_progress: called again and again while an image is downloaded or built, with the name
+        of that work and the part that is done, from 0.0 to 1.0; by any thread.
     :ivar dir: the directory. Like the attributes below, set by :meth:`start`.
     :ivar port: the port.
     :ivar users: the accounts in the configuration file, name to password.
@@ -104,6 +107,7 @@ class Sandbox:
         confirm_uploads: bool = False,
         on_request: Callable[[Seen], object] | None = None,
         on_notice: Callable[[str], object] = _LOG.info,
+        on_progress: OnProgress = ignored,
     ) -> None:
         if machines not in choice.KINDS:
             kinds = ", ".join(choice.KINDS)
@@ -127,6 +131,7 @@ class Sandbox:
         self._confirm_uploads = confirm_uploads
         self._on_request = on_request
         self._on_notice = on_notice
+        self._on_progress = on_progress
         self._given_users = users
         self._given_port = port
         self._running: contextlib.ExitStack | None = None
@@ -230,6 +235,7 @@ class Sandbox:
             outbound=self._outbound,
             throwaway=not self._durable,
             notify=self._on_notice,
+            on_progress=self._on_progress,
         )
         if not self._qemu_host and live_on(self.dir / "machines"):
             raise SandboxError(f"real machines live on in {self.dir}: start it with real machines")
@@ -271,7 +277,7 @@ class Sandbox:
         if not self._qemu_host:
             return Simulated(report, self._boot_seconds, self._ending_seconds, self._is_missing)
         ca = self.dir / "ca.pem" if self._tls else None
-        images = FetchedImages(self.dir / "fetched", self.url, ca)
+        images = FetchedImages(self.dir / "fetched", self.url, ca, self._on_progress)
         return Qemu(report, self._qemu_host, self.dir / "machines", disks, images)
 
     def _is_missing(self, source: str) -> bool:
@@ -308,6 +314,7 @@ def register_image(
     dir: str | os.PathLike[str],  # noqa: A002
     file: pathlib.Path,
     disk_format: str,
+    on_progress: OnProgress = ignored,
     **described: Any,
 ) -> str:
     """
@@ -315,6 +322,7 @@ def register_image(
 
     :param file: the image, which is copied.
     :param disk_format: ``raw`` or ``qcow2``.
+    :param on_progress: called while it is copied.
     :param described: fields of its :class:`.metadata.Entry`.
     :return: its identifier.
     :raises SandboxError: the image or the directory cannot be used.
@@ -323,7 +331,7 @@ def register_image(
         directory = open_directory(dir, stack)
         stack.enter_context(in_one_line(directory))
         images = OfferedImages(directory / "images")
-        entry = images.add(file, disk_format, **described)
+        entry = images.add(file, disk_format, on_progress, **described)
         store = Store(directory / "sandbox.db")
         stack.callback(store.close)
         with store.reading() as db:

@@ -1,5 +1,6 @@
 """``--help`` is there at once."""
 
+import re
 import subprocess
 import sys
 from importlib.metadata import distribution
@@ -11,12 +12,11 @@ COMMANDS = {
     for point in distribution("stratuslab-libcloud-drivers").entry_points
     if point.group == "console_scripts"
 }
+SANDBOX = [["stratus-sandbox", word] for word in ("up", "demo", "add-image")]
 HELP = [[name] for name in sorted(COMMANDS)]
 
 
-@pytest.mark.parametrize(
-    "words", [*HELP, ["stratus-sandbox", "up"], ["stratus-sandbox", "demo"]], ids=" ".join
-)
+@pytest.mark.parametrize("words", [*HELP, *SANDBOX], ids=" ".join)
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     code = (
         "import pkgutil, sys\n"
@@ -36,4 +36,6 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     )
     assert ran.stderr == ""
     assert ran.stdout.startswith("Usage:")
+    examples = re.findall(rf"^    \$ .*{name}\b", ran.stdout, re.MULTILINE)
+    assert len(examples) >= 2
     assert ran.stdout.endswith("[]\n")

@@ -285,6 +285,20 @@ class TestOutput:
         lines = terminal.getvalue().split("\r\x1b[K")
         assert lines == ["", " :: machine 1 is Pe", ""]
 
+    def test_progress_has_a_bar(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setattr("stratuslab_libcloud.cli.output.time.monotonic", lambda: 0.0)
+        with output.Progress() as progress:
+            for part in (0, 0.456, 1):
+                progress.show("downloading", part)
+        assert terminal.getvalue().split("\r\x1b[K")[1:] == [
+            " :: [                    ]   0% downloading (0:00)",
+            " :: [#########           ]  46% downloading (0:00)",
+            " :: [####################] 100% downloading (0:00)",
+            "",
+        ]
+
     def test_progress_is_for_terminals(self, capsys: pytest.CaptureFixture[str]) -> None:
         with output.Progress() as progress:
             progress.show("machine 1 is Pending")

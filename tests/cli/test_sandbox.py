@@ -1,6 +1,7 @@
 import configparser
 import contextlib
 import fcntl
+import io
 import os
 import re
 import resource
@@ -19,6 +20,7 @@ from commands import COMMAND, SIMULATED, ends, run, up
 from machines import still, wait_for
 
 from stratuslab_libcloud import __version__
+from stratuslab_libcloud.cli import sandbox
 
 
 def get(url: str, auth: tuple[str, str] | None = None) -> requests.Response:
@@ -342,3 +344,41 @@ def test_help_imports_neither_libcloud_nor_a_web_server() -> None:
     assert result.returncode == 0
     assert "a StratusLab site" in result.stdout
     assert result.stdout.endswith("[]\n")
+
+
+# -- long work
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def work(shown: sandbox._Shown) -> None:
+    shown.work("downloading", 0.0)
+    shown.work("downloading", 0.5)
+    shown.notice("by the way")
+    shown.work("downloading", 1.0)
+    shown.work("building", 0.0)
+    shown.work("building", 1.0)
+
+
+def test_long_work_has_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    work(sandbox._Shown())
+    lines = terminal.getvalue().split("\r\x1b[K")
+    assert [line.partition(" (")[0] for line in lines] == [
+        "",
+        " :: [                    ]   0% downloading",
+        " :: [##########          ]  50% downloading",
+        "by the way\n",
+        "",
+        " :: [                    ]   0% building",
+        "",
+    ]
+
+
+def test_long_work_is_a_line_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    work(sandbox._Shown())
+    assert capsys.readouterr() == ("", "downloading\nby the way\nbuilding\n")

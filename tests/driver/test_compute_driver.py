@@ -598,7 +598,7 @@ class TestWhereAVolumeIs:
             nodes = [TestRebuiltFromIds.node(number, driver) for number in ("0", "1")]
             for node in nodes:
                 driver.attach_volume(node, volume)
-            unclear = "attached to nodes 0, 1: give ex_node"
+            unclear = "attached to nodes 0, 1: say which"
             with pytest.raises(ConflictError, match=unclear):
                 driver.detach_volume(volume)
             assert driver.detach_volume(volume, ex_node=nodes[1])

@@ -99,7 +99,7 @@ HOSTILE: dict[str, tuple[str, str, str, str]] = {
         "tags, lines and attributes",
     ),
     "nested tags": ("list_nodes", POOL, "&lt;a>", "100,000 tags"),
-    "tags around": ("list_nodes", "<methodResponse>", "<a/>", "more tags"),
+    "tags around": ("list_nodes", "<methodResponse>", "<a/>", "more than 10,000 tags"),
     "tiny entries": ("list_images as XML", ENTRIES, ENTRY % "", "150,000 items"),
     "entries without identifier": (
         "list_images as XML",

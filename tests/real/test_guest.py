@@ -269,8 +269,11 @@ def test_packages_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 @pytest.mark.usefixtures("_network")
 def test_an_interrupted_build_leaves_nothing(tmp_path: Path) -> None:
-    def interrupt(line: str) -> None:
-        if "ttylinux" in line:
+    seen: dict[str, list[float]] = {}
+
+    def interrupt(work: str, part: float) -> None:
+        seen.setdefault(work, []).append(part)
+        if "ttylinux" in work:
             assert (tmp_path / "building").exists()
             raise KeyboardInterrupt
 
@@ -278,6 +281,14 @@ def test_an_interrupted_build_leaves_nothing(tmp_path: Path) -> None:
         guest.build("ttylinux", tmp_path, interrupt)
     assert not (tmp_path / "building").exists()
     assert not list(tmp_path.glob("ttylinux*"))
+    for work in (
+        "downloading the Linux image's packages",
+        "building the Linux image (standard)",
+    ):
+        parts = seen[work]
+        assert (parts[0], parts[-1]) == (0, 1)
+        assert parts == sorted(parts)
+        assert len(parts) > 10
     # What is whole is kept.
     assert {path.suffix for path in tmp_path.glob("standard*")} == {".gz", ".json"}
 

@@ -93,7 +93,7 @@ def test_the_wheel_works_where_nothing_else_is(packages: tuple[Path, Path], tmp_
     assert "No broken requirements" in run(*pip, "check")
     assert run(python, "-W", "error::ResourceWarning", "-c", GUIDE) == "['t1.micro', 'm1.small']\n"
     assert "wrote configuration file" in run(programs / "stratus-copy-config")
-    assert "A StratusLab site" in run(programs / "stratus-sandbox", "--help")
+    assert "Run a StratusLab site" in run(programs / "stratus-sandbox", "--help")
     bare = subprocess.run([programs / "stratus-sandbox", "up"], capture_output=True, text=True)
     assert bare.returncode == 1
     assert "pip install 'stratuslab-libcloud-drivers[sandbox]==" in bare.stderr

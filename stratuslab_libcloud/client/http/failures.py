@@ -198,14 +198,16 @@ def _reason(causes: list[BaseException]) -> str:
 def refusal(status: int, reason: str, text: str, retry_after: str | None) -> ServiceError:
     """Build the error for an HTTP status of 400 or more, with the explanation of the service."""
     kind = _BY_STATUS.get(status, UnavailableError if status >= 500 else ServiceError)
-    said = f"{text.strip()} (HTTP {status})" if text.strip() else f"HTTP {status} {reason}".strip()
-    advice = _ADVICE.get(status, "")
+    value = f"{text.strip()} (HTTP {status})" if text.strip() else f"HTTP {status} {reason}".strip()
+    details: dict[str, Any] = {
+        "advice": _ADVICE.get(status, ""),
+        "http_code": status,
+        "said": text.strip(),
+    }
     if kind is UnavailableError:
         seconds, refused = _seconds(retry_after or ""), status == 429
-        return UnavailableError(
-            said, advice=advice, http_code=status, retry_after=seconds, refused=refused
-        )
-    return kind(said, advice=advice, http_code=status)
+        return UnavailableError(value, retry_after=seconds, refused=refused, **details)
+    return kind(value, **details)
 
 
 def _seconds(retry_after: str) -> float:

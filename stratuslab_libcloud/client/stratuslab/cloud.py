@@ -125,9 +125,9 @@ class StratusLabCloud:
 
     # -- images --------------------------------------------------------------------------------
 
-    def images(self) -> Sequence[Image]:
+    def images(self, whole: bool = False) -> Sequence[Image]:
         """List the current images of the Marketplace; one request."""
-        return self.marketplace.images()
+        return self.marketplace.images(whole)
 
     def image(self, image_id: str) -> Image:
         """Look up an image of the Marketplace with its whole entry; one request."""
@@ -208,10 +208,15 @@ class StratusLabCloud:
         return Volume(volume_id, name, size, users=0, visibility=visibility)
 
     def update_volume(
-        self, volume_id: str, *, name: str | None = None, visibility: str | None = None
+        self,
+        volume_id: str,
+        *,
+        name: str | None = None,
+        visibility: str | None = None,
+        kind: str | None = None,
     ) -> None:
-        """Change the name, the visibility, or both; one request."""
-        self.storage.update(volume_id, tag=name, visibility=visibility)
+        """Change what is given; one request."""
+        self.storage.update(volume_id, tag=name, visibility=visibility, kind=kind)
 
     def delete_volume(self, volume_id: str) -> None:
         """Delete a persistent disk and its contents; one request."""
@@ -231,17 +236,17 @@ class StratusLabCloud:
         sending()
         return storage.mount(volume_id, machine.id, machine.host).device
 
-    def detach_volume(self, volume_id: str, machine_id: str | None = None) -> None:
+    def detach_volume(self, volume_id: str, machine_id: str | None = None) -> str:
         """Unplug a persistent disk; one request, or two if its machine must be looked up first."""
         machine_id = machine_id or self._only_mount(volume_id)
         try:
-            self.storage.unmount(volume_id, machine_id)
+            return self.storage.unmount(volume_id, machine_id)
         except NotFoundError as error:
             # It may be attached to another node by now, from which nobody asked to unplug it.
             raise NotFoundError(
                 error.value,
-                advice=f"it is not attached to node {machine_id}; one from list_volumes() is "
-                "detached from whichever node has it",
+                advice=f"it is not attached to node {machine_id}",
+                said=error.said,
                 endpoint=error.endpoint,
                 http_code=error.http_code,
             ) from error
@@ -252,7 +257,7 @@ class StratusLabCloud:
             raise NotFoundError(f"volume {volume_id} is not attached to any node", http_code=404)
         if len(mounts) > 1:
             nodes = ", ".join(mount.machine_id for mount in mounts)
-            raise ConflictError(f"volume {volume_id} is attached to nodes {nodes}: give ex_node")
+            raise ConflictError(f"volume {volume_id} is attached to nodes {nodes}: say which")
         if not mounts[0].hot_plugged:
             raise ConflictError(
                 f"volume {volume_id} was attached when node {mounts[0].machine_id} started; end "

@@ -29,6 +29,7 @@ __all__ = ["EndorsedImage", "ListedEntry", "MarketplaceClient"]
 
 _LOG = logging.getLogger(__name__)
 
+_SHORT_OR_WHOLE = "application/json, application/xml;q=0.5"
 _CACHED = 300.0  # seconds
 _LARGEST_ENTRY = 2**20
 _LONGEST_DECLARATION = 200
@@ -108,19 +109,21 @@ class MarketplaceClient:
         """Write the URL of an image, which names it in a machine's template."""
         return f"{self.endpoint}/metadata/{_checked_identifier(identifier)}"
 
-    def images(self) -> list[EndorsedImage]:
+    def images(self, whole: bool = False) -> list[EndorsedImage]:
         """
         List the current images.
 
         A Marketplace that offers JSON answers with the few fields of its listing; others answer
         with whole entries in XML.
+
+        :param whole: ask for XML only.
         """
         try:
             listed = self._service.send(
                 "GET",
                 "/metadata",
                 _read_listing,
-                accept="application/json, application/xml;q=0.5",
+                accept="application/xml" if whole else _SHORT_OR_WHOLE,
                 streamed=True,
             )
         except NotFoundError:

@@ -28,6 +28,14 @@ _FORM = "application/x-www-form-urlencoded"
 _LARGEST = 1024  # GiB
 _LONGEST_TAG = 40
 _VISIBILITIES = ("private", "public")
+_TYPES = (
+    "MACHINE_IMAGE_ORIGIN",
+    "MACHINE_IMAGE_LIVE",
+    "DATA_IMAGE_ORIGIN",
+    "DATA_IMAGE_LIVE",
+    "DATA_IMAGE_RAW_READONLY",
+    "DATA_IMAGE_RAW_READ_WRITE",
+)
 _GIB = 2**30
 _DIGITS = re.compile("[0-9]+")
 _BACKSLASH = re.compile(rb'\\(["\\/bfnrtu]?)')
@@ -107,9 +115,20 @@ class StorageClient:
             "volumes",
         )
 
-    def update(self, uuid: str, *, tag: str | None = None, visibility: str | None = None) -> None:
-        """Change the tag, the visibility, or both."""
-        fields = _checked_fields(tag, visibility)
+    def update(
+        self,
+        uuid: str,
+        *,
+        tag: str | None = None,
+        visibility: str | None = None,
+        kind: str | None = None,
+    ) -> None:
+        """
+        Change what is given.
+
+        :param kind: one of the types of pdisk-rest 3.2.
+        """
+        fields = _checked_fields(tag, visibility, kind)
         if not fields:
             raise InvalidValueError("there is nothing to change about the volume")
         self._service.send(
@@ -149,10 +168,11 @@ class StorageClient:
         )
         return Mount(machine_id, device)
 
-    def unmount(self, uuid: str, machine_id: str) -> None:
+    def unmount(self, uuid: str, machine_id: str) -> str:
         """
         Unplug a disk from a machine.
 
+        :return: the device that it was; ``""`` if an earlier attempt had done it.
         :raises ConflictError: it was attached when the machine started, and stays attached.
         """
         mount_id = f"{_checked_uuid(uuid)}_{checked_id(machine_id)}"
@@ -165,6 +185,7 @@ class StorageClient:
                 f"disk {uuid} has not been hot-plugged; it stays in node {machine_id} until the "
                 "node is stopped"
             )
+        return _optional(answer, "target") or ""
 
     def _delete(self, path: str, **asked: str) -> dict[str, Any]:
         try:
@@ -199,7 +220,9 @@ def _checked_size(size: int) -> int:
     return size
 
 
-def _checked_fields(tag: str | None, visibility: str | None) -> dict[str, str]:
+def _checked_fields(
+    tag: str | None, visibility: str | None, kind: str | None = None
+) -> dict[str, str]:
     fields = {}
     if tag is not None:
         if not isinstance(tag, str):
@@ -219,6 +242,12 @@ def _checked_fields(tag: str | None, visibility: str | None) -> dict[str, str]:
                 f"a volume must be {' or '.join(_VISIBILITIES)}, not {visibility!r}"
             )
         fields["visibility"] = visibility
+    if kind is not None:
+        if kind not in _TYPES:
+            raise InvalidValueError(
+                f"the type of a volume must be one of {', '.join(_TYPES)}, not {kind!r}"
+            )
+        fields["type"] = kind
     return fields
 
 
@@ -333,6 +362,7 @@ def _to_volume(item: Mapping[str, Any]) -> Volume:
         type=_optional(item, "type"),
         identifier=_optional(item, "identifier"),
         created=_optional(item, "created"),
+        quarantine=_optional(item, "quarantine"),
     )
 
 

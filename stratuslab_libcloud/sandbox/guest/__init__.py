@@ -22,6 +22,7 @@ from stratuslab_libcloud.sandbox.copying import copy_with_checksums
 from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.guest import contents, disk, packages
 from stratuslab_libcloud.sandbox.guest.kernel import Kernel
+from stratuslab_libcloud.sandbox.progress import OnProgress, ignored, reported
 
 __all__ = ["FLAVOURS", "GuestImage", "build", "default_cache"]
 
@@ -60,14 +61,12 @@ def default_cache() -> pathlib.Path:
         ) from None
 
 
-def build(
-    flavour: str, cache: pathlib.Path, progress: Callable[[str], object] = lambda line: None
-) -> GuestImage:
+def build(flavour: str, cache: pathlib.Path, on_progress: OnProgress = ignored) -> GuestImage:
     """
     Return the image of a flavour, building it (in about a minute) if the cache does not have it.
 
     :param cache: a folder, created if it is missing. It may be shared.
-    :param progress: called with a line for each step that takes time.
+    :param on_progress: called during each step that takes time.
     :raises ValueError: there is no such flavour.
     :raises SandboxError: the image cannot be built on this machine.
     """
@@ -77,7 +76,7 @@ def build(
     try:
         with _locked(cache):
             if not _description(flavour, cache).exists():
-                _build_all(cache, progress)
+                _build_all(cache, on_progress)
             known = json.loads(_description(flavour, cache).read_text())
     except OSError as error:
         raise SandboxError(f"the Linux image cannot be built in {cache}: {error}") from error
@@ -103,27 +102,27 @@ def _description(flavour: str, cache: pathlib.Path) -> pathlib.Path:
     return cache / f"{flavour}-{builder.hexdigest()[:16]}.json"
 
 
-def _build_all(cache: pathlib.Path, progress: Callable[[str], object]) -> None:
+def _build_all(cache: pathlib.Path, on_progress: OnProgress) -> None:
     """Build all flavours at once, as they differ little."""
     work = cache / "building"
     if work.exists():
         shutil.rmtree(work)  # left by a build that was killed
     work.mkdir(0o700)  # the packages contain setuid programs
     try:
-        progress("downloading the Linux image's Debian packages (about 50 MB)")
-        found = packages.fetch(work)
+        with reported(on_progress, "downloading the Linux image's packages") as report:
+            found = packages.fetch(work, report)
         kernel = Kernel(found)
         boot = contents.boot(found, kernel)
         for flavour in FLAVOURS:
-            progress(f"building the Linux image ({flavour})")
-            raw = work / flavour
-            disk.make(raw, boot, contents.root(found, kernel, flavour == "standard"), found)
-            _keep(raw, _description(flavour, cache))
+            with reported(on_progress, f"building the Linux image ({flavour})") as report:
+                raw = work / flavour
+                disk.make(raw, boot, contents.root(found, kernel, flavour == "standard"), found)
+                _keep(raw, _description(flavour, cache), report)
     finally:
         shutil.rmtree(work)
 
 
-def _keep(raw: pathlib.Path, description: pathlib.Path) -> None:
+def _keep(raw: pathlib.Path, description: pathlib.Path, report: Callable[[float], object]) -> None:
     """Put an image into the cache. Its description comes last, and makes it valid."""
     compressed, described = raw.with_suffix(".gz"), raw.with_suffix(".json")
     with (
@@ -131,7 +130,8 @@ def _keep(raw: pathlib.Path, description: pathlib.Path) -> None:
         compressed.open("wb") as target,
         gzip.GzipFile("", "wb", 6, target, mtime=0) as packed,
     ):
-        checksums, size = copy_with_checksums(source, packed)
+        full = raw.stat().st_size
+        checksums, size = copy_with_checksums(source, packed, lambda size: report(size / full))
     image = description.with_suffix(".img.gz")
     known = {"file": image.name, "size": size, "checksums": checksums}
     described.write_text(json.dumps(known, indent=2) + "\n")

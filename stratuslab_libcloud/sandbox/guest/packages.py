@@ -5,12 +5,14 @@ The tools that build the image come from packages too. So the machine needs only
 the same packages make the same image.
 """
 
+import contextlib
 import os
 import pathlib
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from stratuslab_libcloud.sandbox.errors import SandboxError
@@ -31,6 +33,7 @@ _PACKAGE_NAMES = (
 )
 EPOCH = 1404086400  # all times in an image: when StratusLab 14.06 appeared
 _HANG_SECONDS = 1800
+_REPORT_SECONDS = 5.0  # a process that apt has left behind may still hold the pipe
 _ARCHITECTURE = "x86_64-linux-gnu"
 
 
@@ -111,11 +114,12 @@ class Packages:
         return _run(command, here, environment, stdin)
 
 
-def fetch(folder: pathlib.Path) -> Packages:
+def fetch(folder: pathlib.Path, report: Callable[[float], object]) -> Packages:
     """
     Download and unpack the packages for the image, as this machine's apt would install them.
 
     :param folder: an existing folder for them.
+    :param report: called with the part of the download that is done.
     :raises SandboxError: this is not Debian, or the packages cannot be downloaded.
     """
     for tool in "apt-get", "dpkg-deb":
@@ -135,7 +139,10 @@ def fetch(folder: pathlib.Path) -> Packages:
     }
     options = [f"--option={name}={value}" for name, value in settings.items()]
     try:
-        _run(["apt-get", "-qq", "--yes", "--download-only", *options, "install", *_PACKAGE_NAMES])
+        with _apt_status(report) as status:
+            options.append(f"--option=APT::Status-Fd={status}")
+            command = ["apt-get", "-qq", "--yes", "--download-only", *options, "install"]
+            _run([*command, *_PACKAGE_NAMES], descriptors=[status])
     except SandboxError as error:
         raise SandboxError(
             f"{error} (this needs Debian for amd64, a recent `apt-get update`, and the network)"
@@ -146,11 +153,32 @@ def fetch(folder: pathlib.Path) -> Packages:
     return Packages(root)
 
 
+@contextlib.contextmanager
+def _apt_status(report: Callable[[float], object]) -> Iterator[int]:
+    """Yield a descriptor for apt's own reports, whose percentages are passed on."""
+    reading, writing = os.pipe()
+
+    def read() -> None:
+        with os.fdopen(reading) as lines:
+            for line in lines:
+                if found := re.match(r"dlstatus:[^:]*:([0-9.]+):", line):
+                    report(float(found[1]) / 100)
+
+    thread = threading.Thread(target=read, name="sandbox apt", daemon=True)
+    thread.start()
+    try:
+        yield writing
+    finally:
+        os.close(writing)
+        thread.join(_REPORT_SECONDS)
+
+
 def _run(
     command: list[str],
     folder: pathlib.Path | None = None,
     environment: Mapping[str, str] = os.environ,
     stdin: str = "",
+    descriptors: Collection[int] = (),
 ) -> "subprocess.CompletedProcess[str]":
     try:
         return subprocess.run(
@@ -162,6 +190,7 @@ def _run(
             capture_output=True,
             text=True,
             timeout=_HANG_SECONDS,
+            pass_fds=descriptors,
         )
     except subprocess.CalledProcessError as error:
         lines = error.stderr.splitlines() or [f"exit status {error.returncode}"]

@@ -26,6 +26,7 @@ from stratuslab_libcloud.metadata.entry import Entry, MetadataError, is_identifi
 from stratuslab_libcloud.sandbox import durable
 from stratuslab_libcloud.sandbox.errors import MachineError
 from stratuslab_libcloud.sandbox.images.downloads import Download, Way
+from stratuslab_libcloud.sandbox.progress import OnProgress, ignored, reported
 from stratuslab_libcloud.untrusted import xml
 
 __all__ = ["FetchedImage", "FetchedImages", "refusal"]
@@ -61,12 +62,20 @@ class FetchedImages:
 
     :param own_url: the URL of this site itself, which is reached without a proxy.
     :param ca: the file with this site's CA; None without TLS.
+    :param on_progress: called while an image is downloaded, by the thread that fetches it.
     """
 
-    def __init__(self, directory: pathlib.Path, own_url: str, ca: pathlib.Path | None) -> None:
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        own_url: str,
+        ca: pathlib.Path | None,
+        on_progress: OnProgress = ignored,
+    ) -> None:
         self._directory = directory
         self._own_url = own_url
         self._ca = ca
+        self._on_progress = on_progress
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         directory.mkdir(mode=0o700, exist_ok=True)
         for half in directory.glob("*.part"):
@@ -87,7 +96,9 @@ class FetchedImages:
         path = self._directory / f"{entry.identifier}.{disk_format}"
         with _held(self._locks[entry.identifier], stop):
             if not path.exists():
-                self._download(entry, disk_format, path, stop)
+                work = f"downloading image {entry.identifier}"
+                with reported(self._on_progress, work) as report:
+                    self._download(entry, disk_format, path, stop, report)
         return FetchedImage(path, disk_format)
 
     def _way(self, url: str) -> dict[str, Any]:
@@ -118,7 +129,12 @@ class FetchedImages:
         return entry
 
     def _download(
-        self, entry: Entry, disk_format: str, path: pathlib.Path, stop: threading.Event
+        self,
+        entry: Entry,
+        disk_format: str,
+        path: pathlib.Path,
+        stop: threading.Event,
+        report: Callable[[float], object],
     ) -> None:
         """Try one location after another; leave a complete file or none."""
         reasons = []
@@ -127,7 +143,7 @@ class FetchedImages:
                 continue
             try:
                 with _storing(), durable.new_file(path) as file, Download(stop) as download:
-                    _copy(download, self._way, location, entry, file)
+                    _copy(download, self._way, location, entry, file, report)
                     file.flush()
                     if reason := refusal(pathlib.Path(file.name), disk_format):
                         raise MachineError(f"{location} cannot be used: {reason}")
@@ -147,7 +163,14 @@ def _storing() -> Iterator[None]:
         raise MachineError(f"the image cannot be stored: {error.strerror or error}") from error
 
 
-def _copy(download: Download, way: Way, location: str, entry: Entry, file: IO[bytes]) -> None:
+def _copy(
+    download: Download,
+    way: Way,
+    location: str,
+    entry: Entry,
+    file: IO[bytes],
+    report: Callable[[float], object],
+) -> None:
     """Download, unpack and check. An image that is too long is not read to its end."""
     if entry.size is None:
         raise MachineError("the image's Marketplace entry does not have its size")
@@ -163,6 +186,7 @@ def _copy(download: Download, way: Way, location: str, entry: Entry, file: IO[by
             raise MachineError(has_more)
         sha1.update(data)
         file.write(data)
+        report(size / entry.size)
     if size != entry.size:
         raise MachineError(f"{location} {_NOT_AS_SAID} {entry.size} bytes, but it has {size}")
     found, wanted = sha1.hexdigest(), sha1_of(entry.identifier)

@@ -28,6 +28,7 @@ from stratuslab_libcloud.sandbox.guest import GuestImage
 from stratuslab_libcloud.sandbox.images.fetched import refusal
 from stratuslab_libcloud.sandbox.marketplace.descriptions import Endorser, describe_image
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
+from stratuslab_libcloud.sandbox.progress import OnProgress, ignored, reported
 
 __all__ = ["OfferedImages"]
 
@@ -78,10 +79,17 @@ class OfferedImages:
             ),
         )
 
-    def add(self, file: pathlib.Path, disk_format: str, **described: object) -> Entry:
+    def add(
+        self,
+        file: pathlib.Path,
+        disk_format: str,
+        on_progress: OnProgress = ignored,
+        **described: object,
+    ) -> Entry:
         """
         Register a copy of a disk image.
 
+        :param on_progress: called while it is copied.
         :param described: fields of its entry.
         :raises SandboxError: it is not in that format, or cannot be copied or described.
         """
@@ -91,8 +99,7 @@ class OfferedImages:
                 tempfile.TemporaryDirectory(dir=self._directory, prefix="new-") as folder,
             ):
                 half = pathlib.Path(folder) / "image"
-                with file.open("rb") as source, half.open("wb") as target:
-                    checksums, size = copy_with_checksums(source, target)
+                checksums, size = _copy(file, half, on_progress)
                 if reason := refusal(half, disk_format):
                     raise SandboxError(f"{file} cannot be used: {reason}")
                 entry = _describe(checksums, size, time.time(), format=disk_format, **described)
@@ -164,6 +171,18 @@ class OfferedImages:
 
 def _note(image: pathlib.Path) -> pathlib.Path:
     return image.with_name(f"{image.name}.json")
+
+
+def _copy(
+    file: pathlib.Path, copy: pathlib.Path, on_progress: OnProgress
+) -> tuple[dict[str, str], int]:
+    with (
+        file.open("rb") as source,
+        copy.open("wb") as target,
+        reported(on_progress, f"copying {file.name}") as report,
+    ):
+        full = max(1, file.stat().st_size)
+        return copy_with_checksums(source, target, lambda size: report(size / full))
 
 
 def _describe(checksums: dict[str, str], size: int, moment: float, **fields: object) -> Entry:

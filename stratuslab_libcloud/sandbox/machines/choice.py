@@ -10,6 +10,7 @@ from stratuslab_libcloud.sandbox.machines.acceleration import accelerator
 from stratuslab_libcloud.sandbox.machines.command import Host
 from stratuslab_libcloud.sandbox.machines.drives import PATH
 from stratuslab_libcloud.sandbox.machines.qemu import PROGRAMS
+from stratuslab_libcloud.sandbox.progress import OnProgress
 from stratuslab_libcloud.sandbox.store import Store
 
 __all__ = ["KINDS", "find"]
@@ -27,12 +28,14 @@ def find(
     outbound: bool,
     throwaway: bool,
     notify: Notify,
+    on_progress: OnProgress,
 ) -> Host | None:
     """
     Find out how to run machines. For real ones, offer the images that they can start from.
 
     :param kind: one of ``KINDS``.
     :param notify: called with each line that the user should see.
+    :param on_progress: called while images are downloaded and built.
     :return: None for simulated machines.
     :raises SandboxError: real machines were required, but are not possible.
     """
@@ -40,7 +43,7 @@ def find(
         return None
     try:
         _check_programs()
-        acceleration = _offer_guests(images, notify)
+        acceleration = _offer_guests(images, notify, on_progress)
         port, reason = addresses.choose_ssh_port(store)
     except SandboxError as error:
         if kind == "qemu":
@@ -63,11 +66,11 @@ def _check_programs() -> None:
         )
 
 
-def _offer_guests(images: OfferedImages, notify: Notify) -> str:
+def _offer_guests(images: OfferedImages, notify: Notify, on_progress: OnProgress) -> str:
     """Offer our own images, which may fail if there are others; return the accelerator."""
     cache = guest.default_cache()
     try:
-        built = {flavour: guest.build(flavour, cache, notify) for flavour in guest.FLAVOURS}
+        built = {flavour: guest.build(flavour, cache, on_progress) for flavour in guest.FLAVOURS}
     except SandboxError as error:
         if not images:
             raise

@@ -145,9 +145,7 @@ class Storage:
         with self._store.transaction() as db:
             row = find_disk(db, account, disk)
             if not may_edit(account, row):
-                raise RequestRefusedError(
-                    Refusal.DENIED, f"insufficient rights to delete disk ({disk})"
-                )
+                raise RequestRefusedError(Refusal.DENIED, "Not enough rights to delete disk")
             if row["count"]:
                 raise RequestRefusedError(
                     Refusal.CONFLICT, f"disk ({disk}) is in use and can't be deleted"

@@ -1004,7 +1004,7 @@ class TestSecrets:
             with Canned([echoed]) as server, pytest.raises(StratusLabError) as caught:
                 get(Service(server.url, Password("jane", secret), HTTPOptions(timeout=5)))
             error = caught.value
-            assert "MARKER" not in str(error) + repr(error) + repr(error.args)
+            assert "MARKER" not in str(error) + repr(error) + repr(error.args) + error.said
 
     @pytest.mark.parametrize(
         "write",

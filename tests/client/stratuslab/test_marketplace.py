@@ -76,6 +76,13 @@ class TestListing:
         assert request.headers["Accept"] == "application/json, application/xml;q=0.5"
         assert "Authorization" not in request.headers
 
+    def test_whole_entries_are_asked_for_as_xml(self) -> None:
+        with market(xml(entry(ONE, creator="Ada"))) as (asked, server):
+            ((image,),) = asked.images(whole=True)
+        assert isinstance(image, Entry)
+        assert image.creator == "Ada"
+        assert [request.headers["Accept"] for request in server.requests] == ["application/xml"]
+
     def test_json_rows(self) -> None:
         listed = rows(
             row(ONE, os="Debian", email="a@b", created="2025", title="T", location="https://x")

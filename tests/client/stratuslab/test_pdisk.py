@@ -61,6 +61,10 @@ class TestReading:
         disk = listed(uuid=f"\n {UUID}\n", owner=" maria ", type="\n", visibility=" PUBLIC\n")
         assert disk == Volume(UUID, "", None, owner="maria", visibility="public")
 
+    def test_a_disk_in_quarantine(self) -> None:
+        assert listed(quarantine="2015-02-11 09:30:12").quarantine == "2015-02-11 09:30:12"
+        assert listed(quarantine="").quarantine is None
+
     def test_visibility_is_lower_case(self) -> None:
         assert listed(visibility="PUBLIC").visibility == "public"
 
@@ -159,6 +163,18 @@ class TestRequests:
             assert asked.mount(UUID, "24", "h").device == "vdz"
         assert server.requests[0].path == f"/pdisk/pswd/disks/{UUID}/mounts/"
 
+    def test_unmount_reads_the_device_from_the_answer(self) -> None:
+        with disks(js({"target": "vdz"}), js({})) as (asked, _):
+            assert asked.unmount(UUID, "24") == "vdz"
+            assert asked.unmount(UUID, "24") == ""
+
+    def test_update_sends_what_is_given(self) -> None:
+        with disks((204, "text/plain", b"")) as (asked, server):
+            asked.update(UUID, kind="DATA_IMAGE_LIVE")
+            asked.update(UUID, tag="", visibility="public")
+        sent = [parse_qs(r.body.decode(), keep_blank_values=True) for r in server.requests]
+        assert sent == [{"type": ["DATA_IMAGE_LIVE"]}, {"tag": [""], "visibility": ["public"]}]
+
     def test_unmount_of_a_static_disk_is_not_called_done(self) -> None:
         with disks(js({"target": "static"})) as (asked, server):
             with pytest.raises(ConflictError, match="not been hot-plugged"):
@@ -206,6 +222,10 @@ class TestRequests:
             for options in ({"tag": "x" * 41}, {"visibility": "secret"}, {}, {"tag": "\ud800"}):
                 with pytest.raises(InvalidValueError):
                     asked.update(UUID, **options)
+            with pytest.raises(
+                InvalidValueError, match="the type of a volume must be one of MACHINE_"
+            ):
+                asked.update(UUID, kind="OLD")
         assert server.requests == []
 
 

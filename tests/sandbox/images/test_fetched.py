@@ -81,6 +81,19 @@ def test_an_image_is_unpacked_and_kept(
     assert [path.name for path in folder.iterdir()] == [f"{NAME}.raw"]
 
 
+def test_a_download_is_reported(folder: Path) -> None:
+    seen: list[tuple[str, float]] = []
+    shop = Shop(folder, good())
+    shop.origins = FetchedImages(folder, "x", None, lambda *report: seen.append(report))
+    shop.fetch()
+    shop.fetch()  # which downloads nothing
+    parts = [part for _, part in seen]
+    assert {work for work, _ in seen} == {f"downloading image {NAME}"}
+    assert (parts[0], parts[-1]) == (0, 1)
+    assert parts == sorted(set(parts))
+    assert len(parts) > 4
+
+
 def test_an_image_that_is_here_is_not_downloaded_again(folder: Path) -> None:
     first = Shop(folder, good()).fetch()
     again = Shop(folder, good(b"other"))
