@@ -39,6 +39,7 @@ from stratuslab_libcloud.sandbox.machines.command import Host
 from stratuslab_libcloud.sandbox.machines.life import live_on
 from stratuslab_libcloud.sandbox.machines.qemu import Qemu
 from stratuslab_libcloud.sandbox.machines.simulated import Simulated
+from stratuslab_libcloud.sandbox.marketplace.confirmations import Confirmations
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
 from stratuslab_libcloud.sandbox.progress import OnProgress, ignored
 from stratuslab_libcloud.sandbox.storage.rules import Storage
@@ -71,6 +72,8 @@ class Sandbox:
     :param users: name to password; None for one account with a random password.
     :param keep_machines: let machines live on when the sandbox stops.
     :param outbound: let real machines reach the network and the services on this host.
+    :param confirm_uploads: ask the endorser of an upload by e-mail before it is published. The
+        e-mails are not sent, but written to the directory ``mail``.
     :param on_request: called with each request and its status, before the answer is sent.
     :param on_notice: called with each line that the user should see.
     :param on_progress: called again and again while an image is downloaded or built, with the name
@@ -101,6 +104,7 @@ class Sandbox:
         users: Mapping[str, str] | None = None,
         keep_machines: bool = False,
         outbound: bool = False,
+        confirm_uploads: bool = False,
         on_request: Callable[[Seen], object] | None = None,
         on_notice: Callable[[str], object] = _LOG.info,
         on_progress: OnProgress = ignored,
@@ -124,6 +128,7 @@ class Sandbox:
         # Without its directory, no later sandbox could adopt them.
         self._keep_machines = keep_machines and dir is not None
         self._outbound = outbound
+        self._confirm_uploads = confirm_uploads
         self._on_request = on_request
         self._on_notice = on_notice
         self._on_progress = on_progress
@@ -237,7 +242,8 @@ class Sandbox:
         subjects = self._write_configuration()
         accounts = Accounts(store, SCRYPT_COST if self._durable else LEAST_COST)
         accounts.enrol({**self.users, SUPER_USER: passwords[SUPER_USER]}, subjects)
-        self.marketplace = Registry(store)
+        confirmations = Confirmations(store, self.dir / "mail") if self._confirm_uploads else None
+        self.marketplace = Registry(store, confirmations=confirmations)
         with store.transaction() as db:
             Settings(db).set("url", self.url)
         key = site_key(self.dir, durable=self._durable)

@@ -154,7 +154,8 @@ def test_a_site_that_stays_waits_for_the_disk_and_for_hashes(
     with Sandbox(tmp_path, users=FIRST):
         pass
     assert set(costs) == {1 << 12}
-    for name in ("passwords.json", "id_ed25519", "endorser.pem", "stratuslab-user.cfg"):
+    made = ("passwords.json", "id_ed25519", "id_ed25519.pub", "endorser.pem")
+    for name in (*made, "stratuslab-user.cfg"):
         assert f"{tmp_path}/{name}.new" in synced
     assert str(tmp_path) in synced
 

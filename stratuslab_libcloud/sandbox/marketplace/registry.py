@@ -6,23 +6,19 @@ import time
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
+from stratuslab_libcloud.metadata.entry import Entry
 from stratuslab_libcloud.metadata.keys import SigningKey
+from stratuslab_libcloud.metadata.rdf import read_entry
 from stratuslab_libcloud.sandbox.endorsing import endorse
 from stratuslab_libcloud.sandbox.marketplace import uploads
+from stratuslab_libcloud.sandbox.marketplace.confirmations import Confirmations
 from stratuslab_libcloud.sandbox.marketplace.examples import example_entries
 from stratuslab_libcloud.sandbox.marketplace.listing import Selection
-from stratuslab_libcloud.sandbox.marketplace.rows import Row, stored
+from stratuslab_libcloud.sandbox.marketplace.rows import Coordinates, Row, StoredEntry, stored
 from stratuslab_libcloud.sandbox.store import Store
+from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["Coordinates", "Registry", "Rows"]
-
-
-class Coordinates(NamedTuple):
-    """The path of an entry (2.4); none of them has characters that a path must quote."""
-
-    identifier: str
-    email: str
-    created: str
+__all__ = ["Registry", "Rows"]
 
 
 class Rows(NamedTuple):
@@ -46,9 +42,26 @@ class Registry:
     :param clock: returns the time as :func:`time.time` does; it decides which entries have expired.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], float] = time.time,
+        confirmations: Confirmations | None = None,
+    ) -> None:
         self._store = store
         self._clock = clock
+        self.confirmations = confirmations
+
+    def check(self, document: bytes) -> Row:
+        """
+        Check an upload, and return its columns; nothing is stored.
+
+        :raises RefusedUploadError: it is refused.
+        """
+        row = uploads.checked(document)
+        with self._store.reading() as db:
+            uploads.check_newest(db, row)
+        return row
 
     def upload(self, document: bytes) -> Coordinates:
         """
@@ -60,7 +73,7 @@ class Registry:
         with self._store.transaction() as db:
             uploads.check_newest(db, row)
             _insert(db, [row])
-        return Coordinates(*(str(row[name]) for name in Coordinates._fields))
+        return Coordinates.of(row)
 
     def add(self, *documents: bytes) -> None:
         """
@@ -108,6 +121,52 @@ class Registry:
             ).fetchone()
         return found["document"] if found else None
 
+    def tagged(self, email: str, tag: str) -> tuple[str, bytes] | None:
+        """
+        Find an endorser's newest entry with a tag, valid or not, of an image that never was
+        deprecated under it (2.3).
+
+        :return: its identifier and its document; None if there is none.
+        """
+        with self._store.reading() as db:
+            found = db.execute(
+                "SELECT identifier, document FROM entries WHERE email = :email AND tag = :tag "
+                "AND identifier NOT IN (SELECT identifier FROM entries "
+                "WHERE email = :email AND tag = :tag AND deprecated) "
+                "ORDER BY created DESC, identifier LIMIT 1",
+                {"email": email, "tag": tag},
+            ).fetchone()
+        return (found["identifier"], found["document"]) if found else None
+
+    def endorsers(self) -> list[tuple[str, str, str]]:
+        """List the e-mail address, subject and issuer of everybody who endorsed anything (2.9)."""
+        with self._store.reading() as db:
+            query = "SELECT DISTINCT email, subject, issuer FROM entries ORDER BY 1, 2, 3"
+            return [tuple(row) for row in db.execute(query)]
+
+    def endorsed(self, email: str, days: int) -> list[Entry]:
+        """List an endorser's entries of the last days, of any status, the newest first (2.9)."""
+        since = _date(max(0.0, self._clock() - days * 86_400))
+        with self._store.reading() as db:
+            found = db.execute(
+                "SELECT document FROM entries WHERE email = ? AND created >= ? "
+                "ORDER BY created DESC, identifier",
+                (email, since),
+            ).fetchall()
+        return [read_entry(xml.parse(row["document"])) for row in found]
+
+    def tags(self, email: str) -> list[str]:
+        """List the tags that an endorser has used (2.9)."""
+        with self._store.reading() as db:
+            query = "SELECT DISTINCT tag FROM entries WHERE email = ? AND tag NOT NULL ORDER BY 1"
+            return [row["tag"] for row in db.execute(query, (email,))]
+
+    def everything(self) -> list[StoredEntry]:
+        """List all entries ever stored, of any status."""
+        with self._store.reading() as db:
+            query = "SELECT identifier, email, created, latest, document FROM entries"
+            return [StoredEntry(*row) for row in db.execute(query)]
+
     def documents(self, selection: Selection) -> list[bytes]:
         """Return the entries that a listing shows, as documents."""
         with self._store.reading() as db:
@@ -127,15 +186,19 @@ class Registry:
         return Rows([row["shown"] for row in found], matching, total)
 
     def _values(self, selection: Selection) -> dict[str, str | int]:
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock()))
-        return {"now": now, **selection.values}
+        return {"now": _date(self._clock()), **selection.values}
+
+
+def _date(moment: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
 
 
 def _insert(db: sqlite3.Connection, rows: list[Row]) -> None:
     db.executemany(
         "INSERT OR REPLACE INTO entries "
-        "(identifier, email, created, document, valid, deprecated, row) "
-        "VALUES (:identifier, :email, :created, :document, :valid, :deprecated, :row)",
+        "(identifier, email, created, document, valid, deprecated, tag, subject, issuer, row) "
+        "VALUES (:identifier, :email, :created, :document, :valid, :deprecated, "
+        ":tag, :subject, :issuer, :row)",
         rows,
     )
     db.executemany(

@@ -3,12 +3,14 @@
 import json
 import re
 import xml.etree.ElementTree as ET
+from typing import NamedTuple
 
 from stratuslab_libcloud.metadata.entry import MetadataError
 from stratuslab_libcloud.metadata.rdf import RDF, read_entry
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["DATE", "EMAIL", "ENDORSED", "LAST_COLUMN", "Row", "bare", "stored"]
+__all__ = ["DATE", "EMAIL", "ENDORSED", "LAST_COLUMN", "Coordinates", "Row", "StoredEntry"]
+__all__ += ["bare", "stored"]
 
 Row = dict[str, object]
 
@@ -33,6 +35,29 @@ _NAMESPACES = {
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
     "slterms": "http://mp.stratuslab.eu/slterms#",
 }
+
+
+class Coordinates(NamedTuple):
+    """The path of an entry (2.4); none of them has characters that a path must quote."""
+
+    identifier: str
+    email: str
+    created: str
+
+    @classmethod
+    def of(cls, row: Row) -> "Coordinates":
+        """Return those of an entry with these columns."""
+        return cls(str(row["identifier"]), str(row["email"]), str(row["created"]))
+
+
+class StoredEntry(NamedTuple):
+    """An entry, and whether it is the latest of its endorser about its image."""
+
+    identifier: str
+    email: str
+    created: str
+    latest: bool
+    document: bytes
 
 
 def bare(document: bytes) -> bytes:
@@ -83,6 +108,9 @@ def stored(document: bytes) -> Row:
         "document": document,
         "valid": _value(rdf, "dcterms:valid"),
         "deprecated": entry.deprecated is not None,
+        "tag": entry.tag,
+        "subject": entry.subject,
+        "issuer": entry.issuer,
         "row": json.dumps([*row, entry.locations]),
     }
 

@@ -10,7 +10,7 @@ from stratuslab_libcloud.untrusted.text import one_line
 if TYPE_CHECKING:
     from rdflib import Graph
 
-__all__ = ["NotRdfError", "read_triples"]
+__all__ = ["NotRdfError", "read_triples", "unsigned"]
 
 
 class NotRdfError(ValueError):
@@ -21,17 +21,28 @@ def read_triples(document: bytes) -> Graph:
     """
     Read the triples of an entry, without its signature.
 
-    :param document: an ``rdf:RDF`` document with one signature.
+    :param document: an ``rdf:RDF`` document.
     :raises NotRdfError: it is not RDF/XML.
     """
-    from lxml import etree
     from rdflib import Graph
 
-    root = form.parsed(document)
-    form.remove(form.signature_of(root))
     graph = Graph()
     try:
-        graph.parse(data=etree.tostring(root, encoding="utf-8"), format="xml")
+        graph.parse(data=unsigned(document), format="xml")
     except Exception as error:  # rdflib's parser raises all kinds
         raise NotRdfError(f"not RDF/XML ({one_line(str(error)) or type(error).__name__})") from None
     return graph
+
+
+def unsigned(document: bytes) -> bytes:
+    """
+    Remove the signature of an entry.
+
+    :param document: an ``rdf:RDF`` document.
+    """
+    from lxml import etree
+
+    root = form.parsed(document)
+    for signature in list(root.iter(f"{form.DS}Signature")):
+        form.remove(signature)
+    return etree.tostring(root, encoding="utf-8")

@@ -65,7 +65,7 @@ class Registry:
     ) -> Iterable[bytes]:
         request = Request(environ)
         segments = [segment for segment in request.path.split("/") if segment]
-        response: Response = answer(self.service, request, segments[1:])
+        response: Response = answer(self.service, request, segments)
         return response(environ, start_response)
 
     def ask(
