@@ -78,6 +78,7 @@ _SUMS = (
     "stratus-build-metadata",
     *(_DESCRIPTION, _SUMS),
     examples=(
+        "stratus-build-metadata --title 'Debian 12' debian.img",
         "stratus-build-metadata --os Debian --os-version 12 --os-arch x86_64 "
         "--location https://example.org/debian.img.gz debian.img.gz",
     ),
@@ -139,7 +140,10 @@ def build_metadata(
 @command(
     "stratus-sign-metadata",
     P12,
-    examples=("stratus-sign-metadata --p12-cert ~/.globus/usercert.p12 debian.xml",),
+    examples=(
+        "stratus-sign-metadata debian.xml",
+        "stratus-sign-metadata --p12-cert ~/me.p12 --output signed.xml debian.xml",
+    ),
 )
 @click.option(
     "--output",
@@ -182,7 +186,10 @@ def sign_metadata(
     given.say(f"Metadata file successfully signed: {target or source}")
 
 
-@command("stratus-validate-metadata", examples=("stratus-validate-metadata debian.xml",))
+@command(
+    "stratus-validate-metadata",
+    examples=("stratus-validate-metadata debian.xml", "stratus-validate-metadata -q debian.xml"),
+)
 @click.argument("files", metavar="METADATA-FILE", nargs=-1)
 @pass_given
 def validate_metadata(given: Given, /, files: tuple[str, ...]) -> int:
@@ -219,7 +226,14 @@ def validate_metadata(given: Given, /, files: tuple[str, ...]) -> int:
     return 0
 
 
-@command("stratus-upload-metadata", MARKETPLACE, examples=("stratus-upload-metadata debian.xml",))
+@command(
+    "stratus-upload-metadata",
+    MARKETPLACE,
+    examples=(
+        "stratus-upload-metadata debian.xml",
+        "stratus-upload-metadata --marketplace-endpoint https://mp.example.org debian.xml",
+    ),
+)
 @click.argument("files", metavar="METADATA-FILE", nargs=-1)
 @pass_given
 def upload_metadata(given: Given, /, files: tuple[str, ...]) -> None:
@@ -238,6 +252,7 @@ def upload_metadata(given: Given, /, files: tuple[str, ...]) -> None:
     "stratus-deprecate-metadata",
     *(MARKETPLACE, P12),
     examples=(
+        "stratus-deprecate-metadata --email ada@example.org BN1EEkPiBx87_uLj2-sdybSI-Xb",
         "stratus-deprecate-metadata --email ada@example.org --reason 'It has a hole.' "
         "BN1EEkPiBx87_uLj2-sdybSI-Xb",
     ),
