@@ -3,21 +3,17 @@
 import os
 import re
 import stat
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from stratuslab_libcloud import errors
 from stratuslab_libcloud.cli import output
 from stratuslab_libcloud.cli.options import MARKETPLACE, P12, Given, command, pass_given
-
-if TYPE_CHECKING:
-    from stratuslab_libcloud.metadata.keys import SigningKey
 
 __all__ = [
     "build_metadata",
@@ -173,7 +169,7 @@ def sign_metadata(
         files, "Missing metadata file", "Metadata file doesn't exist or is not a file: {}"
     )
     with _refusals("Error signing metadata file"):
-        key = _key(given)
+        key = given.signing_key()
         certified = key.certificate.email
         if certified and email and email != certified:
             output.warning(f"the certificate has the address {certified}, which is used")
@@ -282,7 +278,7 @@ def deprecate_metadata(
     if not email:
         raise click.UsageError("Missing email address. Please provide email of endorser")
     cloud = given.cloud("marketplace")
-    key = _key(given)
+    key = given.signing_key()
     click.echo(cloud.deprecate_image(images[0], key, reason, email=email, created=created))
 
 
@@ -302,18 +298,6 @@ def _read(path: Path) -> bytes:
     if len(document) > _LARGEST:
         raise click.ClickException(f"{path} has more than {_LARGEST >> 20} MiB: it is no metadata")
     return document
-
-
-def _key(given: Given) -> "SigningKey":
-    """The key to sign with; a missing password is asked for."""
-    from stratuslab_libcloud.configuration.signing import signing_key
-
-    options = given.cloud("marketplace").settings.options
-    password = options.p12_password
-    if not password and sys.stdin.isatty():
-        where = options.p12_certificate or "the PKCS12 file"
-        password = click.prompt(f"password of {where}", hide_input=True, err=True)
-    return signing_key(options.p12_certificate, password)
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -22,6 +22,7 @@ from stratuslab_libcloud.configuration.options import TABLE
 
 if TYPE_CHECKING:
     from stratuslab_libcloud import Cloud
+    from stratuslab_libcloud.metadata.keys import SigningKey
 
 __all__ = [
     "ENDPOINT",
@@ -99,6 +100,23 @@ class Given:
                 "machines themselves"
             )
         return cloud
+
+    def signing_key(self) -> "SigningKey":
+        """
+        Read the key to sign metadata with. A missing password is asked for.
+
+        :raises ConfigurationError: as for :func:`.signing_key`.
+        """
+        from stratuslab_libcloud.configuration.signing import signing_key
+
+        options = self.cloud("marketplace").settings.options
+        password = options.p12_password
+        if not password and _interactive():
+            where = options.p12_certificate or "the PKCS12 file"
+            password = click.prompt(
+                f"password of {where}", hide_input=True, err=True, default="", show_default=False
+            )
+        return signing_key(options.p12_certificate, password)
 
     def say(self, text: str) -> None:
         """A detail, for ``-v``."""

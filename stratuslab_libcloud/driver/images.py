@@ -70,6 +70,8 @@ class ImageMethods(LocationMethods):
 
         :param image_id: The identifier, 27 characters (required).
         :raises NotFoundError: The image is unknown, expired or deprecated.
+        :raises ConfigurationError: ``trusted_ca`` cannot be read, or nobody is trusted although
+            that is required.
         :rtype: :class:`.NodeImage`
         """
         with self._asking(None) as cloud:

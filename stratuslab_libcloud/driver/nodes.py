@@ -127,13 +127,13 @@ class NodeMethods(LocationMethods):
         entry is cached, as it is for five minutes. One more for each of ``ex_readonly_images`` with
         ``verify_images = require``.
 
-        Before anything is sent to the cloud, the signature of the image's entry is verified, as
-        ``verify_images`` says. With ``warn`` (the default) a warning has the image and the reason
-        if the signature is missing or not valid, or not by anybody that is trusted, where
-        ``trusted_endorsers`` or ``trusted_ca`` names somebody; once for each image. With
-        ``require`` such an image is refused, and the cloud is told the URL of the very entry that
-        was verified. An entry that this driver knows to have been replaced or deprecated is not
-        trusted. Bootable volumes have no entry.
+        Before anything is sent to the compute service, the signature of the image's entry is
+        verified, as ``verify_images`` says. With ``warn`` (the default) a warning has the image and
+        the reason, once for each image: the signature is missing or not valid or, if
+        ``trusted_endorsers`` or ``trusted_ca`` is set, its endorser is not trusted. With
+        ``require`` such an image is refused, and the compute service gets the URL of the very entry
+        that was verified. An entry that this driver knows to have been replaced or deprecated is
+        never trusted again. Bootable volumes have no entry.
 
         The request that starts the node is sent once. If only the last request, for the node's
         description, fails, the node is returned without addresses, and the log has a warning.
@@ -182,7 +182,7 @@ class NodeMethods(LocationMethods):
         :raises ConfigurationError: The configured key cannot be read. Nothing was sent.
         :raises NotFoundError: There is no such image.
         :raises UntrustedImageError: The image is not signed as the configuration requires. Nothing
-            was sent to the cloud.
+            was sent to the compute service.
         :raises LostAnswerError: The answer was lost; the node may exist.
         :rtype: :class:`.Node`
         """

@@ -216,6 +216,18 @@ def test_the_key_of_the_configuration_file_and_environment(
     assert verdict.endorser.method == "rsa-sha512"
 
 
+def test_a_missing_password_is_asked_for(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unsigned(folder)
+    monkeypatch.setattr("stratuslab_libcloud.cli.options._interactive", lambda: True)
+    words = ["--p12-cert", p12(tmp_path), "m.xml"]
+    result = CliRunner().invoke(sign_metadata, words, input="geheim\n")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == f"password of {tmp_path / 'key.p12'}: \n"
+    assert verify((folder / "m.xml").read_bytes()).valid
+
+
 @pytest.mark.parametrize(
     ("content", "key", "words", "said"),
     [
