@@ -174,6 +174,13 @@ def test_a_query_that_takes_too_long_is_ended(
     assert ET.fromstring(answer.content).text == "the query takes too much time or memory"
 
 
+def test_a_query_beside_another_is_asked_to_wait(site: Sandbox) -> None:
+    with sparql._one_at_a_time:
+        answer = ask(site, "/query", query="SELECT * {}")
+    assert answer.status_code == 503
+    assert ET.fromstring(answer.content).text == "another query is being answered: try again"
+
+
 THREE = "{ ?s ?p ?o }"
 NOT_ALLOWED = [
     f"ASK {THREE}",
