@@ -128,9 +128,9 @@ def test_the_example_of_deploy_node_does_what_it_shows(
 
 
 def test_examples_of_the_class_do_what_they_show(
-    sandbox: Sandbox, names: dict[str, Any], home: Path, monkeypatch: pytest.MonkeyPatch
+    names: dict[str, Any], tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    configuration = sandbox.config_path.read_text()
+    configuration = (tmp_path / "configured.cfg").read_text()
     (home / ".stratuslab").mkdir()
     for path in (home / ".stratuslab" / "stratuslab-user.cfg", home / "clouds.cfg"):
         path.write_text(configuration)
