@@ -290,7 +290,7 @@ class Cloud(Protocol):
 
     def images(self, whole: bool = False) -> Sequence[Image]:
         """
-        List the current images.
+        List the current images. No signature is verified.
 
         :param whole: with everything that is known about them, which takes longer.
         """

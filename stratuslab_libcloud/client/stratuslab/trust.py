@@ -101,7 +101,7 @@ class Trust:
         """
         Choose the entry that counts: the newest or, with ``require``, the newest acceptable one.
 
-        If none is acceptable, return the most telling one: of a trusted endorser, if there is any.
+        If none is acceptable, return one with its reasons: a trusted endorser's, if there is any.
 
         :param found: entries of this image, the newest first.
         :raises ConfigurationError: ``require`` without anybody to trust, or an unreadable
