@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stratuslab_libcloud.client.cloud import (
         Cloud,
+        Endorsement,
         Image,
         Machine,
         MachineDisk,
@@ -32,6 +33,7 @@ __version__ = "15.0.0.dev0"
 
 __all__ = [
     "Cloud",
+    "Endorsement",
     "Image",
     "Machine",
     "MachineDisk",
@@ -43,7 +45,7 @@ __all__ = [
     "register",
 ]
 
-_OF_CLOUDS = ("Cloud", "Image", "Machine", "MachineDisk", "NewMachine", "Nic", "Volume")
+_OF_CLOUDS = tuple(name for name in __all__ if name[0].isupper())
 
 former_names.install()
 

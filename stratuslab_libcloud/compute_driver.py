@@ -22,8 +22,8 @@ class StratusLabNodeDriver(ImageMethods, DeploymentMethods, VolumeMethods):
     >>> node = driver.create_node(name="web", size=size, image=image)
     >>> volume = driver.create_volume(size=5, name="data")
 
-    The examples of the methods use these names: ``driver``, ``image``, ``size``, ``node`` and
-    ``volume``.
+    The examples of the methods use these names: ``driver``, ``image``, ``size``, ``node``,
+    ``volume``, and ``metadata`` for the bytes of a signed entry.
 
     **Errors.** Every error is a :class:`.StratusLabError`, and so a ``LibcloudError``, whose text
     is one line; the tree is in ``stratuslab_libcloud.errors``. Whatever asks a cloud may raise

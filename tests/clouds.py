@@ -1,7 +1,9 @@
 """A sandbox with a driver, for tests of the driver."""
 
+import configparser
 import io
 import xmlrpc.client
+from pathlib import Path
 from typing import Any
 
 from libcloud.compute.base import Node, NodeAuthSSHKey
@@ -10,7 +12,7 @@ from lxml import etree
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.sandbox.site import Sandbox
 
-__all__ = ["KEY", "Site", "config", "context", "section"]
+__all__ = ["KEY", "Site", "config", "configured", "context", "section"]
 
 KEY = NodeAuthSSHKey("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAoK jane@example.org")
 
@@ -55,6 +57,18 @@ def section(name: str, sandbox: Sandbox, **more: str) -> str:
         **more,
     }
     return "\n".join([f"[{name}]", *(f"{key} = {text}" for key, text in options.items())])
+
+
+def configured(sandbox: Sandbox, folder: Path, **more: object) -> Path:
+    """The sandbox's configuration file, with other values in its first section."""
+    parser = configparser.RawConfigParser()
+    parser.read(sandbox.config_path)
+    parser["sandbox"].update({key: str(value) for key, value in more.items()})
+    path = folder / "configured.cfg"
+    with path.open("w") as file:
+        parser.write(file)
+    path.chmod(0o600)
+    return path
 
 
 def context(site: Site, node_id: int = 0) -> dict[str, str]:

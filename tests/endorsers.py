@@ -12,7 +12,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    pkcs12,
+)
 from cryptography.x509.oid import NameOID
 
 from stratuslab_libcloud.metadata import form, signature
@@ -20,7 +26,16 @@ from stratuslab_libcloud.metadata.entry import Entry
 from stratuslab_libcloud.metadata.keys import Certificate, SigningKey
 from stratuslab_libcloud.metadata.rdf import write_entry
 
-__all__ = ["ENTRY", "certified", "forged", "names", "needed", "private", "xmlsec1"]
+__all__ = [
+    "ENTRY",
+    "certified",
+    "forged",
+    "names",
+    "needed",
+    "pkcs12_file",
+    "private",
+    "xmlsec1",
+]
 
 _ABSENT = not shutil.which("xmlsec1")
 if _ABSENT and os.environ.get("CI"):
@@ -108,6 +123,20 @@ def certified(
         builder = builder.add_extension(alternative, critical=False)
     certificate = builder.sign(ca.private if ca else key, hashes.SHA256())
     return SigningKey(key, Certificate.of(certificate))
+
+
+def pkcs12_file(path: Path, key: SigningKey, password: str = "geheim") -> Path:
+    """The file with this key and its certificate."""
+    path.write_bytes(
+        pkcs12.serialize_key_and_certificates(
+            None,
+            key.private,
+            key.certificate.parsed,
+            None,
+            BestAvailableEncryption(password.encode()),
+        )
+    )
+    return path
 
 
 def forged(entry: Entry | bytes, key: SigningKey, digest: str = "sha1") -> bytes:

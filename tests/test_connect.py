@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import stratuslab_libcloud
-from stratuslab_libcloud import Cloud, Machine, NewMachine, Volume, connect
+from stratuslab_libcloud import Cloud, Endorsement, Machine, NewMachine, Volume, connect
 from stratuslab_libcloud.configuration.settings import Certificate, Password
 from stratuslab_libcloud.errors import ConfigurationError, InvalidValueError, NotFoundError
 from stratuslab_libcloud.sandbox.site import Sandbox
@@ -57,9 +57,11 @@ def test_what_a_cloud_can_do_is_kept() -> None:
         *("create_machine", "kill_machine", "shut_down_machine"),
         *("volumes", "volume", "create_volume", "update_volume", "delete_volume"),
         *("attach_volume", "detach_volume"),
+        *("verify_image", "endorsements", "upload_metadata", "deprecate_image"),
     }
     assert Machine._fields[:4] == ("id", "name", "owner", "state")
     assert Volume._fields[:3] == ("id", "name", "size")
+    assert Endorsement._fields[:3] == ("image", "endorser", "endorsed")
 
 
 def test_the_examples_of_the_page_do_what_they_show(home: Path) -> None:

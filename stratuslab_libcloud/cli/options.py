@@ -22,6 +22,7 @@ from stratuslab_libcloud.configuration.options import TABLE
 
 if TYPE_CHECKING:
     from stratuslab_libcloud import Cloud
+    from stratuslab_libcloud.metadata.keys import SigningKey
 
 __all__ = [
     "ENDPOINT",
@@ -29,6 +30,7 @@ __all__ = [
     "JSON",
     "LOGIN",
     "MARKETPLACE",
+    "P12",
     "PAT",
     "STORAGE",
     "Command",
@@ -98,6 +100,23 @@ class Given:
                 "machines themselves"
             )
         return cloud
+
+    def signing_key(self) -> "SigningKey":
+        """
+        Read the key to sign metadata with. A missing password is asked for.
+
+        :raises ConfigurationError: as for :func:`.signing_key`.
+        """
+        from stratuslab_libcloud.configuration.signing import signing_key
+
+        options = self.cloud("marketplace").settings.options
+        password = options.p12_password
+        if not password and _interactive():
+            where = options.p12_certificate or "the PKCS12 file"
+            password = click.prompt(
+                f"password of {where}", hide_input=True, err=True, default="", show_default=False
+            )
+        return signing_key(options.p12_certificate, password)
 
     def say(self, text: str) -> None:
         """A detail, for ``-v``."""
@@ -260,6 +279,21 @@ MARKETPLACE = (
         "--marketplace-endpoint",
         metavar="URL",
         text="The Marketplace of images.",
+    ),
+)
+P12 = (
+    setting(
+        "p12_certificate",
+        "--p12-cert",
+        metavar="FILE",
+        text="The PKCS12 file with the certificate and key to sign with.",
+    ),
+    setting(
+        "p12_password",
+        "--p12-password",
+        metavar="PASSWORD",
+        text="Its password, which others on this computer can see here; better in the file, in the "
+        "variable, or typed when it is asked for.",
     ),
 )
 PAT = (

@@ -160,6 +160,11 @@ def main() -> None:
     is_flag=True,
     help="Let machines reach the network and the services on this host.",
 )
+@click.option(
+    "--confirm-uploads",
+    is_flag=True,
+    help="Publish an upload once its endorser confirms it: an e-mail is written to DIR/mail.",
+)
 def up(directory: pathlib.Path, machines: str, **options: object) -> None:
     """
     Serve until Ctrl-C or SIGTERM.

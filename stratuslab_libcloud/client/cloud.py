@@ -11,8 +11,18 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypedDict
 
 from stratuslab_libcloud.configuration.settings import Settings
+from stratuslab_libcloud.metadata.keys import SigningKey
 
-__all__ = ["Cloud", "Image", "Machine", "MachineDisk", "NewMachine", "Nic", "Volume"]
+__all__ = [
+    "Cloud",
+    "Endorsement",
+    "Image",
+    "Machine",
+    "MachineDisk",
+    "NewMachine",
+    "Nic",
+    "Volume",
+]
 
 _ACTIVE, _DONE = 3, 6
 _ENDING = (11, 12, 13, 15, 23)
@@ -204,6 +214,44 @@ class Volume(NamedTuple):
     quarantine: str | None = None
 
 
+class Endorsement(NamedTuple):
+    """
+    An endorser's entry of an image, with the verdict on its signature.
+
+    If the signature is missing or not valid, the fields after ``reasons`` are ``None``, and those
+    before ``signed`` are mere claims.
+
+    :ivar image: id of the image.
+    :ivar endorser: e-mail address.
+    :ivar endorsed: when, as ``YYYY-MM-DDThh:mm:ssZ``; ``expires`` likewise.
+    :ivar deprecated: the reason, or ``None``.
+    :ivar signed: whether the signature is valid.
+    :ivar trusted: whether the configuration trusts the endorser.
+    :ivar reasons: why no machine should be started by this entry; empty if one may be.
+    :ivar subject: of the certificate; ``issuer`` likewise.
+    :ivar fingerprint: SHA-256 of the certificate, in hexadecimal digits.
+    :ivar certified: whether the certificate contains the address.
+    :ivar in_force: whether the certificate was valid at the endorsement date.
+    :ivar method: of the signature, such as ``rsa-sha1``.
+    """
+
+    image: str
+    endorser: str | None
+    endorsed: str | None
+    title: str | None
+    expires: str | None
+    deprecated: str | None
+    signed: bool
+    trusted: bool
+    reasons: list[str]
+    subject: str | None = None
+    issuer: str | None = None
+    fingerprint: str | None = None
+    certified: bool | None = None
+    in_force: bool | None = None
+    method: str | None = None
+
+
 class Image(Protocol):
     """An image that machines can start from."""
 
@@ -242,7 +290,7 @@ class Cloud(Protocol):
 
     def images(self, whole: bool = False) -> Sequence[Image]:
         """
-        List the current images.
+        List the current images. No signature is verified.
 
         :param whole: with everything that is known about them, which takes longer.
         """
@@ -252,6 +300,51 @@ class Cloud(Protocol):
         Look up one image, with everything that is known about it.
 
         :raises NotFoundError: there is no image with that id.
+        """
+
+    def verify_image(self, image_id: str) -> Endorsement:
+        """
+        Verify the endorsement that a machine would start by, or be refused for.
+
+        :raises NotFoundError: there is no image of that id.
+        """
+
+    def endorsements(self, image_id: str) -> list[Endorsement]:
+        """
+        List the latest endorsement of every endorser, the newest first, expired and deprecated
+        ones included.
+
+        :raises NotFoundError: nobody has endorsed an image of that id.
+        """
+
+    def upload_metadata(self, document: bytes) -> str:
+        """
+        Publish the signed metadata of an image.
+
+        :return: the URL where it can be read.
+        :raises InvalidValueError: the document is not the metadata of an image; nothing was sent.
+        :raises ServiceError: the service refuses it; the text has the reason.
+        :raises LostAnswerError: the metadata may have been published.
+        """
+
+    def deprecate_image(
+        self,
+        image_id: str,
+        key: SigningKey,
+        reason: str,
+        *,
+        email: str | None = None,
+        created: str | None = None,
+    ) -> str:
+        """
+        Withdraw the key owner's endorsement of an image, by publishing one that is deprecated.
+
+        :param email: the endorser's address, if the certificate has none.
+        :param created: date of the endorsement to repeat; default: the current one.
+        :return: the URL of the new endorsement.
+        :raises InvalidValueError: the certificate is somebody else's; nothing was sent.
+        :raises NotFoundError: there is no such endorsement.
+        :raises UntrustedImageError: its signature is not valid, so it is not signed again.
         """
 
     def machines(self, timeout: float | None = None) -> list[Machine]:
@@ -286,6 +379,7 @@ class Cloud(Protocol):
         :return: its id.
         :raises InvalidValueError: the cloud would refuse a value, or not keep it as it is.
         :raises NotFoundError: there is no such image.
+        :raises UntrustedImageError: it is not signed as the configuration requires.
         :raises LostAnswerError: the machine may exist.
         """
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, TypeVar
 
+from stratuslab_libcloud.metadata.rules import is_email
 from stratuslab_libcloud.paths import expanded
 
 __all__ = ["KNOWN", "TABLE", "Options", "Row", "parse", "unquoted"]
@@ -100,6 +101,17 @@ def choice(*choices: str) -> Callable[[str], str]:
         return value.lower()
 
     return parse_choice
+
+
+def endorsers(value: str) -> tuple[str, ...]:
+    """Parse e-mail addresses, and SHA-256 fingerprints with or without colons; lower-case."""
+    found = [one.lower() for one in re.split(r"[\s,]+", value) if one]
+    found = [one if is_email(one) else one.replace(":", "") for one in found]
+    if not all(is_email(one) or re.fullmatch("[0-9a-f]{64}", one) for one in found):
+        raise ValueError(
+            "must be e-mail addresses and SHA-256 fingerprints of certificates, separated by commas"
+        )
+    return tuple(found)
 
 
 # -- the table ---------------------------------------------------------------------------------
@@ -289,6 +301,51 @@ class Options:
         example="one",
     )
 
+    verify_images: str = row(
+        "warn",
+        choice("off", "warn", "require"),
+        "Whether to verify who endorsed an image before a machine starts from it: `off`, `warn` or "
+        "`require`. With `require` nothing starts but images whose Marketplace entries are signed "
+        "by somebody that `trusted_endorsers` or `trusted_ca` names, and the cloud gets the URL of "
+        "that very entry, `/metadata/ID/ENDORSER/DATE`, which front ends of 2014 may not "
+        "understand.",
+        fallback="warn",
+        example="warn",
+    )
+    trusted_endorsers: tuple[str, ...] = row(
+        (),
+        endorsers,
+        "Whose images to trust: SHA-256 fingerprints of their certificates, and e-mail addresses, "
+        "separated by commas. Anybody can make a certificate with any address: an address counts "
+        "only in a certificate from an authority of `trusted_ca`.",
+        fallback="whoever has a certificate from such an authority",
+        example="2f7d0ab1c3e45968877665544332211000ffeeddccbbaa998877665544332211",
+    )
+    trusted_ca: str = row(
+        "",
+        path,
+        "A PEM file with the authorities that certify trusted endorsers.",
+        fallback="none",
+        example="/etc/ssl/certs/endorsers-ca.pem",
+    )
+    p12_certificate: str = row(
+        "",
+        path,
+        "The PKCS12 file with the certificate and key to sign image metadata with (User's Guide "
+        "4.9.3).",
+        fallback="`~/.globus/usercert.p12`",
+        example="~/.globus/usercert.p12",
+        variable="STRATUSLAB_P12_CERTIFICATE",
+    )
+    p12_password: str = row(
+        "",
+        text,
+        "The password of that file. The commands ask for it if it is missing.",
+        fallback="none",
+        example="password",
+        variable="STRATUSLAB_P12_PASSWORD",
+    )
+
     default_instance_type: str = row(
         "",
         text,
@@ -299,8 +356,6 @@ class Options:
 
     # For the commands of the User's Guide.
     instance_type: str = row("", text)
-    p12_certificate: str = row("", text)
-    p12_password: str = row("", text)
     endpoints: str = row("", text)
     port_translation: str = row("", text)
     pat_service_host: str = row("", text)

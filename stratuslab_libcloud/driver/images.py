@@ -1,7 +1,10 @@
-"""The driver's methods for images."""
+"""The driver's methods for images, and for what people endorse about them."""
 
 from libcloud.compute.base import NodeImage, NodeLocation
 
+from stratuslab_libcloud.client.cloud import Endorsement
+from stratuslab_libcloud.configuration.signing import signing_key
+from stratuslab_libcloud.driver import arguments
 from stratuslab_libcloud.driver.entities import to_image
 from stratuslab_libcloud.driver.locations import LocationMethods
 
@@ -25,7 +28,8 @@ class ImageMethods(LocationMethods):
         * ``endorsers``: everybody who currently endorses the image
 
         The other keys of :meth:`get_image` have values only if the Marketplace lists whole entries;
-        otherwise they are ``None`` or empty.
+        otherwise they are ``None`` or empty. No signature is verified, and ``verdict`` is ``None``:
+        :meth:`get_image` and :meth:`ex_verify_image` do that, and :meth:`create_node`.
 
         Source: marketplace-rest 3; guide 9.1.4.
 
@@ -52,7 +56,11 @@ class ImageMethods(LocationMethods):
         * ``inbound_ports``: TCP port numbers
         * ``created``, ``valid``: dates, as text
         * ``deprecated``: the reason, or ``None``
-        * ``subject``, ``issuer``: of the certificate that signed the entry
+        * ``subject``, ``issuer``: of the endorser, as the entry has them
+        * ``verdict``: what :meth:`ex_verify_image` finds, as a dictionary; ``None`` with
+          ``verify_images = off``
+
+        If the signature is valid, all of this is read from the signed bytes, but ``endorsers``.
 
         Source: marketplace-rest 4.
 
@@ -62,7 +70,137 @@ class ImageMethods(LocationMethods):
 
         :param image_id: The identifier, 27 characters (required).
         :raises NotFoundError: The image is unknown, expired or deprecated.
+        :raises ConfigurationError: ``trusted_ca`` cannot be read, or nobody is trusted although
+            that is required.
         :rtype: :class:`.NodeImage`
         """
         with self._asking(None) as cloud:
             return to_image(cloud.image(image_id), self)
+
+    def ex_verify_image(
+        self, image: NodeImage, location: NodeLocation | None = None
+    ) -> Endorsement:
+        """
+        Verify the entry by which a node would start from an image. One request.
+
+        The verdict is a named tuple. Its ``reasons`` say, one line each, why :meth:`create_node`
+        warns about the image or refuses it; there are none if it does neither. ``signed`` says
+        whether the signature is valid, ``trusted`` whether ``trusted_endorsers`` and ``trusted_ca``
+        of the configuration include the endorser, whose certificate has the ``fingerprint``.
+
+        Source: marketplace-rest 6.
+
+        >>> verdict = driver.ex_verify_image(image)
+        >>> verdict.signed, verdict.trusted, verdict.reasons
+        (True, True, [])
+
+        :param image: An image of the Marketplace (required). Nothing but the id is used.
+        :param location: The location whose configuration and Marketplace to use (optional); the
+            default location if not given.
+        :raises NotFoundError: The image is unknown, expired or deprecated.
+        :raises ConfigurationError: ``trusted_ca`` cannot be read, or nobody is trusted although
+            that is required.
+        :rtype: :class:`.Endorsement`
+        """
+        with self._asking(location) as cloud:
+            return cloud.verify_image(str(arguments.expected(image, NodeImage, "image").id))
+
+    def ex_list_endorsements(
+        self, image_id: str, location: NodeLocation | None = None
+    ) -> list[Endorsement]:
+        """
+        List everybody's latest endorsement of an image, the newest first, each with the verdict on
+        its signature. One request.
+
+        Expired and deprecated ones are among them; ``expires`` and ``deprecated`` say so.
+
+        Source: marketplace-rest 2.1, 3.1.
+
+        >>> current = [one for one in driver.ex_list_endorsements(image.id) if not one.deprecated]
+        >>> current[0].signed, current[0].trusted
+        (True, True)
+
+        :param image_id: The identifier, 27 characters (required).
+        :param location: The location to ask (optional); the default location if not given.
+        :raises NotFoundError: Nobody has ever endorsed such an image.
+        :rtype: ``list`` of :class:`.Endorsement`
+        """
+        with self._asking(location) as cloud:
+            return cloud.endorsements(image_id)
+
+    def ex_upload_metadata(self, metadata: bytes, location: NodeLocation | None = None) -> str:
+        """
+        Publish the signed metadata of an image in the Marketplace. One request, which is sent once.
+
+        ``stratus-build-metadata`` and ``stratus-sign-metadata`` make such metadata. A Marketplace
+        that wants the endorser to confirm by e-mail publishes it only then; that is a warning.
+
+        Source: marketplace-rest 2.6.
+
+        >>> url = driver.ex_upload_metadata(metadata)
+        >>> url.rpartition("/metadata/")[2]
+        'IgBUoILNIAlD290Tvui-60IdiLZ/jane@example.org/20...Z'
+
+        :param metadata: A signed ``rdf:RDF`` document, of 1 MiB at most (required).
+        :param location: The location whose Marketplace to use (optional); the default location if
+            not given.
+        :return: The URL where the entry can be read.
+        :raises InvalidValueError: It is not the metadata of an image. Nothing was sent.
+        :raises ServiceError: The Marketplace refuses it, for the reason in the text: the signature
+            is missing or not valid, values are not consistent, there is a newer entry.
+        :raises LostAnswerError: The answer was lost; the entry may have been stored.
+        :rtype: ``str``
+        """
+        with self._asking(location) as cloud:
+            return cloud.upload_metadata(metadata)
+
+    def ex_deprecate_image(
+        self,
+        image: NodeImage,
+        reason: str = "This image has been deprecated",
+        location: NodeLocation | None = None,
+        *,
+        ex_p12_certificate: str | None = None,
+        ex_p12_password: str | None = None,
+        ex_email: str | None = None,
+        ex_created: str | None = None,
+    ) -> str:
+        """
+        Withdraw your endorsement of an image. Two requests; the second is sent once.
+
+        The entry is signed anew with the reason in it. It takes the place of the current one: the
+        image is no longer listed, unless others endorse it, and can still be read by its URL.
+
+        Source: marketplace-rest 7.6; guide 4.9.3.
+
+        >>> url = driver.ex_deprecate_image(image, "Use the next one.")
+        >>> driver.ex_list_endorsements(image.id)[0].deprecated
+        'Use the next one.'
+
+        :param image: The image (required). Nothing but the id is used.
+        :param reason: Why, for people (optional).
+        :param location: The location whose Marketplace and key to use (optional); the default
+            location if not given.
+        :param ex_p12_certificate: The PKCS12 file of the endorser (optional); the configured
+            ``p12_certificate`` if not given.
+        :param ex_p12_password: Its password (optional); ``p12_password`` if not given.
+        :param ex_email: The endorser's address, if the certificate has none (optional).
+        :param ex_created: The date of the entry that is repeated (optional); the current one if not
+            given.
+        :return: The URL where the new entry can be read.
+        :raises ConfigurationError: The PKCS12 file cannot be read, its password is wrong, or its
+            certificate has expired. Nothing was sent.
+        :raises InvalidValueError: The certificate is somebody else's. Nothing was sent.
+        :raises NotFoundError: This endorser has no such entry.
+        :raises UntrustedImageError: The signature of the entry is not valid, so nothing in it is
+            signed anew.
+        :rtype: ``str``
+        """
+        with self._asking(location) as cloud:
+            options = cloud.settings.options
+            key = signing_key(
+                ex_p12_certificate or options.p12_certificate,
+                options.p12_password if ex_p12_password is None else ex_p12_password,
+            )
+            image_id = str(arguments.expected(image, NodeImage, "image").id)
+            return cloud.deprecate_image(image_id, key, reason, email=ex_email, created=ex_created)

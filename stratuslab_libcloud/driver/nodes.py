@@ -124,12 +124,21 @@ class NodeMethods(LocationMethods):
     ) -> Node:
         """
         Start a node without waiting until it runs. At most three requests; two if the image's
-        entry is cached, as it is for five minutes.
+        entry is cached, as it is for five minutes. One more for each of ``ex_readonly_images`` with
+        ``verify_images = require``.
+
+        Before anything is sent to the compute service, the signature of the image's entry is
+        verified, as ``verify_images`` says. With ``warn`` (the default) a warning has the image and
+        the reason, once for each image: the signature is missing or not valid or, if
+        ``trusted_endorsers`` or ``trusted_ca`` is set, its endorser is not trusted. With
+        ``require`` such an image is refused, and the compute service gets the URL of the very entry
+        that was verified. An entry that this driver knows to have been replaced or deprecated is
+        never trusted again. Bootable volumes have no entry.
 
         The request that starts the node is sent once. If only the last request, for the node's
         description, fails, the node is returned without addresses, and the log has a warning.
 
-        Source: guide 6.1.1, 7.3.1, 9.1.4; compute-xmlrpc 2.3.
+        Source: guide 6.1.1, 7.3.1, 9.1.4; compute-xmlrpc 2.3; marketplace-rest 6.
 
         >>> node = driver.create_node(name="db", size=size, image=image, ex_volumes=[volume])
         >>> _ = driver.wait_until_running([node])
@@ -172,6 +181,8 @@ class NodeMethods(LocationMethods):
             Nothing was sent.
         :raises ConfigurationError: The configured key cannot be read. Nothing was sent.
         :raises NotFoundError: There is no such image.
+        :raises UntrustedImageError: The image is not signed as the configuration requires. Nothing
+            was sent to the compute service.
         :raises LostAnswerError: The answer was lost; the node may exist.
         :rtype: :class:`.Node`
         """

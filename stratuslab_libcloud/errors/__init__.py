@@ -6,6 +6,7 @@ The errors of this package, in one tree.
          +- ConfigurationError          (ValueError) the configuration cannot be used
          |   +- MissingCredentialsError (InvalidCredsError)
          +- InvalidValueError           (ValueError) refused before anything was sent
+         +- UntrustedImageError         an image's entry is not signed as the configuration requires
          +- ConnectionFailedError       no connection, or no whole answer in time
          |   +- LostAnswerError         sent once, no answer: it may have been carried out
          +- MalformedAnswerError        (MalformedResponseError) an answer that cannot be read, or
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         ServiceError,
         StratusLabError,
         UnavailableError,
+        UntrustedImageError,
     )
 
 __all__ = [
@@ -68,6 +70,7 @@ __all__ = [
     "ServiceError",
     "StratusLabError",
     "UnavailableError",
+    "UntrustedImageError",
 ]
 
 

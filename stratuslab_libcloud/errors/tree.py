@@ -97,6 +97,13 @@ class InvalidValueError(StratusLabError, ValueError):
     """An argument was refused before anything was sent."""
 
 
+class UntrustedImageError(StratusLabError):
+    """
+    An image's Marketplace entry is not signed as ``verify_images``, ``trusted_endorsers`` and
+    ``trusted_ca`` require; nothing was sent to the compute service.
+    """
+
+
 class ConnectionFailedError(StratusLabError):
     """There was no connection, or no complete answer in time."""
 

@@ -18,6 +18,8 @@ _ABOUT = clark("rdf:about")
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+# As loose as those that are about: pdisk:HOST:PORT:UUID, https:HOST:UUID (marketplace-rest 4.3).
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~\u00a1-\U0010ffff]+")
 _SHA1 = "SHA-1"
 _HEX_DIGITS = {"MD5": 32, _SHA1: 40, "SHA-256": 64, "SHA-512": 128}
 _SINGLE = ("serial-number", "version", "deprecated", "os", "os-arch", "os-version")
@@ -112,6 +114,10 @@ def _refusals(root: ET.Element, description: ET.Element) -> Iterator[str]:
     email = _text(description, "slreq:endorsement/slreq:endorser/slreq:email")
     if not is_email(email):
         yield f"endorser's email ({email}) is not an e-mail address"
+    for location in description.findall("slterms:location", NAMESPACES):
+        text = "".join(location.itertext())
+        if text and not text.isspace() and not _URI.fullmatch(text.strip()):
+            yield f"slterms:location value ({text}) is not a URI"
 
 
 def _identity(description: ET.Element, sha1: str | None) -> Iterator[str]:

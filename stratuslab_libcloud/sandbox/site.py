@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from stratuslab_libcloud.metadata.keys import SigningKey
 from stratuslab_libcloud.sandbox import addresses, configuration
 from stratuslab_libcloud.sandbox.accounts import LEAST_COST, SCRYPT_COST, Accounts
 from stratuslab_libcloud.sandbox.certificates import server_context, user_certificate
@@ -25,18 +26,20 @@ from stratuslab_libcloud.sandbox.directory import (
     open_directory,
     ssh_key,
 )
+from stratuslab_libcloud.sandbox.endorsing import site_key
 from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.http.application import Application, Seen
 from stratuslab_libcloud.sandbox.http.browsers import Names
 from stratuslab_libcloud.sandbox.http.server import Server
 from stratuslab_libcloud.sandbox.http.threads import THREADS
 from stratuslab_libcloud.sandbox.images.fetched import FetchedImages
-from stratuslab_libcloud.sandbox.images.offered import SITE_EMAIL, OfferedImages
+from stratuslab_libcloud.sandbox.images.offered import OfferedImages
 from stratuslab_libcloud.sandbox.machines import Machinery, Report, choice
 from stratuslab_libcloud.sandbox.machines.command import Host
 from stratuslab_libcloud.sandbox.machines.life import live_on
 from stratuslab_libcloud.sandbox.machines.qemu import Qemu
 from stratuslab_libcloud.sandbox.machines.simulated import Simulated
+from stratuslab_libcloud.sandbox.marketplace.confirmations import Confirmations
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
 from stratuslab_libcloud.sandbox.progress import OnProgress, ignored
 from stratuslab_libcloud.sandbox.storage.rules import Storage
@@ -69,6 +72,8 @@ class Sandbox:
     :param users: name to password; None for one account with a random password.
     :param keep_machines: let machines live on when the sandbox stops.
     :param outbound: let real machines reach the network and the services on this host.
+    :param confirm_uploads: ask the endorser of an upload by e-mail before it is published. The
+        e-mails are not sent, but written to the directory ``mail``.
     :param on_request: called with each request and its status, before the answer is sent.
     :param on_notice: called with each line that the user should see.
     :param on_progress: called again and again while an image is downloaded or built, with the name
@@ -99,6 +104,7 @@ class Sandbox:
         users: Mapping[str, str] | None = None,
         keep_machines: bool = False,
         outbound: bool = False,
+        confirm_uploads: bool = False,
         on_request: Callable[[Seen], object] | None = None,
         on_notice: Callable[[str], object] = _LOG.info,
         on_progress: OnProgress = ignored,
@@ -122,6 +128,7 @@ class Sandbox:
         # Without its directory, no later sandbox could adopt them.
         self._keep_machines = keep_machines and dir is not None
         self._outbound = outbound
+        self._confirm_uploads = confirm_uploads
         self._on_request = on_request
         self._on_notice = on_notice
         self._on_progress = on_progress
@@ -232,16 +239,18 @@ class Sandbox:
         )
         if not self._qemu_host and live_on(self.dir / "machines"):
             raise SandboxError(f"real machines live on in {self.dir}: start it with real machines")
-        subjects = self._write_configuration()
+        key = site_key(self.dir, durable=self._durable)
+        subjects = self._write_configuration(key.certificate.fingerprint)
         accounts = Accounts(store, SCRYPT_COST if self._durable else LEAST_COST)
         accounts.enrol({**self.users, SUPER_USER: passwords[SUPER_USER]}, subjects)
-        self.marketplace = Registry(store)
+        confirmations = Confirmations(store, self.dir / "mail") if self._confirm_uploads else None
+        self.marketplace = Registry(store, confirmations=confirmations)
         with store.transaction() as db:
             Settings(db).set("url", self.url)
-        self.marketplace.withdraw(SITE_EMAIL)  # entries of images that it no longer offers
-        images.publish(self.marketplace, self.url)
+        images.withdraw_others(self.marketplace)
+        images.publish(self.marketplace, self.url, key)
         if not self._qemu_host:
-            self._add_examples(store)
+            self._add_examples(store, key)
         disks = self.dir / "disks"
         self._compute = Compute(store, partial(self._start_machinery, disks))
         storage = Storage(store, disks, self._compute.machinery)
@@ -255,14 +264,14 @@ class Sandbox:
             self._on_request,
         )
 
-    def _add_examples(self, store: Store) -> None:
-        """Add the example entries at the first start only, since users may have removed some."""
+    def _add_examples(self, store: Store, key: SigningKey) -> None:
+        """Add the example entries, unless this key has endorsed them before."""
         with store.reading() as db:
-            done = Settings(db).get("examples_added")
-        if not done:
-            self.marketplace.add_examples()
+            endorsed_by = Settings(db).get("examples_endorsed_by")
+        if endorsed_by != key.certificate.fingerprint:
+            self.marketplace.add_examples(key)
             with store.transaction() as db:
-                Settings(db).set("examples_added", "yes")
+                Settings(db).set("examples_endorsed_by", key.certificate.fingerprint)
 
     def _start_machinery(self, disks: pathlib.Path, report: Report) -> Machinery:
         if not self._qemu_host:
@@ -285,9 +294,9 @@ class Sandbox:
                 return not self.marketplace.has(identifier)
         return False
 
-    def _write_configuration(self) -> list[str]:
+    def _write_configuration(self, endorser: str) -> list[str]:
         """Write the configuration file, and return the subjects of the certificates in it."""
-        shared = configuration.shared(self.url, ssh_key(self.dir, self._durable))
+        shared = configuration.shared(self.url, ssh_key(self.dir, self._durable), endorser)
         if self._qemu_host and self._qemu_host.ssh_port != addresses.SSH_PORTS[0]:
             shared["ssh_port"] = str(self._qemu_host.ssh_port)
         certificate, subjects = None, []
@@ -328,7 +337,7 @@ def register_image(
         with store.reading() as db:
             url = Settings(db).get("url")
         if url:  # otherwise the first start publishes it
-            images.publish(Registry(store), url)
+            images.publish(Registry(store), url, site_key(directory))
     return entry.identifier
 
 

@@ -16,7 +16,7 @@ from stratuslab_libcloud.sandbox.errors import SandboxError
 
 __all__ = ["SUPER_USER", "Account", "Settings", "Store"]
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _BUSY_SECONDS = 30.0
 SUPER_USER = "pdisk"
 
@@ -48,9 +48,12 @@ CREATE TABLE mounts (
 CREATE TABLE entries (
     identifier TEXT NOT NULL, email TEXT NOT NULL, created TEXT NOT NULL, document BLOB NOT NULL,
     valid TEXT, deprecated INTEGER NOT NULL DEFAULT 0, latest INTEGER NOT NULL DEFAULT 0,
-    row TEXT,
+    tag TEXT, subject TEXT, issuer TEXT, row TEXT,
     PRIMARY KEY (identifier, email, created));
 CREATE INDEX entries_latest ON entries (created, identifier, email) WHERE latest;
+
+CREATE TABLE unconfirmed (  -- uploads whose endorsers have been mailed
+    uuid TEXT PRIMARY KEY, document BLOB NOT NULL);
 """
 
 

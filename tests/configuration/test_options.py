@@ -22,6 +22,8 @@ VARIABLES = {
     "marketplace_endpoint": "STRATUSLAB_MARKETPLACE_ENDPOINT",
     "pem_certificate": "STRATUSLAB_PEM_CERTIFICATE",
     "pem_key": "STRATUSLAB_PEM_KEY",
+    "p12_certificate": "STRATUSLAB_P12_CERTIFICATE",
+    "p12_password": "STRATUSLAB_P12_PASSWORD",
     "user_public_key_file": "STRATUSLAB_KEY",
 }
 
@@ -41,6 +43,17 @@ def test_the_default_of_an_option_is_what_its_documentation_says() -> None:
 def test_empty_values_and_unknown_keys_count_for_nothing() -> None:
     assert parse({"ssh_port": "", "no_such": "1"}) == Options()
     assert parse({"ssh_port": "23", "verify_tls": "OFF"}) == Options(ssh_port=23, verify_tls=False)
+
+
+def test_endorsers_are_addresses_and_fingerprints() -> None:
+    fingerprint = "0123456789abcdef" * 4
+    colons = ":".join(fingerprint[at : at + 2] for at in range(0, 64, 2)).upper()
+    found = parse({"trusted_endorsers": f"Ada@example.org, {colons}\n{fingerprint}"})
+    assert found.trusted_endorsers == ("ada@example.org", fingerprint, fingerprint)
+    with pytest.raises(
+        ValueError, match=r"^trusted_endorsers must be e-mail addresses and SHA-256"
+    ):
+        parse({"trusted_endorsers": "ada@example.org, CN=Ada"})
 
 
 @pytest.mark.parametrize("key", sorted(KNOWN))

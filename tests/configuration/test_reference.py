@@ -13,7 +13,7 @@ from stratuslab_libcloud.configuration.reference import as_markdown, reference
 
 FOR_COMMANDS = {
     *("instance_type", "endpoints", "port_translation"),
-    *("pat_service_host", "pat_gateway_host", "p12_certificate", "p12_password"),
+    *("pat_service_host", "pat_gateway_host"),
 }
 DOCUMENTED = sorted(KNOWN - FOR_COMMANDS)
 MODULE = "stratuslab_libcloud.configuration.reference"

@@ -40,7 +40,7 @@ class TestImages:
         image = to_image(EndorsedImage(endorsements), DRIVER)
         assert isinstance(image, NodeImage)
         assert "extra" not in vars(image)
-        assert image.extra.keys() == ABSENT.keys() - {"identifier"} | {"endorsers"}
+        assert image.extra.keys() == ABSENT.keys() - {"identifier"} | {"endorsers", "verdict"}
         assert image.extra["title"] == "T\x1b"
         assert image.extra["locations"] == ["https://x"]
         assert image.extra["endorsers"] == ["a@b"]

@@ -7,14 +7,23 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
+from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from clouds import configured
+from endorsers import ENTRY, certified, pkcs12_file
 from libcloud.compute.base import NodeDriver
 from sshd import Sshd, free_port, needed
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
+from stratuslab_libcloud.metadata.entry import sha1_of
+from stratuslab_libcloud.metadata.keys import SigningKey, pem_key
+from stratuslab_libcloud.metadata.rdf import write_entry
+from stratuslab_libcloud.metadata.signature import sign
 from stratuslab_libcloud.sandbox.site import Sandbox
 
 ROOT = Path(__file__).parents[2]
@@ -26,20 +35,51 @@ METHODS: dict[str, Callable[..., Any]] = {
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
+@cache
+def jane() -> SigningKey:
+    return certified("P-256", email="jane@example.org")
+
+
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
+    """A sandbox whose first image Jane has endorsed, too, before others did."""
     with Sandbox() as sandbox:
+        driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
+        first = driver.list_images()[0].id
+        driver.ex_close()
+        entry = replace(ENTRY, identifier=first, checksums={"SHA-1": sha1_of(first)})
+        when = datetime(2021, 1, 1, tzinfo=timezone.utc)
+        sandbox.marketplace.add(sign(write_entry(entry), jane(), digest="sha256", when=when))
         yield sandbox
 
 
 @pytest.fixture
-def names(sandbox: Sandbox) -> Iterator[dict[str, Any]]:
+def names(sandbox: Sandbox, tmp_path: Path) -> Iterator[dict[str, Any]]:
     """What the examples start from, as the class introduces it; nothing is left afterwards."""
-    driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
+    pem = (sandbox.dir / "endorser.pem").read_bytes()
+    site = pem_key(pem, pem)
+    trusted = ",".join(key.certificate.fingerprint for key in (site, jane()))
+    path = configured(
+        sandbox,
+        tmp_path,
+        verify_images="require",
+        trusted_endorsers=trusted,
+        p12_certificate=pkcs12_file(tmp_path / "key.p12", jane()),
+        p12_password="geheim",
+    )
+    driver = StratusLabNodeDriver(stratuslab_user_config=path)
     image, size = driver.list_images()[0], driver.list_sizes()[0]
     node = driver.create_node(name="web", size=size, image=image)
     volume = driver.create_volume(size=5, name="data")
-    yield {"driver": driver, "image": image, "size": size, "node": node, "volume": volume}
+    metadata = sign(write_entry(ENTRY), jane(), digest="sha256")
+    yield {
+        "driver": driver,
+        "image": image,
+        "size": size,
+        "node": node,
+        "volume": volume,
+        "metadata": metadata,
+    }
     for node in driver.list_nodes():
         driver.destroy_node(node)
     for volume in driver.list_volumes():
@@ -88,9 +128,9 @@ def test_the_example_of_deploy_node_does_what_it_shows(
 
 
 def test_examples_of_the_class_do_what_they_show(
-    sandbox: Sandbox, names: dict[str, Any], home: Path, monkeypatch: pytest.MonkeyPatch
+    names: dict[str, Any], tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    configuration = sandbox.config_path.read_text()
+    configuration = (tmp_path / "configured.cfg").read_text()
     (home / ".stratuslab").mkdir()
     for path in (home / ".stratuslab" / "stratuslab-user.cfg", home / "clouds.cfg"):
         path.write_text(configuration)

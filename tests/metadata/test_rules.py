@@ -43,6 +43,8 @@ def test_what_the_tools_of_2014_made_breaks_no_rule(path: Path) -> None:
         ("<dcterms:title>", "<dcterms:title><!-- comment -->"),
         (VALID, VALID.replace("2035", "<!-- x -->2035")),
         ("<slterms:disks-bus>virtio</slterms:disks-bus>", ""),
+        ("pdisk:pdisk.example.org:8445:0f6c", "https:pdisk.example.org:0f6c"),
+        ("pdisk:pdisk.example.org:8445:0f6c", " "),
     ],
 )
 def test_what_is_allowed_breaks_no_rule(old: str, new: str) -> None:
@@ -106,6 +108,10 @@ REFUSED = [
     (VALID, "", "description must have a dcterms:valid element"),
     (CREATED, "", "endorsement must have a dcterms:created element"),
     ("ada@example.org", "../etc", "endorser's email (../etc) is not an e-mail address"),
+    *(
+        ("pdisk:pdisk.example.org:8445:0f6c", text, f"slterms:location value ({text}) is not a URI")
+        for text in ("image.gz", "http://images example.org/1")
+    ),
 ]
 
 

@@ -23,11 +23,13 @@ import pytest
 import requests
 from callers import Caller
 from canned import Canned, Handler, Reply, Request
+from endorsers import certified
 from machines import children, obliging, processes, real_sandbox, still, wait_for
 from present import present
 
 from stratuslab_libcloud.metadata.entry import Entry, identifier
 from stratuslab_libcloud.metadata.rdf import write_entry
+from stratuslab_libcloud.metadata.signature import sign
 from stratuslab_libcloud.sandbox import SandboxError
 from stratuslab_libcloud.sandbox.site import Sandbox, register_image
 
@@ -325,6 +327,32 @@ def test_an_image_that_is_not_right_fails_the_machine_with_the_reason(
     assert error.startswith(f"Error excuting image transfer script: {server.url}/image ")
     assert reason in error
     assert not list((lab.site.dir / "fetched").glob("*.part"))
+
+
+def test_an_uploaded_entry_that_lies_about_its_image_starts_nothing(lab: Lab) -> None:
+    said, found = (hashlib.sha1(image).hexdigest() for image in (b"as said", b"another"))
+    with Canned([(200, "x/y", b"another")]) as server:
+        entry = Entry(
+            identifier(said),
+            size=len(b"another"),
+            checksums={"SHA-1": said},
+            type="base",
+            format="raw",
+            locations=(f"{server.url}/image",),
+            valid="2099-01-01T00:00:00Z",
+        )
+        document = sign(write_entry(entry), certified("P-256"), digest="sha256")
+        kind = {"Content-Type": "application/xml"}
+        answer = lab.jane.request("POST", "/metadata", data=document, headers=kind)
+        assert answer.status_code == 201
+        vm_id = lab.start(entry.identifier)
+        lab.wait(vm_id, FAILED)
+    assert lab.error(vm_id) == (
+        f"Error excuting image transfer script: {server.url}/image is not what its Marketplace "
+        f"entry says: SHA-1 {said}, but it has {found}"
+    )
+    assert not list((lab.site.dir / "fetched").glob(f"{entry.identifier}*"))
+    assert processes(lab.site.dir) == []
 
 
 def test_an_image_that_does_not_boot_fails_the_machine(lab: Lab, tmp_path: Path) -> None:

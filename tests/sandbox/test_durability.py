@@ -1,14 +1,20 @@
 """What was acknowledged is there after ``kill -9``."""
 
 import contextlib
+import secrets
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import requests
 from callers import JANE, TEMPLATE, Caller, Elsewhere, elsewhere
+from endorsers import ENTRY, certified
 
+from stratuslab_libcloud.metadata.entry import identifier
+from stratuslab_libcloud.metadata.rdf import cut_entries, write_entry
+from stratuslab_libcloud.metadata.signature import sign, verify
 from stratuslab_libcloud.sandbox.site import Sandbox
 
 
@@ -22,6 +28,7 @@ class Busy(threading.Thread):
         self.gone: set[str] = set()
         self.ended: set[int] = set()
         self.running: dict[int, str] = {}
+        self.entries: set[str] = set()
         self.rounds = 0
 
     def run(self) -> None:
@@ -36,7 +43,21 @@ class Busy(threading.Thread):
                 vm_id = self.jane.start(TEMPLATE + disk)
                 self.running[vm_id] = kept
                 self.ended.add(self.jane.act("finalize", self.jane.start("A=1")))
+                self.entries.add(self.upload())
                 self.rounds += 1
+
+    def upload(self) -> str:
+        """Upload an entry; return its path."""
+        document = signed(secrets.token_hex(20))
+        headers = {"Content-Type": "application/xml"}
+        answer = self.jane.request("POST", "/metadata", data=document, headers=headers)
+        assert answer.status_code == 201
+        return answer.headers["Location"].partition("/metadata/")[2]
+
+
+def signed(sha1: str) -> bytes:
+    entry = replace(ENTRY, identifier=identifier(sha1), checksums={"SHA-1": sha1})
+    return sign(write_entry(entry), certified("P-256"), digest="sha256")
 
 
 def test_everything_acknowledged_survives_kill_9(tmp_path: Path) -> None:
@@ -63,6 +84,14 @@ def test_everything_acknowledged_survives_kill_9(tmp_path: Path) -> None:
             assert busy.there <= set(disks)
             assert not busy.gone & set(disks)
             assert busy.ended <= known - alive
+            for path in busy.entries:
+                entry = verify(jane.request("GET", f"/metadata/{path}").content).entry
+                assert entry is not None
+                assert entry.identifier == path.partition("/")[0]
+        listing = cut_entries(jane.request("GET", "/metadata").content)
+        assert all(verify(document).valid for document in listing)
+        assert len(listing) >= sum(len(busy.entries) for busy in everybody)
+        for busy in everybody:
             assert set(busy.running) <= alive
             for vm_id, disk in busy.running.items():
                 assert jane.states(vm_id) == (3, 3)

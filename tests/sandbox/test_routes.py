@@ -45,7 +45,16 @@ WORDS = [
     *("ada@example.org", "2025-01-01T00:00:00Z", "etc", "passwd", "*", "'", '"', "<a>", "&", "#"),
 ]
 DOORS = ["", "/pdisk/pswd/disks", "/pswd/disks", f"/pswd/disks/{DISK}/mounts", "/pswd/instances"]
-DOORS += ["/metadata", "/marketplace/metadata", "/images", "/pswd/xmlrpc", "/one-proxy/pswd/xmlrpc"]
+DOORS += [
+    "/metadata",
+    "/marketplace/metadata",
+    "/tag",
+    "/endorsers",
+    "/marketplace/action",
+    "/images",
+    "/pswd/xmlrpc",
+    "/one-proxy/pswd/xmlrpc",
+]
 PATHS = st.builds(
     lambda door, words: "/".join([door, *words]) or "/",
     st.sampled_from(DOORS),

@@ -154,7 +154,8 @@ def test_a_site_that_stays_waits_for_the_disk_and_for_hashes(
     with Sandbox(tmp_path, users=FIRST):
         pass
     assert set(costs) == {1 << 12}
-    for name in ("passwords.json", "id_ed25519", "id_ed25519.pub", "stratuslab-user.cfg"):
+    made = ("passwords.json", "id_ed25519", "id_ed25519.pub", "endorser.pem")
+    for name in (*made, "stratuslab-user.cfg"):
         assert f"{tmp_path}/{name}.new" in synced
     assert str(tmp_path) in synced
 
@@ -170,6 +171,7 @@ def test_a_site_that_stays_waits_for_the_disk_and_for_hashes(
         ("ca.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
         ("server-127.0.0.1.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
         ("user-jane.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+        *(("endorser.pem", content) for content in ("", "-----BEGIN CERTIFICATE-----\nAAAA\n")),
         ("images/x.raw.json", "{"),
         ("sandbox.db", "dear diary, " * 1000),
     ],
@@ -350,7 +352,7 @@ def test_no_key_trips_up_the_original_commands(tmp_path: Path) -> None:
         *("endpoint", "pdisk_endpoint", "marketplace_endpoint"),
         *("pem_certificate", "pem_key", "user_public_key_file"),
     }
-    unknown_to_them = {"ca_certificate", "ssh_port"}
+    unknown_to_them = {"ca_certificate", "ssh_port", "verify_images", "trusted_endorsers"}
     with Sandbox(tmp_path, users=USERS, tls=True) as site:
         sections = configuration(site)
     assert list(sections) == ["default", "sandbox", "jörg", "certificate"]

@@ -5,12 +5,13 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from stratuslab_libcloud.client.cloud import Image, Machine, NewMachine, Volume
+from stratuslab_libcloud.client.cloud import Endorsement, Image, Machine, NewMachine, Volume
 from stratuslab_libcloud.client.http.options import HTTPOptions
 from stratuslab_libcloud.client.stratuslab.compute import ComputeClient
 from stratuslab_libcloud.client.stratuslab.marketplace import MarketplaceClient
 from stratuslab_libcloud.client.stratuslab.pdisk import StorageClient, is_uuid
 from stratuslab_libcloud.client.stratuslab.template import BootDisk, render
+from stratuslab_libcloud.client.stratuslab.trust import Trust
 from stratuslab_libcloud.configuration.settings import Credentials, Settings
 from stratuslab_libcloud.errors import (
     ConfigurationError,
@@ -18,6 +19,7 @@ from stratuslab_libcloud.errors import (
     MissingCredentialsError,
     NotFoundError,
 )
+from stratuslab_libcloud.metadata.keys import SigningKey
 
 __all__ = ["StratusLabCloud"]
 
@@ -117,7 +119,8 @@ class StratusLabCloud:
     @_once_per_process
     def marketplace(self) -> MarketplaceClient:
         """Image metadata; needs no login."""
-        return MarketplaceClient(self.settings.marketplace_endpoint, self._options())
+        trust = Trust(self.settings.options, self.settings.where)
+        return MarketplaceClient(self.settings.marketplace_endpoint, self._options(), trust)
 
     def close(self) -> None:
         """Close idle connections; a later call opens new ones."""
@@ -132,6 +135,30 @@ class StratusLabCloud:
     def image(self, image_id: str) -> Image:
         """Look up an image of the Marketplace with its whole entry; one request."""
         return self.marketplace.get(image_id)
+
+    def verify_image(self, image_id: str) -> Endorsement:
+        """Verify the endorsement that a machine would start by; one request."""
+        return self.marketplace.verified(image_id)
+
+    def endorsements(self, image_id: str) -> list[Endorsement]:
+        """List the latest endorsement of every endorser, the newest first; one request."""
+        return self.marketplace.endorsements(image_id)
+
+    def upload_metadata(self, document: bytes) -> str:
+        """Publish signed metadata; one request."""
+        return self.marketplace.upload(document)
+
+    def deprecate_image(
+        self,
+        image_id: str,
+        key: SigningKey,
+        reason: str,
+        *,
+        email: str | None = None,
+        created: str | None = None,
+    ) -> str:
+        """Withdraw the key owner's endorsement; two requests, as it is looked up first."""
+        return self.marketplace.deprecate(image_id, key, reason, email=email, created=created)
 
     # -- machines ------------------------------------------------------------------------------
 
@@ -158,7 +185,7 @@ class StratusLabCloud:
             new,
             self._boot_disk(new.image, new.disks_bus),
             volumes=[self.storage.uri(volume) for volume in new.volumes],
-            readonly_images=[self.marketplace.url(image) for image in new.readonly_images],
+            readonly_images=[self.marketplace.attached(image) for image in new.readonly_images],
         )
         compute = self.compute
         sending()
@@ -176,11 +203,11 @@ class StratusLabCloud:
         """Find the disk for an identifier of the Marketplace, or the UUID of a bootable disk."""
         if is_uuid(image_id):
             return BootDisk(self.storage.uri(image_id), bus=bus or "ide")
-        entry = self.marketplace.newest(image_id)
+        entry, url = self.marketplace.started(image_id)
         if not entry.locations:
             raise ConflictError(f"image {image_id} has no location to download it from")
         return BootDisk(
-            self.marketplace.url(image_id),
+            url,
             driver=(entry.format or "").strip(),
             bus=bus or (entry.disks_bus or "").strip() or "ide",
             inbound_ports=entry.inbound_ports,

@@ -1,27 +1,42 @@
-"""Image metadata over REST (marketplace-rest): all current entries, or one in full."""
+"""Image metadata over REST (marketplace-rest): read, verified and published."""
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from sys import getsizeof
-from typing import Any, NamedTuple
+from typing import Any
+from urllib.parse import quote
 
+from stratuslab_libcloud.client.cloud import Endorsement
 from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.listing import JSONText, bounded
 from stratuslab_libcloud.client.http.options import HTTPOptions
 from stratuslab_libcloud.client.http.service import Service
+from stratuslab_libcloud.client.stratuslab.listed import EndorsedImage, JudgedImage, ListedEntry
+from stratuslab_libcloud.client.stratuslab.publishing import (
+    LARGEST_ENTRY,
+    checked,
+    deprecated,
+    endorser_of,
+    read_stored,
+)
+from stratuslab_libcloud.client.stratuslab.trust import Found, Judged, Trust
+from stratuslab_libcloud.configuration.options import Options
 from stratuslab_libcloud.errors import (
+    ConfigurationError,
     InvalidValueError,
     MalformedAnswerError,
     NotFoundError,
     ServiceError,
 )
 from stratuslab_libcloud.metadata import rdf as metadata
-from stratuslab_libcloud.metadata.entry import ABSENT, Entry, MetadataError, is_identifier, name_of
+from stratuslab_libcloud.metadata.entry import ABSENT, Entry, MetadataError, is_identifier
+from stratuslab_libcloud.metadata.keys import SigningKey
 from stratuslab_libcloud.metadata.rdf import SharedTexts
 from stratuslab_libcloud.untrusted import xml
 
@@ -31,7 +46,7 @@ _LOG = logging.getLogger(__name__)
 
 _SHORT_OR_WHOLE = "application/json, application/xml;q=0.5"
 _CACHED = 300.0  # seconds
-_LARGEST_ENTRY = 2**20
+_MOST_ENTRIES = 10_000  # of one image; each may have to be verified
 _LONGEST_DECLARATION = 200
 
 _COLUMNS = 11  # in a row of the JSON listing (marketplace-rest 2.1)
@@ -40,65 +55,19 @@ _ENTRY, _PORT = 600, 40  # bytes of memory of an entry without its texts, and of
 _values_of = attrgetter(*ABSENT)
 
 
-class ListedEntry(NamedTuple):
-    """An entry as a JSON listing has it (marketplace-rest 2.1), with the names of its fields."""
-
-    os: str | None
-    os_version: str | None
-    os_arch: str | None
-    endorser: str | None
-    kind: str | None
-    endorsed: str | None
-    identifier: str
-    location: str | None
-    description: str | None
-    title: str | None
-
-    def values(self) -> dict[str, Any]:
-        """Return the fields of :class:`Entry`; those that a listing lacks are None."""
-        values = self._asdict()
-        location = values.pop("location")
-        locations = (location,) if location else ()
-        return {**ABSENT, "checksums": {}, **values, "locations": locations}
-
-
-class EndorsedImage(list[ListedEntry | Entry]):
-    """
-    An image as the list of its endorsements, the newest first.
-
-    Only the newest describes the image; the data of the others is not mixed in.
-    """
-
-    __slots__ = ()
-
-    @property
-    def id(self) -> str:
-        """Its identifier."""
-        return self[0].identifier
-
-    @property
-    def name(self) -> str:
-        """Its title or description, if it has one."""
-        return name_of(self[0].identifier, self[0].title, self[0].description)
-
-    def details(self) -> dict[str, Any]:
-        """Return the fields of the newest endorsement; ``endorsers`` lists all addresses."""
-        newest = self[0]
-        values = newest.values() if isinstance(newest, ListedEntry) else asdict(newest)
-        del values["identifier"]
-        values["locations"] = list(values["locations"])
-        values["inbound_ports"] = list(values["inbound_ports"] or ())
-        values["endorsers"] = [e.endorser for e in self if e.endorser]
-        return values
-
-
 class MarketplaceClient:
     """The Marketplace that one site uses."""
 
-    def __init__(self, endpoint: str, options: HTTPOptions) -> None:
+    def __init__(self, endpoint: str, options: HTTPOptions, trust: Trust | None = None) -> None:
+        """
+        Nothing is sent.
+
+        :param trust: the policy; default: nothing is verified.
+        """
         self.endpoint = endpoint
         self._service = Service(endpoint, None, options)
-        self._cache: dict[str, tuple[float, Entry]] = {}
+        self._trust = trust or Trust(Options(verify_images="off"), "")
+        self._cache: dict[str, tuple[float, Judged]] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -136,38 +105,127 @@ class MarketplaceClient:
                 endorsements.sort(key=_endorsed, reverse=True)
         return list(images.values())
 
-    def get(self, identifier: str) -> EndorsedImage:
+    def get(self, identifier: str) -> JudgedImage:
         """
-        Look up the current entries of one image, the newest endorsement first.
+        Look up the current entries of one image: the one that counts, then the newest first.
 
         :raises NotFoundError: there is none: the image is unknown, expired or deprecated.
         """
-        return EndorsedImage(self._current(identifier))
+        found, chosen = self._current(identifier)
+        mine = _endorsed(chosen.entry)
+        others = [one.entry for one in found if _endorsed(one.entry) != mine]
+        verdict = chosen.endorsement() if self._trust.verifies else None
+        return JudgedImage([chosen.entry, *others], verdict)
 
     def newest(self, identifier: str) -> Entry:
-        """Look up the newest endorsement of one image; cached for five minutes."""
+        """Look up the entry of one image that counts; cached for five minutes."""
+        return self._remembered(identifier).entry
+
+    def started(self, identifier: str) -> tuple[Entry, str]:
+        """
+        Look up the entry that a machine starts by, and its URL for the machine's template.
+
+        :raises UntrustedImageError: no entry is signed as the configuration requires.
+        """
+        chosen = self._remembered(identifier)
+        self._trust.admit(identifier, chosen)
+        # Front ends of 2014 know images, not entries (marketplace-rest 7.2).
+        named = self._trust.required
+        return chosen.entry, self._coordinates(chosen.entry) if named else self.url(identifier)
+
+    def attached(self, identifier: str) -> str:
+        """Return the URL of an image that is only read; it is looked up only with ``require``."""
+        return self.started(identifier)[1] if self._trust.required else self.url(identifier)
+
+    def verified(self, identifier: str) -> Endorsement:
+        """Verify the current entry that counts, even with ``verify_images = off``."""
+        found = self._found(f"/metadata/{_checked_identifier(identifier)}", identifier)
+        return self._trust.chosen(identifier, found).endorsement()
+
+    def endorsements(self, identifier: str) -> list[Endorsement]:
+        """Verify the latest entry of every endorser, the newest first, whatever its status."""
+        path = f"/metadata/{_checked_identifier(identifier)}?status=all"
+        found = self._found(path, identifier)
+        self._forget(identifier)
+        return [self._trust.judged(identifier, one).endorsement() for one in found]
+
+    def upload(self, document: bytes) -> str:
+        """
+        Publish an entry (marketplace-rest 2.6).
+
+        :return: its URL.
+        :raises InvalidValueError: the document is not an entry; nothing was sent.
+        """
+        entry = checked(document)
+        self._service.send(
+            "POST",
+            "/metadata",
+            read_stored,
+            accept="application/xml",
+            body=document,
+            content_type="application/xml",
+            if_lost=f"the entry may have been stored: see the endorsements of {entry.identifier}",
+            if_not_found="is marketplace_endpoint right?",
+        )
+        self._forget(entry.identifier)
+        with contextlib.suppress(ConfigurationError):  # the entry is published already
+            self._trust.judged(entry.identifier, Found(entry, document))  # remembers its date
+        return self._coordinates(entry)
+
+    def deprecate(
+        self,
+        identifier: str,
+        key: SigningKey,
+        reason: str,
+        *,
+        email: str | None = None,
+        created: str | None = None,
+    ) -> str:
+        """Deprecate an entry: see :meth:`.Cloud.deprecate_image` (marketplace-rest 7.6)."""
+        endorser = endorser_of(key, email)
+        path = "/".join(["/metadata", _checked_identifier(identifier), _in_path(endorser)])
+        found = self._found(f"{path}/{_in_path(created)}" if created else path, identifier)
+        return self.upload(deprecated(identifier, found[0].document, key, endorser, reason))
+
+    def _remembered(self, identifier: str) -> Judged:
         with self._lock:
             cached = self._cache.get(identifier)
         if cached and time.monotonic() - cached[0] < _CACHED:
             return cached[1]
-        return self._current(identifier)[0]
+        return self._current(identifier)[1]
 
-    def _current(self, identifier: str) -> list[Entry]:
+    def _forget(self, identifier: str) -> None:
+        with self._lock:
+            self._cache.pop(identifier, None)
+
+    def _current(self, identifier: str) -> tuple[list[Found], Judged]:
+        found = self._found(f"/metadata/{_checked_identifier(identifier)}", identifier)
+        trust = self._trust
+        chosen = trust.chosen(identifier, found) if trust.verifies else Judged(found[0].entry)
+        self._forget(identifier)
+        if not (trust.required and chosen.reasons):  # so that a corrected entry counts at once
+            with self._lock:
+                self._cache[identifier] = (time.monotonic(), chosen)
+        return found, chosen
+
+    def _found(self, path: str, identifier: str) -> list[Found]:
+        """Fetch entries of one image, the newest first."""
         try:
-            entries = self._service.send(
-                "GET",
-                f"/metadata/{_checked_identifier(identifier)}",
-                partial(_read_entries, identifier),
-                accept="application/xml",
+            found = self._service.send(
+                "GET", path, partial(_read_found, identifier), accept="application/xml"
             )
         except NotFoundError as error:
+            self._forget(identifier)
             raise self._unknown(identifier) from error
-        if not entries:
+        if not found:
             raise self._unknown(identifier)
-        entries.sort(key=_endorsed, reverse=True)
-        with self._lock:
-            self._cache[identifier] = (time.monotonic(), entries[0])
-        return entries
+        found.sort(key=lambda one: _endorsed(one.entry), reverse=True)
+        return found
+
+    def _coordinates(self, entry: Entry) -> str:
+        """Return the URL of one entry (marketplace-rest 2.4)."""
+        parts = entry.endorser or "", entry.endorsed or ""
+        return "/".join([self.url(entry.identifier), *map(_in_path, parts)])
 
     def _unknown(self, identifier: str) -> NotFoundError:
         return NotFoundError(
@@ -187,6 +245,11 @@ def _checked_identifier(identifier: str) -> str:
     return identifier
 
 
+def _in_path(text: str) -> str:
+    """Quote a segment of a path; the original server decodes neither ``@`` nor ``:`` (2.1)."""
+    return quote(text, safe="@:")
+
+
 # -- reading answers ---------------------------------------------------------------------------
 
 
@@ -197,15 +260,23 @@ def _read_listing(answer: Answer) -> Sequence[ListedEntry] | Sequence[Entry]:
     return list(bounded(_read_xml(answer, shared), partial(_weight, shared)))
 
 
-def _read_entries(identifier: str, answer: Answer) -> list[Entry]:
+def _read_found(identifier: str, answer: Answer) -> list[Found]:
     """Read the entries of one image, and ignore those of others."""
-    found = list(_read_xml(answer))
-    entries = [entry for entry in found if entry.identifier == identifier]
-    if found and not entries:
+    body = answer.body()
+    entries = list(_numbered(replace(answer, pieces=iter((body,)))))
+    if len(entries) > _MOST_ENTRIES:
+        raise MalformedAnswerError(f"answered more than {_MOST_ENTRIES:,} entries of one image")
+    documents = metadata.cut_entries(body)
+    found = [
+        Found(entry, documents[number])
+        for number, entry in entries
+        if entry.identifier == identifier
+    ]
+    if entries and not found:
         raise MalformedAnswerError(
-            f"was asked about image {identifier}, but answered about {found[0].identifier}"
+            f"was asked about image {identifier}, but answered about {entries[0][1].identifier}"
         )
-    return entries
+    return found
 
 
 def _weight(shared: SharedTexts, entry: Entry) -> int:
@@ -271,6 +342,11 @@ def _rows_without_identifier(count: int) -> str:
 
 def _read_xml(answer: Answer, shared: SharedTexts | None = None) -> Iterator[Entry]:
     """Read a listing or a single entry (marketplace-rest 3.2, 3.3)."""
+    return (entry for _, entry in _numbered(answer, shared))
+
+
+def _numbered(answer: Answer, shared: SharedTexts | None = None) -> Iterator[tuple[int, Entry]]:
+    """Read the same, with the place of each in the answer."""
     if answer.content_type == "text/html":
         # Marketplaces answer unknown paths with a page and status 200.
         raise MalformedAnswerError(
@@ -278,11 +354,11 @@ def _read_xml(answer: Answer, shared: SharedTexts | None = None) -> Iterator[Ent
             "newer sites"
         )
     pieces = _one_declaration(answer.pieces)
-    entries = xml.stream(pieces, metadata.RDF, ("metadata", metadata.RDF), _LARGEST_ENTRY)
+    entries = xml.stream(pieces, metadata.RDF, ("metadata", metadata.RDF), LARGEST_ENTRY)
     left_out, first = 0, ""
-    for rdf in bounded(entries):
+    for number, rdf in enumerate(bounded(entries)):
         try:
-            yield metadata.read_entry(rdf, shared)
+            yield number, metadata.read_entry(rdf, shared)
         except MetadataError as error:
             left_out, first = left_out + 1, first or str(error)
     if left_out:

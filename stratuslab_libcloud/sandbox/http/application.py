@@ -71,12 +71,13 @@ class Application:
         self._find_image = find_image
         self._names = names
         self._on_request = on_request
+        marketplace_door = f"<any({', '.join(marketplace_rest.DOORS)}):door>"
         self._routes = Routes(
             ("GET", "/images/<name>", self._send_image),
-            (None, "/metadata", self._ask_marketplace),
-            (None, "/metadata/<rest:rest>", self._ask_marketplace),
-            (None, "/marketplace/metadata", self._ask_marketplace),
-            (None, "/marketplace/metadata/<rest:rest>", self._ask_marketplace),
+            (None, f"/{marketplace_door}", self._ask_marketplace),
+            (None, f"/{marketplace_door}/<rest:rest>", self._ask_marketplace),
+            (None, f"/marketplace/{marketplace_door}", self._ask_marketplace),
+            (None, f"/marketplace/{marketplace_door}/<rest:rest>", self._ask_marketplace),
             (None, "/<any(pswd, cert):door>/xmlrpc", self._call_compute),
             (None, "/one-proxy/<any(pswd, cert):door>/xmlrpc", self._call_compute),
             (None, "/<any(pswd, cert):door>", self._ask_storage),
@@ -127,8 +128,8 @@ class Application:
         response: Response = respond(request, **variables)
         return response
 
-    def _ask_marketplace(self, request: Request, rest: Sequence[str] = ()) -> Response:
-        return marketplace_rest.answer(self._marketplace, request, rest)
+    def _ask_marketplace(self, request: Request, door: str, rest: Sequence[str] = ()) -> Response:
+        return marketplace_rest.answer(self._marketplace, request, [door, *rest])
 
     def _send_image(self, request: Request, name: str) -> Response:
         image = self._find_image(name)

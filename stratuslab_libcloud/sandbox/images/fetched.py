@@ -108,8 +108,10 @@ class FetchedImages:
         return {"verify": True, "proxies": get_environ_proxies(url)}
 
     def _read_entry(self, url: str, stop: threading.Event) -> Entry:
-        identifier = url.rstrip("/").rpartition("/")[2]
-        if not url.startswith(("http://", "https://")) or not is_identifier(identifier):
+        # The image may be followed by the endorser and the date of one entry (2.4).
+        parts = url.rstrip("/").split("/")[-3:]
+        identifier = next(filter(is_identifier, reversed(parts)), "")
+        if not url.startswith(("http://", "https://")) or not identifier:
             raise MachineError(f"{url} is neither a Marketplace entry nor a persistent disk")
         document = b""
         with Download(stop) as download:

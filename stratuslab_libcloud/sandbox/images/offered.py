@@ -19,8 +19,10 @@ from collections.abc import Iterator
 
 from stratuslab_libcloud.metadata import rdf
 from stratuslab_libcloud.metadata.entry import Entry, MetadataError
+from stratuslab_libcloud.metadata.keys import SigningKey
 from stratuslab_libcloud.sandbox import durable
 from stratuslab_libcloud.sandbox.copying import copy_with_checksums
+from stratuslab_libcloud.sandbox.endorsing import endorse
 from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.guest import GuestImage
 from stratuslab_libcloud.sandbox.images.fetched import refusal
@@ -28,10 +30,10 @@ from stratuslab_libcloud.sandbox.marketplace.descriptions import Endorser, descr
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
 from stratuslab_libcloud.sandbox.progress import OnProgress, ignored, reported
 
-__all__ = ["SITE_EMAIL", "OfferedImages"]
+__all__ = ["OfferedImages"]
 
-SITE_EMAIL = "sandbox@localhost"
-_SITE = Endorser(SITE_EMAIL, "StratusLab Sandbox", "StratusLab Sandbox", "CN=StratusLab Sandbox")
+_SITE_EMAIL = "sandbox@localhost"
+_SITE = Endorser(_SITE_EMAIL, "StratusLab Sandbox", "StratusLab Sandbox")
 _IMAGE = re.compile(r"[\w-]{27}\.(?:raw|qcow2)", re.ASCII)  # the names that add() gives
 _GUESTS = {
     "standard": "A small Debian-based Linux with SSH and SFTP, made by the sandbox itself.",
@@ -113,14 +115,22 @@ class OfferedImages:
         self._offer(image, entry)
         return entry
 
-    def publish(self, marketplace: Registry, url: str) -> None:
-        """Publish the entries of all images in the Marketplace of the site at ``url``."""
+    def publish(self, marketplace: Registry, url: str, key: SigningKey) -> None:
+        """
+        Publish the entries of all images in the Marketplace of the site at ``url``.
+
+        :param key: the site's, which endorses them.
+        """
         marketplace.add(
             *(
-                rdf.write_entry(dataclasses.replace(entry, locations=(f"{url}/images/{name}",)))
+                endorse(dataclasses.replace(entry, locations=(f"{url}/images/{name}",)), key)
                 for name, (_, entry) in self._offers.items()
             )
         )
+
+    def withdraw_others(self, marketplace: Registry) -> None:
+        """Remove the site's entries of images that it no longer offers."""
+        marketplace.withdraw(_SITE_EMAIL, {entry.identifier for _, entry in self._offers.values()})
 
     def _clean(self) -> None:
         """Remove what interrupted calls of add() left, unless one is running now."""

@@ -16,20 +16,18 @@ class Endorser:
     The author of entries.
 
     :ivar publisher: the organisation that the author belongs to.
-    :ivar subject: the author's certificate's, which is its own issuer.
     """
 
     email: str
     name: str
     publisher: str
-    subject: str
 
 
 def describe_image(
     endorser: Endorser, checksums: dict[str, str], size: int, endorsed: str, **fields: Any
 ) -> Entry:
     """
-    Describe a machine image for x86_64 with an SSH server.
+    Describe a machine image for x86_64 with an SSH server; nobody has signed it yet.
 
     :param checksums: hexadecimal, by the names that entries use; ``SHA-1`` makes the identifier.
     :param size: in bytes, uncompressed.
@@ -44,8 +42,6 @@ def describe_image(
         endorsed=endorsed,
         created=endorsed,
         valid=VALID_UNTIL,
-        subject=endorser.subject,
-        issuer=endorser.subject,
         creator=endorser.name,
         publisher=endorser.publisher,
         type="base",

@@ -8,18 +8,16 @@ from stratuslab_libcloud.sandbox.marketplace.descriptions import Endorser, descr
 __all__ = ["example_entries"]
 
 _ADA, _BEA = (
-    Endorser(f"{user}@example.org", name, "Example Org", f"CN={name},O=Example Org,C=EU")
+    Endorser(f"{user}@example.org", name, "Example Org")
     for user, name in (("ada", "Ada Builder"), ("bea", "Béatrice Packer"))
 )
 _FRENCH = "Petit serveur généraliste, prêt à l'emploi.\nPour les essais d'été & d'hiver."
 
 
-def example_entries(base_url: str) -> list[Entry]:
+def example_entries() -> list[Entry]:
     """
     Describe three images that can be started, one of them by two endorsers, and three that cannot
     any more.
-
-    :param base_url: what their locations begin with.
     """
 
     def example(
@@ -33,7 +31,7 @@ def example_entries(base_url: str) -> list[Entry]:
             "tag": f"{os}-base".lower(),
             "title": title,
             "description": f"{title}, from the sandbox.",
-            "locations": (f"{base_url}/{os}-{os_version}.qcow2.gz".lower(),),
+            "locations": (f"https://images.example.org/{os}-{os_version}.qcow2.gz".lower(),),
             "compression": "gz",
             "format": "qcow2",
             "disks_bus": "virtio",

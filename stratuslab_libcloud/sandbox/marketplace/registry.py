@@ -1,14 +1,22 @@
 """The entries of a site's Marketplace: registers, withdraws, finds and lists them."""
 
+import json
+import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from stratuslab_libcloud.metadata.rdf import write_entry
+from stratuslab_libcloud.metadata.entry import Entry
+from stratuslab_libcloud.metadata.keys import SigningKey
+from stratuslab_libcloud.metadata.rdf import read_entry
+from stratuslab_libcloud.sandbox.endorsing import endorse
+from stratuslab_libcloud.sandbox.marketplace import uploads
+from stratuslab_libcloud.sandbox.marketplace.confirmations import Confirmations
 from stratuslab_libcloud.sandbox.marketplace.examples import example_entries
 from stratuslab_libcloud.sandbox.marketplace.listing import Selection
-from stratuslab_libcloud.sandbox.marketplace.rows import stored
+from stratuslab_libcloud.sandbox.marketplace.rows import Coordinates, Row, StoredEntry, stored
 from stratuslab_libcloud.sandbox.store import Store
+from stratuslab_libcloud.untrusted import xml
 
 __all__ = ["Registry", "Rows"]
 
@@ -34,13 +42,42 @@ class Registry:
     :param clock: returns the time as :func:`time.time` does; it decides which entries have expired.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], float] = time.time,
+        confirmations: Confirmations | None = None,
+    ) -> None:
         self._store = store
         self._clock = clock
+        self.confirmations = confirmations
+
+    def check(self, document: bytes) -> Row:
+        """
+        Check an upload, and return its columns; nothing is stored.
+
+        :raises RefusedUploadError: it is refused.
+        """
+        row = uploads.checked(document)
+        with self._store.reading() as db:
+            uploads.check_newest(db, row)
+        return row
+
+    def upload(self, document: bytes) -> Coordinates:
+        """
+        Store an entry that somebody uploaded.
+
+        :raises RefusedUploadError: it is refused.
+        """
+        row = uploads.checked(document)
+        with self._store.transaction() as db:
+            uploads.check_newest(db, row)
+            _insert(db, [row])
+        return Coordinates.of(row)
 
     def add(self, *documents: bytes) -> None:
         """
-        Store all of these entries, or none. Their signatures are not checked.
+        Store all of these entries of the site's own, or none. Nothing in them is checked.
 
         An entry replaces a stored one with the same coordinates.
 
@@ -50,31 +87,24 @@ class Registry:
         """
         rows = [stored(document) for document in documents]
         with self._store.transaction() as db:
-            db.executemany(
-                "INSERT OR REPLACE INTO entries "
-                "(identifier, email, created, document, valid, deprecated, row) "
-                "VALUES (:identifier, :email, :created, :document, :valid, :deprecated, :row)",
-                rows,
-            )
-            db.executemany(
-                "UPDATE entries SET latest = (created = (SELECT MAX(created) FROM entries "
-                "WHERE identifier = :identifier AND email = :email)) "
-                "WHERE identifier = :identifier AND email = :email",
-                rows,
-            )
+            _insert(db, rows)
 
-    def withdraw(self, endorser: str) -> None:
-        """Remove all entries of an endorser."""
+    def withdraw(self, endorser: str, keep: Collection[str]) -> None:
+        """
+        Remove the entries of an endorser.
+
+        :param keep: identifiers of images whose entries stay.
+        """
         with self._store.transaction() as db:
-            db.execute("DELETE FROM entries WHERE email = ?", (endorser,))
+            db.execute(
+                "DELETE FROM entries WHERE email = ? "
+                "AND identifier NOT IN (SELECT value FROM json_each(?))",
+                (endorser, json.dumps([*keep])),
+            )
 
-    def add_examples(self, base_url: str | None = None) -> None:
-        """
-        Add the example entries of a new site, or replace them.
-
-        :param base_url: what their locations begin with.
-        """
-        self.add(*map(write_entry, example_entries(base_url or "https://images.example.org")))
+    def add_examples(self, key: SigningKey) -> None:
+        """Add the example entries of a new site, endorsed by its key, or replace them."""
+        self.add(*(endorse(entry, key) for entry in example_entries()))
 
     def has(self, identifier: str) -> bool:
         """Return whether there is an entry of this image, whatever its status."""
@@ -90,6 +120,52 @@ class Registry:
                 (identifier, email, created),
             ).fetchone()
         return found["document"] if found else None
+
+    def tagged(self, email: str, tag: str) -> tuple[str, bytes] | None:
+        """
+        Find an endorser's newest entry with a tag, valid or not, of an image that never was
+        deprecated under it (2.3).
+
+        :return: its identifier and its document; None if there is none.
+        """
+        with self._store.reading() as db:
+            found = db.execute(
+                "SELECT identifier, document FROM entries WHERE email = :email AND tag = :tag "
+                "AND identifier NOT IN (SELECT identifier FROM entries "
+                "WHERE email = :email AND tag = :tag AND deprecated) "
+                "ORDER BY created DESC, identifier LIMIT 1",
+                {"email": email, "tag": tag},
+            ).fetchone()
+        return (found["identifier"], found["document"]) if found else None
+
+    def endorsers(self) -> list[tuple[str, str, str]]:
+        """List the e-mail address, subject and issuer of everybody who endorsed anything (2.9)."""
+        with self._store.reading() as db:
+            query = "SELECT DISTINCT email, subject, issuer FROM entries ORDER BY 1, 2, 3"
+            return [tuple(row) for row in db.execute(query)]
+
+    def endorsed(self, email: str, days: int) -> list[Entry]:
+        """List an endorser's entries of the last days, of any status, the newest first (2.9)."""
+        since = _date(max(0.0, self._clock() - days * 86_400))
+        with self._store.reading() as db:
+            found = db.execute(
+                "SELECT document FROM entries WHERE email = ? AND created >= ? "
+                "ORDER BY created DESC, identifier",
+                (email, since),
+            ).fetchall()
+        return [read_entry(xml.parse(row["document"])) for row in found]
+
+    def tags(self, email: str) -> list[str]:
+        """List the tags that an endorser has used (2.9)."""
+        with self._store.reading() as db:
+            query = "SELECT DISTINCT tag FROM entries WHERE email = ? AND tag NOT NULL ORDER BY 1"
+            return [row["tag"] for row in db.execute(query, (email,))]
+
+    def everything(self) -> list[StoredEntry]:
+        """List all entries ever stored, of any status."""
+        with self._store.reading() as db:
+            query = "SELECT identifier, email, created, latest, document FROM entries"
+            return [StoredEntry(*row) for row in db.execute(query)]
 
     def documents(self, selection: Selection) -> list[bytes]:
         """Return the entries that a listing shows, as documents."""
@@ -110,5 +186,24 @@ class Registry:
         return Rows([row["shown"] for row in found], matching, total)
 
     def _values(self, selection: Selection) -> dict[str, str | int]:
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock()))
-        return {"now": now, **selection.values}
+        return {"now": _date(self._clock()), **selection.values}
+
+
+def _date(moment: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+
+
+def _insert(db: sqlite3.Connection, rows: list[Row]) -> None:
+    db.executemany(
+        "INSERT OR REPLACE INTO entries "
+        "(identifier, email, created, document, valid, deprecated, tag, subject, issuer, row) "
+        "VALUES (:identifier, :email, :created, :document, :valid, :deprecated, "
+        ":tag, :subject, :issuer, :row)",
+        rows,
+    )
+    db.executemany(
+        "UPDATE entries SET latest = (created = (SELECT MAX(created) FROM entries "
+        "WHERE identifier = :identifier AND email = :email)) "
+        "WHERE identifier = :identifier AND email = :email",
+        rows,
+    )

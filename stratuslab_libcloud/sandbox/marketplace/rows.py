@@ -3,12 +3,16 @@
 import json
 import re
 import xml.etree.ElementTree as ET
+from typing import NamedTuple
 
 from stratuslab_libcloud.metadata.entry import MetadataError
 from stratuslab_libcloud.metadata.rdf import RDF, read_entry
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["DATE", "EMAIL", "ENDORSED", "LAST_COLUMN", "stored"]
+__all__ = ["DATE", "EMAIL", "ENDORSED", "LAST_COLUMN", "Coordinates", "Row", "StoredEntry"]
+__all__ += ["bare", "stored"]
+
+Row = dict[str, object]
 
 EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
@@ -33,23 +37,56 @@ _NAMESPACES = {
 }
 
 
-def stored(document: bytes) -> dict[str, object]:
-    """
-    Return the columns of an entry. Its document is kept as it came, but without the declaration,
-    which would make a listing ill-formed (marketplace-rest 3.2).
+class Coordinates(NamedTuple):
+    """The path of an entry (2.4); none of them has characters that a path must quote."""
 
-    :raises MetadataError: it is not an entry, or has no endorser or endorsement date.
-    :raises UnsafeXMLError: it is not well-formed, or has a DOCTYPE.
+    identifier: str
+    email: str
+    created: str
+
+    @classmethod
+    def of(cls, row: Row) -> "Coordinates":
+        """Return those of an entry with these columns."""
+        return cls(str(row["identifier"]), str(row["email"]), str(row["created"]))
+
+
+class StoredEntry(NamedTuple):
+    """An entry, and whether it is the latest of its endorser about its image."""
+
+    identifier: str
+    email: str
+    created: str
+    latest: bool
+    document: bytes
+
+
+def bare(document: bytes) -> bytes:
+    """
+    Return a document as it came, in UTF-8, but without the declaration, which would make a listing
+    ill-formed (marketplace-rest 3.2).
+
+    :raises MetadataError: it is not UTF-8, or has two declarations.
     """
     try:
         text = document.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise MetadataError("a Marketplace entry that is not UTF-8") from None
     declaration = _DECLARATION.match(text)
-    bare = text[declaration.end() :] if declaration else text
-    if _DECLARATION.match(bare):
+    text = text[declaration.end() :] if declaration else text
+    if _DECLARATION.match(text):
         raise MetadataError("a Marketplace entry with two declarations")
-    rdf = xml.parse(bare.encode())
+    return text.strip().encode()
+
+
+def stored(document: bytes) -> Row:
+    """
+    Return the columns of an entry, whose document is kept :func:`bare`.
+
+    :raises MetadataError: it is not an entry, or has no endorser or endorsement date.
+    :raises UnsafeXMLError: it is not well-formed, or has a DOCTYPE.
+    """
+    document = bare(document)
+    rdf = xml.parse(document)
     if rdf.tag != RDF:
         raise MetadataError("not a Marketplace entry")
     entry = read_entry(rdf)
@@ -68,9 +105,12 @@ def stored(document: bytes) -> dict[str, object]:
         "identifier": entry.identifier,
         "email": entry.endorser,
         "created": entry.endorsed,
-        "document": bare.strip().encode(),
+        "document": document,
         "valid": _value(rdf, "dcterms:valid"),
         "deprecated": entry.deprecated is not None,
+        "tag": entry.tag,
+        "subject": entry.subject,
+        "issuer": entry.issuer,
         "row": json.dumps([*row, entry.locations]),
     }
 

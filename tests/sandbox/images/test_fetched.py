@@ -41,6 +41,7 @@ class Shop:
         self.fields = {"size": len(IMAGE), "format": "raw", "compression": "", **fields}
         self.origins = FetchedImages(directory, "http://127.0.0.1:9", None)
         self.stop = threading.Event()
+        self.path = f"/metadata/{NAME}"
 
     def fetch(self, locations: int = 1) -> FetchedImage:
         with Canned([(0, "", b""), *self.answers]) as server:
@@ -52,7 +53,7 @@ class Shop:
             server.answers[0] = (200, "application/xml", write_entry(entry))
             self.url = server.url
             try:
-                return self.origins.fetch(f"{server.url}/metadata/{NAME}", self.stop)
+                return self.origins.fetch(server.url + self.path, self.stop)
             finally:
                 self.asked = [request.path for request in server.requests]
 
@@ -99,6 +100,14 @@ def test_an_image_that_is_here_is_not_downloaded_again(folder: Path) -> None:
     again = Shop(folder, good(b"other"))
     assert again.fetch() == first
     assert again.asked == [f"/metadata/{NAME}"]
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_the_entry_of_one_endorser_is_fetched_as_it_is_named(folder: Path, slash: str) -> None:
+    shop = Shop(folder, good())
+    shop.path = f"/metadata/{NAME}/ada@example.org/2025-03-01T10:00:00Z{slash}"
+    assert shop.fetch().path.read_bytes() == IMAGE
+    assert shop.asked == [shop.path, "/0"]
 
 
 def test_a_server_is_not_asked_to_pack_an_image_again(folder: Path) -> None:
