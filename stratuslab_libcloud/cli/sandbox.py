@@ -3,8 +3,8 @@
 import contextlib
 import os
 import pathlib
-import queue
 import signal
+import socket
 import sys
 import types
 from collections.abc import Iterator
@@ -173,19 +173,13 @@ def up(directory: pathlib.Path, machines: str, **options: object) -> None:
     file is complete. Without --user there is one account with a random password.
     """
     sandbox = make_sandbox(dir=directory, machines=machines, **options)
-    received: queue.SimpleQueue[int] = queue.SimpleQueue()
-
-    def stop(number: int, _frame: types.FrameType | None) -> None:
-        received.put(number)  # may interrupt get(), unlike an Event's set() its wait()
-
     for number in ENDING:
         signal.signal(number, _end_once)  # does not wait for images being built
-    with _reported(), sandbox:
+    with _signals() as arrived, _reported(), sandbox:
         for number in ENDING:
-            signal.signal(number, stop)
-        if received.empty():
-            click.echo(f"ready: {sandbox.url}, configuration {sandbox.config_path}")
-        ending = received.get()
+            signal.signal(number, _stop)
+        click.echo(f"ready: {sandbox.url}, configuration {sandbox.config_path}")
+        ending = arrived.recv(1)[0]
     raise SystemExit(130 if ending == signal.SIGINT else 0)
 
 
@@ -269,6 +263,27 @@ def add_image(directory: pathlib.Path, file: pathlib.Path, **described: Any) -> 
         click.echo(identifier)
     except SandboxError as error:
         raise click.ClickException(one_line(str(error))) from None
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[socket.socket]:
+    """
+    Give a socket that brings the number of each signal.
+
+    Whatever else waits may miss one that comes just as it begins, or be locked by its handler.
+    """
+    ours, pythons = socket.socketpair()
+    with ours, pythons:
+        pythons.setblocking(False)
+        before = signal.set_wakeup_fd(pythons.fileno())
+        try:
+            yield ours
+        finally:
+            signal.set_wakeup_fd(before)
+
+
+def _stop(_number: int, _frame: types.FrameType | None) -> None:
+    """Do nothing: the socket brings the number."""
 
 
 def _end_once(number: int, _frame: types.FrameType | None) -> None:

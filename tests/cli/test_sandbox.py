@@ -47,7 +47,7 @@ enter = threading.Condition.__enter__
 def struck(condition):
     held = enter(condition)
     if threading.get_ident() == threading.main_thread().ident:
-        if getattr(signal.getsignal(signal.SIGTERM), "__name__", "") == "stop":
+        if getattr(signal.getsignal(signal.SIGTERM), "__name__", "") == "_stop":
             os.kill(os.getpid(), signal.SIGTERM)
     return held
 threading.Condition.__enter__ = struck
