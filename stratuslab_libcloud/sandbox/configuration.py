@@ -12,12 +12,13 @@ __all__ = ["sections", "shared", "write"]
 Section = dict[str, str]
 
 
-def shared(url: str, private_key: pathlib.Path) -> Section:
+def shared(url: str, private_key: pathlib.Path, endorser: str) -> Section:
     """
     Return the settings that all sections of a site share.
 
     :param url: of the site.
     :param private_key: the SSH key that the site made for its users.
+    :param endorser: the fingerprint of the certificate that its own images are endorsed with.
     """
     return {
         "endpoint": f"{url}/one-proxy/xmlrpc",
@@ -26,6 +27,8 @@ def shared(url: str, private_key: pathlib.Path) -> Section:
         # Clients derive the private key's name from it. A setting user_private_key_file would
         # confuse the original commands.
         "user_public_key_file": str(private_key.with_suffix(".pub")),
+        "verify_images": "require",
+        "trusted_endorsers": endorser,
     }
 
 

@@ -239,14 +239,14 @@ class Sandbox:
         )
         if not self._qemu_host and live_on(self.dir / "machines"):
             raise SandboxError(f"real machines live on in {self.dir}: start it with real machines")
-        subjects = self._write_configuration()
+        key = site_key(self.dir, durable=self._durable)
+        subjects = self._write_configuration(key.certificate.fingerprint)
         accounts = Accounts(store, SCRYPT_COST if self._durable else LEAST_COST)
         accounts.enrol({**self.users, SUPER_USER: passwords[SUPER_USER]}, subjects)
         confirmations = Confirmations(store, self.dir / "mail") if self._confirm_uploads else None
         self.marketplace = Registry(store, confirmations=confirmations)
         with store.transaction() as db:
             Settings(db).set("url", self.url)
-        key = site_key(self.dir, durable=self._durable)
         images.withdraw_others(self.marketplace)
         images.publish(self.marketplace, self.url, key)
         if not self._qemu_host:
@@ -294,9 +294,9 @@ class Sandbox:
                 return not self.marketplace.has(identifier)
         return False
 
-    def _write_configuration(self) -> list[str]:
+    def _write_configuration(self, endorser: str) -> list[str]:
         """Write the configuration file, and return the subjects of the certificates in it."""
-        shared = configuration.shared(self.url, ssh_key(self.dir, self._durable))
+        shared = configuration.shared(self.url, ssh_key(self.dir, self._durable), endorser)
         if self._qemu_host and self._qemu_host.ssh_port != addresses.SSH_PORTS[0]:
             shared["ssh_port"] = str(self._qemu_host.ssh_port)
         certificate, subjects = None, []

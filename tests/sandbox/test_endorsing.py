@@ -1,6 +1,7 @@
 """The entries of a site's own images are signed by a key that was made for the site."""
 
 import shutil
+from configparser import RawConfigParser
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -45,6 +46,15 @@ def test_all_entries_of_a_new_site_are_signed_by_its_key_and_could_be_uploaded()
             kind = {"Content-Type": "application/xml"}
             answer = requests.post(f"{site.url}/metadata", document, headers=kind, timeout=30)
             assert answer.status_code == 201
+
+
+def test_the_configuration_file_trusts_that_key_and_no_other() -> None:
+    with Sandbox(users={"ann": "x", "bob": "y"}) as site:
+        sections = RawConfigParser()
+        sections.read(site.config_path)
+        for name in ("sandbox", "bob"):
+            assert sections[name]["verify_images"] == "require"
+            assert sections[name]["trusted_endorsers"] == key(site).certificate.fingerprint
 
 
 def test_each_site_that_stays_has_a_key_of_its_own_which_stays_with_it(tmp_path: Path) -> None:

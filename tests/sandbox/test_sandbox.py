@@ -352,7 +352,7 @@ def test_no_key_trips_up_the_original_commands(tmp_path: Path) -> None:
         *("endpoint", "pdisk_endpoint", "marketplace_endpoint"),
         *("pem_certificate", "pem_key", "user_public_key_file"),
     }
-    unknown_to_them = {"ca_certificate", "ssh_port"}
+    unknown_to_them = {"ca_certificate", "ssh_port", "verify_images", "trusted_endorsers"}
     with Sandbox(tmp_path, users=USERS, tls=True) as site:
         sections = configuration(site)
     assert list(sections) == ["default", "sandbox", "jörg", "certificate"]
