@@ -29,7 +29,8 @@ _COLUMNS = {
 }
 LAST_COLUMN = 10  # followed by all locations, which are selected by but not shown
 
-_DECLARATION = re.compile(r"\s*<\?xml\s[^>]*\?>")
+_AROUND = "\ufeff \t\r\n"  # byte order marks, and the blanks of XML
+_DECLARATION = re.compile(r"<\?xml\s[^>]*\?>")
 _NAMESPACES = {
     "dcterms": "http://purl.org/dc/terms/",
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
@@ -68,14 +69,14 @@ def bare(document: bytes) -> bytes:
     :raises MetadataError: it is not UTF-8, or has two declarations.
     """
     try:
-        text = document.decode("utf-8-sig")
+        text = document.decode().strip(_AROUND)
     except UnicodeDecodeError:
         raise MetadataError("a Marketplace entry that is not UTF-8") from None
     declaration = _DECLARATION.match(text)
-    text = text[declaration.end() :] if declaration else text
+    text = text[declaration.end() :].strip(_AROUND) if declaration else text
     if _DECLARATION.match(text):
         raise MetadataError("a Marketplace entry with two declarations")
-    return text.strip().encode()
+    return text.encode()
 
 
 def stored(document: bytes) -> Row:

@@ -714,6 +714,8 @@ INSERTIONS = st.lists(
 @given(INSERTIONS)
 @example([(0, b"<!-- x -->"), (0, b" ")])
 @example([(0, b"<?xml version='1.0'?>")])
+@example([(0, b"\xef\xbb\xbf"), (0, b"\xef\xbb\xbf")])
+@example([(0, b"<?xml version='1.0'?>\xef\xbb\xbf")])
 def test_no_document_that_is_stored_breaks_the_listings(
     registry: Registry, insertions: list[tuple[int, bytes]]
 ) -> None:
