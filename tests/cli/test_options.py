@@ -189,7 +189,7 @@ class TestPrecedence:
 
     def test_without_an_endpoint(self) -> None:
         result = run("-u", "x")
-        assert result.exit_code == 2
+        assert result.exit_code == 1
         assert said(result).startswith("Missing cloud endpoint. Please provide --endpoint")
 
     def test_a_file_that_is_not_there(self) -> None:

@@ -526,7 +526,7 @@ class TestErrors:
         assert result.stdout == ""
         missing = "cloud" if command is attach_volume else "persistent disk"
         assert f"[ERROR] Missing {missing} endpoint. Please provide --" in result.stderr
-        assert result.exit_code == (2 if command is attach_volume else 1)
+        assert result.exit_code == 1
 
     def test_the_service_is_named_for_who_asks(self, site: Sandbox) -> None:
         result = run(describe_volumes, site, "-v")
