@@ -137,7 +137,7 @@ class TestSecrets:
             command, ["-vvv", "-c", file, *options, *words], input=f"{secret}\n"
         )
         assert ("check user name and password" in result.stderr) == (secret == WRONG)
-        assert ("password: " in result.stderr) == (way == "prompt")
+        assert ("password:" in result.stderr) == (way == "prompt")
         assert secret not in result.output
         for machine in cloud.machines():
             cloud.kill_machine(machine.id)

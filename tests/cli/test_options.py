@@ -206,7 +206,7 @@ class TestPassword:
         words = ["-c", file, "-S", "b"]
         result = CliRunner().invoke(tried, words, input="typed\n")
         assert result.exit_code == 0
-        assert "'jane' at 'https://b.example.org:2634/xmlrpc' password: " in result.stderr
+        assert "'jane' at 'https://b.example.org:2634/xmlrpc' password:" in result.stderr
         assert "typed" not in result.output
         assert "username='jane'" in result.stdout
 

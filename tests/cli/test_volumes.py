@@ -493,7 +493,7 @@ class TestErrors:
         words = ["-c", str(file)]
         result = CliRunner().invoke(describe_volumes, words, input=f"{USERS['testor1']}\n")
         assert (result.exit_code, result.stdout.strip()) == (0, "No disk to show")
-        assert result.stderr.startswith(f"'testor1' at '{site.url}/pdisk' password: ")
+        assert result.stderr.startswith(f"'testor1' at '{site.url}/pdisk' password:")
         assert USERS["testor1"] not in result.stderr
 
     def test_the_login_is_that_of_the_command_line(
