@@ -85,7 +85,8 @@ def connect(
     :param section: its section; default: the selected one, as the guide says (4.10).
     :param options: what counts more than the environment and the file, by the keys of the file,
         such as ``{"endpoint": "cloud.example.org"}``. Of two ways to log in the one that is here
-        is used. An empty one counts as absent.
+        is used. Another endpoint than the file's also replaces its persistent disk service, so
+        that no password gets there. An empty one counts as absent.
     :param timeout: seconds that each request may take, its repetitions included.
     :param proxy_url: an HTTP proxy for all requests; default: the environment's.
     :raises ConfigurationError: naming the file, the section and the key.

@@ -124,6 +124,39 @@ def test_options_come_before_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     assert settings.default_key_pair() == (Path("/keys/environment.pub"), Path("/keys/given"))
 
 
+def test_a_password_does_not_reach_the_storage_of_another_cloud(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Design, section 3: what a file says of storage is about the file's own cloud."""
+    file = TWO.replace(
+        "password = p\n",
+        "password = p\npdisk_endpoint = s.example.org\npdisk_username = v\npdisk_password = q\n",
+    )
+    own = connect(io.StringIO(file)).settings
+    assert own.pdisk_endpoint == "https://s.example.org:8445"
+    assert own.storage_credentials == Password("v", "q")
+    there = {"endpoint": "other.example.org", "username": "me", "password": "mine"}
+    settings = connect(io.StringIO(file), options=there).settings
+    assert settings.pdisk_endpoint == "https://other.example.org:8445"
+    assert settings.storage_credentials == Password("me", "mine")
+    same = {**there, "endpoint": "a.example.org"}
+    assert connect(io.StringIO(file), options=same).settings.pdisk_endpoint == own.pdisk_endpoint
+    both = {**there, "pdisk_endpoint": "disks.example.org"}
+    settings = connect(io.StringIO(file), options=both).settings
+    assert settings.pdisk_endpoint == "https://disks.example.org:8445"
+    for key, text in there.items():
+        monkeypatch.setenv(f"STRATUSLAB_{key.upper()}", text)
+    settings = connect(io.StringIO(file)).settings
+    assert settings.pdisk_endpoint == "https://other.example.org:8445"
+    assert settings.storage_credentials == Password("me", "mine")
+    monkeypatch.setenv("STRATUSLAB_PDISK_ENDPOINT", "of-environment.example.org")
+    settings = connect(io.StringIO(file)).settings
+    assert settings.pdisk_endpoint == "https://of-environment.example.org:8445"
+    third = {"endpoint": "third.example.org"}
+    settings = connect(io.StringIO(file), options=third).settings
+    assert settings.pdisk_endpoint == "https://third.example.org:8445"
+
+
 def test_an_empty_option_counts_as_absent() -> None:
     settings = connect(io.StringIO(TWO), options={"endpoint": "", "password": ""}).settings
     assert settings.endpoint == "https://a.example.org:2634/xmlrpc"

@@ -92,10 +92,10 @@ def connect_instance(given: Given, timeout: float, words: tuple[str, ...]) -> No
 def _private_key(settings: "Settings") -> str:
     pair = settings.default_key_pair()
     if pair is None:
-        raise click.UsageError("Unspecified user private key. See --key option.")
+        raise click.ClickException("Unspecified user private key. See --key option.")
     private = str(pair[1])
     if not os.path.isfile(private):
-        raise click.UsageError(f"Private key `{private}` does not exist")
+        raise click.ClickException(f"Private key `{private}` does not exist")
     return private
 
 

@@ -72,6 +72,7 @@ def describe_instance(given: Given, numeric: bool, sites: bool, ids: tuple[str, 
 def _describe_sites(given: Given, cloud: "Cloud", numeric: bool) -> int:
     """The machines of each line of ``endpoints``: endpoint, user name, password."""
     from stratuslab_libcloud import connect
+    from stratuslab_libcloud.configuration.endpoints import without_login
 
     timeout = cloud.settings.options.endpoint_timeout
     status, shapes = 0, []
@@ -93,7 +94,7 @@ def _describe_sites(given: Given, cloud: "Cloud", numeric: bool) -> int:
             where = {"endpoint": site.settings.endpoint, "username": fields[1]}
             shapes += [{**where, **output.shape(machine)} for machine in machines]
         else:
-            click.echo(printable(f"::: {fields[0]} : {fields[1]} :::"))
+            click.echo(printable(f"::: {without_login(fields[0])} : {fields[1]} :::"))
             _show_table(machines, numeric, bool(given.verbose))
     if given.json:
         output.as_json(shapes)

@@ -69,7 +69,7 @@ class Given:
         The cloud that a command is about; nothing is sent. A missing password is asked for.
 
         :param needs: the service that cannot do without an endpoint; the Marketplace has one.
-        :raises click.UsageError: there is no such endpoint.
+        :raises click.ClickException: there is no such endpoint.
         """
         from stratuslab_libcloud import connect
 
@@ -77,7 +77,7 @@ class Given:
         cloud = connect(self.config, section, options=self.options)
         settings = cloud.settings
         if needs == "compute" and not settings.endpoint:
-            raise click.UsageError(
+            raise click.ClickException(
                 "Missing cloud endpoint. Please provide --endpoint, or edit the configuration file "
                 "that stratus-copy-config puts in place"
             )

@@ -34,6 +34,8 @@ __all__ = [
     "suggestion",
 ]
 
+_OF_STORAGE = ("pdisk_endpoint", "pdisk_username", "pdisk_password")
+
 # In 2014 the driver ignored its first argument, and StratusLab's own examples gave this one.
 _MEANINGLESS = ("unused-key", "")
 
@@ -75,8 +77,8 @@ class UserConfig:
         :param overrides: options given as arguments; used for the default location only.
         :raises ConfigurationError: names the file, the section and the key.
         """
-        own, texts = self._own(location), self._texts(location)
         given = overrides if overrides and location == self.default_location else {}
+        own, texts = self._own(location), self._texts(location, given)
         settings = resolve(self.source, location, own, texts, given)
         return replace(settings, instance_types=self.instance_types)
 
@@ -89,13 +91,13 @@ class UserConfig:
     def _own(self, location: str) -> Mapping[str, str]:
         return self.base if location == BASE else self.sections[location]
 
-    def _texts(self, location: str) -> dict[str, str]:
+    def _texts(self, location: str, given: Mapping[str, str] | None = None) -> Mapping[str, str]:
         own = self._own(location)
         inherited = {
             key: text for key, text in self.base.items() if key not in TABLE or TABLE[key].inherited
         }
         from_environment = self.environment if location == self.default_location else {}
-        return {**inherited, **own, **from_environment}
+        return _over(_over(given or {}, from_environment), {**inherited, **own})
 
 
 def default_path() -> Path:
@@ -257,6 +259,19 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """Complete a message about an unknown name with the known name that may be meant."""
     close = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {close[0]}?" if close else ""
+
+
+def _over(upper: Mapping[str, str], lower: Mapping[str, str]) -> Mapping[str, str]:
+    """
+    Lay options over those that count less.
+
+    Where the upper ones name another cloud, what the lower ones say of storage is not about that
+    cloud, whose password must not be sent there: the guide's fallback (4.7) is used instead.
+    """
+    cloud, other = upper.get("endpoint"), lower.get("endpoint")
+    if cloud and other and cloud != other:
+        lower = {key: text for key, text in lower.items() if key not in _OF_STORAGE}
+    return {**lower, **upper}
 
 
 def _warn_of_slips(source: str, sections: Mapping[str, Mapping[str, str]]) -> None:

@@ -603,7 +603,7 @@ class TestConnect:
     ) -> None:
         assert "Missing vm-id" in refused(2, connect_instance, site)
         vm_id = start(site, image)
-        line = refused(2, connect_instance, site, "-k", "/no/key", vm_id)
+        line = refused(1, connect_instance, site, "-k", "/no/key", vm_id)
         assert "Private key `/no/key` does not exist" in line
         line = refused(1, connect_instance, site, "--timeout=0", vm_id)
         assert f"there is no SSH server at {cloud.machine(vm_id).address} port 22" in line
@@ -618,7 +618,7 @@ class TestConnect:
         file.write_text(re.sub("user_public_key_file = .*\n", "", text))
         file.chmod(0o600)
         result = run(connect_instance, site, "0", config=file)
-        assert result.exit_code == 2
+        assert result.exit_code == 1
         assert "Unspecified user private key. See --key option." in result.stderr
 
 

@@ -189,7 +189,7 @@ class TestPrecedence:
 
     def test_without_an_endpoint(self) -> None:
         result = run("-u", "x")
-        assert result.exit_code == 2
+        assert result.exit_code == 1
         assert said(result).startswith("Missing cloud endpoint. Please provide --endpoint")
 
     def test_a_file_that_is_not_there(self) -> None:
@@ -206,7 +206,7 @@ class TestPassword:
         words = ["-c", file, "-S", "b"]
         result = CliRunner().invoke(tried, words, input="typed\n")
         assert result.exit_code == 0
-        assert "'jane' at 'https://b.example.org:2634/xmlrpc' password: " in result.stderr
+        assert "'jane' at 'https://b.example.org:2634/xmlrpc' password:" in result.stderr
         assert "typed" not in result.output
         assert "username='jane'" in result.stdout
 

@@ -493,7 +493,7 @@ class TestErrors:
         words = ["-c", str(file)]
         result = CliRunner().invoke(describe_volumes, words, input=f"{USERS['testor1']}\n")
         assert (result.exit_code, result.stdout.strip()) == (0, "No disk to show")
-        assert result.stderr.startswith(f"'testor1' at '{site.url}/pdisk' password: ")
+        assert result.stderr.startswith(f"'testor1' at '{site.url}/pdisk' password:")
         assert USERS["testor1"] not in result.stderr
 
     def test_the_login_is_that_of_the_command_line(
@@ -526,7 +526,7 @@ class TestErrors:
         assert result.stdout == ""
         missing = "cloud" if command is attach_volume else "persistent disk"
         assert f"[ERROR] Missing {missing} endpoint. Please provide --" in result.stderr
-        assert result.exit_code == (2 if command is attach_volume else 1)
+        assert result.exit_code == 1
 
     def test_the_service_is_named_for_who_asks(self, site: Sandbox) -> None:
         result = run(describe_volumes, site, "-v")
