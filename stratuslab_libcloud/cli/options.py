@@ -9,7 +9,7 @@ import errno
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +18,7 @@ import click
 
 from stratuslab_libcloud import __version__, errors
 from stratuslab_libcloud.cli import output
+from stratuslab_libcloud.cli.abbreviations import in_full
 from stratuslab_libcloud.configuration.options import TABLE
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class Command(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click's, but a long option can be cut short while no other begins like it."""
         try:
-            args = _in_full(args, self.get_params(ctx))
+            args = in_full(args, self.get_params(ctx))
         except click.UsageError:
             if not ctx.resilient_parsing:  # the line is still being typed
                 raise
@@ -354,51 +355,3 @@ def _warnings_told() -> Iterator[None]:
         warnings.simplefilter("default", UserWarning)
         warnings.showwarning = show
         yield
-
-
-# -- long options that were cut short ------------------------------------------------------------
-
-
-def _in_full(args: Sequence[str], params: Sequence[click.Parameter]) -> list[str]:
-    """The command line with every long option in full (config-and-cli 3.1)."""
-    options = {
-        name: option
-        for option in params
-        if isinstance(option, click.Option)
-        for name in (*option.opts, *option.secondary_opts)
-    }
-    rest = list(args)
-    full: list[str] = []
-    while rest:
-        word = rest.pop(0)
-        if word == "--":
-            return [*full, word, *rest]
-        needs_value = False
-        if word.startswith("--"):
-            begin, equals, value = word.partition("=")
-            name = _completed(begin, options)
-            word = f"{name}{equals}{value}"
-            needs_value = not equals and _takes_value(options.get(name))
-        elif word.startswith("-"):
-            # The first letter that takes a value takes the rest of the word, or the next one.
-            taking = [_takes_value(options.get(f"-{letter}")) for letter in word[1:]]
-            needs_value = True in taking and taking.index(True) == len(taking) - 1
-        full.append(word)
-        if needs_value and rest:
-            full.append(rest.pop(0))
-    return full
-
-
-def _completed(begin: str, options: Mapping[str, click.Option]) -> str:
-    """The only long option that begins so; what none begins like is click's to refuse."""
-    if begin in options:
-        return begin
-    found = {name: option for name, option in options.items() if name.startswith(begin)}
-    if len(set(map(id, found.values()))) > 1:
-        names = ", ".join(f"{name}?" for name in sorted(found))
-        raise click.UsageError(f"ambiguous option: {begin} ({names})")
-    return next(iter(found), begin)
-
-
-def _takes_value(option: click.Option | None) -> bool:
-    return option is not None and not option.is_flag and not option.count

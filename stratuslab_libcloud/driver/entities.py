@@ -16,7 +16,7 @@ from libcloud.compute.base import (
 )
 from libcloud.compute.types import NodeState, StorageVolumeState
 
-from stratuslab_libcloud.client.cloud import Image, Machine, Volume
+from stratuslab_libcloud.client.data import Image, Machine, Volume
 from stratuslab_libcloud.configuration.file import suggestion
 from stratuslab_libcloud.configuration.instance_types import InstanceType
 from stratuslab_libcloud.configuration.settings import Settings

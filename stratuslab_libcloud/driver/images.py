@@ -2,7 +2,7 @@
 
 from libcloud.compute.base import NodeImage, NodeLocation
 
-from stratuslab_libcloud.client.cloud import Endorsement
+from stratuslab_libcloud.client.data import Endorsement
 from stratuslab_libcloud.configuration.signing import signing_key
 from stratuslab_libcloud.driver import arguments
 from stratuslab_libcloud.driver.entities import to_image

@@ -14,7 +14,8 @@ from libcloud.compute.base import (
     StorageVolume,
 )
 
-from stratuslab_libcloud.client.cloud import Cloud, Machine, NewMachine
+from stratuslab_libcloud.client.cloud import Cloud
+from stratuslab_libcloud.client.data import Machine, NewMachine
 from stratuslab_libcloud.configuration.settings import Settings
 from stratuslab_libcloud.driver import arguments
 from stratuslab_libcloud.driver.creation import creating

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 from xmlrpc.client import dumps
 
-from stratuslab_libcloud.client.cloud import Machine
+from stratuslab_libcloud.client.data import Machine
 from stratuslab_libcloud.client.engine.ids import checked_id, is_id
 from stratuslab_libcloud.client.engine.machine import attributes, to_machine, weight
 from stratuslab_libcloud.client.engine.reply import payload, starting

@@ -4,7 +4,7 @@ import re
 import xml.etree.ElementTree as ET
 from sys import getsizeof
 
-from stratuslab_libcloud.client.cloud import Machine, MachineDisk, Nic
+from stratuslab_libcloud.client.data import Machine, MachineDisk, Nic
 from stratuslab_libcloud.client.engine.ids import is_id
 from stratuslab_libcloud.client.engine.sources import image_id
 

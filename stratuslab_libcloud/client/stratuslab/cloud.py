@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from stratuslab_libcloud.client.cloud import Endorsement, Image, Machine, NewMachine, Volume
+from stratuslab_libcloud.client.data import Endorsement, Image, Machine, NewMachine, Volume
 from stratuslab_libcloud.client.http.options import HTTPOptions
 from stratuslab_libcloud.client.stratuslab.compute import ComputeClient
 from stratuslab_libcloud.client.stratuslab.marketplace import MarketplaceClient

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from stratuslab_libcloud.client.cloud import Endorsement
+from stratuslab_libcloud.client.data import Endorsement
 from stratuslab_libcloud.metadata.entry import ABSENT, Entry, name_of
 
 __all__ = ["EndorsedImage", "JudgedImage", "ListedEntry"]

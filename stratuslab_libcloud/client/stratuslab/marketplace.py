@@ -12,7 +12,7 @@ from sys import getsizeof
 from typing import Any
 from urllib.parse import quote
 
-from stratuslab_libcloud.client.cloud import Endorsement
+from stratuslab_libcloud.client.data import Endorsement
 from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.listing import JSONText, bounded
 from stratuslab_libcloud.client.http.options import HTTPOptions

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stratuslab_libcloud.client.cloud import NewMachine
+from stratuslab_libcloud.client.data import NewMachine
 from stratuslab_libcloud.client.engine.template import (
     SHELL_VARIABLES,
     Vector,

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from stratuslab_libcloud.client.cloud import Endorsement
+from stratuslab_libcloud.client.data import Endorsement
 from stratuslab_libcloud.configuration.options import Options
 from stratuslab_libcloud.errors import ConfigurationError, UntrustedImageError
 from stratuslab_libcloud.metadata.entry import Entry, MetadataError

@@ -1,0 +1,249 @@
+"""The plain data that a :class:`.Cloud` takes and gives: ids, texts and numbers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, TypedDict
+
+__all__ = ["Endorsement", "Image", "Machine", "MachineDisk", "NewMachine", "Nic", "Volume"]
+
+_ACTIVE, _DONE = 3, 6
+_ENDING = (11, 12, 13, 15, 23)
+_FAILED, _FAILURES = (7, 11), (14, *range(36, 43), 44, *range(46, 51), 61)
+_STATES = ("Init", "Pending", "Hold", "Active", "Stopped", "Suspended", "Done", "Failed")
+_ACTIVE_STATES = (
+    "Init",
+    "Prolog",
+    "Boot",
+    "Running",
+    "Migrate",
+    "Save_Stop",
+    "Save_Suspend",
+    "Save_Migrate",
+    "Prolog_Migrate",
+    "Prolog_Resume",
+    "Epilog_Stop",
+    "Epilog",
+    "Shutdown",
+    "Cancel",
+    "Failure",
+    "Delete",
+    "Unknown",
+)
+
+
+class Nic(TypedDict):
+    """A network card; ``network`` is the name of its network."""
+
+    ip: str | None
+    network: str | None
+
+
+class MachineDisk(TypedDict):
+    """
+    A disk in a machine.
+
+    ``source`` is its origin, as the cloud writes it; ``size`` is in MiB.
+    """
+
+    id: str | None
+    target: str | None
+    source: str | None
+    size: int | None
+    type: str | None
+
+
+class Machine(NamedTuple):
+    """
+    A machine, as the cloud describes it.
+
+    :ivar id: a small number of its cloud, as text.
+    :ivar name: what it was called, or what the cloud calls it.
+    :ivar owner: the user name of its account.
+    :ivar state: ``STATE``; -1 where it is missing.
+    :ivar lcm_state: ``LCM_STATE``, which matters while the state is 3.
+    :ivar nics: its network cards, each a :class:`Nic`.
+    :ivar disks: its disks, each a :class:`MachineDisk`.
+    :ivar host: name of the host that it runs on (the latest record).
+    :ivar cpus: cores.
+    :ivar memory: MiB, as requested.
+    :ivar memory_kib: KiB in use, as measured.
+    :ivar cpu_percent: per cent of one core, as measured.
+    :ivar started: UNIX seconds.
+    :ivar error: the cloud's own text, or ``None``.
+    :ivar image: id of the image or bootable volume that it started from.
+    """
+
+    id: str
+    name: str
+    owner: str | None
+    state: int
+    lcm_state: int
+    nics: list[Nic]
+    disks: list[MachineDisk]
+    host: str | None
+    cpus: int | None
+    memory: int | None
+    memory_kib: int | None
+    cpu_percent: float | None
+    started: int | None
+    error: str | None
+    image: str | None = None
+
+    @property
+    def summary(self) -> str:
+        """The state in a word, as the commands show it (compute-xmlrpc 3.4)."""
+        labels, number = (
+            (_ACTIVE_STATES, self.lcm_state) if self.state == _ACTIVE else (_STATES, self.state)
+        )
+        return labels[number] if 0 <= number < len(labels) else f"{self.state}/{self.lcm_state}"
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs."""
+        return (self.state, self.lcm_state) == (_ACTIVE, 3)
+
+    @property
+    def ending(self) -> bool:
+        """Whether it has ended, or is about to (compute-xmlrpc 3.2, 3.3)."""
+        return self.state == _DONE or (self.state == _ACTIVE and self.lcm_state in _ENDING)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it will not run, for want of something (compute-xmlrpc 3.5)."""
+        return self.state in _FAILED or (self.state == _ACTIVE and self.lcm_state in _FAILURES)
+
+    @property
+    def address(self) -> str | None:
+        """The address of its first network card that has one."""
+        return next((nic["ip"] for nic in self.nics if nic["ip"]), None)
+
+
+@dataclass(frozen=True)
+class NewMachine:
+    """
+    An order for a machine.
+
+    :ivar image: id of the image or bootable volume to start from.
+    :ivar cpus: cores.
+    :ivar ram: MiB.
+    :ivar swap: MiB; 0 for none.
+    :ivar name: ``""`` lets the cloud choose one.
+    :ivar network: ``public``, ``local`` or ``private``.
+    :ivar volumes: ids of the volumes to attach from the start.
+    :ivar readonly_images: ids of the images to attach for reading.
+    :ivar public_keys: lines of an ``authorized_keys`` file.
+    :ivar context: further values for the guest.
+    :ivar context_method: ``one`` or ``cloud-init``.
+    :ivar user_data: for cloud-init only.
+    :ivar volatile_disk: GiB of a disk that is gone with the machine; 0 for none.
+    :ivar address: the IP address to have in its network; ``""``: any that is free.
+    :ivar network_model: of its network card, such as ``virtio``; ``""``: the cloud's.
+    :ivar disks_bus: ``ide``, ``scsi`` or ``virtio``; ``""``: as its image says.
+    :ivar requirements: what its host must be like, such as ``CLUSTER = "test"``.
+    :ivar cpu_amount: share of its host's processors, 0.5 for half of one; ``None``: all ``cpus``.
+    :ivar use_host_cpu: whether it sees all features of its host's processor.
+    :ivar vnc_port: TCP port of its screen on its host; -1: the cloud chooses one.
+    :ivar vnc_listen: the host's IP address that the screen is at; ``""``: the cloud's choice.
+    :ivar keymap: of the screen's keyboard.
+    """
+
+    image: str
+    cpus: int
+    ram: int
+    swap: int
+    name: str = ""
+    network: str = "public"
+    volumes: Sequence[str] = ()
+    readonly_images: Sequence[str] = ()
+    public_keys: Sequence[str] = ()
+    context: Mapping[str, str] = field(default_factory=dict)
+    context_method: str = "one"
+    user_data: bytes = b""
+    volatile_disk: int = 0
+    address: str = ""
+    network_model: str = ""
+    disks_bus: str = ""
+    requirements: str = ""
+    cpu_amount: float | None = None
+    use_host_cpu: bool = False
+    vnc_port: int = -1
+    vnc_listen: str = ""
+    keymap: str = "en-us"
+
+
+class Volume(NamedTuple):
+    """
+    A persistent disk. ``None`` stands for what a cloud does not report.
+
+    :ivar id: a UUID, on StratusLab clouds.
+    :ivar name: its tag.
+    :ivar owner: a user name.
+    :ivar size: GiB.
+    :ivar users: number of machines that it is attached to.
+    :ivar visibility: ``private`` or ``public``.
+    :ivar quarantine: since when it has been waiting to be deleted.
+    """
+
+    id: str
+    name: str
+    size: int | None
+    owner: str | None = None
+    users: int | None = None
+    visibility: str | None = None
+    type: str | None = None
+    identifier: str | None = None
+    created: str | None = None
+    quarantine: str | None = None
+
+
+class Endorsement(NamedTuple):
+    """
+    An endorser's entry of an image, with the verdict on its signature.
+
+    If the signature is missing or not valid, the fields after ``reasons`` are ``None``, and those
+    before ``signed`` are mere claims.
+
+    :ivar image: id of the image.
+    :ivar endorser: e-mail address.
+    :ivar endorsed: when, as ``YYYY-MM-DDThh:mm:ssZ``; ``expires`` likewise.
+    :ivar deprecated: the reason, or ``None``.
+    :ivar signed: whether the signature is valid.
+    :ivar trusted: whether the configuration trusts the endorser.
+    :ivar reasons: why no machine should be started by this entry; empty if one may be.
+    :ivar subject: of the certificate; ``issuer`` likewise.
+    :ivar fingerprint: SHA-256 of the certificate, in hexadecimal digits.
+    :ivar certified: whether the certificate contains the address.
+    :ivar in_force: whether the certificate was valid at the endorsement date.
+    :ivar method: of the signature, such as ``rsa-sha1``.
+    """
+
+    image: str
+    endorser: str | None
+    endorsed: str | None
+    title: str | None
+    expires: str | None
+    deprecated: str | None
+    signed: bool
+    trusted: bool
+    reasons: list[str]
+    subject: str | None = None
+    issuer: str | None = None
+    fingerprint: str | None = None
+    certified: bool | None = None
+    in_force: bool | None = None
+    method: str | None = None
+
+
+class Image(Protocol):
+    """An image that machines can start from."""
+
+    @property
+    def id(self) -> str:
+        """Its id, as :class:`NewMachine` takes it."""
+
+    @property
+    def name(self) -> str:
+        """Its name: one printable line."""
+
+    def details(self) -> dict[str, Any]:
+        """Return all fields that the cloud reports, by name; a new dictionary at each call."""
