@@ -303,6 +303,8 @@ class _Started:
 
     def start(self, cloud: "Cloud", order: "NewMachine") -> int:
         """Start them, one after the other, until one cannot be started."""
+        if self._ids_file:
+            self._ids_file.write_text("")  # fails while there is nothing yet to write down
         self._tell(output.box("Starting machine(s)"))
         self._tell(f" :: Starting {self._number} machine{'' if self._number == 1 else 's'}")
         self._given.say(f"on endpoint: {cloud.settings.endpoint}")

@@ -268,6 +268,7 @@ class TestRun:
             (1, ["-k", "/no/key.pub", "IMAGE"], "SSH public key /no/key.pub cannot be read"),
             (1, ["-t", "x", "IMAGE"], "Unknown instance type: x"),
             (1, ["-S", "elsewhere", "IMAGE"], "there is no section [elsewhere]"),
+            (1, ["-o", "/no/such/ids", "IMAGE"], "/no/such/ids: No such file or directory"),
             (1, ["--persistent-disk=x", "IMAGE"], "'x' is not the UUID of a disk"),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else "",
