@@ -31,6 +31,7 @@ _LARGEST = 4 * 2**20
 _MOST_TAGS = 100_000  # in one element; each takes up to fifty times its size in memory
 _STEPS = (b"<", b"&", b"=", b"\n", b"\r")
 _MOST_STEPS = 60_000_000  # half a minute of parsing; 100,000 machines take 20 million
+_UNCOUNTED = 30_000_000  # bytes whose steps are not counted, and taken to be as many
 
 
 class UnsafeXMLError(ValueError):
@@ -136,13 +137,16 @@ def stream(
     above = builder.start("above the root", {})
     parser = ET.XMLParser(target=builder)  # noqa: S314 - it is fed nothing with a DOCTYPE
     waiting = bytearray()
-    size = tags = steps = 0
+    size = tags = read = 0
+    steps = _UNCOUNTED
     try:
         for piece in _after_prologue(chunks, roots, largest):
             waiting += piece
             size += len(piece)
             tags += piece.count(b"<")
-            steps += sum(map(piece.count, _STEPS))
+            read += len(piece)
+            if read > _UNCOUNTED:
+                steps += sum(map(piece.count, _STEPS))
             if len(waiting) * _PATIENCE < size <= largest:
                 continue
             parser.feed(bytes(waiting))
