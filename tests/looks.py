@@ -1,0 +1,37 @@
+"""What several tests of the driver look with."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from libcloud.compute.base import (
+    NodeSize,
+)
+
+from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
+
+__all__ = ["ENDS", "bare_size", "driver_volume", "wait_for"]
+
+
+# Where nodes are gone as soon as they are ended; and where that takes a while, as on a real site.
+ENDS = pytest.mark.parametrize(
+    "site", [{}, {"ending_seconds": 0.3}], ids=["at once", "later"], indirect=True
+)
+
+
+def wait_for(probe: Callable[[], object], wanted: object) -> None:
+    """Until the probe finds what is wanted: the guard is far longer than it takes."""
+    end = time.monotonic() + 60
+    while (found := probe()) != wanted:
+        assert time.monotonic() < end, f"still {found}, not {wanted}"
+        time.sleep(0.05)
+
+
+def driver_volume(driver: StratusLabNodeDriver, volume_id: str) -> Any:
+    return next(volume for volume in driver.list_volumes() if volume.id == volume_id)
+
+
+def bare_size(size_id: str, driver: Any, **more: Any) -> NodeSize:
+    values = {"name": None, "ram": None, "disk": None, "bandwidth": None, "price": None}
+    return NodeSize(id=size_id, driver=driver, **{**values, **more})
