@@ -52,11 +52,11 @@ def _no_machine_is_left() -> Iterator[None]:
 
 
 @pytest.fixture
-def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     """A sandbox (its parameter: with these options) with a driver, and what it was asked."""
     seen: list[Any] = []
     options = getattr(request, "param", {})
-    with Sandbox(tmp_path / "site", on_request=seen.append, **options) as sandbox:
+    with Sandbox(on_request=seen.append, **options) as sandbox:
         found = Site(sandbox, seen)
         yield found
         found.driver.ex_close()

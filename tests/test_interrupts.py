@@ -54,12 +54,10 @@ class Calls(list[Any]):
 
 
 @pytest.fixture
-def cloud(tmp_path: Path, request: Any) -> Iterator[Interrupted]:
+def cloud(request: Any) -> Iterator[Interrupted]:
     seen = Calls()
     boot = getattr(request, "param", 0)
-    with Sandbox(
-        tmp_path / "site", on_request=lambda one: seen.append(one), boot_seconds=boot
-    ) as sandbox:
+    with Sandbox(on_request=lambda one: seen.append(one), boot_seconds=boot) as sandbox:
         found = Interrupted(sandbox, seen)
         yield found
         found.driver.ex_close()

@@ -134,8 +134,8 @@ def test_several_clouds_are_treated_alike() -> None:
             assert StratusLabNodeDriver(stratuslab_user_config=path).list_nodes() == []
 
 
-def test_an_interrupted_deployment_is_cleaned_up(tmp_path: Path) -> None:
-    with Sandbox(tmp_path / "site", boot_seconds=3600) as sandbox:
+def test_an_interrupted_deployment_is_cleaned_up() -> None:
+    with Sandbox(boot_seconds=3600) as sandbox:
         driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
         process = subprocess.Popen(
             [sys.executable, ROOT / "examples" / "node_with_disk.py", sandbox.config_path],
@@ -150,8 +150,8 @@ def test_an_interrupted_deployment_is_cleaned_up(tmp_path: Path) -> None:
         assert [driver.list_nodes(), driver.list_volumes()] == [[], []]
 
 
-def test_a_failing_deployment_is_cleaned_up(tmp_path: Path) -> None:
-    with Sandbox(tmp_path / "site", boot_seconds=3600) as sandbox:
+def test_a_failing_deployment_is_cleaned_up() -> None:
+    with Sandbox(boot_seconds=3600) as sandbox:
         timer = threading.Timer(3, sandbox.fail, (0, "the disk is full"))
         timer.start()
         example = ROOT / "examples" / "node_with_disk.py"

@@ -78,7 +78,7 @@ class Cloud:
 
 @pytest.fixture
 def cloud(request: Any, tmp_path: Path) -> Iterator[Cloud]:
-    with Sandbox(tmp_path / "site") as sandbox:
+    with Sandbox() as sandbox:
         found = Cloud(sandbox, tmp_path, getattr(request, "param", FLAVOURS[0]))
         yield found
         found.driver.ex_close()

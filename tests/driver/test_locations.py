@@ -223,8 +223,8 @@ class TestDirect:
 class TestTLS:
     @pytest.fixture(scope="class")
     @classmethod
-    def secure(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-        with Sandbox(tmp_path_factory.mktemp("tls") / "site", tls=True) as sandbox:
+    def secure(cls) -> Iterator[Sandbox]:
+        with Sandbox(tls=True) as sandbox:
             yield sandbox
 
     @pytest.mark.parametrize("location", ["sandbox", "certificate"])

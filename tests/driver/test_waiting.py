@@ -3,7 +3,6 @@
 import threading
 import time
 import types
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,8 +135,8 @@ class TestWaiting:
         assert pauses == sorted(pauses)
         assert max(pauses) == pauses[-1] == 5
 
-    def test_a_node_that_runs_soon_is_noticed_soon(self, tmp_path: Path) -> None:
-        with Sandbox(tmp_path / "site", boot_seconds=1) as sandbox:
+    def test_a_node_that_runs_soon_is_noticed_soon(self) -> None:
+        with Sandbox(boot_seconds=1) as sandbox:
             site = Site(sandbox, [])
             node = site.node()
             before = time.monotonic()
