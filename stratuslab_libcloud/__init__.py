@@ -16,8 +16,8 @@ from os import PathLike
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stratuslab_libcloud.client.cloud import (
-        Cloud,
+    from stratuslab_libcloud.client.cloud import Cloud
+    from stratuslab_libcloud.client.data import (
         Endorsement,
         Image,
         Machine,
@@ -102,7 +102,8 @@ if not TYPE_CHECKING:  # which would take any name for one that is there
     def __getattr__(name: str) -> Any:
         if name not in _OF_CLOUDS:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.client.cloud"), name)
+        module = "cloud" if name == "Cloud" else "data"
+        value = getattr(import_module(f"{__name__}.client.{module}"), name)
         return globals().setdefault(name, value)
 
 

@@ -9,28 +9,11 @@ it needs behind :class:`Cloud`. A method that a dialect cannot offer raises
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from stratuslab_libcloud.client.data import (
-    Endorsement,
-    Image,
-    Machine,
-    MachineDisk,
-    NewMachine,
-    Nic,
-    Volume,
-)
+from stratuslab_libcloud.client.data import Endorsement, Image, Machine, NewMachine, Volume
 from stratuslab_libcloud.configuration.settings import Settings
 from stratuslab_libcloud.metadata.keys import SigningKey
 
-__all__ = [
-    "Cloud",
-    "Endorsement",
-    "Image",
-    "Machine",
-    "MachineDisk",
-    "NewMachine",
-    "Nic",
-    "Volume",
-]
+__all__ = ["Cloud"]
 
 
 class Cloud(Protocol):

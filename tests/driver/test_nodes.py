@@ -17,7 +17,7 @@ from looks import ENDS, wait_for
 from present import present
 
 from stratuslab_libcloud import connect
-from stratuslab_libcloud.client.cloud import Machine, Nic
+from stratuslab_libcloud.client.data import Machine, Nic
 from stratuslab_libcloud.client.http.service import Service
 from stratuslab_libcloud.compute_driver import StratusLabNode, StratusLabNodeDriver
 from stratuslab_libcloud.errors import (

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from permissions import unreadable
 
-from stratuslab_libcloud.client.cloud import NewMachine
+from stratuslab_libcloud.client.data import NewMachine
 from stratuslab_libcloud.client.stratuslab.template import BootDisk, render
 from stratuslab_libcloud.errors import ConfigurationError, InvalidValueError
 from stratuslab_libcloud.ssh import keys as ssh_keys

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from libcloud.compute.base import NodeAuthSSHKey
 
-from stratuslab_libcloud.client.cloud import NewMachine
+from stratuslab_libcloud.client.data import NewMachine
 from stratuslab_libcloud.client.stratuslab import template
 from stratuslab_libcloud.client.stratuslab.template import BootDisk
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
