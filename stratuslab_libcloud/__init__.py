@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Image,
         Machine,
         MachineDisk,
+        Mount,
         NewMachine,
         Nic,
         Volume,
@@ -35,6 +36,7 @@ __all__ = [
     "Image",
     "Machine",
     "MachineDisk",
+    "Mount",
     "NewMachine",
     "Nic",
     "Volume",
@@ -43,7 +45,7 @@ __all__ = [
     "register",
 ]
 
-_OF_CLOUDS = ("Cloud", "Image", "Machine", "MachineDisk", "NewMachine", "Nic", "Volume")
+_OF_CLOUDS = ("Cloud", "Image", "Machine", "MachineDisk", "Mount", "NewMachine", "Nic", "Volume")
 
 former_names.install()
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypedDict
 
 from stratuslab_libcloud.configuration.settings import Settings
 
-__all__ = ["Cloud", "Image", "Machine", "MachineDisk", "NewMachine", "Nic", "Volume"]
+__all__ = ["Cloud", "Image", "Machine", "MachineDisk", "Mount", "NewMachine", "Nic", "Volume"]
 
 _ACTIVE, _DONE = 3, 6
 _ENDING = (11, 12, 13, 15, 23)
@@ -203,6 +203,27 @@ class Volume(NamedTuple):
     created: str | None = None
     quarantine: str | None = None
 
+    @property
+    def is_snapshot(self) -> bool:
+        """Whether it is known to be what :meth:`.Cloud.create_snapshot` makes."""
+        copied = (self.identifier or "").startswith("snapshot:")
+        return copied and self.type == "MACHINE_IMAGE_ORIGIN"
+
+
+class Mount(NamedTuple):
+    """
+    A disk in a machine.
+
+    :ivar device: such as ``vdc``; ``static`` if the disk was attached when the machine started.
+    """
+
+    machine_id: str
+    device: str
+
+    @property
+    def hot_plugged(self) -> bool:
+        return self.device != "static"
+
 
 class Image(Protocol):
     """An image that machines can start from."""
@@ -313,6 +334,13 @@ class Cloud(Protocol):
         :raises NotFoundError: there is none of that id.
         """
 
+    def volume_mounts(self, volume_id: str) -> list[Mount]:
+        """
+        List the machines that a volume is attached to.
+
+        :raises NotFoundError: there is none of that id.
+        """
+
     def create_volume(self, size: int, name: str, visibility: str = "private") -> Volume:
         """
         Create a volume.
@@ -320,6 +348,45 @@ class Cloud(Protocol):
         :param size: GiB.
         :param visibility: ``private`` or ``public``.
         :raises InvalidValueError: of size, name or visibility; nothing was sent.
+        :raises LostAnswerError: the volume may exist.
+        """
+
+    def copy_volume(self, volume_id: str) -> Volume:
+        """
+        Copy an image on write.
+
+        :raises ConflictError: the volume is not an image, or a machine has it; nothing was copied.
+        :raises LostAnswerError: the copy may exist.
+        """
+
+    def rebase_volume(self, volume_id: str) -> Volume:
+        """
+        Make an image of a volume that machines start from.
+
+        :return: the image, a volume of its own or, on some clouds, the same one.
+        :raises ConflictError: it is no such volume, or a machine has it; nothing was made.
+        :raises LostAnswerError: the image may exist.
+        """
+
+    def create_snapshot(self, volume_id: str, name: str) -> Volume:
+        """
+        Keep what is on a volume now, as a volume that nobody writes to.
+
+        :raises InvalidValueError: of the name; nothing was sent.
+        :raises ConflictError: a machine has the volume.
+        :raises LostAnswerError: the snapshot may exist.
+        """
+
+    def snapshots(self, volume_id: str) -> list[Volume]:
+        """List the snapshots of a volume."""
+
+    def create_volume_from(
+        self, snapshot_id: str, name: str, visibility: str = "private"
+    ) -> Volume:
+        """
+        Create a volume with what is on a snapshot, and with its size.
+
+        :raises InvalidValueError: of name or visibility; nothing was sent.
         :raises LostAnswerError: the volume may exist.
         """
 
