@@ -8,6 +8,7 @@ it needs behind :class:`Cloud`. A method that a dialect cannot offer raises
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypedDict
 
 from stratuslab_libcloud.configuration.settings import Settings
@@ -388,6 +389,41 @@ class Cloud(Protocol):
 
         :raises InvalidValueError: of name or visibility; nothing was sent.
         :raises LostAnswerError: the volume may exist.
+        """
+
+    def upload_volume(
+        self,
+        path: Path,
+        name: str,
+        visibility: str = "private",
+        kind: str | None = None,
+        progress: Callable[[int, int | None], object] = lambda done, whole: None,
+    ) -> Volume:
+        """
+        Create a volume from an image file, which may be in gzip.
+
+        :param kind: its ``type``; default: the cloud's, data for reading.
+        :param progress: called with the bytes that were sent, and with how many there are.
+        :raises InvalidValueError: of the file, name, visibility or type; nothing was sent.
+        :raises ConflictError: there is a volume with that content already.
+        :raises MalformedAnswerError: the content was damaged on its way; the volume was deleted.
+        :raises LostAnswerError: the volume may exist.
+        """
+
+    def download_volume(
+        self,
+        volume_id: str,
+        path: Path,
+        progress: Callable[[int, int | None], object] = lambda done, whole: None,
+    ) -> None:
+        """
+        Write what is on a volume to a file, which appears, or is replaced, when it is whole.
+
+        :param path: in gzip if it ends in ``.gz``.
+        :param progress: called with the bytes that have come, and with how many there are, if
+            known.
+        :raises InvalidValueError: the file cannot be written.
+        :raises ConflictError: a machine has the volume.
         """
 
     def update_volume(

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from stratuslab_libcloud.client.cloud import Image, Machine, Mount, NewMachine, Volume
@@ -10,8 +11,15 @@ from stratuslab_libcloud.client.http.options import HTTPOptions
 from stratuslab_libcloud.client.stratuslab import snapshots
 from stratuslab_libcloud.client.stratuslab.compute import ComputeClient
 from stratuslab_libcloud.client.stratuslab.marketplace import MarketplaceClient
-from stratuslab_libcloud.client.stratuslab.pdisk import IMAGE, LIVE, StorageClient, is_uuid
+from stratuslab_libcloud.client.stratuslab.pdisk import (
+    IMAGE,
+    LIVE,
+    StorageClient,
+    checked_fields,
+    is_uuid,
+)
 from stratuslab_libcloud.client.stratuslab.template import BootDisk, render
+from stratuslab_libcloud.client.stratuslab.transfers import Progress
 from stratuslab_libcloud.configuration.settings import Credentials, Settings
 from stratuslab_libcloud.errors import (
     ConfigurationError,
@@ -240,6 +248,27 @@ class StratusLabCloud:
     ) -> Volume:
         """Create a persistent disk from a snapshot; two requests."""
         return snapshots.restore(self.storage, snapshot_id, name, visibility)
+
+    def upload_volume(
+        self,
+        path: Path,
+        name: str,
+        visibility: str = "private",
+        kind: str | None = None,
+        progress: Progress = lambda done, whole: None,
+    ) -> Volume:
+        """Create a persistent disk from an image file; three requests, two if nothing is given."""
+        fields = checked_fields(name or None, None if visibility == "private" else visibility, kind)
+        made = self.storage.upload(path, progress)
+        if fields:
+            self.storage.update(made.id, tag=name, visibility=visibility, kind=kind)
+        return made._replace(name=name, visibility=visibility, type=kind or made.type)
+
+    def download_volume(
+        self, volume_id: str, path: Path, progress: Progress = lambda done, whole: None
+    ) -> None:
+        """Write a persistent disk to a file; two requests."""
+        self.storage.download(volume_id, path, progress)
 
     def update_volume(
         self,

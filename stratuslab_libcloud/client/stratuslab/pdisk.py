@@ -2,7 +2,8 @@
 
 import re
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import IO, Any, cast
 from urllib.parse import urlencode
 
 from stratuslab_libcloud.client.cloud import Mount, Volume
@@ -18,6 +19,13 @@ from stratuslab_libcloud.client.stratuslab.pdisk_answers import (
     optional,
     text,
     to_volume,
+)
+from stratuslab_libcloud.client.stratuslab.transfers import (
+    Download,
+    Form,
+    Progress,
+    packed,
+    received,
 )
 from stratuslab_libcloud.configuration.settings import Certificate, Credentials
 from stratuslab_libcloud.errors import (
@@ -36,7 +44,8 @@ _LONGEST_TAG = 40
 _VISIBILITIES = ("private", "public")
 IMAGE, LIVE = "MACHINE_IMAGE_ORIGIN", "MACHINE_IMAGE_LIVE"
 RAW = "DATA_IMAGE_RAW_READ_WRITE"
-_COPYING = 600.0  # seconds: the service answers when it has copied the whole disk
+_WHOLE_DISK = 600.0  # seconds that the service may copy or pack a disk before it answers
+_MOST_DOWNLOADED = 1 << 41
 _TYPES = (
     IMAGE,
     LIVE,
@@ -137,8 +146,67 @@ class StorageClient:
             body=b"",
             content_type=_FORM,
             if_lost=f"disk {uuid} may have been copied: look for the copy in the list of volumes",
-            timeout=_COPYING,
+            timeout=_WHOLE_DISK,
         )
+
+    def upload(self, path: Path, progress: Progress) -> Volume:
+        """
+        Make a disk of an image file, in gzip or not; two requests, the first of which is sent once.
+
+        :raises MalformedAnswerError: the disk has another checksum than the file; it was deleted.
+        """
+        image, expected = packed(path)
+        with image:
+            form = Form(image, progress)
+            uuid = self._service.send(
+                "POST",
+                "/disks/",
+                _read_uploaded,
+                accept=_JSON,
+                body=cast(IO[bytes], form),
+                content_type=form.content_type,
+                if_not_found=_IF_NOT_FOUND,
+                if_lost=f"a disk with the identifier {expected} may have been made of {path}: look "
+                "for it in the list of volumes",
+                timeout=_WHOLE_DISK,
+            )
+        made = self.get(uuid)
+        if made.identifier not in (None, expected):
+            self.delete(uuid)
+            raise MalformedAnswerError(
+                f"stored the image {path} with the identifier {made.identifier}, not {expected}: "
+                "it was damaged on its way",
+                passing=False,
+            )
+        return made
+
+    def download(self, uuid: str, path: Path, progress: Progress) -> None:
+        """
+        Write a disk to a file, which appears when it is whole; two requests.
+
+        :param path: in gzip if it ends in ``.gz``, else as it is on the disk.
+        """
+        size = self.get(uuid).size
+
+        def receive(file: IO[bytes]) -> None:
+            download = Download(
+                file,
+                keep=path.suffix == ".gz",
+                largest=None if size is None else size << 30,
+                progress=progress,
+            )
+            self._service.send(
+                "GET",
+                f"/disks/{_checked_uuid(uuid)}/",
+                download.read,
+                accept="application/x-gzip",
+                headers=download.headers,
+                streamed=True,
+                largest=_MOST_DOWNLOADED,
+                timeout=_WHOLE_DISK,
+            )
+
+        received(path, receive)
 
     def update(
         self,
@@ -289,6 +357,16 @@ def _read_created(answer: Answer) -> str:
 
 def _read_disks(answer: Answer) -> list[Volume]:
     return [to_volume(item) for item in objects_of(answer)]
+
+
+def _read_uploaded(answer: Answer) -> str:
+    """Read See Other, as usual, or the disk (pdisk-rest 2.1.3)."""
+    if answer.status == 200:
+        return _read_created(answer)
+    uuid = answer.headers.get("Location", "").rstrip("/").rpartition("/")[2]
+    if not is_uuid(uuid):
+        raise MalformedAnswerError("answered no UUID")
+    return uuid
 
 
 def _read_update(uuid: str, answer: Answer) -> None:

@@ -36,7 +36,9 @@ def compress(source: pathlib.Path, target: IO[bytes]) -> None:
     with source.open("rb") as file:
         for begin, data in _data(file):
             _write_blank(target, begin - at)
-            target.write(_blank(len(data)) if _is_blank(data) else _member(data))
+            target.write(
+                _blank(len(data)) if _is_blank(data) else gzip.compress(data, _LEVEL, mtime=0)
+            )
             at = begin + len(data)
         _write_blank(target, os.fstat(file.fileno()).st_size - at)
 
@@ -119,8 +121,4 @@ def _write_blank(target: IO[bytes], size: int) -> None:
 
 @cache
 def _blank(size: int) -> bytes:
-    return _member(_ZEROS[:size])
-
-
-def _member(data: bytes) -> bytes:
-    return gzip.compress(data, _LEVEL, mtime=0)
+    return gzip.compress(_ZEROS[:size], mtime=0)

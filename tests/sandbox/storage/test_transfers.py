@@ -2,7 +2,9 @@
 
 import gzip
 import hashlib
+import io
 import socket
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -128,7 +130,8 @@ def test_only_who_has_an_account_uploads_much(site: Sandbox) -> None:
             lines = [f"{name}: {value}\r\n" for name, value in login.items() if name[0] == "A"]
             head = (
                 f"POST /pdisk/pswd/disks HTTP/1.1\r\nHost: {address.netloc}\r\n{''.join(lines)}"
-                f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {1 << 40}\r\n\r\n"
+                f"Content-Type: multipart/form-data; boundary=b\r\n"
+                f"Content-Length: {1 << 40}\r\n\r\n"
             )
             peer.sendall(head.encode())
             assert peer.recv(12) == b"HTTP/1.1 401"
@@ -152,6 +155,9 @@ def test_an_upload_that_stops_leaves_nothing(site: Sandbox, jane: Caller) -> Non
         with pytest.raises((InterruptedError, requests.ConnectionError)):
             session.send(prepared, timeout=30)
     assert jane.disks("GET").json() == []
+    end = time.monotonic() + 30
+    while list((site.dir / "disks").iterdir()) and time.monotonic() < end:
+        time.sleep(0.01)
     assert list((site.dir / "disks").iterdir()) == []
 
 
@@ -161,10 +167,6 @@ def fill(site: Sandbox, disk: str) -> bytes:
         file.seek(GIB - 3)
         file.write(b"end")
     return b"begin"
-
-
-def digest_of(content: bytes) -> str:
-    return hashlib.sha1(gzip.decompress(content)).hexdigest()
 
 
 def test_a_disk_is_downloaded_whole(site: Sandbox, jane: Caller) -> None:
@@ -177,12 +179,10 @@ def test_a_disk_is_downloaded_whole(site: Sandbox, jane: Caller) -> None:
     assert int(answer.headers["Content-Length"]) == len(answer.content) < 4 << 20
     assert answer.headers["Accept-Ranges"] == "bytes"
     assert "Content-Encoding" not in answer.headers
-    with (site.dir / "disks" / disk).open("rb") as file:
-        assert (
-            digest_of(answer.content) == hashlib.file_digest(file, "sha1").hexdigest()
-            if hasattr(hashlib, "file_digest")
-            else True
-        )
+    with gzip.open(io.BytesIO(answer.content)) as content:
+        assert content.read(6) == b"begin\0"
+        content.seek(GIB - 3)
+        assert content.read() == b"end"
     assert jane.disks("GET", f"/{disk}?media=gzip").content == answer.content
 
 
