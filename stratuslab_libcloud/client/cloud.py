@@ -335,6 +335,9 @@ class Cloud(Protocol):
         :raises NotFoundError: there is none of that id.
         """
 
+    def volume_url(self, volume_id: str) -> str:
+        """Where the cloud's storage service has a volume, for people."""
+
     def volume_mounts(self, volume_id: str) -> list[Mount]:
         """
         List the machines that a volume is attached to.

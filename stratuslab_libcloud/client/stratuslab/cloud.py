@@ -211,6 +211,10 @@ class StratusLabCloud:
         """One persistent disk; one request."""
         return self.storage.get(volume_id)
 
+    def volume_url(self, volume_id: str) -> str:
+        """Where a persistent disk is, after login; no request."""
+        return self.storage.url(volume_id)
+
     def volume_mounts(self, volume_id: str) -> list[Mount]:
         """The machines that a persistent disk is attached to; one request."""
         return self.storage.mounts(volume_id)

@@ -63,11 +63,16 @@ class StorageClient:
     def __init__(self, endpoint: str, credentials: Credentials, options: HTTPOptions) -> None:
         self.endpoint = endpoint
         way = "cert" if isinstance(credentials, Certificate) else "pswd"
-        self._service = Service(endpoint, credentials, options, url=f"{endpoint}/{way}")
+        self._url = f"{endpoint}/{way}"
+        self._service = Service(endpoint, credentials, options, url=self._url)
 
     def close(self) -> None:
         """Close idle connections."""
         self._service.close()
+
+    def url(self, uuid: str) -> str:
+        """Where a disk is (pdisk-rest 2.2)."""
+        return f"{self._url}/disks/{_checked_uuid(uuid)}"
 
     def uri(self, uuid: str) -> str:
         """Write the name of a disk for a machine's template (pdisk-rest 6)."""
