@@ -367,7 +367,7 @@ class VolumeMethods(LocationMethods):
         Each item has ``node``, the id of a node, and ``device``: its path, such as ``/dev/vdc``,
         or ``static`` if the volume was attached when the node started.
 
-        Source: pdisk-rest 2.3.1.
+        Source: pdisk-rest 2.3.
 
         >>> _ = driver.attach_volume(node, volume)
         >>> driver.ex_disk_mounts(volume) == [{"node": node.id, "device": "/dev/vdc"}]

@@ -119,16 +119,17 @@ def test_what_cannot_be_transferred_is_refused(site: Sandbox, cloud: Cloud, tmp_
     damaged = tmp_path / "damaged.img.gz"
     damaged.write_bytes(gzip.compress(b"x" * 1000)[:-9])
     target = tmp_path / "target.img"
-    for text, words in {
-        "Please specify an image as <filename>.img": (upload_image,),
-        f"Image file does not exist: {missing}": (upload_image, missing),
-        "Unknown compression format bz2": (upload_image, "-C", "bz2", damaged),
-        f"the image {damaged} cannot be read": (upload_image, damaged),
-        "Tags must have": (upload_image, "-t", "x" * 41, damaged),
-        "Invalid UUID x": (download_volume, "x", target),
-        f"Service error: disk ({UUID}) does not exist": (download_volume, UUID, target),
-    }.items():
-        assert refused(words[0], site, *words[1:]).startswith(text), text
+    expected: dict[str, tuple[click.Command, list[object]]] = {
+        "Please specify an image as <filename>.img": (upload_image, []),
+        f"Image file does not exist: {missing}": (upload_image, [missing]),
+        "Unknown compression format bz2": (upload_image, ["-C", "bz2", damaged]),
+        f"the image {damaged} cannot be read": (upload_image, [damaged]),
+        "Tags must have": (upload_image, ["-t", "x" * 41, damaged]),
+        "Invalid UUID x": (download_volume, ["x", target]),
+        f"Service error: disk ({UUID}) does not exist": (download_volume, [UUID, target]),
+    }
+    for text, (used, words) in expected.items():
+        assert refused(used, site, *words).startswith(text), text
     volume = cloud.create_volume(1, "v")
     nowhere = tmp_path / "nowhere" / "x.img"
     assert "cannot be written" in refused(download_volume, site, volume.id, nowhere)

@@ -82,7 +82,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 def test_memory_does_not_grow_with_the_disk(site: Sandbox, cloud: Cloud, tmp_path: Path) -> None:
     small, large = noise(tmp_path / "a.img", MIB), noise(tmp_path / "b.img", 48 * MIB)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    words = [sys.executable, "-c", MEASURED, site.config_path, small, large]
+    words = [sys.executable, "-c", MEASURED, *map(str, (site.config_path, small, large))]
     grown = int(subprocess.run(words, check=True, capture_output=True, timeout=120).stdout)
     assert grown < 32 * 1024  # KiB, of the client
     served = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
