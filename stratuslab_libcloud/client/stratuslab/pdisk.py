@@ -36,7 +36,7 @@ from stratuslab_libcloud.errors import (
     NotPermittedError,
 )
 
-__all__ = ["IMAGE", "LIVE", "RAW", "StorageClient", "checked_fields", "is_uuid"]
+__all__ = ["IMAGE", "LIVE", "RAW", "StorageClient", "checked_fields", "checked_uuid", "is_uuid"]
 
 _JSON = "application/json"
 _FORM = "application/x-www-form-urlencoded"
@@ -72,11 +72,11 @@ class StorageClient:
 
     def url(self, uuid: str) -> str:
         """Where a disk is (pdisk-rest 2.2)."""
-        return f"{self._url}/disks/{_checked_uuid(uuid)}"
+        return f"{self._url}/disks/{checked_uuid(uuid)}"
 
     def uri(self, uuid: str) -> str:
         """Write the name of a disk for a machine's template (pdisk-rest 6)."""
-        return f"pdisk:{self.endpoint}/{_checked_uuid(uuid)}"
+        return f"pdisk:{self.endpoint}/{checked_uuid(uuid)}"
 
     def disks(self, timeout: float | None = None) -> list[Volume]:
         """List the account's disks."""
@@ -94,7 +94,7 @@ class StorageClient:
         """Look up one disk, with everything that is known about it."""
         return self._service.send(
             "GET",
-            f"/disks/{_checked_uuid(uuid)}/",
+            f"/disks/{checked_uuid(uuid)}/",
             lambda a: to_volume(about(object_of(a), uuid=uuid)),
             accept=_JSON,
         )
@@ -125,7 +125,7 @@ class StorageClient:
 
         :raises ConflictError: the disk is not an image, or a machine has it.
         """
-        copied = self._copy(uuid, identifier=f"snapshot:{_checked_uuid(uuid)}", type=LIVE)
+        copied = self._copy(uuid, identifier=f"snapshot:{checked_uuid(uuid)}", type=LIVE)
         if not copied.owner:
             raise NotPermittedError(
                 f"disk {copied.id} is a copy of disk {uuid}, but belongs to nobody: on this site "
@@ -145,7 +145,7 @@ class StorageClient:
     def _copy(self, uuid: str, **asked: str) -> Volume:
         return self._service.send(
             "POST",
-            f"/disks/{_checked_uuid(uuid)}",
+            f"/disks/{checked_uuid(uuid)}",
             lambda a: to_volume(about(object_of(a), **asked)),
             accept=_JSON,
             body=b"",
@@ -202,7 +202,7 @@ class StorageClient:
             )
             self._service.send(
                 "GET",
-                f"/disks/{_checked_uuid(uuid)}/",
+                f"/disks/{checked_uuid(uuid)}/",
                 download.read,
                 accept="application/x-gzip",
                 headers=download.headers,
@@ -231,7 +231,7 @@ class StorageClient:
             raise InvalidValueError("there is nothing to change about the volume")
         self._service.send(
             "PUT",
-            f"/disks/{_checked_uuid(uuid)}",
+            f"/disks/{checked_uuid(uuid)}",
             partial(_read_update, uuid),
             accept=_JSON,
             body=urlencode(fields).encode("ascii"),
@@ -240,12 +240,12 @@ class StorageClient:
 
     def delete(self, uuid: str) -> None:
         """Delete a disk and its contents."""
-        self._delete(f"/disks/{_checked_uuid(uuid)}/", uuid=uuid)
+        self._delete(f"/disks/{checked_uuid(uuid)}/", uuid=uuid)
 
     def mounts(self, uuid: str) -> list[Mount]:
         """List the machines that the disk is attached to."""
         return self._service.send(
-            "GET", f"/disks/{_checked_uuid(uuid)}/mounts/", _read_mounts, accept=_JSON
+            "GET", f"/disks/{checked_uuid(uuid)}/mounts/", _read_mounts, accept=_JSON
         )
 
     def mount(self, uuid: str, machine_id: str, host: str) -> Mount:
@@ -257,7 +257,7 @@ class StorageClient:
         fields = {"node": host, "vm_id": machine_id}
         device = self._service.send(
             "POST",
-            f"/disks/{_checked_uuid(uuid)}/mounts/",
+            f"/disks/{checked_uuid(uuid)}/mounts/",
             lambda a: text(about(object_of(a), uuid=uuid, vm_id=machine_id), "target"),
             accept=_JSON,
             body=urlencode(fields).encode("ascii"),
@@ -273,7 +273,7 @@ class StorageClient:
         :return: the device that it was; ``""`` if an earlier attempt had done it.
         :raises ConflictError: it was attached when the machine started, and stays attached.
         """
-        mount_id = f"{_checked_uuid(uuid)}_{checked_id(machine_id)}"
+        mount_id = f"{checked_uuid(uuid)}_{checked_id(machine_id)}"
         answer = self._delete(
             f"/disks/{uuid}/mounts/{mount_id}", mountId=mount_id, diskId=uuid, vmId=machine_id
         )
@@ -304,7 +304,8 @@ def is_uuid(text: str) -> bool:
 # -- before sending ----------------------------------------------------------------------------
 
 
-def _checked_uuid(uuid: str) -> str:
+def checked_uuid(uuid: str) -> str:
+    """Return a UUID; nothing is sent if it is none."""
     if not isinstance(uuid, str) or not is_uuid(uuid):
         raise InvalidValueError(f"{uuid!r} is not the UUID of a disk")
     return uuid

@@ -9,7 +9,13 @@ service can copy it. Its identifier names the disk, as in any copy.
 from contextlib import suppress
 
 from stratuslab_libcloud.client.cloud import Volume
-from stratuslab_libcloud.client.stratuslab.pdisk import IMAGE, RAW, StorageClient, checked_fields
+from stratuslab_libcloud.client.stratuslab.pdisk import (
+    IMAGE,
+    RAW,
+    StorageClient,
+    checked_fields,
+    checked_uuid,
+)
 from stratuslab_libcloud.errors import NotSupportedError, StratusLabError
 
 __all__ = ["create", "list_of", "restore"]
@@ -34,7 +40,8 @@ def create(storage: StorageClient, uuid: str, name: str) -> Volume:
 
 def list_of(storage: StorageClient, uuid: str) -> list[Volume]:
     """List the snapshots of a disk; one request, and one for each copy of unknown type."""
-    copies = [disk for disk in storage.disks() if disk.identifier == f"snapshot:{uuid}"]
+    name = f"snapshot:{checked_uuid(uuid)}"
+    copies = [disk for disk in storage.disks() if disk.identifier == name]
     known = [disk if disk.type else storage.get(disk.id) for disk in copies]
     return [disk for disk in known if disk.type == IMAGE]
 
