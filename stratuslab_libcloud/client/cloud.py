@@ -407,7 +407,7 @@ class Cloud(Protocol):
 
         :param kind: its ``type``; default: the cloud's, data for reading.
         :param progress: called with the bytes that were sent, and with how many there are.
-        :raises InvalidValueError: of the file, name, visibility or type; nothing was sent.
+        :raises InvalidValueError: of the file, name, visibility or type; there is no volume.
         :raises ConflictError: there is a volume with that content already.
         :raises MalformedAnswerError: the content was damaged on its way; the volume was deleted.
         :raises LostAnswerError: the volume may exist.

@@ -305,7 +305,7 @@ class VolumeMethods(LocationMethods):
         :param progress: Called again and again with the number of bytes that were sent, and with
             how many there are (optional).
         :raises InvalidValueError: The file cannot be read, or the name or visibility is not
-            allowed. Nothing was sent.
+            allowed. No volume was created.
         :raises ConflictError: A volume of this account was uploaded from the same image.
         :raises MalformedAnswerError: The checksum of the volume is not that of the file; the volume
             was deleted.

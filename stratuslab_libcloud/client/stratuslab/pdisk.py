@@ -34,6 +34,7 @@ from stratuslab_libcloud.errors import (
     MalformedAnswerError,
     NotFoundError,
     NotPermittedError,
+    ServiceError,
 )
 
 __all__ = ["IMAGE", "LIVE", "RAW", "StorageClient", "checked_fields", "checked_uuid", "is_uuid"]
@@ -160,22 +161,18 @@ class StorageClient:
 
         :raises MalformedAnswerError: the disk has another checksum than the file; it was deleted.
         """
-        image, expected = packed(path)
-        with image:
-            form = Form(image, progress)
-            uuid = self._service.send(
-                "POST",
-                "/disks/",
-                _read_uploaded,
-                accept=_JSON,
-                body=cast(IO[bytes], form),
-                content_type=form.content_type,
-                if_not_found=_IF_NOT_FOUND,
-                if_lost=f"a disk with the identifier {expected} may have been made of {path}: look "
-                "for it in the list of volumes",
-                timeout=_WHOLE_DISK,
-            )
-        made = self.get(uuid)
+        with packed(path) as (image, identify):
+            try:
+                uuid = self._send_image(path, Form(image, progress))
+            except ServiceError as error:
+                if error.http_code == 400:
+                    identify()  # fails if it is the file that is damaged
+                raise
+            try:
+                made, expected = self.get(uuid), identify()
+            except InvalidValueError:
+                self.delete(uuid)
+                raise
         if made.identifier not in (None, expected):
             self.delete(uuid)
             raise MalformedAnswerError(
@@ -184,6 +181,20 @@ class StorageClient:
                 passing=False,
             )
         return made
+
+    def _send_image(self, path: Path, form: Form) -> str:
+        return self._service.send(
+            "POST",
+            "/disks/",
+            _read_uploaded,
+            accept=_JSON,
+            body=cast(IO[bytes], form),
+            content_type=form.content_type,
+            if_not_found=_IF_NOT_FOUND,
+            if_lost=f"a disk may have been made of {path}: look for one without a name in the list "
+            "of volumes",
+            timeout=_WHOLE_DISK,
+        )
 
     def download(self, uuid: str, path: Path, progress: Progress) -> None:
         """

@@ -5,9 +5,11 @@ import hashlib
 import os
 import secrets
 import tempfile
+import threading
 import zlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -34,34 +36,44 @@ _HEAD = (
 # -- sending -----------------------------------------------------------------------------------
 
 
-def packed(path: Path) -> tuple[IO[bytes], str]:
+@contextmanager
+def packed(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], str]]]:
     """
-    Open an image in gzip: the file itself, if it is that already, or a temporary one.
+    Give an image in gzip: the file itself, if it is that already, or a temporary one.
 
-    :return: the open file, and the identifier that the image will have as a disk.
-    :raises InvalidValueError: the file cannot be read, or is damaged.
+    With it comes a function that returns the identifier that the image will have as a disk. That
+    of a file in gzip is found out beside the block, as unpacking takes as long as sending.
+
+    :raises InvalidValueError: the file cannot be read; also from the function.
     """
-    try:
+    with _reading(path):
         source = path.open("rb")
-        is_packed = source.read(2) == _MAGIC
+        is_packed = source.read(len(_MAGIC)) == _MAGIC
         source.seek(0)
-        return _checked(source) if is_packed else _compressed(source)
+        file, known = (source, "") if is_packed else _compressed(source)
+    stopped = threading.Event()
+    with file, ThreadPoolExecutor(1) as beside:
+        try:
+            yield file, (lambda: known) if known else beside.submit(_identify, path, stopped).result
+        finally:
+            stopped.set()
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidValueError(f"the image {path} cannot be read: {reason}") from None
 
 
-def _checked(source: IO[bytes]) -> tuple[IO[bytes], str]:
+def _identify(path: Path, stopped: threading.Event) -> str:
     sha1 = hashlib.sha1(usedforsecurity=False)
-    try:
-        with gzip.GzipFile(fileobj=source, mode="rb") as image:
-            while data := image.read(_PIECE):
-                sha1.update(data)
-        source.seek(0)
-    except BaseException:
-        source.close()
-        raise
-    return source, identifier(sha1.digest())
+    with _reading(path), gzip.open(path) as image:
+        while not stopped.is_set() and (data := image.read(_PIECE)):
+            sha1.update(data)
+    return identifier(sha1.digest())
 
 
 def _compressed(source: IO[bytes]) -> tuple[IO[bytes], str]:

@@ -119,10 +119,14 @@ def test_a_file_is_there_when_it_is_whole(cloud: Cloud, folder: Path) -> None:
 def test_an_image_is_packed_as_it_is_named(folder: Path) -> None:
     path = folder / "x.img"
     path.write_bytes(b"image")
-    file, name = packed(path)
-    with file:
+    expected = identifier(hashlib.sha1(b"image").digest())
+    with packed(path) as (file, identify):
         assert gzip.decompress(file.read()) == b"image"
-    assert name == identifier(hashlib.sha1(b"image").digest())
+        assert identify() == expected
+    (folder / "x.img").write_bytes(gzip.compress(b"image"))
+    with packed(path) as (file, identify):
+        assert file.read() == path.read_bytes()
+        assert identify() == expected
     assert os.listdir(folder) == ["x.img"]
 
 
@@ -240,7 +244,7 @@ def test_an_upload_whose_answer_is_lost_is_sent_once(folder: Path) -> None:
 
     with Canned([hang_up]) as server:
         cloud = cloud_at(server.url)
-        with pytest.raises(LostAnswerError, match="may have been made"):
+        with pytest.raises(LostAnswerError, match="may have been made of"):
             cloud.upload_volume(path, "x")
         cloud.close()
         assert len(server.requests) == 1
