@@ -3,14 +3,23 @@
 import os
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from stratuslab_libcloud.client.data import Endorsement, Image, Machine, NewMachine, Volume
+from stratuslab_libcloud.client.data import Endorsement, Image, Machine, Mount, NewMachine, Volume
 from stratuslab_libcloud.client.http.options import HTTPOptions
+from stratuslab_libcloud.client.stratuslab import snapshots
 from stratuslab_libcloud.client.stratuslab.compute import ComputeClient
 from stratuslab_libcloud.client.stratuslab.marketplace import MarketplaceClient
-from stratuslab_libcloud.client.stratuslab.pdisk import StorageClient, is_uuid
+from stratuslab_libcloud.client.stratuslab.pdisk import (
+    IMAGE,
+    LIVE,
+    StorageClient,
+    checked_fields,
+    is_uuid,
+)
 from stratuslab_libcloud.client.stratuslab.template import BootDisk, render
+from stratuslab_libcloud.client.stratuslab.transfers import Progress
 from stratuslab_libcloud.client.stratuslab.trust import Trust
 from stratuslab_libcloud.configuration.settings import Credentials, Settings
 from stratuslab_libcloud.errors import (
@@ -229,10 +238,68 @@ class StratusLabCloud:
         """One persistent disk; one request."""
         return self.storage.get(volume_id)
 
+    def volume_url(self, volume_id: str) -> str:
+        """Where a persistent disk is, after login; no request."""
+        return self.storage.url(volume_id)
+
+    def volume_mounts(self, volume_id: str) -> list[Mount]:
+        """The machines that a persistent disk is attached to; one request."""
+        return self.storage.mounts(volume_id)
+
     def create_volume(self, size: int, name: str, visibility: str = "private") -> Volume:
         """Create a persistent disk; one request."""
         volume_id = self.storage.create(size, name, visibility)
         return Volume(volume_id, name, size, users=0, visibility=visibility)
+
+    def copy_volume(self, volume_id: str) -> Volume:
+        """Copy an image on write; two requests, as another type would mean a rebase."""
+        self._check_type(volume_id, IMAGE, "cannot be copied on write")
+        return self.storage.copy(volume_id)
+
+    def rebase_volume(self, volume_id: str) -> Volume:
+        """Make an image of a machine's disk; two requests, as another type would mean a copy."""
+        self._check_type(volume_id, LIVE, "cannot be rebased")
+        return self.storage.rebase(volume_id)
+
+    def _check_type(self, volume_id: str, needed: str, otherwise: str) -> None:
+        kind = self.storage.get(volume_id).type
+        if kind not in (None, needed):
+            raise ConflictError(f"disk {volume_id} has the type {kind}, not {needed}: {otherwise}")
+
+    def create_snapshot(self, volume_id: str, name: str) -> Volume:
+        """Keep what is on a persistent disk; five requests at most."""
+        return snapshots.create(self.storage, volume_id, name)
+
+    def snapshots(self, volume_id: str) -> list[Volume]:
+        """List the snapshots of a persistent disk; one request, and one per copy if need be."""
+        return snapshots.list_of(self.storage, volume_id)
+
+    def create_volume_from(
+        self, snapshot_id: str, name: str, visibility: str = "private"
+    ) -> Volume:
+        """Create a persistent disk from a snapshot; two requests."""
+        return snapshots.restore(self.storage, snapshot_id, name, visibility)
+
+    def upload_volume(
+        self,
+        path: Path,
+        name: str,
+        visibility: str = "private",
+        kind: str | None = None,
+        progress: Progress = lambda done, whole: None,
+    ) -> Volume:
+        """Create a persistent disk from an image file; three requests, two if nothing is given."""
+        fields = checked_fields(name or None, None if visibility == "private" else visibility, kind)
+        made = self.storage.upload(path, progress)
+        if fields:
+            self.storage.update(made.id, tag=name, visibility=visibility, kind=kind)
+        return made._replace(name=name, visibility=visibility, type=kind or made.type)
+
+    def download_volume(
+        self, volume_id: str, path: Path, progress: Progress = lambda done, whole: None
+    ) -> None:
+        """Write a persistent disk to a file; two requests."""
+        self.storage.download(volume_id, path, progress)
 
     def update_volume(
         self,

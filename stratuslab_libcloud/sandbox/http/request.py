@@ -7,6 +7,7 @@ from typing import Any
 
 import cheroot.server
 
+from stratuslab_libcloud.sandbox.http.wire import MAX_BODY_BYTES
 from stratuslab_libcloud.sandbox.phrases import status_line
 
 __all__ = ["StrictRequest"]
@@ -59,6 +60,14 @@ class StrictRequest(cheroot.server.HTTPRequest):
             return False
         if not re.fullmatch(rb"[0-9]+", self.inheaders.get(b"Content-Length", b"0")):
             self.simple_response("400 Bad Request", "Malformed Content-Length Header.")
+            return False
+        if int(self.inheaders.get(b"Content-Length", b"0")) > MAX_BODY_BYTES:
+            if self.conn.rfile.is_upload:
+                return True
+            if self.conn.rfile.is_refused:
+                self.simple_response("401", "Only who has an account can upload a disk.")
+            else:
+                self.simple_response("413", "The body is too large.")
             return False
         if self.chunked_read:
             self.close_connection = True  # cheroot does not read beyond the last chunk

@@ -6,22 +6,30 @@ A disk is a sparse file, created before its record and removed after it.
 """
 
 import contextlib
+import os
 import pathlib
 import re
+import sqlite3
+import tempfile
 import threading
 import time
 import uuid
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO
 
+from stratuslab_libcloud.metadata.entry import identifier
 from stratuslab_libcloud.sandbox import durable
 from stratuslab_libcloud.sandbox.errors import MachineError, UnsettledError
 from stratuslab_libcloud.sandbox.machines import HOST, Machinery, Phase
 from stratuslab_libcloud.sandbox.references import UUID
-from stratuslab_libcloud.sandbox.storage.forms import Form, read_columns, read_size
+from stratuslab_libcloud.sandbox.storage import contents
+from stratuslab_libcloud.sandbox.storage.forms import MAX_GIB, Form, read_columns, read_size
 from stratuslab_libcloud.sandbox.storage.records import (
     DENIED,
+    LIVE,
     NOT_PLUGGED,
+    ORIGIN,
     SELECT_DISK,
     STATIC,
     UNKNOWN,
@@ -30,6 +38,7 @@ from stratuslab_libcloud.sandbox.storage.records import (
     find_disk,
     find_machine,
     find_mount,
+    find_unused,
     free_device,
     may_edit,
     shown_disk,
@@ -73,7 +82,7 @@ class Storage:
         with self._store.reading() as db:
             rows = db.execute(query, (account.name, account.is_super)).fetchall()
         return [
-            {**shown_disk(row), "created": row["created"], "users": str(row["count"])}
+            {**(shown := shown_disk(row)), "created": row["created"], "users": shown["count"]}
             for row in rows
         ]
 
@@ -94,28 +103,79 @@ class Storage:
         values = read_columns(account, form)
         disk = str(uuid.uuid4())
         with self._new_file(disk, size), self._store.transaction() as db:
-            identifier = values.get("identifier")
             same = "SELECT 1 FROM disks WHERE identifier = ?"
-            if identifier and db.execute(same, (identifier,)).fetchone():
+            known = values.get("identifier")
+            if known and db.execute(same, (known,)).fetchone():
                 raise RequestRefusedError(Refusal.CONFLICT, "Disk already registered")
-            row = {
-                "uuid": disk,
-                "owner": account.name,
-                "tag": "",
-                "size": size,
-                "visibility": "PRIVATE",
-                "type": "DATA_IMAGE_RAW_READ_WRITE",
-                "identifier": "",
-                "quarantine": "",
-                "created": time.strftime("%Y/%m/%d %H:%M:%S", time.gmtime()),
-                **values,
-            }
-            db.execute(
-                "INSERT INTO disks VALUES (:uuid, :owner, :tag, :size, :visibility, :type, "
-                ":identifier, :quarantine, :created)",
-                row,
-            )
+            _insert(db, account, disk, size, values)
         return disk
+
+    def copy(self, account: Account, disk: str) -> dict[str, str]:
+        """
+        Copy an image on write, or make an image of a machine's disk (2.2.3).
+
+        Either is a whole copy: nothing that happens to one of the two disks shows in the other.
+
+        :return: the new disk, which is the caller's (NEW).
+        """
+        with self._store.reading() as db:
+            row = find_unused(db, account, disk, "copied")
+        if row["type"] not in (ORIGIN, LIVE):
+            reason = f"Invalid disk state: {row['type']}. Cannot create copy or save as new image."
+            raise RequestRefusedError(Refusal.CONFLICT, reason)
+        values = {"type": ORIGIN}
+        if row["type"] == ORIGIN:
+            values = {"type": LIVE, "identifier": f"snapshot:{disk}"}
+        new = str(uuid.uuid4())
+        with self._new_file(new, row["size"]) as path:
+            with self._unchanged(account, disk, "copied") as source, _filling(path) as file:
+                contents.copy(source, file)
+            with self._store.transaction() as db:
+                _insert(db, account, new, row["size"], values)
+        return self.disk(account, new)
+
+    def upload(self, account: Account, pieces: Iterable[bytes | None]) -> str:
+        """
+        Make a disk of an image in gzip (2.1.3).
+
+        :param pieces: of the image, after a None; another None begins an image that replaces it.
+        :return: its UUID.
+        """
+        disk = str(uuid.uuid4())
+        with self._new_file(disk, 0) as path:
+            with _filling(path) as file:
+                image, sha1 = contents.unpack(pieces, file, MAX_GIB * _GIB)
+                size = max(1, -(-image // _GIB))
+                file.truncate(size * _GIB)
+            values = {"type": "DATA_IMAGE_RAW_READONLY", "identifier": identifier(sha1)}
+            with self._store.transaction() as db:
+                # Only the caller's own: nobody learns what is on the disks of others.
+                same = "SELECT 1 FROM disks WHERE identifier = ? AND owner = ?"
+                if db.execute(same, (values["identifier"], account.name)).fetchone():
+                    raise RequestRefusedError(Refusal.CONFLICT, "Disk already registered")
+                _insert(db, account, disk, size, values)
+        return disk
+
+    def download(self, account: Account, disk: str) -> tuple[IO[bytes], int]:
+        """
+        Compress a disk (2.2.2).
+
+        :return: an open file with its content in gzip, and when that last changed, in nanoseconds.
+        """
+        file = self.temporary_file()
+        try:
+            with self._unchanged(account, disk, "downloaded") as source:
+                contents.compress(source, file)
+                changed = source.stat().st_mtime_ns
+            file.seek(0)
+        except BaseException:
+            file.close()
+            raise
+        return file, changed
+
+    def temporary_file(self) -> IO[bytes]:
+        """Open a file without a name, of which nothing is left once it is closed."""
+        return tempfile.TemporaryFile(dir=self._directory)
 
     def update(self, account: Account, disk: str, form: Form) -> None:
         """Change the values that the form gives (2.2.4)."""
@@ -150,6 +210,10 @@ class Storage:
                 raise RequestRefusedError(
                     Refusal.CONFLICT, f"disk ({disk}) is in use and can't be deleted"
                 )
+            same = "SELECT 1 FROM disks WHERE identifier = ?"
+            if db.execute(same, (f"snapshot:{disk}",)).fetchone():
+                reason = f"disk ({disk}) has copies and can't be deleted before them"
+                raise RequestRefusedError(Refusal.CONFLICT, reason)
             db.execute("DELETE FROM disks WHERE uuid = ?", (disk,))
         # Only after its record is gone for good. If this fails, the next start removes the file.
         with contextlib.suppress(OSError):
@@ -276,7 +340,7 @@ class Storage:
         return [{"vmId": str(row["id"]), "owner": row["owner"]} for row in rows]
 
     @contextlib.contextmanager
-    def _new_file(self, disk: str, size: int) -> Iterator[None]:
+    def _new_file(self, disk: str, size: int) -> Iterator[pathlib.Path]:
         """Create a disk's file, which stays only if the block succeeds."""
         path = self._directory / disk
         try:
@@ -285,7 +349,64 @@ class Storage:
             except OSError as error:
                 reason = f"There is no room for {size} GiB: {error.strerror}"
                 raise RequestRefusedError(Refusal.NO_ROOM, reason) from None
-            yield
+            yield path
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+
+    @contextlib.contextmanager
+    def _unchanged(self, account: Account, disk: str, what: str) -> Iterator[pathlib.Path]:
+        """
+        Give the file of a disk that no machine uses; the block must read it as it is.
+
+        :param what: what the block does, for the refusal if a machine wrote to it meanwhile.
+        """
+        path = self._directory / disk
+        with self._store.reading() as db:
+            find_unused(db, account, disk, what)
+        try:
+            before = path.stat().st_mtime_ns
+            yield path
+            changed = path.stat().st_mtime_ns != before
+        except FileNotFoundError:
+            raise RequestRefusedError(Refusal.UNKNOWN, f"disk ({disk}) does not exist") from None
+        with self._store.reading() as db:
+            find_unused(db, account, disk, what)
+        if changed:
+            raise RequestRefusedError(Refusal.CONFLICT, f"disk ({disk}) changed as it was {what}")
+
+
+def _insert(
+    db: sqlite3.Connection, account: Account, disk: str, size: int, values: Mapping[str, str]
+) -> None:
+    """Record a new disk of this account."""
+    row = {
+        "uuid": disk,
+        "owner": account.name,
+        "tag": "",
+        "size": size,
+        "visibility": "PRIVATE",
+        "type": "DATA_IMAGE_RAW_READ_WRITE",
+        "identifier": "",
+        "quarantine": "",
+        "created": time.strftime("%Y/%m/%d %H:%M:%S", time.gmtime()),
+        **values,
+    }
+    db.execute(
+        "INSERT INTO disks VALUES (:uuid, :owner, :tag, :size, :visibility, :type, "
+        ":identifier, :quarantine, :created)",
+        row,
+    )
+
+
+@contextlib.contextmanager
+def _filling(path: pathlib.Path) -> Iterator[IO[bytes]]:
+    """Open a new disk's file to be filled: once the block has ended, all of it is on the disk."""
+    try:
+        with path.open("r+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        reason = f"There is no room for its content: {error.strerror}"
+        raise RequestRefusedError(Refusal.NO_ROOM, reason) from None
