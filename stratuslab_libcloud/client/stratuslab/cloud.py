@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from stratuslab_libcloud.client.data import Endorsement, Image, Machine, Mount, NewMachine, Volume
 from stratuslab_libcloud.client.http.options import HTTPOptions
 from stratuslab_libcloud.client.stratuslab import snapshots
+from stratuslab_libcloud.client.stratuslab.absent import Absent
 from stratuslab_libcloud.client.stratuslab.compute import ComputeClient
 from stratuslab_libcloud.client.stratuslab.marketplace import MarketplaceClient
 from stratuslab_libcloud.client.stratuslab.pdisk import (
@@ -70,7 +71,7 @@ class _once_per_process(Generic[T]):  # noqa: N801 - used like property
             return service
 
 
-class StratusLabCloud:
+class StratusLabCloud(Absent):
     """
     The three services of one location, each made when it is first used. Its methods are those of
     :class:`.Cloud`.
@@ -190,6 +191,7 @@ class StratusLabCloud:
 
     def create_machine(self, new: NewMachine, sending: Callable[[], object] = lambda: None) -> str:
         """Start a machine; two requests, or one if the image was looked up within five minutes."""
+        self.check_offered(new)
         template = render(
             new,
             self._boot_disk(new.image, new.disks_bus),
