@@ -12,6 +12,7 @@ __all__ = [
     "MachineTemplate",
     "Mount",
     "Network",
+    "NewImage",
     "NewMachine",
     "Nic",
     "Volume",
@@ -145,6 +146,27 @@ class Machine(NamedTuple):
 
 
 @dataclass(frozen=True)
+class NewImage:
+    """
+    What a machine becomes when it is shut down, not killed: an image with what was written to it.
+
+    :ivar title: of the image, and the name of the volume with it; 40 characters at most.
+    :ivar comment: what is new in it, for people.
+    :ivar author: who makes it: a name.
+    :ivar email: the author's address.
+    :ivar version: of the image; ``""``: the one after that of the image it is made from.
+    :ivar marketplace: URL of the Marketplace to describe it in; ``""``: the location's.
+    """
+
+    title: str
+    comment: str
+    author: str
+    email: str
+    version: str = ""
+    marketplace: str = ""
+
+
+@dataclass(frozen=True)
 class NewMachine:
     """
     An order for a machine.
@@ -176,6 +198,7 @@ class NewMachine:
     :ivar disk_size: GiB that its first disk is enlarged to; 0: as its image.
     :ivar hold: whether it waits until somebody starts it.
     :ivar mark: a word by which its owner finds it again in a list; ``""``: none.
+    :ivar save_as: the image that it becomes when it is shut down; ``None`` for none.
     """
 
     image: str
@@ -204,6 +227,7 @@ class NewMachine:
     disk_size: int = 0
     hold: bool = False
     mark: str = ""
+    save_as: NewImage | None = None
 
 
 class Volume(NamedTuple):

@@ -14,7 +14,12 @@ class SavedImageMethods(LocationMethods):
     """The part of the driver that is about images of one's own."""
 
     def create_image(  # type: ignore[override] # Libcloud's annotation says a list
-        self, node: Node, name: str, description: str | None = None
+        self,
+        node: Node,
+        name: str,
+        description: str | None = None,
+        *,
+        ex_timeout: float = 600,
     ) -> NodeImage:
         """
         Make an image of the disk that a node started from, running or stopped. Four requests, and
@@ -25,6 +30,7 @@ class SavedImageMethods(LocationMethods):
         :param node: The node (required).
         :param name: 128 bytes at most; no other image of the account may have it (required).
         :param description: For people (optional).
+        :param ex_timeout: Seconds to wait (optional).
         :return: The image, when nodes can start from it.
         :raises InvalidValueError: The name is not allowed. Nothing was sent.
         :raises ConflictError: There is an image of that name, or the node is being changed.
@@ -38,8 +44,10 @@ class SavedImageMethods(LocationMethods):
             self._asking_for(node) as cloud,
             created.asking(doubt) as sending,
         ):
-            sending()
-            return to_image(cloud.save_image(str(node.id), name, description or ""), self)
+            image = cloud.save_image(
+                str(node.id), name, description, timeout=ex_timeout, sending=sending
+            )
+            return to_image(image, self)
 
     def delete_image(self, node_image: NodeImage) -> bool:
         """
@@ -59,7 +67,13 @@ class SavedImageMethods(LocationMethods):
             return True
 
     def copy_image(
-        self, source_region: str, node_image: NodeImage, name: str, description: str | None = None
+        self,
+        source_region: str,
+        node_image: NodeImage,
+        name: str,
+        description: str | None = None,
+        *,
+        ex_timeout: float = 600,
     ) -> NodeImage:
         """
         Copy an image within a location (OpenNebula only). Two requests, and more while it lasts;
@@ -71,6 +85,7 @@ class SavedImageMethods(LocationMethods):
         :param node_image: The image (required). Nothing but the id is used.
         :param name: 128 bytes at most; no other image of the account may have it (required).
         :param description: For people (optional).
+        :param ex_timeout: Seconds to wait (optional).
         :return: The copy, when nodes can start from it.
         :raises InvalidValueError: The name is not allowed. Nothing was sent.
         :raises ConflictError: There is an image of that name.
@@ -78,10 +93,14 @@ class SavedImageMethods(LocationMethods):
         :raises NotSupportedError: The cloud is a StratusLab cloud.
         :rtype: :class:`.NodeImage`
         """
-        with creating() as created, self._asking(source_region or None) as cloud:
+        doubt = f"an image named {name!r} may have been created: look for it with list_images()"
+        with (
+            creating() as created,
+            self._asking(source_region or None) as cloud,
+            created.asking(doubt) as sending,
+        ):
             image = arguments.expected(node_image, NodeImage, "node_image")
-            with created.asking(
-                f"an image named {name!r} may have been created: look for it with list_images()"
-            ) as sending:
-                sending()
-                return to_image(cloud.copy_image(str(image.id), name, description or ""), self)
+            copied = cloud.copy_image(
+                str(image.id), name, description, timeout=ex_timeout, sending=sending
+            )
+            return to_image(copied, self)

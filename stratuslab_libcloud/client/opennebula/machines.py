@@ -10,7 +10,13 @@ from stratuslab_libcloud.client.opennebula.attaching import Attaching
 from stratuslab_libcloud.client.opennebula.orders import render
 from stratuslab_libcloud.client.opennebula.states import changing, gone
 from stratuslab_libcloud.client.opennebula.waiting import wait_until
-from stratuslab_libcloud.errors import ConflictError, InvalidValueError, NotFoundError, ServiceError
+from stratuslab_libcloud.errors import (
+    ConflictError,
+    InvalidValueError,
+    NotFoundError,
+    NotSupportedError,
+    ServiceError,
+)
 
 __all__ = ["Machines"]
 
@@ -34,6 +40,11 @@ class Machines(Attaching):
 
     def create_machine(self, new: NewMachine, sending: Callable[[], object] = lambda: None) -> str:
         """Start a machine; two requests, one without a network to look for."""
+        if new.save_as:
+            raise NotSupportedError(
+                "this cloud speaks OpenNebula's dialect: nodes do not become images as they end",
+                advice="save a node with create_image(), as often as you like",
+            )
         mark = new.mark or f"stratuslab-{uuid.uuid4().hex[:12]}"
         engine = self.engine
         base = engine.template(new.template) if new.template else None

@@ -2,13 +2,15 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from stratuslab_libcloud.client.data import Endorsement, Image, Machine, Mount, NewMachine, Volume
 from stratuslab_libcloud.client.http.options import HTTPOptions
-from stratuslab_libcloud.client.stratuslab import snapshots
+from stratuslab_libcloud.client.stratuslab import saving, snapshots
 from stratuslab_libcloud.client.stratuslab.absent import Absent
 from stratuslab_libcloud.client.stratuslab.compute import ComputeClient
 from stratuslab_libcloud.client.stratuslab.marketplace import MarketplaceClient
@@ -26,6 +28,7 @@ from stratuslab_libcloud.configuration.settings import Credentials, Settings
 from stratuslab_libcloud.errors import (
     ConfigurationError,
     ConflictError,
+    InvalidValueError,
     MissingCredentialsError,
     NotFoundError,
 )
@@ -192,6 +195,14 @@ class StratusLabCloud(Absent):
     def create_machine(self, new: NewMachine, sending: Callable[[], object] = lambda: None) -> str:
         """Start a machine; two requests, or one if the image was looked up within five minutes."""
         self.check_offered(new)
+        if new.save_as and is_uuid(new.image):
+            raise InvalidValueError(
+                f"a node of disk {new.image} is not saved as an image: the disk itself keeps what "
+                "is written to it"
+            )
+        if new.save_as and not new.save_as.marketplace:
+            here = replace(new.save_as, marketplace=self.settings.marketplace_endpoint)
+            new = replace(new, save_as=here)
         template = render(
             new,
             self._boot_disk(new.image, new.disks_bus),
@@ -223,6 +234,22 @@ class StratusLabCloud(Absent):
             bus=bus or (entry.disks_bus or "").strip() or "ide",
             inbound_ports=entry.inbound_ports,
         )
+
+    def save_image(
+        self,
+        machine_id: str,
+        name: str,
+        description: str | None = None,
+        *,
+        timeout: float,
+        sending: Callable[[], object] = lambda: None,
+        waiting: Callable[[str], object] = lambda state: None,
+    ) -> Image:
+        """Shut a machine down, which saves it; seven requests, and one for each further look."""
+        end = time.monotonic() + timeout
+        services = self.compute, self.storage
+        disk = saving.save(*services, machine_id, name, description, end, sending, waiting)
+        return saving.described(self.marketplace, disk)
 
     # -- volumes -------------------------------------------------------------------------------
 

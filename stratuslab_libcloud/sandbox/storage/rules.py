@@ -46,7 +46,7 @@ from stratuslab_libcloud.sandbox.storage.records import (
 )
 from stratuslab_libcloud.sandbox.store import Account, Store
 
-__all__ = ["Storage"]
+__all__ = ["Storage", "insert_disk"]
 
 _GIB = 1 << 30
 
@@ -107,7 +107,7 @@ class Storage:
             known = values.get("identifier")
             if known and db.execute(same, (known,)).fetchone():
                 raise RequestRefusedError(Refusal.CONFLICT, "Disk already registered")
-            _insert(db, account, disk, size, values)
+            insert_disk(db, account, disk, size, values)
         return disk
 
     def copy(self, account: Account, disk: str) -> dict[str, str]:
@@ -131,7 +131,7 @@ class Storage:
             with self._unchanged(account, disk, "copied") as source, _filling(path) as file:
                 contents.copy(source, file)
             with self._store.transaction() as db:
-                _insert(db, account, new, row["size"], values)
+                insert_disk(db, account, new, row["size"], values)
         return self.disk(account, new)
 
     def upload(self, account: Account, pieces: Iterable[bytes | None]) -> str:
@@ -153,7 +153,7 @@ class Storage:
                 same = "SELECT 1 FROM disks WHERE identifier = ? AND owner = ?"
                 if db.execute(same, (values["identifier"], account.name)).fetchone():
                     raise RequestRefusedError(Refusal.CONFLICT, "Disk already registered")
-                _insert(db, account, disk, size, values)
+                insert_disk(db, account, disk, size, values)
         return disk
 
     def download(self, account: Account, disk: str) -> tuple[IO[bytes], int]:
@@ -376,7 +376,7 @@ class Storage:
             raise RequestRefusedError(Refusal.CONFLICT, f"disk ({disk}) changed as it was {what}")
 
 
-def _insert(
+def insert_disk(
     db: sqlite3.Connection, account: Account, disk: str, size: int, values: Mapping[str, str]
 ) -> None:
     """Record a new disk of this account."""
