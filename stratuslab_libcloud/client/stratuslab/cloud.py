@@ -4,7 +4,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -27,7 +26,6 @@ from stratuslab_libcloud.configuration.settings import Credentials, Settings
 from stratuslab_libcloud.errors import (
     ConfigurationError,
     ConflictError,
-    InvalidValueError,
     MissingCredentialsError,
     NotFoundError,
 )
@@ -193,14 +191,7 @@ class StratusLabCloud:
 
     def create_machine(self, new: NewMachine, sending: Callable[[], object] = lambda: None) -> str:
         """Start a machine; two requests, or one if the image was looked up within five minutes."""
-        if new.save_as and is_uuid(new.image):
-            raise InvalidValueError(
-                f"a node of disk {new.image} is not saved as an image: the disk itself keeps what "
-                "is written to it"
-            )
-        if new.save_as and not new.save_as.marketplace:
-            here = replace(new.save_as, marketplace=self.settings.marketplace_endpoint)
-            new = replace(new, save_as=here)
+        new = saving.ordered(new, self.settings.marketplace_endpoint)
         template = render(
             new,
             self._boot_disk(new.image, new.disks_bus),
@@ -243,7 +234,7 @@ class StratusLabCloud:
         sending: Callable[[], object] = lambda: None,
         waiting: Callable[[str], object] = lambda state: None,
     ) -> Image:
-        """Shut a machine down, which saves it; seven requests, and one for each further look."""
+        """Shut a machine down, which saves it; six requests, and one for each further look."""
         end = time.monotonic() + timeout
         services = self.compute, self.storage
         disk = saving.save(*services, machine_id, name, description, end, sending, waiting)
