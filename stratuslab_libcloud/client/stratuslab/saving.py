@@ -14,7 +14,8 @@ from stratuslab_libcloud.client.data import Machine, NewImage, NewMachine, Volum
 from stratuslab_libcloud.client.stratuslab.compute import ComputeClient
 from stratuslab_libcloud.client.stratuslab.listed import JudgedImage
 from stratuslab_libcloud.client.stratuslab.marketplace import MarketplaceClient
-from stratuslab_libcloud.client.stratuslab.pdisk import StorageClient, is_uuid
+from stratuslab_libcloud.client.stratuslab.pdisk import StorageClient
+from stratuslab_libcloud.client.stratuslab.pdisk_fields import is_uuid
 from stratuslab_libcloud.errors import (
     ConflictError,
     InvalidValueError,
