@@ -10,7 +10,8 @@ from stratuslab_libcloud.driver.entities import NODE_STATES, StratusLabNode
 from stratuslab_libcloud.driver.images import ImageMethods
 from stratuslab_libcloud.driver.keys import KeyPairMethods
 from stratuslab_libcloud.driver.power import PowerMethods
-from stratuslab_libcloud.driver.saved_images import SavedImageMethods
+from stratuslab_libcloud.driver.snapshots import SnapshotMethods
+from stratuslab_libcloud.driver.transfers import TransferMethods
 from stratuslab_libcloud.driver.volumes import VolumeMethods
 
 __all__ = ["StratusLabNode", "StratusLabNodeDriver"]
@@ -18,10 +19,11 @@ __all__ = ["StratusLabNode", "StratusLabNodeDriver"]
 
 class StratusLabNodeDriver(
     ImageMethods,
-    SavedImageMethods,
     DeploymentMethods,
     PowerMethods,
     VolumeMethods,
+    SnapshotMethods,
+    TransferMethods,
     AccountMethods,
     KeyPairMethods,
 ):

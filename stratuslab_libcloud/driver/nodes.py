@@ -15,7 +15,7 @@ from libcloud.compute.base import (
 )
 
 from stratuslab_libcloud.client.cloud import Cloud
-from stratuslab_libcloud.client.data import Machine, MachineTemplate, NewMachine
+from stratuslab_libcloud.client.data import Machine, MachineTemplate, NewImage, NewMachine
 from stratuslab_libcloud.configuration.settings import Settings
 from stratuslab_libcloud.driver import arguments
 from stratuslab_libcloud.driver.creation import creating
@@ -131,6 +131,7 @@ class NodeMethods(LocationMethods):
         ex_template: MachineTemplate | str | None = None,
         ex_disk_size: int = 0,
         ex_hold: bool = False,
+        ex_save_as: NewImage | None = None,
     ) -> Node:
         """
         Start a node without waiting until it runs. At most three requests; two if the image's
@@ -196,6 +197,8 @@ class NodeMethods(LocationMethods):
         :param ex_disk_size: GiB that the node's first disk is enlarged to (optional, OpenNebula
             only); 0, the default, leaves it as large as its image.
         :param ex_hold: Whether the node waits for :meth:`start_node` (optional, OpenNebula only).
+        :param ex_save_as: The image that the node becomes when :meth:`create_image` or
+            :meth:`ex_shutdown_node` shuts it down (optional).
         :return: The node, usually PENDING.
         :raises InvalidValueError: The cloud would refuse a value, or not return it unchanged.
             Nothing was sent.
@@ -247,6 +250,7 @@ class NodeMethods(LocationMethods):
                 else str(getattr(ex_template, "id", ex_template)),
                 disk_size=ex_disk_size,
                 hold=ex_hold,
+                save_as=ex_save_as,
             )
             with created.asking(
                 f"a node named {order.name!r} may have been created: look for it with list_nodes()"

@@ -1,4 +1,4 @@
-"""Attach and detach volumes; the engine's answer comes before it has tried (modern 1.1, 5)."""
+"""Attach and detach volumes; the engine's answer comes before it has tried (modern 1, 5)."""
 
 from collections.abc import Callable
 

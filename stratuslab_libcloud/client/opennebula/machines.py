@@ -127,7 +127,7 @@ class Machines(Attaching):
             return  # somebody else's, or gone: nothing that could be done about it here
 
     def _noted(self, machine: Machine) -> Machine:
-        """Remember what a failed machine has, as the engine spoils it at the end (modern 1.4)."""
+        """Remember what a failed machine has, as the engine spoils it at the end (modern 1)."""
         if machine.failed:
             images = [disk["image"] for disk in machine.disks]
             if len(self._failed) < _LIMIT:

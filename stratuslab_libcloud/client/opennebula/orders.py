@@ -130,7 +130,7 @@ def _context(machine: NewMachine, given: list[Vector]) -> Vector:
     if machine.public_keys:
         own.append(("SSH_PUBLIC_KEY", "\n".join(map(plain_key, machine.public_keys))))
     if machine.user_data:
-        # The engine would expand every $ in it (modern 1.6).
+        # The engine would expand every $ in it (modern 1).
         encoded = base64.b64encode(machine.user_data).decode("ascii")
         own += [("USERDATA", encoded), ("USERDATA_ENCODING", "base64")]
     before = given[0] if given else []

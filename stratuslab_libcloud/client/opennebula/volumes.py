@@ -189,7 +189,7 @@ class Volumes(Images):
 
     def _mend(self, volume_id: str) -> bool:
         """
-        Make a volume usable that the engine spoilt when its machine had failed (modern 1.4).
+        Make a volume usable that the engine spoilt when its machine had failed (modern 1).
 
         :return: whether it was in that state.
         """

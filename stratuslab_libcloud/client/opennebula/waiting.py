@@ -1,4 +1,4 @@
-"""Wait for what the engine does after it has answered (modern 1.1)."""
+"""Wait for what the engine does after it has answered (modern 1)."""
 
 import time
 from collections.abc import Callable

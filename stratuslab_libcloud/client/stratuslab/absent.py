@@ -21,10 +21,6 @@ class Absent:
         if new.hold:
             raise _unsupported("nodes cannot be held", "create the node later")
 
-    def delete_image(self, image_id: str) -> None:
-        """Not yet."""
-        raise _unsupported("images cannot be deleted", "withdraw yours by ex_deprecate_image()")
-
     def copy_image(
         self,
         image_id: str,

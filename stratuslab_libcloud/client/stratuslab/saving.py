@@ -8,12 +8,14 @@ the Marketplace.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
-from stratuslab_libcloud.client.data import Machine, Volume
+from stratuslab_libcloud.client.data import Machine, NewImage, NewMachine, Volume
 from stratuslab_libcloud.client.stratuslab.compute import ComputeClient
 from stratuslab_libcloud.client.stratuslab.listed import JudgedImage
 from stratuslab_libcloud.client.stratuslab.marketplace import MarketplaceClient
 from stratuslab_libcloud.client.stratuslab.pdisk import StorageClient
+from stratuslab_libcloud.client.stratuslab.pdisk_fields import is_uuid
 from stratuslab_libcloud.errors import (
     ConflictError,
     InvalidValueError,
@@ -24,11 +26,31 @@ from stratuslab_libcloud.errors import (
 )
 from stratuslab_libcloud.metadata.entry import is_identifier
 
-__all__ = ["described", "save"]
+__all__ = ["described", "ordered", "save"]
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between two looks
 _SHORTEST_LOOK = 1.0  # seconds that a look may take once the time is over
 _DONE = 6
+
+
+def ordered(new: NewMachine, marketplace: str) -> NewMachine:
+    """
+    Complete the order for a machine that becomes an image.
+
+    :param marketplace: the endpoint of the location's.
+    """
+    if new.save_as is None:
+        return new
+    if not isinstance(new.save_as, NewImage):
+        raise InvalidValueError(f"save_as must be a NewImage, not {new.save_as!r}")
+    if is_uuid(new.image):
+        raise InvalidValueError(
+            f"a node of disk {new.image} does not become an image: the disk itself keeps what is "
+            "written to it"
+        )
+    if new.save_as.marketplace:
+        return new
+    return replace(new, save_as=replace(new.save_as, marketplace=marketplace))
 
 
 def save(
@@ -49,15 +71,11 @@ def save(
     """
     attributes = dict(reversed(compute.attributes(machine_id)))  # the first of a name counts
     _check(machine_id, attributes, title, comment)
-    machine = compute.info(machine_id)
-    before = {disk.id for disk in storage.disks()} if machine.running else set()
-    if machine.running:
+    running = (attributes.get("state"), attributes.get("lcm_state")) == ("3", "3")
+    before = {disk.id for disk in storage.disks()} if running else set()
+    if running:
         sending()
         compute.shutdown(machine_id)
-    elif not machine.ending:
-        raise ConflictError(
-            f"node {machine_id} is not running (it is {machine.summary}), so it cannot be saved"
-        )
     _wait(compute, machine_id, end, waiting)
     for disk in storage.disks():  # the newest first
         named = is_identifier(disk.identifier or "") and disk.name == title
@@ -115,7 +133,7 @@ def _wait(
         else:
             if machine.state == _DONE:
                 return
-            _check_goes_on(machine)
+            _check_ends(machine)
             trouble = f"it is {machine.summary}"
             waiting(machine.summary)
         if time.monotonic() >= end:
@@ -127,7 +145,10 @@ def _wait(
         pause = min(1.5 * pause, _LONGEST_PAUSE)
 
 
-def _check_goes_on(machine: Machine) -> None:
-    if machine.failed or machine.running:
-        reason = machine.error or "its operating system did not shut down"
+def _check_ends(machine: Machine) -> None:
+    if machine.failed:
+        reason = machine.error or "the cloud gives no reason"
         raise NodeFailedError(f"node {machine.id} was not saved, it is {machine.summary}: {reason}")
+    if not machine.ending:
+        why = "its operating system does not shut down" if machine.running else "it does not run"
+        raise ConflictError(f"node {machine.id} cannot be saved, it is {machine.summary}: {why}")

@@ -183,8 +183,6 @@ def _disks(
 
 def _saving(image: NewImage) -> Vector:
     """Describe the image that a machine becomes (compute-xmlrpc 4.7)."""
-    if not isinstance(image, NewImage):
-        raise InvalidValueError(f"save_as must be a NewImage, not {image!r}")
     pairs: Vector = []
     for key, what, value in (
         ("CREATOR_EMAIL", "email", image.email),
@@ -196,7 +194,7 @@ def _saving(image: NewImage) -> Vector:
     ):
         text = plain_text(what, value)
         if not text and what not in ("version", "marketplace"):
-            raise InvalidValueError(f"the image that a machine becomes needs a {what}")
+            raise InvalidValueError(f"the image that a machine becomes needs text as {what}")
         if text != text.strip(_LOST):
             raise InvalidValueError(
                 f"the {what} must not begin or end with a blank or a quotation mark, which would "
