@@ -37,7 +37,8 @@ class StratusLabNodeDriver(
     >>> volume = driver.create_volume(size=5, name="data")
 
     The examples of the methods use these names: ``driver``, ``image``, ``size``, ``node``,
-    ``volume``, and ``metadata`` for the bytes of a signed entry.
+    ``volume``, ``one`` for a driver on OpenNebula and ``vm`` for a node there, and ``metadata`` for
+    the bytes of a signed entry.
 
     **Errors.** Every error is a :class:`.StratusLabError`, and so a ``LibcloudError``, whose text
     is one line; the tree is in ``stratuslab_libcloud.errors``. Whatever asks a cloud may raise

@@ -22,6 +22,9 @@ class AccountMethods(LocationMethods):
 
         Source: opennebula-modern 3.
 
+        >>> [network.name for network in one.ex_list_networks()]
+        ['public']
+
         :param location: The location to ask (optional); the default location if not given.
         :raises NotSupportedError: The cloud is a StratusLab cloud.
         :rtype: ``list`` of :class:`.Network`
@@ -37,6 +40,9 @@ class AccountMethods(LocationMethods):
         ``networks`` and ``attributes``, all that it says. :meth:`create_node` takes one.
 
         Source: opennebula-modern 6.
+
+        >>> template = one.ex_list_templates()[0]
+        >>> node = one.create_node(name="from a template", ex_template=template)
 
         :param location: The location to ask (optional); the default location if not given.
         :raises NotSupportedError: The cloud is a StratusLab cloud.
@@ -57,6 +63,9 @@ class AccountMethods(LocationMethods):
 
         Source: opennebula-modern 8.
 
+        >>> one.ex_get_quota()["vms"]
+        {'used': 1.0, 'limit': None}
+
         :param location: The location to ask (optional); the default location if not given.
         :raises NotSupportedError: The cloud is a StratusLab cloud.
         :rtype: ``dict``
@@ -70,6 +79,9 @@ class AccountMethods(LocationMethods):
         ``enabled`` and ``public_keys``. One request.
 
         Source: opennebula-modern 9.
+
+        >>> one.ex_get_user()["group"]
+        'users'
 
         :param location: The location to ask (optional); the default location if not given.
         :raises NotSupportedError: The cloud is a StratusLab cloud.

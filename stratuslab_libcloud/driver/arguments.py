@@ -1,6 +1,7 @@
 """Checks of what callers pass to the driver; all raise :class:`.InvalidValueError`."""
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -13,6 +14,8 @@ from stratuslab_libcloud.paths import expanded
 __all__ = [
     "all_of",
     "as_bytes",
+    "as_number",
+    "as_truth",
     "check_interface",
     "checked_proxy",
     "checked_timeout",
@@ -79,6 +82,20 @@ def checked_timeout(seconds: float) -> float:
     if not number or not 0 < seconds <= _LONGEST_TIMEOUT:
         raise InvalidValueError(f"timeout must be a positive number of seconds, not {seconds!r}")
     return float(seconds)
+
+
+def as_number(port: int | str | None) -> int | None:
+    """Return a port as a number, also if it is text, as orchestrators pass it."""
+    return int(port) if isinstance(port, str) and re.fullmatch("[0-9]{1,5}", port) else port  # type: ignore[return-value] # refused later
+
+
+def as_truth(secure: bool | str) -> bool:
+    """Return a truth value, also if it is text, as orchestrators pass it."""
+    if not isinstance(secure, str):
+        return bool(secure)
+    if secure.lower() not in ("true", "false"):
+        raise InvalidValueError(f"secure must be True or False, not {secure!r}")
+    return secure.lower() == "true"
 
 
 def checked_proxy(url: str | None) -> str | None:

@@ -185,6 +185,10 @@ class ImageMethods(LocationMethods):
 
         Source: opennebula-modern 4.
 
+        >>> copied = one.copy_image("default", one.list_images()[0], "a copy")
+        >>> one.delete_image(copied)
+        True
+
         :param source_region: The id of the location that has the image (required).
         :param node_image: The image (required). Nothing but the id is used.
         :param name: 128 bytes at most; no other image of the account may have it (required).

@@ -28,6 +28,9 @@ class KeyPairMethods(LocationMethods):
 
         Source: opennebula-modern 6.
 
+        >>> [pair.name for pair in one.list_key_pairs()]
+        []
+
         :raises NotSupportedError: The cloud is a StratusLab cloud.
         :rtype: ``list`` of :class:`.KeyPair`
         """
@@ -37,6 +40,12 @@ class KeyPairMethods(LocationMethods):
     def get_key_pair(self, name: str) -> KeyPair:
         """
         Get one of those keys. One request.
+
+        >>> pair = one.create_key_pair("monday")
+        >>> one.get_key_pair("monday").fingerprint == pair.fingerprint
+        True
+        >>> one.delete_key_pair(pair)
+        True
 
         :param name: Its comment or fingerprint (required).
         :raises NotFoundError: There is no such key.
@@ -53,6 +62,12 @@ class KeyPairMethods(LocationMethods):
 
         Source: opennebula-modern 6.
 
+        >>> pair = one.create_key_pair("laptop")
+        >>> pair.private_key.splitlines()[0]
+        '-----BEGIN OPENSSH PRIVATE KEY-----'
+        >>> one.delete_key_pair(pair)
+        True
+
         :param name: Letters, digits, blanks and ``@ . : + , / _ -`` (required).
         :return: The pair; ``private_key`` is the text of a private key file, which nobody else has.
         :raises ConflictError: There is a key of that name.
@@ -67,6 +82,11 @@ class KeyPairMethods(LocationMethods):
         """
         Have a public key kept. Three requests.
 
+        >>> line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAoK"
+        >>> pair = one.import_key_pair_from_string("desk", line)
+        >>> pair.name, one.delete_key_pair(pair)
+        ('desk', True)
+
         :param name: As for :meth:`create_key_pair` (required).
         :param key_material: A public key, as a line of text (required).
         :raises InvalidValueError: It is no public key, or the name is not allowed.
@@ -78,9 +98,18 @@ class KeyPairMethods(LocationMethods):
             raise InvalidValueError("key_material must be one key", driver=self)
         return self._keep(name, ssh_keys.renamed(lines[0], name))
 
-    def import_key_pair_from_file(self, name: str, key_file_path: str) -> KeyPair:
+    def import_key_pair_from_file(
+        self, name: str, key_file_path: str | os.PathLike[str]
+    ) -> KeyPair:
         """
         Have the public key in a file kept. Three requests.
+
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "key.pub")
+        >>> _ = path.write_text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAoK")
+        >>> pair = one.import_key_pair_from_file("tower", path)
+        >>> one.delete_key_pair(pair)
+        True
 
         :param name: As for :meth:`create_key_pair` (required).
         :param key_file_path: The file (required).
@@ -93,6 +122,9 @@ class KeyPairMethods(LocationMethods):
     def delete_key_pair(self, key_pair: KeyPair) -> bool:
         """
         Have a public key kept no longer; nodes that let it in still do. Three requests.
+
+        >>> one.delete_key_pair(one.create_key_pair("old"))
+        True
 
         :param key_pair: A key pair (required). Nothing but the name is used.
         :return: ``True``.

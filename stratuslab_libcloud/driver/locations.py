@@ -38,9 +38,9 @@ class LocationMethods(NodeDriver):
         self,
         key: str | None = None,
         secret: str | None = None,
-        secure: bool = True,
+        secure: bool | str = True,
         host: str | None = None,
-        port: int | None = None,
+        port: int | str | None = None,
         *,
         stratuslab_user_config: str | os.PathLike[str] | IO[str] | IO[bytes] | None = None,
         stratuslab_default_location: str | None = None,
@@ -65,7 +65,8 @@ class LocationMethods(NodeDriver):
             one location, ``default``, at ``host``.
         :param secure: ``False`` to speak plain HTTP with a ``host`` that is not a URL (optional).
         :param host: The cloud endpoint, a host name or a URL (required with ``secret``).
-        :param port: The port of the cloud endpoint (optional, only with ``secret``).
+        :param port: The port of the cloud endpoint (optional, only with ``secret``). 2633 is that
+            of an OpenNebula engine.
         :param stratuslab_user_config: A path or an open file (optional); the guide's place (4.4.2)
             if not given.
         :param stratuslab_default_location: The id of the default location (optional). Here
@@ -83,9 +84,9 @@ class LocationMethods(NodeDriver):
         # Not super(): it would build a connection that is never used.
         self.key = key
         self.secret = secret
-        self.secure = secure
+        self.secure = arguments.as_truth(secure)
         self.host = host
-        self.port = port  # type: ignore[assignment] # Libcloud's annotation forgets None
+        self.port = arguments.as_number(port)  # type: ignore[assignment] # Libcloud's annotation forgets None
         self.api_version = None
         self.region = None
         self._timeout = arguments.checked_timeout(timeout)

@@ -193,7 +193,8 @@ class NodeMethods(LocationMethods):
         :param ex_vnc_listen: The host's IP address that the screen listens on (optional).
         :param ex_keymap: The screen's keyboard (optional).
         :param ex_template: A template from :meth:`ex_list_templates`, or its id (optional,
-            OpenNebula only). What it says holds unless another argument replaces it.
+            OpenNebula only). What it says holds unless another argument replaces it; public keys
+            are added to its own.
         :param ex_disk_size: GiB that the node's first disk is enlarged to (optional, OpenNebula
             only); 0, the default, leaves it as large as its image.
         :param ex_hold: Whether the node waits for :meth:`start_node` (optional, OpenNebula only).
@@ -228,7 +229,7 @@ class NodeMethods(LocationMethods):
                 network=cloud.settings.options.network if ex_network is None else ex_network,
                 volumes=[volume.id for volume in volumes],
                 readonly_images=[read.id for read in readonly],
-                public_keys=self._public_keys(cloud.settings, auth),
+                public_keys=self._public_keys(cloud.settings, auth, needed=ex_template is None),
                 context=context,
                 user_data=arguments.as_bytes(ex_user_data),
                 context_method=ex_context_method
@@ -316,7 +317,7 @@ class NodeMethods(LocationMethods):
         return [self._to_node(machines.pop(), cloud) for _ in range(len(machines))]
 
     def _public_keys(
-        self, settings: Settings, auth: NodeAuthSSHKey | NodeAuthPassword | None
+        self, settings: Settings, auth: NodeAuthSSHKey | NodeAuthPassword | None, needed: bool
     ) -> list[str]:
         if auth is not None:
             if not isinstance(auth, NodeAuthSSHKey):
@@ -325,6 +326,8 @@ class NodeMethods(LocationMethods):
                 )
             return ssh_keys.public_lines(auth.pubkey, "auth")
         pair = settings.default_key_pair()
+        if pair is None and not needed:
+            return []
         if pair is None:
             warnings.warn(
                 f"there is no user_public_key_file in {settings.where}, and no key in ~/.ssh: "

@@ -18,6 +18,9 @@ class PowerMethods(NodeMethods):
 
         Source: guide 9.1.4; opennebula-modern 6.
 
+        >>> one.reboot_node(vm)
+        True
+
         :param node: A node of this driver (required).
         :return: ``True``.
         :raises ConflictError: The node is not running, or is being changed.
@@ -34,6 +37,9 @@ class PowerMethods(NodeMethods):
         requests; the first is sent once.
 
         Source: opennebula-modern 6.
+
+        >>> one.stop_node(vm) and one.start_node(vm)
+        True
 
         :param node: A node of this driver (required).
         :return: ``True``.
@@ -52,6 +58,11 @@ class PowerMethods(NodeMethods):
 
         Source: opennebula-modern 6.
 
+        >>> one.stop_node(vm)
+        True
+        >>> one.ex_get_node(vm.id).state
+        stop...
+
         :param node: A node of this driver (required).
         :return: ``True``, when the node is stopping.
         :raises ConflictError: The node is not running, or is being changed.
@@ -67,6 +78,9 @@ class PowerMethods(NodeMethods):
         Stop a node, and keep its memory (OpenNebula only). Two requests; the first is sent once.
 
         Source: opennebula-modern 6.
+
+        >>> one.ex_suspend_node(vm)
+        True
 
         :param node: A node of this driver (required).
         :return: ``True``, when the node is being suspended.
@@ -84,6 +98,9 @@ class PowerMethods(NodeMethods):
 
         Source: opennebula-modern 6.
 
+        >>> one.ex_suspend_node(vm) and one.ex_resume_node(vm)
+        True
+
         :param node: A node of this driver (required).
         :return: ``True``.
         :raises ConflictError: The node is in another state.
@@ -100,6 +117,10 @@ class PowerMethods(NodeMethods):
         Three requests, and more while it lasts. Swap is not changed.
 
         Source: opennebula-modern 7.
+
+        >>> larger = one.list_sizes()[1]
+        >>> one.ex_resize_node(vm, larger)
+        True
 
         :param node: A node of this driver (required); its ``size`` is updated, too.
         :param size: A size (required).
@@ -122,6 +143,11 @@ class PowerMethods(NodeMethods):
         Give a node another name (OpenNebula only). One request.
 
         Source: opennebula-modern 7.
+
+        >>> one.ex_rename_node(vm, "db")
+        True
+        >>> one.ex_get_node(vm.id).name
+        'db'
 
         :param node: A node of this driver (required); it is updated, too.
         :param name: 128 bytes at most (required).

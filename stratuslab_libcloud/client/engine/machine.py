@@ -90,8 +90,10 @@ def _state(text: str | None) -> int:
 
 def _cpus(template: ET.Element) -> int | None:
     """Read the number of cores; a modern engine's machine may have a share of one only."""
+    if cores := integer(text(template, "VCPU")):
+        return cores
     amount = decimal(text(template, "CPU"))
-    return integer(text(template, "VCPU")) or (math.ceil(amount) if amount else None)
+    return math.ceil(amount) if amount else None
 
 
 def _nics(template: ET.Element) -> list[Nic]:

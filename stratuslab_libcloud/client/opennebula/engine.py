@@ -107,7 +107,8 @@ class Engine(Calls):
                 raise MalformedAnswerError("answered a document of a user without an ID")
             return found
 
-        return self.send(read, "one.user.info", -1)
+        # Streamed answers are not logged, and this one has the login tokens.
+        return self.send(read, "one.user.info", -1, streamed=True)
 
     def _pool(
         self,

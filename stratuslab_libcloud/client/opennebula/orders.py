@@ -126,14 +126,17 @@ def _graphics(machine: NewMachine, base: MachineTemplate | None) -> list[Vector]
 
 def _context(machine: NewMachine, given: list[Vector]) -> Vector:
     """What the guest reads: the site's own, with ours in the place of what has the same name."""
+    before = given[0] if given else []
     own = context_pairs(machine.context, _RESERVED_CONTEXT)
     if machine.public_keys:
-        own.append(("SSH_PUBLIC_KEY", "\n".join(map(plain_key, machine.public_keys))))
+        # The site's template lets its keys in besides, such as $USER[SSH_PUBLIC_KEY].
+        keys = [str(value) for name, value in before if name == "SSH_PUBLIC_KEY"]
+        keys += map(plain_key, machine.public_keys)
+        own.append(("SSH_PUBLIC_KEY", "\n".join(keys)))
     if machine.user_data:
         # The engine would expand every $ in it (modern 1).
         encoded = base64.b64encode(machine.user_data).decode("ascii")
         own += [("USERDATA", encoded), ("USERDATA_ENCODING", "base64")]
-    before = given[0] if given else []
     if before and not own:
         return []
     names = {name.upper() for name, _ in own}
