@@ -311,9 +311,7 @@ class Sandbox:
         ca = self.dir / "ca.pem" if self._tls else None
         return FetchedImages(self.dir / "fetched", self.url, ca, self._on_progress)
 
-    def _open_engine(
-        self, store: Store, accounts: Accounts, images: OfferedImages
-    ) -> OpenNebula:
+    def _open_engine(self, store: Store, accounts: Accounts, images: OfferedImages) -> OpenNebula:
         """Open the modern engine, which has machines and disks of its own."""
         disks = self.dir / "datastore"
         core = Core(

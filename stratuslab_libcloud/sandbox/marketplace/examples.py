@@ -65,8 +65,4 @@ def current_examples() -> list[Entry]:
     """Describe those that can be started: of each image, the entry that was endorsed last."""
     entries = sorted(example_entries(), key=lambda entry: entry.endorsed or "")
     current = {one.identifier: one for one in entries}
-    return [
-        one
-        for one in current.values()
-        if one.valid == VALID_UNTIL and one.deprecated is None
-    ]
+    return [one for one in current.values() if one.valid == VALID_UNTIL and one.deprecated is None]

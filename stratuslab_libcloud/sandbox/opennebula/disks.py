@@ -301,5 +301,3 @@ def _grow(core: Core, machine: Machine, disk: Vector, mib: int, name: str) -> No
         core.machinery.grow(machine.id, name, mib * MIB)
     elif found and found[1] == "raw" and found[0].exists() and mib < 1 << 30:
         os.truncate(found[0], mib * MIB)
-
-

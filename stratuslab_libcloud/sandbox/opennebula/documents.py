@@ -109,7 +109,9 @@ def image_document(image: Image, new: bool) -> str:
         "PERSISTENT": int(image.persistent),
         "REGTIME": image.born,
         **({"MODTIME": image.changed or image.born} if new else {}),
-        "SOURCE": f"/var/lib/one/datastores/1/{image.source}" if image.source else "",
+        "SOURCE": f"/var/lib/one/datastores/1/{image.source.rpartition('/')[2]}"
+        if image.source
+        else "",
         "PATH": "",
         "FORMAT": image.format,
         "FS": "",
@@ -236,12 +238,13 @@ def network_document(network: Network, last: str, *, full: bool) -> str:
     :param last: its last address.
     :param full: with the leases, as ``info`` does.
     """
+    leases: list[Mapping[str, Value]]
     leases = [{"IP": address, "MAC": "", "VM": vm} for address, vm in network.leases.items()]
     ar: dict[str, Value] = {"AR_ID": 0, "IP": network.first, "MAC": "02:00:7f:00:00:00"}
     ar |= {"SIZE": network.size, "TYPE": "IP4"}
     if full:
         ar |= {"IP_END": last, "MAC_END": "02:00:7f:ff:ff:ff", "USED_LEASES": len(leases)}
-        ar |= {"LEASES": {"LEASE": leases}}
+        ar["LEASES"] = {"LEASE": leases}
     values = {
         **_whose(network),
         **_permissions(network),
@@ -278,6 +281,7 @@ def user_document(
     account: User, quotas: Mapping[str, Value], default_quotas: Mapping[str, Value] | None = None
 ) -> str:
     """Write a user, with his limits and what he uses."""
+    tokens: list[Mapping[str, Value]]
     tokens = [
         {"TOKEN": token, "EXPIRATION_TIME": expires, "EGID": -1}
         for token, expires in account.tokens.items()

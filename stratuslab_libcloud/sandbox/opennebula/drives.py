@@ -59,7 +59,7 @@ def complete(
         "READONLY": "YES" if image.type == 1 else "NO",
         "SAVE": "YES" if new else "NO",
         "SIZE": disk.get("SIZE") or str(size),
-        "SOURCE": f"/var/lib/one/datastores/1/{image.source}",
+        "SOURCE": f"/var/lib/one/datastores/1/{image.source.rpartition('/')[2]}",
         "TM_MAD": "local",
         "TYPE": "CDROM" if image.type == 1 else "FILE",
     }

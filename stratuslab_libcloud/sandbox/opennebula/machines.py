@@ -2,6 +2,7 @@
 
 import re
 import time
+from functools import partial
 
 from stratuslab_libcloud.sandbox.machines import Machine as Run
 from stratuslab_libcloud.sandbox.machines import Phase
@@ -40,9 +41,7 @@ _OWN = {
     *("GRAPHICS", "INPUT", "MEMORY", "MEMORY_COST", "NIC", "NIC_ALIAS", "NIC_DEFAULT", "OS", "PCI"),
     *("RAW", "SCHED_ACTION", "TEMPLATE_ID", "TOPOLOGY", "VCPU", "VMGROUP"),
 }
-_ADMINISTRATORS = (
-    *("delete", "delete-recreate", "migrate", "recover", "resched", "unresched"),
-)
+_ADMINISTRATORS = (*("delete", "delete-recreate", "migrate", "recover", "resched", "unresched"),)
 
 
 def allocate(core: Core, account: Account, text: str, hold: bool = False) -> int:
@@ -210,7 +209,7 @@ def image_settled(core: Core, numbers: list[int]) -> None:
                 for disk in machine.disks:
                     disk.pop("CLONING", None)
                 machine.move(PENDING)
-                book.then.append(lambda number=number: start(core, number))
+                book.then.append(partial(start, core, number))
             book.put(machine)
 
 
@@ -252,7 +251,9 @@ def _accept(core: Core, book: Book, machine: Machine, request: Request) -> None:
     book.put(machine)
     ignored = core.failure("shutdown") if request.ask == "SHUTDOWN" else ""
     if ignored:
-        book.then.append(lambda: core.step(lambda: core.report(number, Phase.RUNNING, error=ignored)))
+        book.then.append(
+            lambda: core.step(lambda: core.report(number, Phase.RUNNING, error=ignored))
+        )
     elif request.ask == "PENDING":
         book.then.append(lambda: start(core, number))
     elif request.ask in ("SHUTDOWN", "CLEANUP"):
@@ -299,5 +300,3 @@ def close_history(machine: Machine) -> None:
     """End the last record."""
     if machine.history and not machine.history[-1]["ETIME"]:
         machine.history[-1]["ETIME"] = machine.history[-1]["RETIME"] = int(time.time())
-
-

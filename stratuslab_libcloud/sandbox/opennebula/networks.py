@@ -95,7 +95,8 @@ def _free(book: Book, network: Network, wanted: str | None) -> str | None:
     hosts = [str(IPv4Address(network.first) + number) for number in range(network.size)]
     begin = hosts.index(network.last) + 1 if network.last in hosts else 0
     for address in hosts[begin:] + hosts[:begin]:
-        if address not in network.leases and wanted in (None, "", address):
-            if not addresses.is_served(address, addresses.ssh_port(book.db)):
-                return address
+        if address in network.leases or wanted not in (None, "", address):
+            continue
+        if not addresses.is_served(address, addresses.ssh_port(book.db)):
+            return address
     return None

@@ -13,7 +13,8 @@ from stratuslab_libcloud.sandbox.store import Account
 __all__ = ["configuration", "datastore", "datastores", "empty", "network", "networks", "version"]
 
 _ONEADMIN: dict[str, Value] = {"UID": 0, "GID": 0, "UNAME": "oneadmin", "GNAME": "oneadmin"}
-_OWN = dict(zip([f"{w}_{r}" for w in ("OWNER", "GROUP", "OTHER") for r in "UMA"], "110100000"))
+_RIGHTS = [f"{who}_{right}" for who in ("OWNER", "GROUP", "OTHER") for right in "UMA"]
+_OWN = dict(zip(_RIGHTS, "110100000", strict=True))
 _DATASTORES = (("system", 1, "SYSTEM_DS"), ("default", 0, "IMAGE_DS"), ("files", 2, "FILE_DS"))
 
 

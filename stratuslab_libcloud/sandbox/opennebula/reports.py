@@ -131,9 +131,7 @@ def adopt(core: Core) -> None:
                     paused = machine.now in (SUSPENDED, STOPPED)
                     phase = Phase[machine.phase]
                     keeps = machine.task != "terminate"
-                    runs.append(
-                        Run(machine.id, phase, template, keeps_files=keeps, paused=paused)
-                    )
+                    runs.append(Run(machine.id, phase, template, keeps_files=keeps, paused=paused))
     for run in runs:
         core.machinery.enter(run)
 

@@ -54,7 +54,7 @@ def obtain(book: Book, account: Account, kind: type[T], number: int, right: str)
 
     :raises RefusedError: it does not exist, or the account does not have that right.
     """
-    item = book.find(kind, number) if -1 < number else None
+    item = book.find(kind, number) if number > -1 else None
     if item is None and number < 0:
         if right == "USE":
             raise RefusedError(f"Not authorized to perform USE {kind.RIGHT}.", AUTHORIZATION)

@@ -140,7 +140,9 @@ _RUNNING = {
         Request((3, 29), "undeploy", "SHUTDOWN"),
         Request((3, 29), "undeploy", "CLEANUP"),
     ),
-    **_both("reboot", Request(RUNNING, "reboot", "SHUTDOWN"), Request(RUNNING, "reboot", "CLEANUP")),
+    **_both(
+        "reboot", Request(RUNNING, "reboot", "SHUTDOWN"), Request(RUNNING, "reboot", "CLEANUP")
+    ),
     "suspend": Request((3, 6), "", "pause", SUSPENDED),
     "stop": Request((3, 5), "", "pause", STOPPED, (3, 10)),
 }

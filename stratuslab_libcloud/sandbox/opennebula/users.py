@@ -39,9 +39,10 @@ def authenticated(core: Core, accounts: Accounts, session: str) -> Account:
     with core.reading() as book:
         for user in book.all(User):
             expires = user.tokens.get(secret)
-            if user.name == name and expires is not None and (expires == -1 or expires > now):
-                if account := accounts.by_name(name):
-                    return account
+            if user.name != name or expires is None or -1 < expires <= now:
+                continue
+            if account := accounts.by_name(name):
+                return account
     raise RefusedError(_DENIED, AUTHENTICATION)
 
 

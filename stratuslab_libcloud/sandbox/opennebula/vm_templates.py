@@ -18,7 +18,7 @@ from stratuslab_libcloud.sandbox.opennebula.refusals import (
 from stratuslab_libcloud.sandbox.opennebula.rights import bad_name, chmod, obtain, pool, taken
 from stratuslab_libcloud.sandbox.opennebula.templates import merge, parse, restricted
 from stratuslab_libcloud.sandbox.store import Account
-from stratuslab_libcloud.sandbox.template import Template, TemplateError
+from stratuslab_libcloud.sandbox.template import Template, TemplateError, Vector
 
 __all__ = ["allocate", "clone", "delete", "info", "instantiate", "listing"]
 
@@ -163,7 +163,7 @@ def permit(core: Core, account: Account, number: int, *bits: int) -> int:
 
 def offered_template(image: Image) -> VmTemplate:
     """Make the template that starts an image which the site offers."""
-    attributes = [
+    attributes: list[tuple[str, str | Vector]] = [
         ("CPU", "1"),
         ("VCPU", "1"),
         ("MEMORY", "512"),
@@ -171,5 +171,5 @@ def offered_template(image: Image) -> VmTemplate:
         ("NIC", {"NETWORK": "public", "NETWORK_UNAME": "oneadmin"}),
         ("CONTEXT", {"NETWORK": "YES", "SSH_PUBLIC_KEY": "$USER[SSH_PUBLIC_KEY]"}),
     ]
-    template = Template(list(attributes))
+    template = Template(attributes)
     return VmTemplate(name=image.name, permissions="110000100", template=template)
