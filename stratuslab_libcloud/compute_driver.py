@@ -4,15 +4,29 @@ The Apache Libcloud compute driver for StratusLab clouds (User's Guide 13.05, ch
 Its methods are in ``driver``, in several parts; ``client`` sends the requests.
 """
 
+from stratuslab_libcloud.driver.account import AccountMethods
 from stratuslab_libcloud.driver.deployment import DeploymentMethods
 from stratuslab_libcloud.driver.entities import NODE_STATES, StratusLabNode
 from stratuslab_libcloud.driver.images import ImageMethods
+from stratuslab_libcloud.driver.keys import KeyPairMethods
+from stratuslab_libcloud.driver.power import PowerMethods
+from stratuslab_libcloud.driver.snapshots import SnapshotMethods
+from stratuslab_libcloud.driver.transfers import TransferMethods
 from stratuslab_libcloud.driver.volumes import VolumeMethods
 
 __all__ = ["StratusLabNode", "StratusLabNodeDriver"]
 
 
-class StratusLabNodeDriver(ImageMethods, DeploymentMethods, VolumeMethods):
+class StratusLabNodeDriver(
+    ImageMethods,
+    DeploymentMethods,
+    PowerMethods,
+    VolumeMethods,
+    SnapshotMethods,
+    TransferMethods,
+    AccountMethods,
+    KeyPairMethods,
+):
     """
     StratusLab clouds, one location for each section of the configuration file (guide 9.1).
 

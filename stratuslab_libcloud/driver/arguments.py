@@ -40,8 +40,14 @@ def all_of(values: Sequence[T], kind: type[T]) -> list[T]:
     return [expected(value, kind, "each item of the list") for value in values]
 
 
-def numbers_of(size: NodeSize) -> dict[str, Any]:
-    """Return what a size says about a machine; one without ``extra["cpus"]`` has one CPU."""
+def numbers_of(size: NodeSize | None) -> dict[str, Any]:
+    """
+    Return what a size says about a machine; one without ``extra["cpus"]`` has one CPU.
+
+    Without a size all numbers are 0: they are those of a template.
+    """
+    if size is None:
+        return {"cpus": 0, "ram": 0, "swap": 0}
     extra = size.extra or {}
     return {"cpus": extra.get("cpus", 1), "ram": size.ram, "swap": extra.get("swap", 0)}
 

@@ -1,15 +1,11 @@
 """The driver's methods for volumes: StratusLab's persistent disks."""
 
-import os
-from collections.abc import Callable
-from pathlib import Path
-
 from libcloud.compute.base import Node, NodeLocation, StorageVolume, VolumeSnapshot
 from libcloud.compute.types import StorageVolumeState
 
 from stratuslab_libcloud.client.cloud import Cloud
 from stratuslab_libcloud.driver.creation import creating
-from stratuslab_libcloud.driver.entities import to_snapshot, to_volume
+from stratuslab_libcloud.driver.entities import to_volume
 from stratuslab_libcloud.driver.locations import LocationMethods
 from stratuslab_libcloud.errors import InvalidValueError, NotFoundError
 
@@ -192,174 +188,6 @@ class VolumeMethods(LocationMethods):
             cloud.delete_volume(volume.id)
             return True
 
-    def create_volume_snapshot(
-        self, volume: StorageVolume, name: str | None = None
-    ) -> VolumeSnapshot:
-        """
-        Keep what is on a volume now. Five requests; the one that copies it is sent once.
-
-        The service knows copies on write of images, and no snapshots. So the volume is made an
-        image (``MACHINE_IMAGE_ORIGIN``) for as long as it is being copied, and the copy stays one.
-        Thus a snapshot is a persistent disk of its own, which counts as such and which no node
-        uses: what is written to the volume later does not change it, and any number of volumes can
-        be made from it. The volume cannot be deleted as long as it has snapshots.
-
-        ``size`` is in GiB. ``extra`` has ``location``, ``endpoint``, ``owner`` and ``volume_id``.
-
-        Source: pdisk-rest 2.2.3, 3.2.
-
-        >>> snapshot = driver.create_volume_snapshot(volume, "before the upgrade")
-        >>> again = driver.create_volume(size=5, name="again", snapshot=snapshot)
-        >>> driver.destroy_volume(again) and driver.destroy_volume_snapshot(snapshot)
-        True
-
-        :param volume: The volume (required); no node may have it.
-        :param name: 40 characters at most (optional); empty if not given.
-        :raises InvalidValueError: The name is not allowed. Nothing was sent.
-        :raises ConflictError: A node has the volume.
-        :raises NotPermittedError: It belongs to somebody else.
-        :raises LostAnswerError: The answer was lost; the snapshot may exist.
-        :rtype: :class:`.VolumeSnapshot`
-        """
-        with creating() as created, self._asking_for(volume) as cloud:
-            with created.asking(
-                f"a snapshot of volume {volume.id} may have been created: look for it with "
-                "list_volume_snapshots()"
-            ) as sending:
-                sending()
-                made = cloud.create_snapshot(volume.id, name or "")
-                snapshot = to_snapshot(made, volume.id, cloud.settings, self)
-                created.things.append(snapshot)
-            return snapshot
-
-    def list_volume_snapshots(self, volume: StorageVolume) -> list[VolumeSnapshot]:
-        """
-        List the snapshots of a volume, the newest first. One request; on services of 2012 and
-        later one more for each copy of the volume.
-
-        Source: pdisk-rest 2.1.1, 3.2.
-
-        >>> snapshot = driver.create_volume_snapshot(volume, "monday")
-        >>> [snapshot.name for snapshot in driver.list_volume_snapshots(volume)]
-        ['monday']
-        >>> driver.destroy_volume_snapshot(snapshot)
-        True
-
-        :param volume: The volume (required).
-        :rtype: ``list`` of :class:`.VolumeSnapshot`
-        """
-        with self._asking_for(volume) as cloud:
-            return [
-                to_snapshot(one, volume.id, cloud.settings, self)
-                for one in cloud.snapshots(volume.id)
-            ]
-
-    def destroy_volume_snapshot(self, snapshot: VolumeSnapshot) -> bool:
-        """
-        Delete a snapshot. One request.
-
-        Source: pdisk-rest 2.2.5.
-
-        >>> snapshot = driver.create_volume_snapshot(volume)
-        >>> driver.destroy_volume_snapshot(snapshot)
-        True
-
-        :param snapshot: The snapshot (required).
-        :return: ``True``.
-        :raises NotFoundError: There is no such snapshot.
-        :raises ConflictError: There are volumes that were made from it.
-        :raises NotPermittedError: It belongs to somebody else.
-        :rtype: ``bool``
-        """
-        with self._asking_for(snapshot) as cloud:
-            cloud.delete_volume(str(snapshot.id))
-            return True
-
-    def ex_upload_volume(
-        self,
-        path: str | os.PathLike[str],
-        name: str,
-        location: NodeLocation | None = None,
-        visibility: str = "private",
-        progress: Callable[[int, int | None], object] | None = None,
-    ) -> StorageVolume:
-        """
-        Create a volume from an image file. Three requests; the one that sends it is sent once.
-
-        The file is sent in gzip, piece by piece; if it is not in gzip already, a temporary file
-        beside it is. The volume is as large as the image, rounded up to GiB, and the service calls
-        it read-only (``DATA_IMAGE_RAW_READONLY``), which nothing enforces.
-
-        Source: pdisk-rest 2.1.3.
-
-        >>> import pathlib, tempfile
-        >>> path = pathlib.Path(tempfile.mkdtemp(), "data.img")
-        >>> _ = path.write_bytes(b"measurements")
-        >>> driver.ex_upload_volume(path, "measured").size
-        1
-
-        :param path: The file (required).
-        :param name: 40 characters at most (required).
-        :param location: Where to create it (optional); the default location if not given.
-        :param visibility: ``private`` (the default) or ``public`` (optional).
-        :param progress: Called again and again with the number of bytes that were sent, and with
-            how many there are (optional).
-        :raises InvalidValueError: The file cannot be read, or the name or visibility is not
-            allowed. No volume was created.
-        :raises ConflictError: A volume of this account was uploaded from the same image.
-        :raises MalformedAnswerError: The checksum of the volume is not that of the file; the volume
-            was deleted.
-        :raises LostAnswerError: The answer was lost; the volume may exist.
-        :rtype: :class:`.StorageVolume`
-        """
-        with creating() as created, self._asking(location) as cloud:
-            with created.asking(
-                f"a volume may have been created from {path}: look for it with list_volumes()"
-            ) as sending:
-                sending()
-                made = cloud.upload_volume(
-                    Path(path), name or "", visibility, progress=progress or _unseen
-                )
-                volume = to_volume(made, cloud.settings, self)
-                created.things.append(volume)
-            return volume
-
-    def ex_download_volume(
-        self,
-        volume: StorageVolume,
-        path: str | os.PathLike[str],
-        progress: Callable[[int, int | None], object] | None = None,
-    ) -> bool:
-        """
-        Write what is on a volume to a file. Two requests; one more for each time that the
-        connection breaks, for what is missing if the service can send just that.
-
-        The volume comes in gzip, piece by piece, with checksums. The file appears, or is replaced,
-        when it is whole; blank parts of it take no space.
-
-        Source: pdisk-rest 2.2.2.
-
-        >>> import pathlib, tempfile
-        >>> path = pathlib.Path(tempfile.mkdtemp(), "data.img")
-        >>> driver.ex_download_volume(volume, path)
-        True
-        >>> path.stat().st_size >> 30
-        5
-
-        :param volume: The volume (required); no node may have it.
-        :param path: The file (required); it is left in gzip if the name ends in ``.gz``.
-        :param progress: Called again and again with the number of bytes that have come, and with
-            how many there are, or ``None`` if that is unknown (optional).
-        :return: ``True``.
-        :raises InvalidValueError: The file cannot be written.
-        :raises NotFoundError: There is no such volume.
-        :raises ConflictError: A node has the volume.
-        :rtype: ``bool``
-        """
-        with self._asking_for(volume) as cloud:
-            cloud.download_volume(volume.id, Path(path), progress or _unseen)
-            return True
-
     def ex_disk_mounts(self, volume: StorageVolume) -> list[dict[str, str]]:
         """
         List where a volume is attached. One request.
@@ -421,10 +249,6 @@ class VolumeMethods(LocationMethods):
             for one in cloud.volumes(timeout)
             if not one.is_snapshot
         ]
-
-
-def _unseen(done: int, whole: int | None) -> None:
-    """Show no progress."""
 
 
 def _check_fits(snapshot: VolumeSnapshot, size: int, location: NodeLocation | None) -> None:

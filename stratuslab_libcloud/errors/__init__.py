@@ -14,6 +14,7 @@ The errors of this package, in one tree.
          +- ServiceError                (ProviderError) the service refused, or failed
          |   +- CredentialsError        (InvalidCredsError)
          |   +- NotPermittedError
+         |   |   +- QuotaExceededError  a limit of the account
          |   +- NotFoundError
          |   +- ConflictError           wrong state, in use, already there
          |   +- NotSupportedError       this service has no such operation
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         NotPermittedError,
         NotSupportedError,
         PartialListError,
+        QuotaExceededError,
         ServiceError,
         StratusLabError,
         UnavailableError,
@@ -67,6 +69,7 @@ __all__ = [
     "NotPermittedError",
     "NotSupportedError",
     "PartialListError",
+    "QuotaExceededError",
     "ServiceError",
     "StratusLabError",
     "UnavailableError",

@@ -155,6 +155,10 @@ class NotPermittedError(ServiceError):
     """The account may not do this."""
 
 
+class QuotaExceededError(NotPermittedError):
+    """The account has a limit, and this would exceed it; the text says which."""
+
+
 class NotFoundError(ServiceError):
     """The thing does not exist, or no longer exists."""
 

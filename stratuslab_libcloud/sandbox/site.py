@@ -44,7 +44,9 @@ from stratuslab_libcloud.sandbox.marketplace.examples import current_examples
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
 from stratuslab_libcloud.sandbox.opennebula.core import VERSIONS, Core
 from stratuslab_libcloud.sandbox.opennebula.engine import OpenNebula
+from stratuslab_libcloud.sandbox.opennebula.files import OwnImages
 from stratuslab_libcloud.sandbox.progress import OnProgress, ignored
+from stratuslab_libcloud.sandbox.saving import SavedImages
 from stratuslab_libcloud.sandbox.storage.rules import Storage
 from stratuslab_libcloud.sandbox.store import SUPER_USER, Settings, Store
 
@@ -276,9 +278,10 @@ class Sandbox:
         if not self._qemu_host:
             self._add_examples(store, key)
         disks = self.dir / "disks"
-        self._compute = Compute(store, partial(self._start_machinery, disks))
+        saved = SavedImages(store, disks, self.marketplace, self.url)
+        self._compute = Compute(store, partial(self._start_machinery, disks, saved))
         storage = Storage(store, disks, self._compute.machinery)
-        self.opennebula = self._open_engine(store, accounts, images)
+        self.opennebula = self._open_engine(store, accounts, images, saved)
         return Application(
             accounts,
             self._compute,
@@ -299,40 +302,37 @@ class Sandbox:
             with store.transaction() as db:
                 Settings(db).set("examples_endorsed_by", key.certificate.fingerprint)
 
-    def _start_machinery(self, disks: pathlib.Path, report: Report) -> Machinery:
+    def _start_machinery(
+        self, disks: pathlib.Path, saved: SavedImages, report: Report
+    ) -> Machinery:
         if not self._qemu_host:
-            return self._simulated(report)
-        return Qemu(report, self._qemu_host, self.dir / "machines", disks, self._fetched().fetch)
+            return self._simulated(report, saved)
+        images = FetchedImages(*self._fetching())
+        return Qemu(report, self._qemu_host, self.dir / "machines", disks, images, saved)
 
-    def _simulated(self, report: Report) -> Machinery:
-        return Simulated(report, self._boot_seconds, self._ending_seconds, self._is_missing)
+    def _simulated(self, report: Report, saved: SavedImages) -> Machinery:
+        return Simulated(report, self._boot_seconds, self._ending_seconds, self._is_missing, saved)
 
-    def _fetched(self) -> FetchedImages:
+    def _fetching(self) -> tuple[pathlib.Path, str, pathlib.Path | None, OnProgress]:
+        """Return what images are fetched with."""
         ca = self.dir / "ca.pem" if self._tls else None
-        return FetchedImages(self.dir / "fetched", self.url, ca, self._on_progress)
+        return self.dir / "fetched", self.url, ca, self._on_progress
 
-    def _open_engine(self, store: Store, accounts: Accounts, images: OfferedImages) -> OpenNebula:
+    def _open_engine(
+        self, store: Store, accounts: Accounts, images: OfferedImages, saved: SavedImages
+    ) -> OpenNebula:
         """Open the modern engine, which has machines and disks of its own."""
-        disks = self.dir / "datastore"
-        core = Core(
-            store,
-            disks,
-            self._opennebula_version,
-            self._opennebula_seconds,
-            real=self._qemu_host is not None,
-        )
-        host = self._qemu_host
-        if host:
-            core.files.fetch_entry = self._fetched().fetch
-        engine = OpenNebula(
-            core,
-            accounts,
-            lambda report: (
-                Qemu(report, host, self.dir / "vms", disks, core.files.fetch)
-                if host
-                else self._simulated(report)
-            ),
-        )
+        disks, host = self.dir / "datastore", self._qemu_host
+        version, seconds = self._opennebula_version, self._opennebula_seconds
+        core = Core(store, disks, version, seconds, real=host is not None)
+
+        def machinery(report: Report) -> Machinery:
+            if host is None:
+                return self._simulated(report, saved)
+            core.files.entries = OwnImages(disks, *self._fetching())
+            return Qemu(report, host, self.dir / "vms", disks, core.files.entries, saved)
+
+        engine = OpenNebula(core, accounts, machinery)
         offered = images.entries if host else current_examples()
         marketplace = f"{self.url}/marketplace/metadata"
         engine.offer([(f"{marketplace}/{entry.identifier}", entry) for entry in offered])

@@ -99,7 +99,7 @@ class TestNodes:
         assert abs(present(node.created_at).timestamp() - time.time()) < 600
         assert set(node.extra) == {
             *("location", "endpoint", "host", "owner", "vm_state", "lcm_state", "cpu_percent"),
-            *("memory_kib", "disks", "error"),
+            *("memory_kib", "disks", "error", "networks", "scheduler", "labels"),
         }
         assert (node.extra["location"], node.extra["vm_state"]) == ("sandbox", 3)
 

@@ -1,139 +1,32 @@
 """A StratusLab site: compute, persistent disks and Marketplace, as one cloud."""
 
-import os
-import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
 
 from stratuslab_libcloud.client.data import Endorsement, Image, Machine, Mount, NewMachine, Volume
-from stratuslab_libcloud.client.http.options import HTTPOptions
-from stratuslab_libcloud.client.stratuslab import snapshots
-from stratuslab_libcloud.client.stratuslab.compute import ComputeClient
-from stratuslab_libcloud.client.stratuslab.marketplace import MarketplaceClient
-from stratuslab_libcloud.client.stratuslab.pdisk import (
+from stratuslab_libcloud.client.stratuslab import saving, snapshots
+from stratuslab_libcloud.client.stratuslab.absent import Absent
+from stratuslab_libcloud.client.stratuslab.pdisk_fields import (
     IMAGE,
     LIVE,
-    StorageClient,
     checked_fields,
     is_uuid,
 )
+from stratuslab_libcloud.client.stratuslab.services import Services
 from stratuslab_libcloud.client.stratuslab.template import BootDisk, render
 from stratuslab_libcloud.client.stratuslab.transfers import Progress
-from stratuslab_libcloud.client.stratuslab.trust import Trust
-from stratuslab_libcloud.configuration.settings import Credentials, Settings
-from stratuslab_libcloud.errors import (
-    ConfigurationError,
-    ConflictError,
-    MissingCredentialsError,
-    NotFoundError,
-)
+from stratuslab_libcloud.configuration.signing import signing_key
+from stratuslab_libcloud.errors import ConflictError, NotFoundError
 from stratuslab_libcloud.metadata.keys import SigningKey
 
 __all__ = ["StratusLabCloud"]
 
-
-T = TypeVar("T")
-
-
-class _Process:
-    """
-    The services that one process uses.
-
-    After a fork the child makes its own. On a shared connection one process would get the other's
-    answers, and a lock that a thread of the parent holds would never be released.
-    """
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.services: dict[str, Any] = {}
-
-    def close(self) -> None:
-        for service in list(self.services.values()):
-            service.close()
+_WITHDRAWN = "This image has been deprecated"
 
 
-class _once_per_process(Generic[T]):  # noqa: N801 - used like property
-    """Makes one service per process, even if several threads ask for it at the same time."""
-
-    def __init__(self, make: Callable[["StratusLabCloud"], T]) -> None:
-        self._make = make
-        self.__doc__ = make.__doc__
-
-    def __get__(self, cloud: "StratusLabCloud", owner: type["StratusLabCloud"]) -> T:
-        process = cloud.process()
-        name = self._make.__name__
-        with process.lock:
-            if name not in process.services:
-                process.services[name] = self._make(cloud)
-            service: T = process.services[name]
-            return service
-
-
-class StratusLabCloud:
-    """
-    The three services of one location, each made when it is first used. Its methods are those of
-    :class:`.Cloud`.
-
-    Threads share the services; processes share nothing but the settings. An incomplete
-    configuration is an error only when a service that needs the missing option is used.
-    """
-
-    def __init__(
-        self, settings: Settings, *, timeout: float = 60.0, proxy_url: str | None = None
-    ) -> None:
-        """
-        :param timeout: seconds that a whole call may take.
-        :param proxy_url: an HTTP proxy to go through.
-        """
-        self.settings = settings
-        self._timeout = timeout
-        self._proxy_url = proxy_url
-        self._processes: dict[int, _Process] = {}
-
-    def process(self) -> _Process:
-        """Return the services of this process; close its copies of those of its parent."""
-        mine = self._processes.get(os.getpid())
-        if mine is None:
-            inherited = list(self._processes)
-            mine = self._processes.setdefault(os.getpid(), _Process())
-            for number in inherited:
-                other = self._processes.pop(number, mine)
-                if other is not mine:
-                    other.close()
-        return mine
-
-    @_once_per_process
-    def compute(self) -> ComputeClient:
-        """Machines."""
-        if not self.settings.endpoint:
-            raise ConfigurationError(
-                f"there is no endpoint in {self.settings.where}; set it there, or use another "
-                "location (selected_section names the one to use by default)"
-            )
-        credentials = self._required(self.settings.credentials)
-        return ComputeClient(self.settings.endpoint, credentials, self._options())
-
-    @_once_per_process
-    def storage(self) -> StorageClient:
-        """Persistent disks."""
-        if not self.settings.pdisk_endpoint:
-            raise ConfigurationError(
-                f"there is no pdisk_endpoint in {self.settings.where}, and none can be derived "
-                "from the endpoint"
-            )
-        credentials = self._required(self.settings.storage_credentials)
-        return StorageClient(self.settings.pdisk_endpoint, credentials, self._options())
-
-    @_once_per_process
-    def marketplace(self) -> MarketplaceClient:
-        """Image metadata; needs no login."""
-        trust = Trust(self.settings.options, self.settings.where)
-        return MarketplaceClient(self.settings.marketplace_endpoint, self._options(), trust)
-
-    def close(self) -> None:
-        """Close idle connections; a later call opens new ones."""
-        self.process().close()
+class StratusLabCloud(Services, Absent):
+    """The methods of :class:`.Cloud`, by the services of one location."""
 
     # -- images --------------------------------------------------------------------------------
 
@@ -169,6 +62,12 @@ class StratusLabCloud:
         """Withdraw the key owner's endorsement; two requests, as it is looked up first."""
         return self.marketplace.deprecate(image_id, key, reason, email=email, created=created)
 
+    def delete_image(self, image_id: str) -> None:
+        """Withdraw the endorsement of the configured certificate; two requests."""
+        options = self.settings.options
+        key = signing_key(options.p12_certificate, options.p12_password)
+        self.deprecate_image(image_id, key, _WITHDRAWN)
+
     # -- machines ------------------------------------------------------------------------------
 
     @property
@@ -190,6 +89,8 @@ class StratusLabCloud:
 
     def create_machine(self, new: NewMachine, sending: Callable[[], object] = lambda: None) -> str:
         """Start a machine; two requests, or one if the image was looked up within five minutes."""
+        self.check_offered(new)
+        new = saving.ordered(new, self.settings.marketplace_endpoint)
         template = render(
             new,
             self._boot_disk(new.image, new.disks_bus),
@@ -221,6 +122,22 @@ class StratusLabCloud:
             bus=bus or (entry.disks_bus or "").strip() or "ide",
             inbound_ports=entry.inbound_ports,
         )
+
+    def save_image(
+        self,
+        machine_id: str,
+        name: str,
+        description: str | None = None,
+        *,
+        timeout: float,
+        sending: Callable[[], object] = lambda: None,
+        waiting: Callable[[str], object] = lambda state: None,
+    ) -> Image:
+        """Shut a machine down, which saves it; six requests, and one for each further look."""
+        end = time.monotonic() + timeout
+        services = self.compute, self.storage
+        disk = saving.save(*services, machine_id, name, description, end, sending, waiting)
+        return saving.described(self.marketplace, disk)
 
     # -- volumes -------------------------------------------------------------------------------
 
@@ -358,21 +275,3 @@ class StratusLabCloud:
                 "the node to detach it"
             )
         return mounts[0].machine_id
-
-    # -- services ------------------------------------------------------------------------------
-
-    def _required(self, credentials: Credentials | None) -> Credentials:
-        if credentials is None:
-            raise MissingCredentialsError(
-                f"there are no complete credentials in {self.settings.where}; set username and "
-                "password, or pem_certificate and pem_key"
-            )
-        return credentials
-
-    def _options(self) -> HTTPOptions:
-        return HTTPOptions(
-            timeout=self._timeout,
-            proxy_url=self._proxy_url,
-            verify_tls=self.settings.options.verify_tls,
-            ca_certificate=self.settings.options.ca_certificate or None,
-        )

@@ -9,10 +9,10 @@ service can copy it. Its identifier names the disk, as in any copy.
 from contextlib import suppress
 
 from stratuslab_libcloud.client.data import Volume
-from stratuslab_libcloud.client.stratuslab.pdisk import (
+from stratuslab_libcloud.client.stratuslab.pdisk import StorageClient
+from stratuslab_libcloud.client.stratuslab.pdisk_fields import (
     IMAGE,
     RAW,
-    StorageClient,
     checked_fields,
     checked_uuid,
 )

@@ -12,6 +12,8 @@ from stratuslab_libcloud.sandbox.phrases import status_line
 
 __all__ = ["StrictRequest"]
 
+_TOO_LARGE = "The entity sent with the request exceeds the maximum allowed bytes."
+
 # Given twice, these could be understood in two ways.
 _ONCE = {
     *(b"Authorization", b"Content-Length", b"Host", b"Origin", b"Sec-Fetch-Site"),
@@ -56,7 +58,7 @@ class StrictRequest(cheroot.server.HTTPRequest):
             self.simple_response("400 Bad Request", "The length of the body is ambiguous.")
             return False
         if self.conn.rfile.is_too_large:
-            self.simple_response("413", "The body is too large.")
+            self.simple_response("413", _TOO_LARGE)
             return False
         if not re.fullmatch(rb"[0-9]+", self.inheaders.get(b"Content-Length", b"0")):
             self.simple_response("400 Bad Request", "Malformed Content-Length Header.")
@@ -67,7 +69,7 @@ class StrictRequest(cheroot.server.HTTPRequest):
             if self.conn.rfile.is_refused:
                 self.simple_response("401", "Only who has an account can upload a disk.")
             else:
-                self.simple_response("413", "The body is too large.")
+                self.simple_response("413", _TOO_LARGE)
             return False
         if self.chunked_read:
             self.close_connection = True  # cheroot does not read beyond the last chunk

@@ -24,7 +24,7 @@ _STOPPED = ("guest-panicked", "internal-error", "io-error", "paused", "watchdog"
 class Life:
     """A machine, its QEMU process, and the task that leads it."""
 
-    id: int
+    machine: Machine
     folder: pathlib.Path
     stop: threading.Event = field(default_factory=threading.Event)  # for what runs in threads
     ending: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -32,8 +32,12 @@ class Life:
     process: subprocess.Popen[bytes] | None = None  # unless an earlier sandbox started it
     monitor: Monitor | None = None
     power_button: asyncio.Task[None] | None = None
-    keeps_files: bool = False
     paused: bool = False
+    saving: bool = False  # its files are still needed
+
+    @property
+    def id(self) -> int:
+        return self.machine.id
 
     def connected(self) -> Monitor:
         """

@@ -1,5 +1,6 @@
 """What is done to the disks of machines while they run or rest (modern 5, 7)."""
 
+import contextlib
 import os
 import pathlib
 
@@ -85,10 +86,8 @@ def _plug(core: Core, machine: Machine, disk: Vector) -> None:
         raise MachineError("the sandbox plugs only persistent images into machines that run")
     if not disk["TARGET"].startswith("vd"):
         raise MachineError('the sandbox plugs disks in as virtio only: DEV_PREFIX="vd"')
-    try:
+    with contextlib.suppress(UnsettledError):  # it is in the machine, whose guest is booting
         core.machinery.plug(machine.id, disk["TARGET"], core.files.path(image.source))
-    except UnsettledError:
-        pass  # it is in the machine; its guest is still booting
 
 
 def _remove(machine: Machine, disk_id: int) -> None:

@@ -6,31 +6,47 @@ import shutil
 import subprocess
 import threading
 import uuid
-from collections.abc import Callable
+from typing import Any
 
 from stratuslab_libcloud.sandbox import durable
 from stratuslab_libcloud.sandbox.errors import MachineError
-from stratuslab_libcloud.sandbox.images.fetched import FetchedImage
+from stratuslab_libcloud.sandbox.images.fetched import FetchedImage, FetchedImages
 from stratuslab_libcloud.sandbox.storage import contents
 
-__all__ = ["MIB", "PREFIX", "Files"]
+__all__ = ["MIB", "PREFIX", "Files", "OwnImages", "convert"]
 
 MIB = 1 << 20
 PREFIX = "image:"  # how a DISK/SOURCE names a file of this directory
 _CONVERT_SECONDS = 600
 
-Fetch = Callable[[str, threading.Event], FetchedImage]
+
+class OwnImages(FetchedImages):
+    """
+    The images that machines start from: those of Marketplace entries, and those of the engine.
+
+    :param own: the directory of the engine's images.
+    """
+
+    def __init__(self, own: pathlib.Path, *fetching: Any) -> None:
+        super().__init__(*fetching)
+        self._own = own
+
+    def fetch(self, source: str, stop: threading.Event, *find: Any, **finding: Any) -> FetchedImage:
+        """Return the image that a machine gets a layer over."""
+        if source.startswith(PREFIX):
+            return FetchedImage(self._own / source.removeprefix(PREFIX), "raw")
+        return super().fetch(source, stop)
 
 
 class Files:
     """
     The files of images.
 
-    :ivar fetch: fetches the image of a Marketplace entry; None where machines are simulated, and
-        images are empty.
+    :ivar entries: the images of Marketplace entries; None where machines are simulated, and images
+        are empty.
     """
 
-    fetch_entry: Fetch | None = None
+    entries: OwnImages | None = None
 
     def __init__(self, directory: pathlib.Path) -> None:
         self.directory = directory
@@ -55,14 +71,6 @@ class Files:
             for snapshot in self.directory.glob(f"{name}.*"):
                 snapshot.unlink(missing_ok=True)
 
-    def fetch(self, source: str, stop: threading.Event) -> FetchedImage:
-        """Return the image that a machine gets a layer over."""
-        if source.startswith(PREFIX):
-            return FetchedImage(self.path(source.removeprefix(PREFIX)), "raw")
-        if self.fetch_entry is None:
-            raise MachineError(f"there is no image {source}")
-        return self.fetch_entry(source, stop)
-
     def fill(self, name: str, source: str) -> None:
         """
         Copy an image into a new one, which stays as large as it is.
@@ -74,8 +82,8 @@ class Files:
             return
         if "/" not in source:
             self.copy(self.path(source), self.path(name))
-        elif self.fetch_entry:
-            image = self.fetch_entry(source, threading.Event())
+        elif self.entries:
+            image = self.entries.fetch(source, threading.Event())
             convert(image.path, image.format, self.path(name))
 
     def copy(self, source: pathlib.Path, target: pathlib.Path) -> None:

@@ -1,4 +1,4 @@
-"""Changes of a machine that take time: the state meanwhile, and the one afterwards (modern 5, 7)."""
+"""Changes of a machine that take time: the states meanwhile and afterwards (modern 5, 7)."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The rules about machines: their start, their actions and what the machinery reports (modern 6)."""
+"""The rules about machines: how they start, and what may be done to them (modern 6)."""
 
 import re
 import time

@@ -371,7 +371,7 @@ class TestDocuments:
         with compute(rpc(True, MODERN, 0)) as (asked, _):
             machine = asked.info("12")
         assert (machine.summary, machine.host, machine.error) == ("3/36", None, "Mon: DEPLOY: no")
-        assert (machine.cpu_percent, machine.memory_kib, machine.cpus) == (2.5, 42, None)
+        assert (machine.cpu_percent, machine.memory_kib, machine.cpus) == (2.5, 42, 1)
         assert machine.nics[0]["ip"] == "2001:db8::1"
 
     def test_the_oldest_generation(self) -> None:

@@ -1,0 +1,121 @@
+"""Images that machines start from (modern 4 and 7)."""
+
+from collections.abc import Callable, Sequence
+
+from stratuslab_libcloud.client.data import Image, Machine
+from stratuslab_libcloud.client.engine.ids import checked_id
+from stratuslab_libcloud.client.engine.template import single
+from stratuslab_libcloud.client.opennebula.connected import Connected
+from stratuslab_libcloud.client.opennebula.engine import USABLE
+from stratuslab_libcloud.client.opennebula.names import checked_name
+from stratuslab_libcloud.client.opennebula.states import DELETE, changing
+from stratuslab_libcloud.client.opennebula.waiting import wait_until
+from stratuslab_libcloud.errors import ConflictError
+
+__all__ = ["Images"]
+
+_SAME_TYPE, _NOW = "", -1
+
+
+class Images(Connected):
+    """The part of the cloud that is about images."""
+
+    def images(self, whole: bool = False) -> Sequence[Image]:
+        """List the images that the account may use, public ones included; one request."""
+        found = self.engine.images(USABLE)
+        return [image for image in found if image.bootable and image.state != DELETE]
+
+    def image(self, image_id: str) -> Image:
+        """Look up one image; one request."""
+        return self.engine.image(image_id)
+
+    def save_image(
+        self,
+        machine_id: str,
+        name: str,
+        description: str | None = None,
+        *,
+        timeout: float,
+        sending: Callable[[], object] = lambda: None,
+        waiting: Callable[[str], object] = lambda state: None,
+    ) -> Image:
+        """
+        Save the disk that a machine started from, running or not; four requests and more while it
+        lasts, one more for a description.
+        """
+        name = checked_name("image", name)
+        engine = self.engine
+        disk = _first_disk(engine.info(machine_id))
+        sending()
+        image_id = self._save_disk(machine_id, disk, name, "image", timeout, waiting)
+        if description:
+            text = single("DESCRIPTION", description)
+            engine.change("one.image.update", int(image_id), text, 1)
+        found = self._finished(image_id, "image", timeout)
+        return found._replace(description=description or found.description)
+
+    def delete_image(self, image_id: str) -> None:
+        """Delete an image; two requests and more while it lasts."""
+        self._delete(checked_id(image_id, "image"), "image")
+
+    def copy_image(
+        self,
+        image_id: str,
+        name: str,
+        description: str | None = None,
+        *,
+        timeout: float,
+        sending: Callable[[], object] = lambda: None,
+    ) -> Image:
+        """Copy an image; two requests and more while it lasts, one more for a description."""
+        number = int(checked_id(image_id, "image"))
+        name = checked_name("image", name)
+        sending()
+        copied = self.engine.create("one.image.clone", number, name, if_lost=_look_for(name))
+        found = self._finished(copied, "image", timeout)
+        if description:
+            text = single("DESCRIPTION", description)
+            self.engine.change("one.image.update", int(copied), text, 1)
+        return found._replace(description=description or found.description)
+
+    def _save_disk(
+        self,
+        machine_id: str,
+        disk: str,
+        name: str,
+        what: str,
+        patience: float,
+        waiting: Callable[[str], object] = lambda state: None,
+    ) -> str:
+        """Save a disk as a new image, and wait until its machine is as it was before."""
+
+        def look() -> Machine:
+            found = self.engine.info(machine_id)
+            waiting(found.summary)
+            return found
+
+        saved = self.engine.create(
+            "one.vm.disksaveas",
+            *(int(machine_id), int(disk), name, _SAME_TYPE, _NOW),
+            if_lost=_look_for(name),
+        )
+        wait_until(
+            lambda machine: not changing(machine),
+            look,
+            patience,
+            f"saving disk {disk} of node {machine_id}",
+            f"{what} {saved} exists all the same",
+        )
+        return saved
+
+
+def _look_for(name: str) -> str:
+    """Advice when an answer is lost: the engine allows an account one image of each name."""
+    return f"an image named {name!r} may have been created: there can be only one of that name"
+
+
+def _first_disk(machine: Machine) -> str:
+    for disk in machine.disks:
+        if disk["id"] and disk["image"]:
+            return disk["id"]
+    raise ConflictError(f"node {machine.id} has no disk that was made from an image")
