@@ -23,6 +23,7 @@ from stratuslab_libcloud.sandbox.http.browsers import Names, is_foreign
 from stratuslab_libcloud.sandbox.http.wire import MAX_BODY_BYTES
 from stratuslab_libcloud.sandbox.marketplace import rest as marketplace_rest
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
+from stratuslab_libcloud.sandbox.opennebula.engine import OpenNebula
 from stratuslab_libcloud.sandbox.phrases import status_line
 from stratuslab_libcloud.sandbox.ranges import keep_single_range
 from stratuslab_libcloud.sandbox.routes import Routes
@@ -63,6 +64,7 @@ class Application:
         self,
         accounts: Accounts,
         compute: Compute,
+        opennebula: OpenNebula,
         storage: Storage,
         marketplace: Registry,
         find_image: Callable[[str], pathlib.Path | None],
@@ -79,6 +81,7 @@ class Application:
         marketplace_door = f"<any({', '.join(marketplace_rest.DOORS)}):door>"
         self._routes = Routes(
             ("GET", "/images/<name>", self._send_image),
+            (None, "/RPC2", opennebula.answer),
             (None, f"/{marketplace_door}", self._ask_marketplace),
             (None, f"/{marketplace_door}/<rest:rest>", self._ask_marketplace),
             (None, f"/marketplace/{marketplace_door}", self._ask_marketplace),

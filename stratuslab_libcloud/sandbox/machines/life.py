@@ -32,6 +32,7 @@ class Life:
     process: subprocess.Popen[bytes] | None = None  # unless an earlier sandbox started it
     monitor: Monitor | None = None
     power_button: asyncio.Task[None] | None = None
+    paused: bool = False
     saving: bool = False  # its files are still needed
 
     @property
@@ -60,7 +61,7 @@ class Life:
             if running_process(self.folder):
                 raise
             return
-        if status in _STOPPED:
+        if status in _STOPPED and not (self.paused and status == "paused"):
             raise MachineError(f"QEMU has stopped the machine: {status}")
 
     async def await_boot(self) -> Phase | None:

@@ -16,11 +16,11 @@ import subprocess
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 from stratuslab_libcloud.sandbox.errors import MachineError
-from stratuslab_libcloud.sandbox.images.fetched import FetchedImages
 from stratuslab_libcloud.sandbox.machines import (
     DEPLOYING,
     TRANSFER,
@@ -115,6 +115,18 @@ class Qemu:
     def unplug(self, machine_id: int, device: str) -> None:
         self._wait_for(self._unplug(machine_id, device))
 
+    def pause(self, machine_id: int) -> None:
+        self._wait_for(self._pause(machine_id, paused=True))
+
+    def go_on(self, machine_id: int) -> None:
+        self._wait_for(self._pause(machine_id, paused=False))
+
+    def grow(self, machine_id: int, device: str, size: int) -> None:
+        self._wait_for(self._grow(machine_id, device, size))
+
+    def folder(self, machine_id: int) -> pathlib.Path | None:
+        return self._directory / str(machine_id)
+
     def close(self, keep: bool) -> set[int]:
         alive = self._wait_for(self._close(keep))
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -156,8 +168,10 @@ class Qemu:
 
     async def _enter(self, machine: Machine) -> None:
         life = self._lives.get(machine.id)
+        if life:
+            life.machine = replace(life.machine, keeps_files=machine.keeps_files)
         if life is None:
-            life = Life(machine, self._directory / str(machine.id))
+            life = Life(machine, self._directory / str(machine.id), paused=machine.paused)
             self._lives[machine.id] = life
             life.task = self._loop.create_task(self._lead(life, machine))
             if machine.phase in _ENDING:
@@ -250,8 +264,9 @@ class Qemu:
         if machine.obstacle:
             raise MachineError(machine.obstacle)
         try:
-            shutil.rmtree(life.folder, ignore_errors=True)
-            life.folder.mkdir(mode=0o700)
+            if not life.machine.keeps_files:
+                shutil.rmtree(life.folder, ignore_errors=True)
+            life.folder.mkdir(mode=0o700, exist_ok=True)
             vectors = machine.template.vectors("CONTEXT")
             context.burn(vectors[0] if vectors else {}, life.folder / command.CONTEXT_CD)
             fetch = partial(self._images.fetch, find=partial(self._saved.find, life.id))
@@ -366,17 +381,30 @@ class Qemu:
         _OUTLIVING[:] = [process for process in _OUTLIVING if process.poll() is None]
         if life.monitor:
             await life.monitor.close()
-        await self._in_thread(
-            self._reporting, lambda: shutil.rmtree(life.folder, ignore_errors=True)
-        )
+        if not life.machine.keeps_files:
+            await self._in_thread(
+                self._reporting, lambda: shutil.rmtree(life.folder, ignore_errors=True)
+            )
 
     # Disks.
 
     async def _plug(self, machine_id: int, device: str, disk: pathlib.Path) -> None:
+        await hotplug.plug(self._running(machine_id).connected(), device, disk)
+
+    async def _pause(self, machine_id: int, *, paused: bool) -> None:
+        life = self._running(machine_id)
+        life.paused = paused
+        await life.connected().execute("stop" if paused else "cont")
+
+    async def _grow(self, machine_id: int, device: str, size: int) -> None:
+        monitor = self._running(machine_id).connected()
+        await monitor.execute("block_resize", node_name=device, size=size)
+
+    def _running(self, machine_id: int) -> Life:
         life = self._lives.get(machine_id)
         if life is None:
             raise MachineError("the machine does not run")
-        await hotplug.plug(life.connected(), device, disk)
+        return life
 
     async def _unplug(self, machine_id: int, device: str) -> None:
         life = self._lives.get(machine_id)
