@@ -21,6 +21,7 @@ __all__ = [
     "checked_timeout",
     "expected",
     "key_path",
+    "network_name",
     "numbers_of",
 ]
 
@@ -96,6 +97,13 @@ def as_truth(secure: bool | str) -> bool:
     if secure.lower() not in ("true", "false"):
         raise InvalidValueError(f"secure must be True or False, not {secure!r}")
     return secure.lower() == "true"
+
+
+def network_name(name: str) -> str:
+    """Return the name or id of a network, if it can be one."""
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidValueError(f"{name!r} is not the name of a network")
+    return name
 
 
 def checked_proxy(url: str | None) -> str | None:

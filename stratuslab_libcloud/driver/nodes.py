@@ -226,7 +226,9 @@ class NodeMethods(LocationMethods):
                 image="" if image is None else str(image.id),
                 **arguments.numbers_of(size),
                 name="" if name is None else name,
-                network=cloud.settings.options.network if ex_network is None else ex_network,
+                network=cloud.settings.options.network
+                if ex_network is None
+                else arguments.network_name(ex_network),
                 volumes=[volume.id for volume in volumes],
                 readonly_images=[read.id for read in readonly],
                 public_keys=self._public_keys(cloud.settings, auth, needed=ex_template is None),
