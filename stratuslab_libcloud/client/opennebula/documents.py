@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from stratuslab_libcloud.client.data import MachineTemplate, Network, Volume
 from stratuslab_libcloud.client.engine.elements import decimal, integer, part, text
 from stratuslab_libcloud.client.engine.ids import is_id
-from stratuslab_libcloud.client.opennebula.states import IMAGE_STATES, VOLUME_STATES
+from stratuslab_libcloud.client.opennebula.states import ERROR, IMAGE_STATES, LOCKED, VOLUME_STATES
 from stratuslab_libcloud.untrusted.text import one_line
 
 __all__ = [
@@ -60,6 +60,11 @@ class EngineImage(NamedTuple):
     def bootable(self) -> bool:
         """Whether machines can start from it."""
         return self.kind == _OS
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has been made."""
+        return self.state not in (0, LOCKED, ERROR)
 
     @property
     def is_volume(self) -> bool:

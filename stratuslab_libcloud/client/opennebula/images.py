@@ -10,7 +10,7 @@ from stratuslab_libcloud.client.opennebula.engine import USABLE
 from stratuslab_libcloud.client.opennebula.names import checked_name
 from stratuslab_libcloud.client.opennebula.states import DELETE, changing
 from stratuslab_libcloud.client.opennebula.waiting import wait_until
-from stratuslab_libcloud.errors import ConflictError
+from stratuslab_libcloud.errors import ConflictError, ServiceError
 
 __all__ = ["Images"]
 
@@ -45,9 +45,10 @@ class Images(Connected):
         """
         name = checked_name("image", name)
         engine = self.engine
-        disk = _first_disk(engine.info(machine_id))
+        machine = engine.info(machine_id)
+        disk = _first_disk(machine)
         sending()
-        image_id = self._save_disk(machine_id, disk, name, "image", timeout, waiting)
+        image_id = self._save_disk(machine, disk, name, "image", timeout, waiting)
         if description:
             text = single("DESCRIPTION", description)
             engine.change("one.image.update", int(image_id), text, 1)
@@ -80,7 +81,7 @@ class Images(Connected):
 
     def _save_disk(
         self,
-        machine_id: str,
+        machine: Machine,
         disk: str,
         name: str,
         what: str,
@@ -90,22 +91,26 @@ class Images(Connected):
         """Save a disk as a new image, and wait until its machine is as it was before."""
 
         def look() -> Machine:
-            found = self.engine.info(machine_id)
+            found = self.engine.info(machine.id)
             waiting(found.summary)
             return found
 
         saved = self.engine.create(
             "one.vm.disksaveas",
-            *(int(machine_id), int(disk), name, _SAME_TYPE, _NOW),
+            *(int(machine.id), int(disk), name, _SAME_TYPE, _NOW),
             if_lost=_look_for(name),
         )
-        wait_until(
+        known = f"{what} {saved} exists all the same"
+        after = wait_until(
             lambda machine: not changing(machine),
             look,
             patience,
-            f"saving disk {disk} of node {machine_id}",
-            f"{what} {saved} exists all the same",
+            f"saving disk {disk} of node {machine.id}",
+            known,
         )
+        # The text of an earlier failure stays for ever. The image may stay LOCKED for as long.
+        if after.error and after.error != machine.error and not self.engine.image(saved).ready:
+            raise ServiceError(f"{what} {saved} could not be made: {after.error}", advice=known)
         return saved
 
 

@@ -174,9 +174,10 @@ class Volumes(Images):
     def _save_attached(self, source: EngineImage, name: str) -> str:
         """Copy a volume that a machine has, which only the machine's own call does."""
         machine_id = source.machines[0]
-        for disk in self.engine.info(machine_id).disks:
+        machine = self.engine.info(machine_id)
+        for disk in machine.disks:
             if disk["image"] == source.id and disk["id"]:
-                return self._save_disk(machine_id, disk["id"], name, "snapshot", self._patience)
+                return self._save_disk(machine, disk["id"], name, "snapshot", self._patience)
         raise ConflictError(f"volume {source.id} is being attached or detached; try again")
 
     def _device(self, machine_id: str, volume_id: str) -> str:
