@@ -39,8 +39,7 @@ def test_a_session(site: Sandbox, one: StratusLabNodeDriver) -> None:
     size = one.list_sizes()[0]
     image = next(image for image in one.list_images() if image.name.startswith("standard"))
     step = ScriptDeployment("echo deployed >/root/mark; cat /root/mark; sync")
-    options = {"deploy": step, "timeout": BOOT_SECONDS}
-    node = one.deploy_node(name="web", size=size, image=image, **options)
+    node = one.deploy_node(name="web", size=size, image=image, deploy=step, timeout=BOOT_SECONDS)
     assert (step.exit_status, step.stdout) == (0, "deployed\n")
     volume = one.create_volume(1, "data")
     one.attach_volume(node, volume)
