@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from stratuslab_libcloud.sandbox.errors import MachineError
+from stratuslab_libcloud.sandbox.images.fetched import FetchedImages
 from stratuslab_libcloud.sandbox.machines import (
     DEPLOYING,
     TRANSFER,
