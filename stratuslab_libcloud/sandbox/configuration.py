@@ -38,7 +38,6 @@ def sections(
     """
     Return all sections: one for each user, one for the certificate, and one for the modern engine.
 
-
     :param url: of the site.
     :param users: name to password; the section of the first is the selected one.
     :param certificate: the file with the first user's certificate and key, if there is one.

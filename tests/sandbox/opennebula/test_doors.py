@@ -1,5 +1,6 @@
 """Who comes in, what is a call, and what nobody may see (opennebula-modern 2, 8, 9)."""
 
+import contextlib
 import http.client
 import xmlrpc.client
 
@@ -38,10 +39,14 @@ def test_every_call_is_for_users_only(both: Sandbox) -> None:
 def post(
     site: Sandbox, body: bytes, method: str = "POST", path: str = "/RPC2"
 ) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
-    connection.request(method, path, body)
-    answer = connection.getresponse()
-    return answer.status, answer.read()
+    with connected(site) as connection:
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+def connected(site: Sandbox) -> contextlib.closing[http.client.HTTPConnection]:
+    return contextlib.closing(http.client.HTTPConnection("127.0.0.1", site.port, timeout=30))
 
 
 def test_only_a_post_to_this_very_path(both: Sandbox) -> None:
@@ -52,11 +57,12 @@ def test_only_a_post_to_this_very_path(both: Sandbox) -> None:
 
 
 def test_the_connection_is_closed_after_every_call(both: Sandbox) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", both.port, timeout=30)
-    connection.request("POST", "/RPC2", xmlrpc.client.dumps(("alice:pw-a",), "one.system.version"))
-    answer = connection.getresponse()
-    assert answer.headers["Connection"] == "close"
-    assert xmlrpc.client.loads(answer.read())[0][0][0] is True
+    body = xmlrpc.client.dumps(("alice:pw-a",), "one.system.version")
+    with connected(both) as connection:
+        connection.request("POST", "/RPC2", body)
+        answer = connection.getresponse()
+        assert answer.headers["Connection"] == "close"
+        assert xmlrpc.client.loads(answer.read())[0][0][0] is True
 
 
 BOMB = b"""<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>
@@ -87,10 +93,14 @@ def test_a_body_that_is_no_call_is_a_fault(both: Sandbox, body: bytes) -> None:
 
 
 def test_a_web_page_of_another_site_is_refused(both: Sandbox) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", both.port, timeout=30)
     body = xmlrpc.client.dumps(("alice:pw-a",), "one.system.version")
-    connection.request("POST", "/RPC2", body, {"Origin": "http://evil.example"})
-    assert connection.getresponse().status == 403
+    with connected(both) as connection:
+        connection.request("POST", "/RPC2", body, {"Origin": "http://evil.example"})
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (
+            403,
+            b"Web pages of other sites may not send requests to this one.",
+        )
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_a_whole_life(one: Any) -> None:
     disks = one.vm.info(vm).TEMPLATE["DISK"]
     assert [disk["TARGET"] for disk in disks] == ["vda", "vdb"]
     snapshot = one.vm.disksnapshotcreate(vm, 2, "s")
-    assert one.vm.info(vm).SNAPSHOTS[0].SNAPSHOT[0].ID == snapshot
+    assert snapshot == one.vm.info(vm).SNAPSHOTS[0].SNAPSHOT[0].ID
     one.vm.diskresize(vm, 2, "20")
     one.vm.resize(vm, 'CPU="2"\nMEMORY="1024"', True)
     saved = one.vm.disksaveas(vm, 0, "saved", "", -1)
@@ -72,7 +72,7 @@ def test_a_whole_life(one: Any) -> None:
     assert one.image.info(volume).SNAPSHOTS.SNAPSHOT[0].NAME == "s"
     for action, state in (("reboot", 3), ("poweroff", 8), ("resume", 3), ("suspend", 5)):
         one.vm.action(action, vm)
-        assert one.vm.info(vm).STATE == state
+        assert state == one.vm.info(vm).STATE
     one.vm.action("terminate", vm)
     assert one.vm.info(vm).STATE == 6
     again = one.vm.allocate(f"CPU=1\nMEMORY=64\nDISK=[IMAGE_ID={saved}]")
