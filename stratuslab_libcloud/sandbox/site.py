@@ -363,7 +363,7 @@ class Sandbox:
             first = next(iter(self.users))
             certificate, subject = user_certificate(self.dir, first, durable=self._durable)
             subjects.append(subject)
-        sections = configuration.sections(shared, self.users, certificate)
+        sections = configuration.sections(self.url, shared, self.users, certificate)
         configuration.write(self.config_path, sections, durable=self._durable)
         return subjects
 

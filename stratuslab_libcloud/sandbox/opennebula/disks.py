@@ -9,7 +9,7 @@ from stratuslab_libcloud.sandbox.opennebula import drives, quotas
 from stratuslab_libcloud.sandbox.opennebula.core import Core
 from stratuslab_libcloud.sandbox.opennebula.files import MIB, convert
 from stratuslab_libcloud.sandbox.opennebula.hot import change
-from stratuslab_libcloud.sandbox.opennebula.images import TYPES, made, new_name
+from stratuslab_libcloud.sandbox.opennebula.images import TYPES, made, new_name, spoil
 from stratuslab_libcloud.sandbox.opennebula.records import Book, Image, Machine, owned
 from stratuslab_libcloud.sandbox.opennebula.refusals import (
     ACTION,
@@ -207,41 +207,35 @@ def _save_as(
     at = f".{snapshot}" if snapshot >= 0 else ""
 
     def work() -> None:
-        if reason := core.failure("save as"):
-            core.fail("image", reason)
-            made(core, image.id)
-            raise MachineError(reason)
-        _copied(core, machine, disk, at, image.id, running=running)
+        made(core, image.id, lambda name: _fill(core, machine, disk, at, name, running=running))
 
     def done(book: Book, machine: Machine, reason: str) -> None:
-        made_of = book.find(Image, image.id)
-        if made_of:
-            made_of.format = "raw"
-            book.put(made_of)
+        saved = book.find(Image, image.id)
+        if saved:
+            saved.format = "raw"
+            if reason:
+                spoil(saved, reason)
+            book.put(saved)
 
     change(core, book, machine, "save as", "", work, done)
     return image.id
 
 
-def _copied(
-    core: Core, machine: Machine, disk: Vector, at: str, image_id: int, *, running: bool
-) -> None:
-    """Copy what is on a disk into a new image, while the machine waits."""
+def _fill(core: Core, machine: Machine, disk: Vector, at: str, name: str, *, running: bool) -> None:
+    """
+    Copy what is on a disk into the file of an image, while the machine waits.
+
+    :param at: the end of the name of a snapshot's file; empty for the disk as it is now.
+    """
     found = content(core, machine, disk)
-    made(core, image_id)
-    if found is None:
-        return
-    with core.reading() as book:
-        image = book.find(Image, image_id)
-    path = pathlib.Path(f"{found[0]}{at}")
-    if image is None or not path.exists():
+    path = pathlib.Path(f"{found[0]}{at}") if found else None
+    if found is None or path is None or not path.exists():
         return
     with at_rest(core, machine.id, running=running):
-        target = core.files.path(image.source)
         if found[1] == "raw":
-            core.files.copy(path, target)
+            core.files.copy(path, core.files.path(name))
         else:
-            convert(path, found[1], target)
+            convert(path, found[1], core.files.path(name))
 
 
 class at_rest:  # noqa: N801 - a context manager

@@ -1,7 +1,9 @@
 """The rules about images, machine images and volumes alike (modern 4)."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from stratuslab_libcloud.sandbox.errors import MachineError
 from stratuslab_libcloud.sandbox.opennebula import quotas
@@ -31,7 +33,7 @@ from stratuslab_libcloud.sandbox.opennebula.templates import flat, parse
 from stratuslab_libcloud.sandbox.store import Account
 from stratuslab_libcloud.sandbox.template import TemplateError
 
-__all__ = ["FREE_MIB", "TYPES", "made", "new_name", "permit", "reserve", "settle"]
+__all__ = ["FREE_MIB", "TYPES", "made", "new_name", "permit", "reserve", "settle", "spoil"]
 
 READY, USED, DISABLED, LOCKED, ERROR, CLONE, DELETE, USED_PERS = range(1, 9)
 LOCKED_USED, LOCKED_USED_PERS = 9, 10
@@ -116,23 +118,23 @@ def new_name(book: Book, account: Account, name: str) -> str:
     return name
 
 
-def made(core: Core, number: int, source: str = "", failing: str = "image") -> None:
+def made(core: Core, number: int, fill: Callable[[str], object] | None = None) -> None:
     """
     Finish an image that is LOCKED: make its file, and use it.
 
-    :param source: what is copied into it; nothing into an empty one.
-    :param failing: the kind of this step.
+    :param fill: called with the name of its file, to fill it; an empty one stays empty.
     """
     with core.reading() as book:
         image = book.find(Image, number)
     if image is None:
         return
-    reason = core.failure(failing)
+    reason = core.failure("image")
     try:
         if reason:
             raise MachineError(reason)
         name = core.files.create(image.size)
-        core.files.fill(name, source)
+        if fill:
+            fill(name)
     except MachineError as error:
         reason = str(error)
     with core.changing() as book:
@@ -145,15 +147,20 @@ def made(core: Core, number: int, source: str = "", failing: str = "image") -> N
             book.put(original)
         image.cloning_id = -1
         if reason:
-            image.state = ERROR
-            text = f"Error copying image in the datastore: {reason}"
-            image.template["ERROR"] = f"{time.ctime()} : {text}"
+            spoil(image, reason)
         else:
             image.source, image.state = name, READY
             settle(image)
         book.put(image)
         waiting = list(image.vms)
         book.then.append(lambda: core.image_settled(waiting))
+
+
+def spoil(image: Image, reason: str) -> None:
+    """Record that an image could not be made."""
+    image.state = ERROR
+    text = f"Error copying image in the datastore: {reason}"
+    image.template["ERROR"] = f"{time.ctime()} : {text}"
 
 
 def settle(image: Image) -> None:
@@ -268,7 +275,9 @@ def clone(core: Core, account: Account, number: int, name: str, datastore: int =
         settle(image)
         book.put(image)
         source = image.source
-        book.then.append(lambda: core.step(lambda: made(core, copy.id, source)))
+        book.then.append(
+            lambda: core.step(lambda: made(core, copy.id, partial(core.files.fill, source=source)))
+        )
     return copy.id
 
 

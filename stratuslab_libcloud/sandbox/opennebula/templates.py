@@ -15,7 +15,7 @@ _BLANK = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 _EQUAL = re.compile(r"[ \t]*=[ \t]*")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
-_BARE = re.compile(r"[^=#,\[\]\s\"][^#,\[\]\n\"]*")
+_BARE = re.compile(r"[^=#,\[\]\s\"]+")
 _SYNTAX = "Parse error: syntax error, unexpected {}, expecting {} at line {}, columns {}:{}"
 _MAX_ATTRIBUTES = 10_000
 
@@ -30,9 +30,10 @@ def parse(text: str, *, strip: bool = True) -> Template:
     :param strip: drop the line end at the end of a value, as 7.4 does and 6.10 does not.
     :raises TemplateError: a syntax error, in the words of the engine.
     """
-    if "]]>" in text:
+    is_xml = text.lstrip().startswith("<")
+    if "]]>" in text and not is_xml:
         raise TemplateError(_SYNTAX.format("VARIABLE", "CBRACKET or COMMA", 1, 1, 1))
-    attributes = _from_xml(text) if text.lstrip().startswith("<") else _Reader(text).read()
+    attributes = _from_xml(text) if is_xml else _Reader(text).read()
     if strip:
         attributes = [(name, _stripped(value)) for name, value in attributes]
     return Template(attributes)
@@ -104,7 +105,7 @@ class _Reader:
             return quoted[1].replace('\\"', '"')
         if self._text.startswith("\n", self._at) or self._at == len(self._text):
             return ""
-        return self._take(_BARE, "STRING").strip()
+        return self._take(_BARE, "STRING")
 
     def _skip(self) -> int:
         blank = _BLANK.match(self._text, self._at)
