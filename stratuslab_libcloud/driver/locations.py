@@ -175,7 +175,7 @@ class LocationMethods(NodeDriver):
         Source: guide 4.10, 9.1.4.
 
         >>> [location.id for location in driver.list_locations()]
-        ['sandbox']
+        ['sandbox', 'opennebula']
 
         :rtype: ``list`` of :class:`.NodeLocation`
         """
