@@ -1,5 +1,6 @@
 """A machine and a volume of the modern engine, on QEMU: boot, SSH, attach, write, move, save."""
 
+import configparser
 import types
 from collections.abc import Iterator
 
@@ -28,7 +29,9 @@ def reached(her: One, number: int, state: tuple[int, int]) -> None:
 
 
 def run(site: Sandbox, her: One, number: int, command: str) -> str:
-    port = site._qemu_host.ssh_port if site._qemu_host else 22
+    parser = configparser.RawConfigParser()
+    parser.read(site.config_path)
+    port = parser["opennebula"].get("ssh_port", "22")
     address = her.vm(number).findtext("TEMPLATE/NIC/IP")
     node = types.SimpleNamespace(public_ips=[address], extra={"ssh_port": port})
     return ssh(site, node, command)  # type: ignore[arg-type]
