@@ -1,4 +1,4 @@
-"""Attach, detach, save, resize and snapshots: what is answered, and what only shows (modern 5, 7)."""
+"""Disks of machines: what is answered, and what only shows (opennebula-modern 5, 7)."""
 
 import itertools
 

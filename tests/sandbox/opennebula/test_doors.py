@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import xmlrpc.client
+from typing import Any
 
 import pytest
 from engine_callers import One
@@ -62,7 +63,8 @@ def test_the_connection_is_closed_after_every_call(both: Sandbox) -> None:
         connection.request("POST", "/RPC2", body)
         answer = connection.getresponse()
         assert answer.headers["Connection"] == "close"
-        assert xmlrpc.client.loads(answer.read())[0][0][0] is True
+        returned: Any = xmlrpc.client.loads(answer.read())[0][0]
+        assert returned[0] is True
 
 
 BOMB = b"""<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>
@@ -226,7 +228,7 @@ def test_a_quota_of_machines(site: Sandbox, alice: One, bob: One, name: str) -> 
 def test_a_quota_of_one_thing(site: Sandbox, alice: One, name: str, limit: int, where: str) -> None:
     number = 1 if "DATASTORE" in where else 0
     site.opennebula.limit("alice", name, limit, number)
-    calls = {
+    calls: dict[str, tuple[Any, ...]] = {
         "IMAGES": ("image.allocate", 'NAME="b"\nSIZE=1', 1),
         "SIZE": ("image.allocate", 'NAME="b"\nSIZE=1', 1),
         "LEASES": ("vm.allocate", "CPU=1\nMEMORY=64\nNIC=[NETWORK_ID=0]"),
