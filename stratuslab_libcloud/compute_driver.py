@@ -7,12 +7,16 @@ Its methods are in ``driver``, in several parts; ``client`` sends the requests.
 from stratuslab_libcloud.driver.deployment import DeploymentMethods
 from stratuslab_libcloud.driver.entities import NODE_STATES, StratusLabNode
 from stratuslab_libcloud.driver.images import ImageMethods
+from stratuslab_libcloud.driver.snapshots import SnapshotMethods
+from stratuslab_libcloud.driver.transfers import TransferMethods
 from stratuslab_libcloud.driver.volumes import VolumeMethods
 
 __all__ = ["StratusLabNode", "StratusLabNodeDriver"]
 
 
-class StratusLabNodeDriver(ImageMethods, DeploymentMethods, VolumeMethods):
+class StratusLabNodeDriver(
+    ImageMethods, DeploymentMethods, VolumeMethods, SnapshotMethods, TransferMethods
+):
     """
     StratusLab clouds, one location for each section of the configuration file (guide 9.1).
 

@@ -243,6 +243,20 @@ OPERATIONS = (
         lambda done, things: done is True and things.is_now(0, 1, FREE, "w"),
         (Step("update", "^PUT ", AGAIN, about=True),),
     ),
+    Operation(
+        "ex_disk_mounts",
+        "nvm",
+        lambda driver, things: driver.ex_disk_mounts(things.volume),
+        lambda found, things: [mount["node"] for mount in found] == ids(things.nodes),
+        (Step("mounts", "^GET .*/mounts/\n", READS, about=True),),
+    ),
+    Operation(
+        "list_volume_snapshots",
+        "v",
+        lambda driver, things: driver.list_volume_snapshots(things.volume),
+        lambda found, things: found == [],
+        (Step("list", "^GET /pdisk/pswd/disks/\n", READS),),
+    ),
 )
 
 # -- what can go wrong -------------------------------------------------------------------------

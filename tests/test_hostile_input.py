@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from canned import Canned, pool, rpc
 from clouds import KEY
-from libcloud.compute.base import Node, NodeImage, StorageVolume
+from libcloud.compute.base import Node, NodeImage, StorageVolume, VolumeSnapshot
 from libcloud.compute.types import NodeState
 
 from stratuslab_libcloud.cli.demo import walk
@@ -450,6 +450,22 @@ BY_ID: dict[str, Callable[[Any, Any], object]] = {
     "destroy_volume": lambda driver, thing: driver.destroy_volume(volume(driver, thing)),
     "ex_update_volume": lambda driver, thing: driver.ex_update_volume(
         volume(driver, thing), name="x"
+    ),
+    "ex_disk_mounts": lambda driver, thing: driver.ex_disk_mounts(volume(driver, thing)),
+    "ex_download_volume": lambda driver, thing: driver.ex_download_volume(
+        volume(driver, thing), "never.img"
+    ),
+    "create_volume_snapshot": lambda driver, thing: driver.create_volume_snapshot(
+        volume(driver, thing)
+    ),
+    "create_volume": lambda driver, thing: driver.create_volume(
+        1, "v", snapshot=VolumeSnapshot(thing, driver)
+    ),
+    "list_volume_snapshots": lambda driver, thing: driver.list_volume_snapshots(
+        volume(driver, thing)
+    ),
+    "destroy_volume_snapshot": lambda driver, thing: driver.destroy_volume_snapshot(
+        VolumeSnapshot(thing, driver)
     ),
 }
 

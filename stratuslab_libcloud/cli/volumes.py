@@ -26,12 +26,16 @@ if TYPE_CHECKING:
     from stratuslab_libcloud import Cloud, Volume
 
 __all__ = [
+    "TYPES",
+    "checked_uuid",
     "checked_uuids",
     "create_volume",
     "delete_volume",
     "describe_volumes",
     "in_doubt",
+    "refusals",
     "storage_of",
+    "tag_option",
     "update_volume",
     "uuids",
 ]
@@ -40,15 +44,8 @@ _LARGEST = 1024  # GiB
 _LONGEST_TAG = 40
 
 
-def _refuse_copy(ctx: click.Context, option: click.Parameter, value: object) -> None:
-    if value is not None:
-        raise click.UsageError(f"{option.opts[0]} is not supported: disks cannot be copied yet")
-
-
-def _checked_size(ctx: click.Context, option: click.Parameter, size: int | None) -> int:
-    if size is None:
-        raise click.UsageError("Missing mandatory -s/--size option")
-    if not 1 <= size <= _LARGEST:
+def _checked_size(ctx: click.Context, option: click.Parameter, size: int | None) -> int | None:
+    if size is not None and not 1 <= size <= _LARGEST:
         raise click.UsageError(f"Volume size must be a valid integer between 1 and {_LARGEST}")
     return size
 
@@ -59,7 +56,7 @@ def _checked_tag(ctx: click.Context, option: click.Parameter, tag: str | None) -
     return tag
 
 
-def _checked_uuid(text: str) -> str:
+def checked_uuid(text: str) -> str:
     """Any spelling of a UUID becomes the service's."""
     try:
         return str(uuid.UUID(text))
@@ -71,21 +68,10 @@ def checked_uuids(words: Sequence[str], missing: str) -> list[str]:
     """The UUIDs, all of which are read before anything is done; ``missing`` if there are none."""
     if not words:
         raise click.UsageError(missing)
-    return [_checked_uuid(word) for word in words]
+    return [checked_uuid(word) for word in words]
 
 
-_COPIES = tuple(
-    click.Option(
-        [name],
-        metavar="UUID",
-        help="Not supported yet.",
-        expose_value=False,
-        is_eager=True,
-        callback=_refuse_copy,
-    )
-    for name in ("--cow", "--rebase")
-)
-_TYPES = tuple(
+TYPES = tuple(
     click.Option(
         [f"--{name}", "kind"],
         flag_value=name.upper().replace("-", "_"),
@@ -100,7 +86,7 @@ _TYPES = tuple(
         "data-image-raw-read-write": "data for reading and writing, as new disks are",
     }.items()
 )
-_tag = click.option(
+tag_option = click.option(
     "-t", "--tag", metavar="NAME", callback=_checked_tag, help="Its name, of 40 characters at most."
 )
 uuids = click.argument("words", metavar="UUID...", nargs=-1, shell_complete=volume_ids)
@@ -111,29 +97,68 @@ uuids = click.argument("words", metavar="UUID...", nargs=-1, shell_complete=volu
 
 @command(
     "stratus-create-volume",
-    *(_COPIES, STORAGE, LOGIN, JSON),
+    *(STORAGE, LOGIN, JSON),
     examples=(
         "stratus-create-volume --size=5 --tag=myprivate-disk",
         "stratus-create-volume --public --size=10 --tag=mypublic-disk",
+        "stratus-create-volume --cow=9c5a2c03-8243-4a1b-a248-0f0d22d948c2",
     ),
 )
 @click.option(
     "-s", "--size", type=int, metavar="GB", callback=_checked_size, help="Its size, 1 to 1024."
 )
-@_tag
+@tag_option
 @click.option(
     "--private/--public",
-    default=True,
+    default=None,
     help="Who may see and attach it: you, as by default, or everybody.",
 )
+@click.option(
+    "--cow",
+    metavar="UUID",
+    shell_complete=volume_ids,
+    help="Make it a copy of this disk, which must be an image (machine-image-origin).",
+)
+@click.option(
+    "--rebase",
+    metavar="UUID",
+    shell_complete=volume_ids,
+    help="Make it an image of this disk, from which machines start (machine-image-live).",
+)
 @pass_given
-def create_volume(given: Given, size: int, tag: str | None, private: bool) -> None:
-    """Create an empty persistent disk, and print its UUID."""
+def create_volume(
+    given: Given,
+    size: int | None,
+    tag: str | None,
+    private: bool | None,
+    cow: str | None,
+    rebase: str | None,
+) -> None:
+    """
+    Create a persistent disk, and print its UUID.
+
+    It is empty, or a copy as large as the disk that it is made of.
+    """
+    if cow and rebase:
+        raise click.UsageError("--cow and --rebase exclude each other")
+    if size is None and not (cow or rebase):
+        raise click.UsageError("Missing mandatory -s/--size option")
+    origin = checked_uuid(cow or rebase or "") if cow or rebase else ""
+    visibility = None if private is None else "private" if private else "public"
     cloud = storage_of(given)
     doubt = "a disk may have been created: see stratus-describe-volumes"
-    with _refusals(), in_doubt(doubt) as sending:
+    with refusals(), in_doubt(doubt) as sending:
         sending()
-        volume = cloud.create_volume(size, tag or "", "private" if private else "public")
+        if origin:
+            volume = cloud.copy_volume(origin) if cow else cloud.rebase_volume(origin)
+        else:
+            volume = cloud.create_volume(size or 0, tag or "", visibility or "private")
+    if origin and (tag is not None or visibility):
+        with refusals():
+            cloud.update_volume(volume.id, name=tag, visibility=visibility)
+        volume = volume._replace(
+            name=volume.name if tag is None else tag, visibility=visibility or volume.visibility
+        )
     if given.json:
         output.as_json([output.shape(volume)])
     else:
@@ -142,13 +167,13 @@ def create_volume(given: Given, size: int, tag: str | None, private: bool) -> No
 
 @command(
     "stratus-update-volume",
-    *(_TYPES, STORAGE, LOGIN),
+    *(TYPES, STORAGE, LOGIN),
     examples=(
         "stratus-update-volume --public 9c5a2c03-8243-4a1b-a248-0f0d22d948c2",
         "stratus-update-volume --tag=results 9c5a2c03-8243-4a1b-a248-0f0d22d948c2",
     ),
 )
-@_tag
+@tag_option
 @click.option("--private/--public", default=None, help="Who may see and attach it.")
 @click.argument("words", metavar="UUID", nargs=-1, shell_complete=volume_ids)
 @pass_given
@@ -164,12 +189,12 @@ def update_volume(
         raise click.UsageError("A disk UUID must be supplied")
     if len(words) > 1:
         raise click.UsageError("Only one disk UUID can be specified")
-    disk = _checked_uuid(words[0])
+    disk = checked_uuid(words[0])
     if (tag, private, kind) == (None, None, None):
         output.warning("there is nothing to change: give --tag, --public, --private or a type")
         return
     visibility = None if private is None else "private" if private else "public"
-    with _refusals():
+    with refusals():
         storage_of(given).update_volume(disk, name=tag, visibility=visibility, kind=kind)
 
 
@@ -199,7 +224,7 @@ def describe_volumes(given: Given, filters: tuple[str, ...], words: tuple[str, .
     """
     tests = [_filter(text) for text in filters]
     wanted = [_filter(f"uuid:{word.lower()}") for word in words]
-    with _refusals():
+    with refusals():
         volumes = storage_of(given).volumes()
     shown = [
         volume
@@ -232,7 +257,7 @@ def delete_volume(given: Given, words: tuple[str, ...]) -> int:
     cloud = storage_of(given)
 
     def delete(disk: str) -> None:
-        with _refusals():
+        with refusals():
             cloud.delete_volume(disk)
         click.echo(f"DELETED {disk}")
 
@@ -292,7 +317,7 @@ def storage_of(given: Given) -> "Cloud":
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def refusals() -> Iterator[None]:
     """Show a refusal in the words of the service, as the guide does (7.5)."""
     try:
         yield

@@ -7,9 +7,10 @@ it needs behind :class:`Cloud`. A method that a dialect cannot offer raises
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
-from stratuslab_libcloud.client.data import Endorsement, Image, Machine, NewMachine, Volume
+from stratuslab_libcloud.client.data import Endorsement, Image, Machine, Mount, NewMachine, Volume
 from stratuslab_libcloud.configuration.settings import Settings
 from stratuslab_libcloud.metadata.keys import SigningKey
 
@@ -156,6 +157,16 @@ class Cloud(Protocol):
         :raises NotFoundError: there is none of that id.
         """
 
+    def volume_url(self, volume_id: str) -> str:
+        """Where the cloud's storage service has a volume, for people."""
+
+    def volume_mounts(self, volume_id: str) -> list[Mount]:
+        """
+        List the machines that a volume is attached to.
+
+        :raises NotFoundError: there is none of that id.
+        """
+
     def create_volume(self, size: int, name: str, visibility: str = "private") -> Volume:
         """
         Create a volume.
@@ -164,6 +175,80 @@ class Cloud(Protocol):
         :param visibility: ``private`` or ``public``.
         :raises InvalidValueError: of size, name or visibility; nothing was sent.
         :raises LostAnswerError: the volume may exist.
+        """
+
+    def copy_volume(self, volume_id: str) -> Volume:
+        """
+        Copy an image on write.
+
+        :raises ConflictError: the volume is not an image, or a machine has it; nothing was copied.
+        :raises LostAnswerError: the copy may exist.
+        """
+
+    def rebase_volume(self, volume_id: str) -> Volume:
+        """
+        Make an image of a volume that machines start from.
+
+        :return: the image, a volume of its own or, on some clouds, the same one.
+        :raises ConflictError: it is no such volume, or a machine has it; nothing was made.
+        :raises LostAnswerError: the image may exist.
+        """
+
+    def create_snapshot(self, volume_id: str, name: str) -> Volume:
+        """
+        Keep what is on a volume now, as a volume that nobody writes to.
+
+        :raises InvalidValueError: of the name; nothing was sent.
+        :raises ConflictError: a machine has the volume.
+        :raises LostAnswerError: the snapshot may exist.
+        """
+
+    def snapshots(self, volume_id: str) -> list[Volume]:
+        """List the snapshots of a volume."""
+
+    def create_volume_from(
+        self, snapshot_id: str, name: str, visibility: str = "private"
+    ) -> Volume:
+        """
+        Create a volume with what is on a snapshot, and with its size.
+
+        :raises InvalidValueError: of name or visibility; nothing was sent.
+        :raises LostAnswerError: the volume may exist.
+        """
+
+    def upload_volume(
+        self,
+        path: Path,
+        name: str,
+        visibility: str = "private",
+        kind: str | None = None,
+        progress: Callable[[int, int | None], object] = lambda done, whole: None,
+    ) -> Volume:
+        """
+        Create a volume from an image file, which may be in gzip.
+
+        :param kind: its ``type``; default: the cloud's, data for reading.
+        :param progress: called with the bytes that were sent, and with how many there are.
+        :raises InvalidValueError: of the file, name, visibility or type; there is no volume.
+        :raises ConflictError: there is a volume with that content already.
+        :raises MalformedAnswerError: the content was damaged on its way; the volume was deleted.
+        :raises LostAnswerError: the volume may exist.
+        """
+
+    def download_volume(
+        self,
+        volume_id: str,
+        path: Path,
+        progress: Callable[[int, int | None], object] = lambda done, whole: None,
+    ) -> None:
+        """
+        Write what is on a volume to a file, which appears, or is replaced, when it is whole.
+
+        :param path: in gzip if it ends in ``.gz``.
+        :param progress: called with the bytes that have come, and with how many there are, if
+            known.
+        :raises InvalidValueError: the file cannot be written.
+        :raises ConflictError: a machine has the volume.
         """
 
     def update_volume(

@@ -4,7 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypedDict
 
-__all__ = ["Endorsement", "Image", "Machine", "MachineDisk", "NewMachine", "Nic", "Volume"]
+__all__ = [
+    "Endorsement",
+    "Image",
+    "Machine",
+    "MachineDisk",
+    "Mount",
+    "NewMachine",
+    "Nic",
+    "Volume",
+]
 
 _ACTIVE, _DONE = 3, 6
 _ENDING = (11, 12, 13, 15, 23)
@@ -194,6 +203,27 @@ class Volume(NamedTuple):
     identifier: str | None = None
     created: str | None = None
     quarantine: str | None = None
+
+    @property
+    def is_snapshot(self) -> bool:
+        """Whether it is known to be what :meth:`.Cloud.create_snapshot` makes."""
+        copied = (self.identifier or "").startswith("snapshot:")
+        return copied and self.type == "MACHINE_IMAGE_ORIGIN"
+
+
+class Mount(NamedTuple):
+    """
+    A disk in a machine.
+
+    :ivar device: such as ``vdc``; ``static`` if the disk was attached when the machine started.
+    """
+
+    machine_id: str
+    device: str
+
+    @property
+    def hot_plugged(self) -> bool:
+        return self.device != "static"
 
 
 class Endorsement(NamedTuple):

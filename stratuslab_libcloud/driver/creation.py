@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from libcloud.compute.base import Node, StorageVolume
+from libcloud.compute.base import Node, StorageVolume, VolumeSnapshot
 from libcloud.compute.types import DeploymentError
 
 from stratuslab_libcloud.errors import StratusLabError
@@ -19,12 +19,12 @@ class Created:
     """
     The things that a call has created so far.
 
-    :ivar things: nodes and volumes that exist.
+    :ivar things: nodes, volumes and snapshots that exist.
     :ivar doubts: a sentence for each request without an answer yet: something more may exist.
     """
 
     def __init__(self) -> None:
-        self.things: list[Node | StorageVolume] = []
+        self.things: list[Node | StorageVolume | VolumeSnapshot] = []
         self.doubts: list[str] = []
         self.open = False
 
@@ -53,8 +53,9 @@ class Created:
             _LOG.warning("%s: %s", type(error).__name__, "; ".join(known + self.doubts))
 
 
-def _named(thing: Node | StorageVolume) -> str:
-    kind = "node" if isinstance(thing, Node) else "volume"
+def _named(thing: Node | StorageVolume | VolumeSnapshot) -> str:
+    kinds = {Node: "node", StorageVolume: "volume", VolumeSnapshot: "snapshot"}
+    kind = next(name for kind, name in kinds.items() if isinstance(thing, kind))
     return f"{kind} {thing.id} of location {(thing.extra or {}).get('location')}"
 
 

@@ -13,8 +13,9 @@ from libcloud.compute.base import (
     NodeLocation,
     NodeSize,
     StorageVolume,
+    VolumeSnapshot,
 )
-from libcloud.compute.types import NodeState, StorageVolumeState
+from libcloud.compute.types import NodeState, StorageVolumeState, VolumeSnapshotState
 
 from stratuslab_libcloud.client.data import Image, Machine, Volume
 from stratuslab_libcloud.configuration.file import suggestion
@@ -32,6 +33,7 @@ __all__ = [
     "to_location",
     "to_node",
     "to_size",
+    "to_snapshot",
     "to_volume",
     "whole_size",
 ]
@@ -115,6 +117,10 @@ class StratusLabLocation(Portable, NodeLocation):
 
 class StratusLabVolume(Portable, StorageVolume):
     """A volume: one persistent disk."""
+
+
+class StratusLabSnapshot(Portable, VolumeSnapshot):
+    """A snapshot: a persistent disk that nothing writes to."""
 
 
 NODE_STATES = {number: state for state, numbers in _BY_STATE.items() for number in numbers.split()}
@@ -253,6 +259,26 @@ def to_volume(volume: Volume, settings: Settings, driver: NodeDriver) -> Storage
     )
 
 
+def to_snapshot(
+    copied: Volume, volume_id: str, settings: Settings, driver: NodeDriver
+) -> VolumeSnapshot:
+    """Make a snapshot from a persistent disk of one location."""
+    return StratusLabSnapshot(
+        id=copied.id,
+        driver=driver,
+        size=copied.size,
+        name=copied.name,
+        created=_written(copied.created),
+        state=VolumeSnapshotState.AVAILABLE,  # type: ignore[arg-type] # Libcloud's mistake
+        extra={
+            "location": settings.location,
+            "endpoint": settings.pdisk_endpoint,
+            "volume_id": volume_id,
+            "owner": copied.owner,
+        },
+    )
+
+
 def _size_of(
     machine: Machine, types: Sequence[InstanceType], driver: NodeDriver
 ) -> NodeSize | None:
@@ -268,6 +294,13 @@ def _size_of(
         if (kind.cpus, kind.ram, kind.swap) == (cpus, memory, swap):
             return to_size(kind, driver)
     return to_size(InstanceType("custom", cpus, memory, swap), driver)
+
+
+def _written(moment: str | None) -> datetime | None:
+    try:
+        return datetime.strptime(moment or "", "%Y/%m/%d %H:%M:%S").replace(tzinfo=timezone.utc)
+    except ValueError:
+        return None
 
 
 def _moment(seconds: int | None) -> datetime | None:

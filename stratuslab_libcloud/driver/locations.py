@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, TypeVar
 
-from libcloud.compute.base import Node, NodeDriver, NodeLocation, NodeSize, StorageVolume
+from libcloud.compute.base import (
+    Node,
+    NodeDriver,
+    NodeLocation,
+    NodeSize,
+    StorageVolume,
+    VolumeSnapshot,
+)
 
 from stratuslab_libcloud import portable
 from stratuslab_libcloud.client.cloud import Cloud
@@ -255,8 +262,8 @@ class LocationMethods(NodeDriver):
             return self._locations.ask_all(what, account, ask)
 
     @contextmanager
-    def _asking_for(self, thing: Node | StorageVolume) -> Iterator[Cloud]:
-        """Give the cloud of a node or volume; if there is only one location, it is that one."""
+    def _asking_for(self, thing: Node | StorageVolume | VolumeSnapshot) -> Iterator[Cloud]:
+        """Give the cloud of a thing that has one; if there is only one location, it is that one."""
         extra = thing.extra or {}
         what = f"{type(thing).__name__} {thing.id}"
         location_id = extra.get("location")
@@ -271,7 +278,7 @@ class LocationMethods(NodeDriver):
                 )
             yield cloud
 
-    def _only_location(self, thing: Node | StorageVolume, what: str) -> str:
+    def _only_location(self, thing: Node | StorageVolume | VolumeSnapshot, what: str) -> str:
         """Find the location of a thing that was rebuilt from its id."""
         if thing.driver is not None and getattr(thing.driver, "_identity", None) != self._identity:
             raise InvalidValueError(

@@ -32,6 +32,8 @@ class VolumeMethods(LocationMethods):
         * ``identifier``: of the image it was made from
         * ``created``: when, as the service writes it
 
+        Snapshots are not among them where the service reports the types of disks.
+
         Source: guide 7.2; pdisk-rest 2.1.1.
 
         >>> [(volume.name, volume.size) for volume in driver.list_volumes()]
@@ -56,32 +58,38 @@ class VolumeMethods(LocationMethods):
         ex_visibility: str = "private",
     ) -> StorageVolume:
         """
-        Create a volume, an empty persistent disk. One request, which is sent once.
+        Create a volume: an empty persistent disk, or one with what is on a snapshot. One request,
+        which is sent once; from a snapshot it is two.
 
-        Source: guide 7.1; pdisk-rest 2.1.2.
+        Source: guide 7.1; pdisk-rest 2.1.2, 2.2.3.
 
         >>> scratch = driver.create_volume(size=1, name="scratch", ex_visibility="public")
         >>> scratch.extra["visibility"]
         'public'
 
-        :param size: GiB, 1 to 1024 (required).
+        :param size: GiB, 1 to 1024 (required); with a snapshot, its size.
         :param name: 40 characters at most (required).
         :param location: Where to create it (optional); the default location if not given.
-        :param snapshot: Refused: StratusLab has no snapshots of volumes.
+        :param snapshot: A snapshot, from :meth:`create_volume_snapshot` (optional). The volume is
+            created where the snapshot is.
         :param ex_visibility: ``private`` (the default) or ``public`` (optional).
         :raises InvalidValueError: The size, name or visibility is not allowed. Nothing was sent.
         :raises LostAnswerError: The answer was lost; the volume may exist.
         :rtype: :class:`.StorageVolume`
         """
         if snapshot is not None:
-            raise InvalidValueError("a volume cannot be made from a snapshot on a StratusLab cloud")
-        with creating() as created, self._asking(location) as cloud:
+            _check_fits(snapshot, size, location)
+        where = self._asking(location) if snapshot is None else self._asking_for(snapshot)
+        with creating() as created, where as cloud:
             with created.asking(
                 f"a volume named {name or ''!r} may have been created: look for it with "
                 "list_volumes()"
             ) as sending:
                 sending()
-                made = cloud.create_volume(size, name or "", ex_visibility)
+                if snapshot is None:
+                    made = cloud.create_volume(size, name or "", ex_visibility)
+                else:
+                    made = cloud.create_volume_from(str(snapshot.id), name or "", ex_visibility)
                 volume = to_volume(made, cloud.settings, self)
                 created.things.append(volume)
             return volume
@@ -180,6 +188,32 @@ class VolumeMethods(LocationMethods):
             cloud.delete_volume(volume.id)
             return True
 
+    def ex_disk_mounts(self, volume: StorageVolume) -> list[dict[str, str]]:
+        """
+        List where a volume is attached. One request.
+
+        Each item has ``node``, the id of a node, and ``device``: its path, such as ``/dev/vdc``,
+        or ``static`` if the volume was attached when the node started.
+
+        Source: pdisk-rest 2.3.
+
+        >>> _ = driver.attach_volume(node, volume)
+        >>> driver.ex_disk_mounts(volume) == [{"node": node.id, "device": "/dev/vdc"}]
+        True
+
+        :param volume: The volume (required).
+        :raises NotFoundError: There is no such volume.
+        :rtype: ``list`` of ``dict``
+        """
+        with self._asking_for(volume) as cloud:
+            return [
+                {
+                    "node": mount.machine_id,
+                    "device": f"/dev/{mount.device}" if mount.hot_plugged else mount.device,
+                }
+                for mount in cloud.volume_mounts(volume.id)
+            ]
+
     def ex_update_volume(
         self, volume: StorageVolume, name: str | None = None, visibility: str | None = None
     ) -> bool:
@@ -210,7 +244,28 @@ class VolumeMethods(LocationMethods):
         return True
 
     def _volumes_of(self, cloud: Cloud, timeout: float | None) -> list[StorageVolume]:
-        return [to_volume(one, cloud.settings, self) for one in cloud.volumes(timeout)]
+        return [
+            to_volume(one, cloud.settings, self)
+            for one in cloud.volumes(timeout)
+            if not one.is_snapshot
+        ]
+
+
+def _check_fits(snapshot: VolumeSnapshot, size: int, location: NodeLocation | None) -> None:
+    """Refuse what a volume that is made from a snapshot cannot have."""
+    if not isinstance(snapshot, VolumeSnapshot):
+        raise InvalidValueError(f"{snapshot!r} is not a snapshot")
+    if snapshot.size not in (None, size):
+        raise InvalidValueError(
+            f"a volume from snapshot {snapshot.id} has its size, {snapshot.size} GiB, not {size!r}"
+        )
+    place = (snapshot.extra or {}).get("location")
+    wanted = None if location is None else str(getattr(location, "id", location))
+    if wanted and place and wanted != place:
+        raise InvalidValueError(
+            f"snapshot {snapshot.id} is in location {place}: a volume cannot be made from it in "
+            f"{wanted}"
+        )
 
 
 def _count_users(volume: StorageVolume, change: int, device: str | None, node: str | None) -> None:

@@ -316,7 +316,7 @@ class TestRun:
             raise errors.UnavailableError("busy")
 
         with monkeypatch.context() as patch:
-            patch.setattr("stratuslab_libcloud.client.stratuslab.cloud.ComputeClient.info", fails)
+            patch.setattr("stratuslab_libcloud.client.stratuslab.compute.ComputeClient.info", fails)
             result = run(run_instance, site, "-q", image)
             shown = run(run_instance, site, "--json", image)
         machines = sorted(cloud.machines(), key=lambda machine: int(machine.id))

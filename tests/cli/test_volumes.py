@@ -225,8 +225,8 @@ class TestCreate:
             (["--size", "-5"], "Volume size must be a valid integer between 1 and 1024"),
             (["--size=5GB"], "Invalid value for '-s' / '--size': '5GB' is not a valid integer."),
             (["-s1", "-t", "x" * 41], "Tags must have at most 40 characters"),
-            (["--cow", UUID], "--cow is not supported: disks cannot be copied yet"),
-            (["-s1", f"--rebase={UUID}"], "--rebase is not supported: disks cannot be copied yet"),
+            (["--cow", "x"], "Invalid UUID x"),
+            (["--cow", UUID, f"--rebase={UUID}"], "--cow and --rebase exclude each other"),
         ],
         ids=lambda value: " ".join(value)[:20] if isinstance(value, list) else "",
     )

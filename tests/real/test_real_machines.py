@@ -1,6 +1,7 @@
 """Chapters 6, 7 and 9 of the User's Guide, on machines that run: QEMU, SSH, disks with data."""
 
 import concurrent.futures
+import hashlib
 import os
 import signal
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from libcloud.compute.base import Node, NodeAuthSSHKey
+from libcloud.compute.base import Node, NodeAuthSSHKey, StorageVolume
 from libcloud.compute.deployment import (
     Deployment,
     FileDeployment,
@@ -204,6 +205,46 @@ def test_disks_are_plugged_into_a_running_machine_and_unplugged(
             driver.detach_volume(volume, ex_node=node)
         assert caught.value.http_code == 404
         driver.destroy_volume(volume)
+
+
+def test_a_day_with_disks(
+    site: Sandbox, driver: StratusLabNodeDriver, node: Node, tmp_path: Path
+) -> None:
+    """A disk is filled and copied, both are changed; it goes down, up, and has the same bytes."""
+    ssh(site, node, "modprobe acpiphp")
+
+    def within(volume: StorageVolume, command: str) -> str:
+        driver.attach_volume(node, volume)
+        try:
+            device = present(volume.extra)["device"]
+            return ssh(site, node, command.replace("DISK", device))
+        finally:
+            driver.detach_volume(volume, ex_node=node)
+
+    mounted = "mount DISK /mnt && %s; status=$?; umount /mnt; exit $status"
+    volume = driver.create_volume(1, "data")
+    within(volume, f"mkfs.ext3 DISK && {mounted % 'echo monday >/mnt/day'}")
+    snapshot = driver.create_volume_snapshot(volume, "monday")
+    copy = driver.create_volume(1, "copy", snapshot=snapshot)
+    within(volume, mounted % "echo friday >/mnt/day")
+    within(copy, mounted % "echo sunday >/mnt/day")
+    assert within(volume, mounted % "cat /mnt/day") == "friday\n"
+    assert within(copy, mounted % "cat /mnt/day") == "sunday\n"
+
+    path = tmp_path / "data.img"
+    driver.ex_download_volume(volume, path)
+    again = driver.ex_upload_volume(path, "again")
+    checksum = hashlib.sha1(usedforsecurity=False)
+    with path.open("rb") as file:
+        while data := file.read(1 << 20):
+            checksum.update(data)
+    for disk in (volume, again):  # before a mount would write to it
+        assert within(disk, "sha1sum <DISK").split()[0] == checksum.hexdigest()
+    assert within(again, mounted % "cat /mnt/day") == "friday\n"
+    for disk in (again, copy):
+        driver.destroy_volume(disk)
+    driver.destroy_volume_snapshot(snapshot)
+    driver.destroy_volume(volume)
 
 
 def test_the_device_is_the_lowest_free_one_in_the_guest_too(

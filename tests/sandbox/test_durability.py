@@ -1,6 +1,9 @@
 """What was acknowledged is there after ``kill -9``."""
 
 import contextlib
+import gzip
+import hashlib
+import re
 import secrets
 import signal
 import threading
@@ -97,6 +100,61 @@ def test_everything_acknowledged_survives_kill_9(tmp_path: Path) -> None:
                 assert jane.states(vm_id) == (3, 3)
                 mounts = jane.disks("GET", f"/{disk}/mounts").json()
                 assert mounts == [{"vmId": str(vm_id), "device": "static"}]
+
+
+class Copying(threading.Thread):
+    """Somebody whose images go up, are copied and come down as fast as they can."""
+
+    def __init__(self, site: Elsewhere, image: bytes) -> None:
+        super().__init__()
+        self.jane = Caller(site, JANE)
+        self.image = image
+        self.there: set[str] = set()
+        self.rounds = 0
+
+    def run(self) -> None:
+        with contextlib.suppress(requests.RequestException):
+            while True:
+                image = self.image + f"{self.ident} {self.rounds}".encode()
+                files = {"Image File": ("image.gz", gzip.compress(image, 0))}
+                answer = self.jane.disks("POST", files=files)
+                assert answer.status_code == 303, answer.text
+                disk = answer.headers["Location"].rpartition("/")[2]
+                self.there.add(disk)
+                for kind in ("MACHINE_IMAGE_ORIGIN", "MACHINE_IMAGE_LIVE"):
+                    self.jane.disks("PUT", f"/{disk}", data={"type": kind})
+                    answer = self.jane.disks("POST", f"/{disk}")
+                    assert answer.status_code == 200, answer.text
+                    self.there.add(answer.json()["uuid"])
+                packed = {"Accept": "application/x-gzip"}
+                with self.jane.disks("GET", f"/{disk}", headers=packed, stream=True) as answer:
+                    assert answer.status_code == 200
+                self.rounds += 1
+
+
+def test_a_disk_is_whole_or_absent_after_kill_9(tmp_path: Path) -> None:
+    image = hashlib.shake_128(b"image").digest(2 << 20)
+    with elsewhere(tmp_path) as site:
+        everybody = [Copying(site, image) for _ in range(4)]
+        for one in everybody:
+            one.start()
+        end = time.monotonic() + 60
+        while min(one.rounds for one in everybody) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+        site.process.send_signal(signal.SIGKILL)
+        for one in everybody:
+            one.join()
+        assert all(one.rounds for one in everybody)
+    with Sandbox(tmp_path, users=dict([JANE])) as again:
+        disks = {disk["uuid"] for disk in Caller(again, JANE).disks("GET").json()}
+        paths = set((tmp_path / "disks").iterdir())
+        assert {path.name for path in paths} == disks
+        assert {disk for one in everybody for disk in one.there} <= disks
+        for path in paths:
+            assert path.stat().st_size == 1 << 30
+            with path.open("rb") as file:
+                assert file.read(len(image)) == image
+                assert re.fullmatch(rb"[0-9]+ [0-9]+\0+", file.read(64))
 
 
 def test_a_machine_that_was_booting_is_taken_on_after_kill_9(tmp_path: Path) -> None:

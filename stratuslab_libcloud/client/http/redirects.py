@@ -1,6 +1,7 @@
 """Redirects: a GET follows one, within the same origin."""
 
 from dataclasses import dataclass, field
+from typing import IO
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -12,13 +13,23 @@ __all__ = ["Request", "same_origin_target", "shown"]
 
 @dataclass(frozen=True)
 class Request:
-    """A request, which may be sent several times."""
+    """
+    A request, which may be sent several times.
+
+    :ivar largest: bytes that a streamed answer may have; 0 for the usual.
+    """
 
     method: str
     url: str
     headers: dict[str, str] = field(repr=False)
-    body: bytes | None = field(repr=False)
+    body: bytes | IO[bytes] | None = field(repr=False)
     streamed: bool
+    largest: int = 0
+
+    @property
+    def uploads(self) -> bool:
+        """Whether a file is sent, which takes as long as it takes."""
+        return self.body is not None and not isinstance(self.body, bytes)
 
 
 def same_origin_target(request: Request, response: requests.Response) -> str | None:

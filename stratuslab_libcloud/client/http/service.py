@@ -7,10 +7,10 @@ This is the one border to requests and urllib3; :mod:`.failures` translates thei
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import requests
 
@@ -121,11 +121,13 @@ class Service:
         read: Callable[[Answer], T],
         *,
         accept: str,
-        body: bytes | None = None,
+        body: bytes | IO[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
         content_type: str | None = None,
         if_lost: str = "",
         if_not_found: str = "",
         streamed: bool = False,
+        largest: int = 0,
         timeout: float | None = None,
     ) -> T:
         """
@@ -133,11 +135,14 @@ class Service:
 
         :param path: appended to the URL of the service.
         :param read: turns the answer into the result; called again for each attempt.
+        :param body: bytes, or a file that is sent once, for as long as it keeps going.
+        :param headers: further ones, as they are at each attempt.
         :param if_lost: advice for when the answer is lost: what may have happened, and how to find
             out. A request with such advice is sent only once.
         :param if_not_found: advice for HTTP 404, for a request that is about no particular thing:
             then it is the service that is not there.
         :param streamed: whether the body may take longer than that as long as it keeps coming.
+        :param largest: bytes that a streamed answer may have; 0 for the usual.
         :param timeout: seconds; default: the service's own.
         :raises StratusLabError: with the endpoint, and without secrets.
         """
@@ -145,7 +150,12 @@ class Service:
         # A request that is sent only once may use all its time, and so may one site in a listing.
         silence = limit if if_lost or timeout else limit / ATTEMPTS
         request = Request(
-            method, f"{self._url}{path}", {"Accept": accept, **self._headers}, body, streamed
+            method,
+            f"{self._url}{path}",
+            {"Accept": accept, **self._headers},
+            body,
+            streamed,
+            largest,
         )
         if content_type:
             request.headers["Content-Type"] = content_type
@@ -161,8 +171,9 @@ class Service:
                 doubt=if_lost,
                 masked=self._masked,
             ):
+                asked = replace(request, headers={**request.headers, **(headers or {})})
                 try:
-                    return self._attempt(request, read, silence, begun + limit)
+                    return self._attempt(asked, read, silence, begun + limit)
                 except StratusLabError as error:
                     if if_not_found and error.http_code == 404:
                         raise ServiceError(
@@ -229,8 +240,15 @@ class Service:
         redirected: bool = False,
     ) -> T:
         patience = session.patience
-        patience.begin(silence, deadline, streamed=request.streamed)
-        self._log(f"> {request.method} {request.url}", request.body)
+        patience.begin(
+            silence,
+            deadline,
+            streamed=request.streamed,
+            largest=request.largest,
+            uploads=request.uploads,
+        )
+        shown_body = request.body if isinstance(request.body, bytes) else None
+        self._log(f"> {request.method} {request.url}", shown_body)
         response = session.request(
             request.method,
             request.url,
@@ -245,7 +263,8 @@ class Service:
         )
         try:
             check_encoding(response)
-            pieces = pieces_of(response, _LARGEST_ANSWER if request.streamed else LARGEST_HELD)
+            largest = (request.largest or _LARGEST_ANSWER) if request.streamed else LARGEST_HELD
+            pieces = pieces_of(response, largest)
             target = same_origin_target(request, response)
             if not target or redirected:
                 return self._read(request, response, pieces, read)
@@ -264,7 +283,9 @@ class Service:
         read: Callable[[Answer], T],
     ) -> T:
         status, headers = response.status_code, response.headers
-        if 300 <= status < 400 and not (status == 303 and request.method == "PUT"):
+        if 300 <= status < 400 and not (
+            status == 303 and (request.method == "PUT" or request.uploads)
+        ):
             raise MalformedAnswerError(
                 f"redirects to {shown(headers.get('Location', '?'))}, which is not followed; "
                 "is the endpoint right?",

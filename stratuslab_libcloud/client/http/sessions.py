@@ -40,6 +40,9 @@ class Patience:
         the body.
     :ivar deadline: when the answer must be complete, by the monotonic clock.
     :ivar streamed: whether the body may take longer as long as it brings 1 KiB a second.
+    :ivar largest: bytes that the answer may have, before unpacking.
+    :ivar uploads: whether the request, too, may take longer as long as it moves 1 KiB a second.
+    :ivar uploaded: bytes of such a request that have been sent.
     :ivar sent: whether the first byte of the request may have been sent.
     :ivar begun: when the attempt began, by the monotonic clock.
     """
@@ -49,17 +52,35 @@ class Patience:
     streamed: bool = False
     sent: bool = False
     begun: float = 0.0
+    largest: int = 0
+    uploads: bool = False
+    uploaded: int = 0
 
-    def begin(self, silence: float, deadline: float, *, streamed: bool) -> None:
+    def begin(
+        self,
+        silence: float,
+        deadline: float,
+        *,
+        streamed: bool,
+        largest: int = 0,
+        uploads: bool = False,
+    ) -> None:
         """Start the clock for a request."""
         self.begun = time.monotonic()
         self.silence = max(0.01, min(silence, deadline - self.begun))
         self.deadline, self.streamed = deadline, streamed
+        self.largest = largest or _MOST_RECEIVED
+        self.uploads, self.uploaded = uploads, 0
 
     @property
     def end(self) -> float:
         """When the request must have been sent, by the monotonic clock."""
-        return min(self.begun + self.silence, self.deadline)
+        return min(self.begun + self.silence, self.deadline) + self.granted
+
+    @property
+    def granted(self) -> float:
+        """The further seconds that a body takes which has been sent so far."""
+        return self.uploaded / _LEAST_PER_SECOND
 
     def left(self) -> float:
         """
@@ -150,8 +171,10 @@ class _TimedConnection:
     def send(self: Any, data: bytes) -> None:
         """Send in pieces: over TLS the time-out applies to each call."""
         for start in range(0, len(data), _PIECE):
-            self.sock.settimeout(self._patience.left())
+            self.sock.settimeout(min(self._patience.left(), self._patience.silence))
             super().send(data[start : start + _PIECE])  # type: ignore[misc]
+            if self._patience.uploads:
+                self._patience.uploaded += len(data[start : start + _PIECE])
 
 
 class _TimedResponse(http.client.HTTPResponse):
@@ -208,8 +231,9 @@ class _TimedReader(io.RawIOBase):
                 raise ConnectionFailedError("did not complete its answer in time") from None
             raise
         self._received += count or 0
-        if self._received > _MOST_RECEIVED:
-            raise MalformedAnswerError(f"the answer is larger than {_MOST_RECEIVED >> 20} MiB")
+        if self._received > self._patience.largest:
+            largest = self._patience.largest >> 20
+            raise MalformedAnswerError(f"the answer is larger than {largest} MiB")
         return count
 
     def close(self) -> None:
@@ -221,4 +245,4 @@ class _TimedReader(io.RawIOBase):
         end = self._begun + self._patience.silence
         if self._in_body and self._patience.streamed:
             return end + self._received / _LEAST_PER_SECOND
-        return min(end, self._patience.deadline)
+        return min(end, self._patience.deadline + self._patience.granted)

@@ -1,130 +1,27 @@
 """A StratusLab site: compute, persistent disks and Marketplace, as one cloud."""
 
-import os
-import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from pathlib import Path
 
-from stratuslab_libcloud.client.data import Endorsement, Image, Machine, NewMachine, Volume
-from stratuslab_libcloud.client.http.options import HTTPOptions
-from stratuslab_libcloud.client.stratuslab.compute import ComputeClient
-from stratuslab_libcloud.client.stratuslab.marketplace import MarketplaceClient
-from stratuslab_libcloud.client.stratuslab.pdisk import StorageClient, is_uuid
-from stratuslab_libcloud.client.stratuslab.template import BootDisk, render
-from stratuslab_libcloud.client.stratuslab.trust import Trust
-from stratuslab_libcloud.configuration.settings import Credentials, Settings
-from stratuslab_libcloud.errors import (
-    ConfigurationError,
-    ConflictError,
-    MissingCredentialsError,
-    NotFoundError,
+from stratuslab_libcloud.client.data import Endorsement, Image, Machine, Mount, NewMachine, Volume
+from stratuslab_libcloud.client.stratuslab import snapshots
+from stratuslab_libcloud.client.stratuslab.pdisk_fields import (
+    IMAGE,
+    LIVE,
+    checked_fields,
+    is_uuid,
 )
+from stratuslab_libcloud.client.stratuslab.services import Services
+from stratuslab_libcloud.client.stratuslab.template import BootDisk, render
+from stratuslab_libcloud.client.stratuslab.transfers import Progress
+from stratuslab_libcloud.errors import ConflictError, NotFoundError
 from stratuslab_libcloud.metadata.keys import SigningKey
 
 __all__ = ["StratusLabCloud"]
 
 
-T = TypeVar("T")
-
-
-class _Process:
-    """
-    The services that one process uses.
-
-    After a fork the child makes its own. On a shared connection one process would get the other's
-    answers, and a lock that a thread of the parent holds would never be released.
-    """
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.services: dict[str, Any] = {}
-
-    def close(self) -> None:
-        for service in list(self.services.values()):
-            service.close()
-
-
-class _once_per_process(Generic[T]):  # noqa: N801 - used like property
-    """Makes one service per process, even if several threads ask for it at the same time."""
-
-    def __init__(self, make: Callable[["StratusLabCloud"], T]) -> None:
-        self._make = make
-        self.__doc__ = make.__doc__
-
-    def __get__(self, cloud: "StratusLabCloud", owner: type["StratusLabCloud"]) -> T:
-        process = cloud.process()
-        name = self._make.__name__
-        with process.lock:
-            if name not in process.services:
-                process.services[name] = self._make(cloud)
-            service: T = process.services[name]
-            return service
-
-
-class StratusLabCloud:
-    """
-    The three services of one location, each made when it is first used. Its methods are those of
-    :class:`.Cloud`.
-
-    Threads share the services; processes share nothing but the settings. An incomplete
-    configuration is an error only when a service that needs the missing option is used.
-    """
-
-    def __init__(
-        self, settings: Settings, *, timeout: float = 60.0, proxy_url: str | None = None
-    ) -> None:
-        """
-        :param timeout: seconds that a whole call may take.
-        :param proxy_url: an HTTP proxy to go through.
-        """
-        self.settings = settings
-        self._timeout = timeout
-        self._proxy_url = proxy_url
-        self._processes: dict[int, _Process] = {}
-
-    def process(self) -> _Process:
-        """Return the services of this process; close its copies of those of its parent."""
-        mine = self._processes.get(os.getpid())
-        if mine is None:
-            inherited = list(self._processes)
-            mine = self._processes.setdefault(os.getpid(), _Process())
-            for number in inherited:
-                other = self._processes.pop(number, mine)
-                if other is not mine:
-                    other.close()
-        return mine
-
-    @_once_per_process
-    def compute(self) -> ComputeClient:
-        """Machines."""
-        if not self.settings.endpoint:
-            raise ConfigurationError(
-                f"there is no endpoint in {self.settings.where}; set it there, or use another "
-                "location (selected_section names the one to use by default)"
-            )
-        credentials = self._required(self.settings.credentials)
-        return ComputeClient(self.settings.endpoint, credentials, self._options())
-
-    @_once_per_process
-    def storage(self) -> StorageClient:
-        """Persistent disks."""
-        if not self.settings.pdisk_endpoint:
-            raise ConfigurationError(
-                f"there is no pdisk_endpoint in {self.settings.where}, and none can be derived "
-                "from the endpoint"
-            )
-        credentials = self._required(self.settings.storage_credentials)
-        return StorageClient(self.settings.pdisk_endpoint, credentials, self._options())
-
-    @_once_per_process
-    def marketplace(self) -> MarketplaceClient:
-        """Image metadata; needs no login."""
-        trust = Trust(self.settings.options, self.settings.where)
-        return MarketplaceClient(self.settings.marketplace_endpoint, self._options(), trust)
-
-    def close(self) -> None:
-        """Close idle connections; a later call opens new ones."""
-        self.process().close()
+class StratusLabCloud(Services):
+    """The methods of :class:`.Cloud`, by the services of one location."""
 
     # -- images --------------------------------------------------------------------------------
 
@@ -229,10 +126,68 @@ class StratusLabCloud:
         """One persistent disk; one request."""
         return self.storage.get(volume_id)
 
+    def volume_url(self, volume_id: str) -> str:
+        """Where a persistent disk is, after login; no request."""
+        return self.storage.url(volume_id)
+
+    def volume_mounts(self, volume_id: str) -> list[Mount]:
+        """The machines that a persistent disk is attached to; one request."""
+        return self.storage.mounts(volume_id)
+
     def create_volume(self, size: int, name: str, visibility: str = "private") -> Volume:
         """Create a persistent disk; one request."""
         volume_id = self.storage.create(size, name, visibility)
         return Volume(volume_id, name, size, users=0, visibility=visibility)
+
+    def copy_volume(self, volume_id: str) -> Volume:
+        """Copy an image on write; two requests, as another type would mean a rebase."""
+        self._check_type(volume_id, IMAGE, "cannot be copied on write")
+        return self.storage.copy(volume_id)
+
+    def rebase_volume(self, volume_id: str) -> Volume:
+        """Make an image of a machine's disk; two requests, as another type would mean a copy."""
+        self._check_type(volume_id, LIVE, "cannot be rebased")
+        return self.storage.rebase(volume_id)
+
+    def _check_type(self, volume_id: str, needed: str, otherwise: str) -> None:
+        kind = self.storage.get(volume_id).type
+        if kind not in (None, needed):
+            raise ConflictError(f"disk {volume_id} has the type {kind}, not {needed}: {otherwise}")
+
+    def create_snapshot(self, volume_id: str, name: str) -> Volume:
+        """Keep what is on a persistent disk; five requests at most."""
+        return snapshots.create(self.storage, volume_id, name)
+
+    def snapshots(self, volume_id: str) -> list[Volume]:
+        """List the snapshots of a persistent disk; one request, and one per copy if need be."""
+        return snapshots.list_of(self.storage, volume_id)
+
+    def create_volume_from(
+        self, snapshot_id: str, name: str, visibility: str = "private"
+    ) -> Volume:
+        """Create a persistent disk from a snapshot; two requests."""
+        return snapshots.restore(self.storage, snapshot_id, name, visibility)
+
+    def upload_volume(
+        self,
+        path: Path,
+        name: str,
+        visibility: str = "private",
+        kind: str | None = None,
+        progress: Progress = lambda done, whole: None,
+    ) -> Volume:
+        """Create a persistent disk from an image file; three requests, two if nothing is given."""
+        fields = checked_fields(name or None, None if visibility == "private" else visibility, kind)
+        made = self.storage.upload(path, progress)
+        if fields:
+            self.storage.update(made.id, tag=name, visibility=visibility, kind=kind)
+        return made._replace(name=name, visibility=visibility, type=kind or made.type)
+
+    def download_volume(
+        self, volume_id: str, path: Path, progress: Progress = lambda done, whole: None
+    ) -> None:
+        """Write a persistent disk to a file; two requests."""
+        self.storage.download(volume_id, path, progress)
 
     def update_volume(
         self,
@@ -291,21 +246,3 @@ class StratusLabCloud:
                 "the node to detach it"
             )
         return mounts[0].machine_id
-
-    # -- services ------------------------------------------------------------------------------
-
-    def _required(self, credentials: Credentials | None) -> Credentials:
-        if credentials is None:
-            raise MissingCredentialsError(
-                f"there are no complete credentials in {self.settings.where}; set username and "
-                "password, or pem_certificate and pem_key"
-            )
-        return credentials
-
-    def _options(self) -> HTTPOptions:
-        return HTTPOptions(
-            timeout=self._timeout,
-            proxy_url=self._proxy_url,
-            verify_tls=self.settings.options.verify_tls,
-            ca_certificate=self.settings.options.ca_certificate or None,
-        )

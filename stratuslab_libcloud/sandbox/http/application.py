@@ -1,6 +1,8 @@
 """The WSGI application: authenticates a request and passes it to the service that answers."""
 
 import base64
+import contextlib
+import io
 import logging
 import pathlib
 import re
@@ -8,7 +10,7 @@ import sqlite3
 import urllib.parse
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from werkzeug import Request, Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
@@ -18,9 +20,11 @@ from stratuslab_libcloud.sandbox.accounts import Accounts
 from stratuslab_libcloud.sandbox.compute import xmlrpc
 from stratuslab_libcloud.sandbox.compute.rules import Compute
 from stratuslab_libcloud.sandbox.http.browsers import Names, is_foreign
+from stratuslab_libcloud.sandbox.http.wire import MAX_BODY_BYTES
 from stratuslab_libcloud.sandbox.marketplace import rest as marketplace_rest
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
 from stratuslab_libcloud.sandbox.phrases import status_line
+from stratuslab_libcloud.sandbox.ranges import keep_single_range
 from stratuslab_libcloud.sandbox.routes import Routes
 from stratuslab_libcloud.sandbox.storage import rest as storage_rest
 from stratuslab_libcloud.sandbox.storage.rules import Storage
@@ -32,7 +36,8 @@ _LOG = logging.getLogger(__name__)
 
 CERTIFICATE = "stratuslab.certificate"  # the key of the peer's certificate, as DER, in the environ
 _REALM = 'Basic realm="StratusLab Password Realm"'
-_RANGE = re.compile(r"bytes=(?!-$)([0-9]*)-([0-9]*)", re.IGNORECASE | re.ASCII)
+_PIECE_BYTES = 1 << 20
+_AUTHORIZATION = re.compile(rb"\nauthorization:[ \t]*([^\r\n]*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,23 @@ class Application:
         if self._on_request:
             peer = environ["REMOTE_ADDR"], int(environ["REMOTE_PORT"])
             self._on_request(Seen(request.method, path, peer, response.status_code))
+        _drain(request)
         return response(environ, start_response)
+
+    def admit(self, head: bytes, certificate: bytes | None) -> IO[bytes] | None:
+        """
+        Return a file for the body of an upload; None unless its sender has an account.
+
+        :param head: of the request.
+        :param certificate: the peer's, as DER, if there is one.
+        """
+        header = _AUTHORIZATION.search(head)
+        login = _login(header[1].decode("latin-1")) if header else None
+        if login:
+            account = self._accounts.by_password(*login)
+        else:
+            account = self._accounts.by_certificate(certificate) if certificate else None
+        return self._storage.temporary_file() if account else None
 
     def _refuse_page(self, request: Request) -> Response | None:
         host = request.environ.get("HTTP_HOST")
@@ -121,7 +142,7 @@ class Application:
         image = self._find_image(name)
         if image is None:
             return Response("There is nothing here.", 404)
-        _take_range(request, image.stat().st_size)
+        keep_single_range(request, image.stat().st_size)
         return send_file(image, request.environ, mimetype="application/octet-stream")
 
     def _call_compute(self, request: Request, door: str) -> Response:
@@ -179,30 +200,30 @@ def _login(header: str) -> tuple[str, str] | None:
     return name, password
 
 
-def _take_range(request: Request, size: int) -> None:
-    """Keep a single range of bytes for werkzeug, and ignore any other (RFC 9110 14.2)."""
-    match = _RANGE.fullmatch(request.environ.pop("HTTP_RANGE", ""))
-    if match is None or request.method != "GET":
-        return
-    # A number too long to convert is beyond the end of any file.
-    first, last = (text if len(text) < 19 else "9" * 18 for text in match.groups())
-    if not first:  # the last so many bytes
-        first, last = f"{max(0, size - int(last))}", ""
-    if not last or int(first) <= int(last):
-        request.environ["HTTP_RANGE"] = f"bytes={first}-{last}"
-
-
 def _read_body(request: Request) -> Response | None:
     """
     Read the body in any case, since the next request follows it (pdisk-rest 1.4).
 
     :return: the refusal, if the body does not match its head.
     """
+    if _is_upload(request):
+        return None  # it is complete, and too large to be held
     try:
-        request.get_data()
+        request.environ["wsgi.input"] = io.BytesIO(request.get_data())
     except Exception as error:  # the readers of cheroot and werkzeug raise too many kinds
         _LOG.debug("%s %s", request.method, request.path, exc_info=True)
         status = 413 if "Too Large" in str(error) else 400
         text = "The body of the request is malformed, incomplete or too large."
         return Response(text, status, {"Connection": "close"})
     return None
+
+
+def _is_upload(request: Request) -> bool:
+    return (request.content_length or 0) > MAX_BODY_BYTES
+
+
+def _drain(request: Request) -> None:
+    """Read what a service has left of an upload; cheroot would hold all of it."""
+    with contextlib.suppress(HTTPException, OSError):
+        while _is_upload(request) and request.input_stream.read(_PIECE_BYTES):
+            pass

@@ -7,9 +7,12 @@ from typing import Any
 
 import cheroot.server
 
+from stratuslab_libcloud.sandbox.http.wire import MAX_BODY_BYTES
 from stratuslab_libcloud.sandbox.phrases import status_line
 
 __all__ = ["StrictRequest"]
+
+_TOO_LARGE = "The entity sent with the request exceeds the maximum allowed bytes."
 
 # Given twice, these could be understood in two ways.
 _ONCE = {
@@ -55,10 +58,18 @@ class StrictRequest(cheroot.server.HTTPRequest):
             self.simple_response("400 Bad Request", "The length of the body is ambiguous.")
             return False
         if self.conn.rfile.is_too_large:
-            self.simple_response("413", "The body is too large.")
+            self.simple_response("413", _TOO_LARGE)
             return False
         if not re.fullmatch(rb"[0-9]+", self.inheaders.get(b"Content-Length", b"0")):
             self.simple_response("400 Bad Request", "Malformed Content-Length Header.")
+            return False
+        if int(self.inheaders.get(b"Content-Length", b"0")) > MAX_BODY_BYTES:
+            if self.conn.rfile.is_upload:
+                return True
+            if self.conn.rfile.is_refused:
+                self.simple_response("401", "Only who has an account can upload a disk.")
+            else:
+                self.simple_response("413", _TOO_LARGE)
             return False
         if self.chunked_read:
             self.close_connection = True  # cheroot does not read beyond the last chunk

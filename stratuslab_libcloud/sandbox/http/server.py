@@ -28,7 +28,6 @@ from stratuslab_libcloud.sandbox.http.application import CERTIFICATE
 from stratuslab_libcloud.sandbox.http.request import StrictRequest
 from stratuslab_libcloud.sandbox.http.threads import THREADS, Threads
 from stratuslab_libcloud.sandbox.http.wire import (
-    MAX_BODY_BYTES,
     MAX_HEADER_BYTES,
     Incoming,
     Outgoing,
@@ -109,10 +108,19 @@ class _Connection(cheroot.server.HTTPConnection):
         try:
             if self.server.is_stopping:
                 return False
+            if self.rfile.awaits_admission and self._admit():
+                self.server.busy.discard(self)
+                return True
             self._is_last = not super().communicate()  # type: ignore[no-untyped-call]
         finally:
             self.server.requests.done()
         return self.send()
+
+    def _admit(self) -> bool:
+        """Let an upload continue into a file, if its sender has an account."""
+        certificate = self.ssl_env.get(CERTIFICATE)
+        self.rfile.admit(self.server.wsgi_app.admit(self.rfile.head, certificate))
+        return bool(self.rfile.is_upload)
 
     def send(self) -> bool:
         """Send what the peer takes of the answer; return True to wait for it again."""
@@ -202,7 +210,7 @@ class Server(cheroot.wsgi.Server):
     _connections: Any
     expiration_interval = 0.1
     keep_alive_conn_limit = sys.maxsize  # _MAX_CONNECTIONS closes the oldest, not the newest
-    max_request_body_size = MAX_BODY_BYTES
+    max_request_body_size = 0  # StrictRequest checks it
     max_request_header_size = MAX_HEADER_BYTES
 
     def __init__(

@@ -2,7 +2,8 @@
 The two directions of a connection, without ever waiting for the peer.
 
 A handshake, and a request from its first byte to its last, may take _TALK_SECONDS. An answer may
-take as long, and a second more for every _LOWEST_RATE bytes that its reader has taken.
+take as long, and a second more for every _LOWEST_RATE bytes that its reader has taken; so may the
+upload of an image, whose body is collected in a file.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import IO
 
 __all__ = ["MAX_BODY_BYTES", "MAX_HEADER_BYTES", "Incoming", "Outgoing"]
 
@@ -25,7 +27,9 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_HEADER_BYTES = 64 * 1024
 _MAX_CHUNK_LINE = 1024
 _HEAD_END = re.compile(rb"\n\r?\n")
-_LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r?\n", re.IGNORECASE)
+_LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,13})[ \t]*\r?\n", re.IGNORECASE)
+_UPLOAD = re.compile(rb"\s*POST [^ \r\n]*/disks/?[ ?]", re.IGNORECASE)
+_MULTIPART = re.compile(rb"\ncontent-type:[ \t]*multipart/form-data", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\ntransfer-encoding:[ \t]*chunked[ \t]*\r?\n", re.IGNORECASE)
 _EXPECTS = re.compile(rb"\nexpect:[ \t]*100-continue[ \t]*\r?\n", re.IGNORECASE)
 _CHUNK_SIZE = re.compile(rb"[0-9a-f]{1,8}(?=[ \t;\r\n])", re.IGNORECASE)
@@ -33,14 +37,25 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Incoming:
-    """The data from the peer: collected first, and read when a request is complete."""
+    """
+    The data from the peer: collected first, and read when a request is complete.
+
+    A thread must :meth:`admit` a larger body, which only an upload may have.
+
+    :ivar awaits_admission: whether the request is an upload that nobody has admitted or refused.
+    :ivar is_refused: whether it was refused.
+    """
 
     closed = False
+    awaits_admission = False
+    is_refused = False
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._buffer = bytearray()
         self._ended = False
+        self._upload: IO[bytes] | None = None
+        self._uploaded = 0
         self._next_chunk = 0  # the position of its size
         self.is_too_large = False  # a body in chunks
         self._sent_continue = False
@@ -51,12 +66,34 @@ class Incoming:
     @property
     def deadline(self) -> float | None:
         """When the present handshake or request must be complete, if there is one."""
-        return None if self._begun is None else self._begun + _TALK_SECONDS
+        if self._begun is None:
+            return None
+        return self._begun + _TALK_SECONDS + self._uploaded / _LOWEST_RATE
 
     @property
     def kept(self) -> int:
         """The memory that the buffer takes, in bytes."""
         return len(self._buffer)
+
+    @property
+    def is_upload(self) -> bool:
+        """Whether the body is that of an upload which was admitted."""
+        return self._upload is not None
+
+    @property
+    def head(self) -> bytes:
+        """The head of an upload that awaits admission."""
+        end = _HEAD_END.search(self._buffer)
+        return bytes(self._buffer[: end.end()]) if end else b""
+
+    def admit(self, file: IO[bytes] | None) -> None:
+        """
+        Collect the body of an upload in a file, which is closed at its end, or refuse it.
+
+        :param file: empty; None to refuse.
+        """
+        self.awaits_admission = False
+        self._upload, self.is_refused = file, file is None
 
     def has_data(self) -> bool:
         """Collect what is there; return whether a thread has something to do, or must hang up."""
@@ -82,12 +119,18 @@ class Incoming:
         """Prepare for the next request, which may be here already."""
         self._begun = time.time() if self._buffer else None
         self._next_chunk, self._sent_continue = 0, False
+        self._end_upload()
 
     def readline(self, size: int = MAX_HEADER_BYTES) -> bytes:
         return self._cut(self._buffer.find(b"\n", 0, size) + 1 or size)
 
     def read(self, size: int) -> bytes:
         """Read exactly ``size`` bytes: less of a body must not be taken for the whole."""
+        if self._upload:
+            data = self._upload.read(size)
+            if len(data) < size:
+                raise ConnectionError("the upload is incomplete")
+            return data
         if len(self._buffer) < size:
             raise ConnectionError("the body is incomplete")
         return self._cut(size)
@@ -95,6 +138,7 @@ class Incoming:
     def close(self) -> None:
         """Close, and send the end of TLS for clients that read up to it."""
         self.closed = True
+        self._end_upload()
         if isinstance(self._socket, ssl.SSLSocket) and self._greeted:
             with contextlib.suppress(OSError, ValueError):
                 self._socket.settimeout(0)  # not waiting for the peer's goodbye
@@ -119,14 +163,36 @@ class Incoming:
         length = _LENGTH.search(head)
         if _CHUNKED.search(head):
             complete = self._has_all_chunks(len(head))
+        elif self._upload and length:
+            complete = self._spill(len(head), int(length[1]))
         elif length is None or int(length[1]) > MAX_BODY_BYTES:
             complete = True
+            self.awaits_admission = not self.is_refused and bool(
+                _UPLOAD.match(head) and _MULTIPART.search(head) and length
+            )
         else:
             complete = len(self._buffer) >= len(head) + int(length[1])
         if not complete and not self._sent_continue and _EXPECTS.search(head):
             self._socket.send(_CONTINUE)
             self._sent_continue = True
         return complete
+
+    def _spill(self, begin: int, length: int) -> bool:
+        """Move what is there of an upload into its file; return whether that is all."""
+        assert self._upload is not None  # noqa: S101 - for mypy
+        part = self._buffer[begin : begin + length - self._uploaded]
+        self._upload.write(part)
+        self._uploaded += len(part)
+        del self._buffer[begin : begin + len(part)]
+        complete = self._uploaded == length
+        if complete:
+            self._upload.seek(0)
+        return complete
+
+    def _end_upload(self) -> None:
+        if self._upload:
+            self._upload.close()
+        self._upload, self._uploaded, self.awaits_admission = None, 0, False
 
     def _has_all_chunks(self, begin: int) -> bool:
         at = max(self._next_chunk, begin)

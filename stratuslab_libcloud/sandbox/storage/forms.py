@@ -1,15 +1,22 @@
 """Read the forms that describe disks (pdisk-rest 2.1.2, 2.2.4)."""
 
 import re
+from collections.abc import Iterator
+from typing import IO
+
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
 from stratuslab_libcloud.sandbox.storage.records import Refusal, RequestRefusedError
 from stratuslab_libcloud.sandbox.store import Account
 
-__all__ = ["Form", "read_columns", "read_size"]
+__all__ = ["MAX_GIB", "Form", "image_pieces", "read_columns", "read_size"]
 
 Form = dict[str, str]
 
-_MAX_GIB = 1024
+MAX_GIB = 1024
+_MAX_PARTS = 100
+_PIECE_BYTES = 1 << 20
 _CHOICES = {
     "visibility": ("PRIVATE", "PUBLIC"),
     "type": (
@@ -34,11 +41,37 @@ def read_size(text: str) -> int:
         raise RequestRefusedError(
             Refusal.MALFORMED, f'Error parsing size: For input string: "{text}"'
         )
-    if not 1 <= int(text) <= _MAX_GIB:
+    if not 1 <= int(text) <= MAX_GIB:
         raise RequestRefusedError(
-            Refusal.MALFORMED, f"Size must be an integer between 1 and {_MAX_GIB}"
+            Refusal.MALFORMED, f"Size must be an integer between 1 and {MAX_GIB}"
         )
     return int(text)
+
+
+def image_pieces(body: IO[bytes], boundary: str) -> Iterator[bytes | None]:
+    """
+    Yield what a form has as files: for each a None, and then its pieces (2.1.3).
+
+    :raises RequestRefusedError: it is not such a form, or ends too early.
+    """
+    decoder = MultipartDecoder(boundary.encode(), max_parts=_MAX_PARTS)
+    in_file = False
+    try:
+        while True:
+            match decoder.next_event():
+                case NeedData():
+                    decoder.receive_data(body.read(_PIECE_BYTES) or None)
+                case File():
+                    in_file = True
+                    yield None
+                case Field():
+                    in_file = False
+                case Data(data) if in_file:
+                    yield data
+                case Epilogue():
+                    return
+    except (ValueError, RequestEntityTooLarge):
+        raise RequestRefusedError(Refusal.MALFORMED, "no valid file uploaded") from None
 
 
 def read_columns(account: Account, form: Form) -> Form:

@@ -11,7 +11,9 @@ from stratuslab_libcloud.sandbox.template import Template, Vector
 
 __all__ = [
     "DENIED",
+    "LIVE",
     "NOT_PLUGGED",
+    "ORIGIN",
     "SELECT_DISK",
     "STATIC",
     "UNKNOWN",
@@ -21,17 +23,24 @@ __all__ = [
     "find_disk",
     "find_machine",
     "find_mount",
+    "find_unused",
     "free_device",
     "may_edit",
     "shown_disk",
     "shown_mount",
 ]
 
+ORIGIN, LIVE = "MACHINE_IMAGE_ORIGIN", "MACHINE_IMAGE_LIVE"
 STATIC = "static"  # the device of a disk that the machine started with
 NOT_PLUGGED = "Disk have not been hot-plugged"
 DENIED = "Not enough rights to attach disk"
 UNKNOWN = "Unknown disk: {}"
-SELECT_DISK = "SELECT *, (SELECT COUNT(*) FROM mounts WHERE disk = uuid) AS count FROM disks"
+# copies is for shown_disk; mostly it is 0 without a look at all disks.
+SELECT_DISK = (
+    "SELECT *, (SELECT COUNT(*) FROM mounts WHERE disk = uuid) AS count, "
+    "CASE type WHEN 'MACHINE_IMAGE_ORIGIN' THEN (SELECT COUNT(*) FROM disks AS copy "
+    "WHERE copy.identifier = 'snapshot:' || disks.uuid) ELSE 0 END AS copies FROM disks"
+)
 
 
 class Refusal(enum.Enum):
@@ -107,6 +116,14 @@ def find_disk(
     return row
 
 
+def find_unused(db: sqlite3.Connection, account: Account, disk: str, what: str) -> sqlite3.Row:
+    """Find a disk that no machine uses, for something that needs its content at rest."""
+    row = find_disk(db, account, disk)
+    if row["count"]:
+        raise RequestRefusedError(Refusal.CONFLICT, f"disk ({disk}) is in use and can't be {what}")
+    return row
+
+
 def find_mount(db: sqlite3.Connection, account: Account, disk: str, mount: str) -> sqlite3.Row:
     """Find a mount, if the caller may see the disk or owns the machine that has it."""
     query = (
@@ -154,10 +171,12 @@ def free_device(db: sqlite3.Connection, machine: sqlite3.Row) -> str:
 
 
 def shown_disk(row: sqlite3.Row) -> dict[str, str]:
+    """Show a disk; the count of an origin is that of its copies (3.1)."""
     names = ["uuid", "tag", "count", "owner", "identifier", "size", "type", "visibility"]
     if row["quarantine"]:
         names.append("quarantine")
-    return {name: str(row[name]) for name in names}
+    shown = {name: str(row[name]) for name in names}
+    return {**shown, "count": str(row["copies"])} if row["type"] == ORIGIN else shown
 
 
 def shown_mount(row: sqlite3.Row) -> dict[str, str]:

@@ -2,16 +2,20 @@
 
 import json
 import logging
+import os
 import sqlite3
 import urllib.parse
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from typing import NamedTuple
 
 from werkzeug import Request, Response
 from werkzeug.exceptions import MethodNotAllowed, NotFound, UnsupportedMediaType
+from werkzeug.wsgi import wrap_file
 
+from stratuslab_libcloud.sandbox.ranges import keep_single_range
 from stratuslab_libcloud.sandbox.routes import Routes
-from stratuslab_libcloud.sandbox.storage.forms import Form
+from stratuslab_libcloud.sandbox.storage.forms import Form, image_pieces
 from stratuslab_libcloud.sandbox.storage.records import Refusal, RequestRefusedError
 from stratuslab_libcloud.sandbox.storage.rules import Storage
 from stratuslab_libcloud.sandbox.store import Account
@@ -20,6 +24,8 @@ __all__ = ["answer"]
 
 _LOG = logging.getLogger(__name__)
 
+_MULTIPART = "multipart/form-data"
+_PIECE_BYTES = 1 << 16
 _URL_ENCODED = "application/x-www-form-urlencoded"
 _STATUS = {
     Refusal.MALFORMED: 400,
@@ -73,19 +79,53 @@ def _list_disks(asked: _Asked) -> Response:
 
 
 def _create_disk(asked: _Asked) -> Response:
+    if asked.request.mimetype == _MULTIPART:
+        return _upload_disk(asked)
     return _json({"uuid": asked.storage.create(asked.account, _read_form(asked.request))}, 201)
 
 
+def _upload_disk(asked: _Asked) -> Response:
+    request = asked.request
+    boundary = request.mimetype_params.get("boundary", "")
+    disk = asked.storage.upload(asked.account, image_pieces(request.input_stream, boundary))
+    return Response(status=303, headers={"Location": f"{_own_url(request).rstrip('/')}/{disk}"})
+
+
 def _show_disk(asked: _Asked, disk: str) -> Response:
-    shown = asked.storage.disk(asked.account, disk)
-    if _wants_gzip(asked.request):
-        raise RequestRefusedError(Refusal.DENIED, "the sandbox does not download disks")
-    return _json(shown)
+    if _wants_gzip(asked.request) and asked.request.method == "GET":
+        return _send_disk(asked, disk)
+    return _json(asked.storage.disk(asked.account, disk))
+
+
+def _send_disk(asked: _Asked, disk: str) -> Response:
+    """Send a disk in gzip; a part of it, if a range is asked for (RFC 9110, 14)."""
+    request = asked.request
+    file, changed = asked.storage.download(asked.account, disk)
+    try:
+        size = os.fstat(file.fileno()).st_size
+        response = Response(
+            wrap_file(request.environ, file, _PIECE_BYTES),
+            content_type="application/x-gzip",
+            direct_passthrough=True,
+        )
+        response.headers["Content-Disposition"] = f"attachment; filename={disk}.gz"
+        response.content_length = size
+        response.last_modified = datetime.fromtimestamp(changed / 1e9, timezone.utc)
+        response.set_etag(f"{changed:x}")
+        keep_single_range(request, size)
+        if "HTTP_RANGE" in request.environ:  # else it could answer 304, and leave the file open
+            response.make_conditional(request, accept_ranges=True, complete_length=size)
+        response.headers["Accept-Ranges"] = "bytes"
+    except BaseException:
+        file.close()
+        raise
+    return response
 
 
 def _copy_disk(asked: _Asked, disk: str) -> Response:
-    asked.storage.disk(asked.account, disk)
-    raise RequestRefusedError(Refusal.DENIED, "the sandbox does not copy disks")
+    if asked.request.mimetype == _MULTIPART:
+        raise UnsupportedMediaType("The entity of the request is not a form")
+    return _json(asked.storage.copy(asked.account, disk))
 
 
 def _update_disk(asked: _Asked, disk: str) -> Response:
@@ -150,8 +190,6 @@ def _method(request: Request) -> str:
 
 
 def _read_form(request: Request) -> Form:
-    if request.mimetype == "multipart/form-data":
-        raise RequestRefusedError(Refusal.DENIED, "the sandbox does not take uploads")
     if request.mimetype not in ("", _URL_ENCODED):
         raise UnsupportedMediaType("The entity of the request is not a form")
     body = request.get_data().decode("utf-8", "replace")

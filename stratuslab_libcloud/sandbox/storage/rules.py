@@ -6,34 +6,34 @@ A disk is a sparse file, created before its record and removed after it.
 """
 
 import contextlib
+import os
 import pathlib
 import re
-import threading
+import sqlite3
+import tempfile
 import time
 import uuid
-import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO
 
+from stratuslab_libcloud.metadata.entry import identifier
 from stratuslab_libcloud.sandbox import durable
-from stratuslab_libcloud.sandbox.errors import MachineError, UnsettledError
-from stratuslab_libcloud.sandbox.machines import HOST, Machinery, Phase
+from stratuslab_libcloud.sandbox.machines import Machinery
 from stratuslab_libcloud.sandbox.references import UUID
-from stratuslab_libcloud.sandbox.storage.forms import Form, read_columns, read_size
+from stratuslab_libcloud.sandbox.storage import contents
+from stratuslab_libcloud.sandbox.storage.forms import MAX_GIB, Form, read_columns, read_size
+from stratuslab_libcloud.sandbox.storage.mounts import Mounts
 from stratuslab_libcloud.sandbox.storage.records import (
-    DENIED,
-    NOT_PLUGGED,
+    LIVE,
+    ORIGIN,
     SELECT_DISK,
-    STATIC,
     UNKNOWN,
     Refusal,
     RequestRefusedError,
     find_disk,
-    find_machine,
-    find_mount,
-    free_device,
+    find_unused,
     may_edit,
     shown_disk,
-    shown_mount,
 )
 from stratuslab_libcloud.sandbox.store import Account, Store
 
@@ -42,21 +42,16 @@ __all__ = ["Storage"]
 _GIB = 1 << 30
 
 
-class Storage:
+class Storage(Mounts):
     """
-    The rules about disks.
+    The rules about disks, and about their mounts.
 
     :param directory: the directory of the disks' files.
     :param machinery: plugs them into machines.
     """
 
     def __init__(self, store: Store, directory: pathlib.Path, machinery: Machinery) -> None:
-        self._store = store
-        self._directory = directory
-        self._machinery = machinery
-        # One disk at a time for each machine: the guest names them in the order of their arrival.
-        self._plugging = weakref.WeakValueDictionary[int, threading.Lock]()
-        self._lock = threading.Lock()
+        super().__init__(store, directory, machinery)
         directory.mkdir(mode=0o700, exist_ok=True)
         with store.reading() as db:
             known = {disk for (disk,) in db.execute("SELECT uuid FROM disks")}
@@ -65,15 +60,13 @@ class Storage:
             if path.name not in known and re.fullmatch(UUID, path.name):
                 path.unlink()
 
-    # Disks.
-
     def disks(self, account: Account) -> list[dict[str, str]]:
         """List the caller's disks, newest first; all disks for the super user (2.1.1)."""
         query = f"{SELECT_DISK} WHERE owner = ? OR ? ORDER BY disks.rowid DESC"
         with self._store.reading() as db:
             rows = db.execute(query, (account.name, account.is_super)).fetchall()
         return [
-            {**shown_disk(row), "created": row["created"], "users": str(row["count"])}
+            {**(shown := shown_disk(row)), "created": row["created"], "users": shown["count"]}
             for row in rows
         ]
 
@@ -94,28 +87,79 @@ class Storage:
         values = read_columns(account, form)
         disk = str(uuid.uuid4())
         with self._new_file(disk, size), self._store.transaction() as db:
-            identifier = values.get("identifier")
             same = "SELECT 1 FROM disks WHERE identifier = ?"
-            if identifier and db.execute(same, (identifier,)).fetchone():
+            known = values.get("identifier")
+            if known and db.execute(same, (known,)).fetchone():
                 raise RequestRefusedError(Refusal.CONFLICT, "Disk already registered")
-            row = {
-                "uuid": disk,
-                "owner": account.name,
-                "tag": "",
-                "size": size,
-                "visibility": "PRIVATE",
-                "type": "DATA_IMAGE_RAW_READ_WRITE",
-                "identifier": "",
-                "quarantine": "",
-                "created": time.strftime("%Y/%m/%d %H:%M:%S", time.gmtime()),
-                **values,
-            }
-            db.execute(
-                "INSERT INTO disks VALUES (:uuid, :owner, :tag, :size, :visibility, :type, "
-                ":identifier, :quarantine, :created)",
-                row,
-            )
+            _insert(db, account, disk, size, values)
         return disk
+
+    def copy(self, account: Account, disk: str) -> dict[str, str]:
+        """
+        Copy an image on write, or make an image of a machine's disk (2.2.3).
+
+        Either is a whole copy: nothing that happens to one of the two disks shows in the other.
+
+        :return: the new disk, which is the caller's (NEW).
+        """
+        with self._store.reading() as db:
+            row = find_unused(db, account, disk, "copied")
+        if row["type"] not in (ORIGIN, LIVE):
+            reason = f"Invalid disk state: {row['type']}. Cannot create copy or save as new image."
+            raise RequestRefusedError(Refusal.CONFLICT, reason)
+        values = {"type": ORIGIN}
+        if row["type"] == ORIGIN:
+            values = {"type": LIVE, "identifier": f"snapshot:{disk}"}
+        new = str(uuid.uuid4())
+        with self._new_file(new, row["size"]) as path:
+            with self._unchanged(account, disk, "copied") as source, _filling(path) as file:
+                contents.copy(source, file)
+            with self._store.transaction() as db:
+                _insert(db, account, new, row["size"], values)
+        return self.disk(account, new)
+
+    def upload(self, account: Account, pieces: Iterable[bytes | None]) -> str:
+        """
+        Make a disk of an image in gzip (2.1.3).
+
+        :param pieces: of the image, after a None; another None begins an image that replaces it.
+        :return: its UUID.
+        """
+        disk = str(uuid.uuid4())
+        with self._new_file(disk, 0) as path:
+            with _filling(path) as file:
+                image, sha1 = contents.unpack(pieces, file, MAX_GIB * _GIB)
+                size = max(1, -(-image // _GIB))
+                file.truncate(size * _GIB)
+            values = {"type": "DATA_IMAGE_RAW_READONLY", "identifier": identifier(sha1)}
+            with self._store.transaction() as db:
+                # Only the caller's own: nobody learns what is on the disks of others.
+                same = "SELECT 1 FROM disks WHERE identifier = ? AND owner = ?"
+                if db.execute(same, (values["identifier"], account.name)).fetchone():
+                    raise RequestRefusedError(Refusal.CONFLICT, "Disk already registered")
+                _insert(db, account, disk, size, values)
+        return disk
+
+    def download(self, account: Account, disk: str) -> tuple[IO[bytes], int]:
+        """
+        Compress a disk (2.2.2).
+
+        :return: an open file with its content in gzip, and when that last changed, in nanoseconds.
+        """
+        file = self.temporary_file()
+        try:
+            with self._unchanged(account, disk, "downloaded") as source:
+                contents.compress(source, file)
+                changed = source.stat().st_mtime_ns
+            file.seek(0)
+        except BaseException:
+            file.close()
+            raise
+        return file, changed
+
+    def temporary_file(self) -> IO[bytes]:
+        """Open a file without a name, of which nothing is left once it is closed."""
+        return tempfile.TemporaryFile(dir=self._directory)
 
     def update(self, account: Account, disk: str, form: Form) -> None:
         """Change the values that the form gives (2.2.4)."""
@@ -150,6 +194,10 @@ class Storage:
                 raise RequestRefusedError(
                     Refusal.CONFLICT, f"disk ({disk}) is in use and can't be deleted"
                 )
+            same = "SELECT 1 FROM disks WHERE identifier = ?"
+            if db.execute(same, (f"snapshot:{disk}",)).fetchone():
+                reason = f"disk ({disk}) has copies and can't be deleted before them"
+                raise RequestRefusedError(Refusal.CONFLICT, reason)
             db.execute("DELETE FROM disks WHERE uuid = ?", (disk,))
         # Only after its record is gone for good. If this fails, the next start removes the file.
         with contextlib.suppress(OSError):
@@ -165,118 +213,8 @@ class Storage:
             )
         return (self._directory / disk).as_uri()
 
-    # Mounts.
-
-    def mounts(self, account: Account, disk: str) -> list[dict[str, str]]:
-        """List the mounts of a disk (2.3.1)."""
-        with self._store.reading() as db:
-            find_disk(db, account, disk, UNKNOWN)
-            query = "SELECT machine, device FROM mounts WHERE disk = ? ORDER BY device"
-            rows = db.execute(query, (disk,)).fetchall()
-        return [{"vmId": str(row["machine"]), "device": row["device"]} for row in rows]
-
-    def attach(self, account: Account, disk: str, form: Form) -> dict[str, object]:
-        """Plug a disk into a running machine, or only record that it is mounted (2.3.2)."""
-        if not form:
-            raise RequestRefusedError(Refusal.MALFORMED, "post with null entity")
-        for name in ("node", "vm_id"):
-            if not form.get(name):
-                raise RequestRefusedError(Refusal.MALFORMED, f"missing {name} attribute")
-        static = form.get("register_only", "").lower() == "true"
-        if static and not account.is_super:
-            raise RequestRefusedError(Refusal.DENIED, DENIED)
-        with self._store.reading() as db:
-            find_disk(db, account, disk, UNKNOWN, DENIED)
-            vm_id = find_machine(db, account, form["vm_id"])["id"]
-        with self._plugging_into(vm_id):
-            device = self._mount(account, disk, form, static=static)
-            if not static:
-                self._plug(disk, vm_id, device)
-        return {"node": form["node"], "vm_id": form["vm_id"], "target": device, "uuid": [disk]}
-
-    def _plugging_into(self, vm_id: int) -> threading.Lock:
-        with self._lock:
-            return self._plugging.setdefault(vm_id, threading.Lock())
-
-    def _mount(self, account: Account, disk: str, form: Form, *, static: bool) -> str:
-        """Record a mount before plugging, so that nobody else does; return the device."""
-        with self._store.transaction() as db:
-            row = find_disk(db, account, disk, UNKNOWN, DENIED)
-            machine = find_machine(db, account, form["vm_id"])
-            if form["node"] != HOST and not static:
-                raise RequestRefusedError(
-                    Refusal.MALFORMED, f"machine {form['vm_id']} is not on node {form['node']}"
-                )
-            phase = Phase((machine["state"], machine["lcm_state"]))
-            if phase in (Phase.DONE, Phase.FAILED) or (phase is not Phase.RUNNING and not static):
-                raise RequestRefusedError(Refusal.CONFLICT, f"VM {form['vm_id']} is not running")
-            if row["count"]:
-                raise RequestRefusedError(Refusal.CONFLICT, f"disk ({disk}) is already mounted")
-            device = STATIC if static else free_device(db, machine)
-            db.execute("INSERT INTO mounts VALUES (?, ?, ?)", (disk, machine["id"], device))
-        return device
-
-    def _plug(self, disk: str, vm_id: int, device: str) -> None:
-        try:
-            self._machinery.plug(vm_id, device, self._directory / disk)
-        except UnsettledError as error:  # the mount stays: no other machine must get the disk
-            reason = f"disk ({disk}) may be attached to VM {vm_id} as {device}: {error}"
-            raise RequestRefusedError(Refusal.UNSETTLED, reason) from None
-        except MachineError as error:
-            self._forget(disk, vm_id)
-            raise RequestRefusedError(
-                Refusal.CONFLICT, f"disk ({disk}) cannot be attached: {error}"
-            ) from None
-
-    def _forget(self, disk: str, vm_id: int) -> None:
-        with self._store.transaction() as db:
-            db.execute("DELETE FROM mounts WHERE disk = ? AND machine = ?", (disk, vm_id))
-
-    def mount(self, account: Account, disk: str, mount: str) -> dict[str, str]:
-        """Show a mount (2.4.1)."""
-        with self._store.reading() as db:
-            row = find_mount(db, account, disk, mount)
-        return shown_mount(row)
-
-    def detach(self, account: Account, disk: str, mount: str) -> dict[str, str]:
-        """Unplug a disk, or forget the mount of one that the machine started with (2.4.2)."""
-        with self._store.reading() as db:
-            vm_id = find_mount(db, account, disk, mount)["machine"]
-        with self._plugging_into(vm_id):
-            with self._store.reading() as db:
-                row = find_mount(db, account, disk, mount)
-            if not account.is_super:
-                if account.name not in (row["disk_owner"], row["machine_owner"]):
-                    raise RequestRefusedError(Refusal.DENIED, "insufficient rights to detach disk")
-                if row["device"] == STATIC:
-                    raise RequestRefusedError(Refusal.CONFLICT, NOT_PLUGGED)
-            if row["device"] != STATIC:
-                self._unplug(disk, vm_id, row["device"])
-            self._forget(disk, vm_id)
-        return shown_mount(row)
-
-    def _unplug(self, disk: str, vm_id: int, device: str) -> None:
-        try:
-            self._machinery.unplug(vm_id, device)
-        except UnsettledError as error:
-            reason = f"disk ({disk}) may still be in use by VM {vm_id}: {error}"
-            raise RequestRefusedError(Refusal.UNSETTLED, reason) from None
-        except MachineError as error:
-            reason = f"disk ({disk}) is still in use by VM {vm_id}: {error}"
-            raise RequestRefusedError(Refusal.CONFLICT, reason) from None
-
-    def instances(self, account: Account) -> list[dict[str, str]]:
-        """List the caller's machines (all, for the super user) that have disks (2.6, NEW)."""
-        query = (
-            "SELECT DISTINCT id, owner FROM machines JOIN mounts ON machine = id "
-            "WHERE owner = ? OR ? ORDER BY id DESC"
-        )
-        with self._store.reading() as db:
-            rows = db.execute(query, (account.name, account.is_super)).fetchall()
-        return [{"vmId": str(row["id"]), "owner": row["owner"]} for row in rows]
-
     @contextlib.contextmanager
-    def _new_file(self, disk: str, size: int) -> Iterator[None]:
+    def _new_file(self, disk: str, size: int) -> Iterator[pathlib.Path]:
         """Create a disk's file, which stays only if the block succeeds."""
         path = self._directory / disk
         try:
@@ -285,7 +223,64 @@ class Storage:
             except OSError as error:
                 reason = f"There is no room for {size} GiB: {error.strerror}"
                 raise RequestRefusedError(Refusal.NO_ROOM, reason) from None
-            yield
+            yield path
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+
+    @contextlib.contextmanager
+    def _unchanged(self, account: Account, disk: str, what: str) -> Iterator[pathlib.Path]:
+        """
+        Give the file of a disk that no machine uses; the block must read it as it is.
+
+        :param what: what the block does, for the refusal if a machine wrote to it meanwhile.
+        """
+        path = self._directory / disk
+        with self._store.reading() as db:
+            find_unused(db, account, disk, what)
+        try:
+            before = path.stat().st_mtime_ns
+            yield path
+            changed = path.stat().st_mtime_ns != before
+        except FileNotFoundError:
+            raise RequestRefusedError(Refusal.UNKNOWN, f"disk ({disk}) does not exist") from None
+        with self._store.reading() as db:
+            find_unused(db, account, disk, what)
+        if changed:
+            raise RequestRefusedError(Refusal.CONFLICT, f"disk ({disk}) changed as it was {what}")
+
+
+def _insert(
+    db: sqlite3.Connection, account: Account, disk: str, size: int, values: Mapping[str, str]
+) -> None:
+    """Record a new disk of this account."""
+    row = {
+        "uuid": disk,
+        "owner": account.name,
+        "tag": "",
+        "size": size,
+        "visibility": "PRIVATE",
+        "type": "DATA_IMAGE_RAW_READ_WRITE",
+        "identifier": "",
+        "quarantine": "",
+        "created": time.strftime("%Y/%m/%d %H:%M:%S", time.gmtime()),
+        **values,
+    }
+    db.execute(
+        "INSERT INTO disks VALUES (:uuid, :owner, :tag, :size, :visibility, :type, "
+        ":identifier, :quarantine, :created)",
+        row,
+    )
+
+
+@contextlib.contextmanager
+def _filling(path: pathlib.Path) -> Iterator[IO[bytes]]:
+    """Open a new disk's file to be filled: once the block has ended, all of it is on the disk."""
+    try:
+        with path.open("r+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        reason = f"There is no room for its content: {error.strerror}"
+        raise RequestRefusedError(Refusal.NO_ROOM, reason) from None

@@ -16,7 +16,7 @@ from stratuslab_libcloud.client.data import Volume
 from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.options import HTTPOptions
 from stratuslab_libcloud.client.http.service import read_answer
-from stratuslab_libcloud.client.stratuslab import pdisk
+from stratuslab_libcloud.client.stratuslab import pdisk, pdisk_answers
 from stratuslab_libcloud.client.stratuslab.pdisk import StorageClient
 from stratuslab_libcloud.configuration.file import Password
 from stratuslab_libcloud.errors import (
@@ -239,7 +239,7 @@ def test_a_machine_that_is_none_is_neither_believed_nor_asked_for(machine: str) 
         assert {request.method for request in server.requests} == {"GET"}
 
 
-READERS = (pdisk._read_disks, pdisk._read_mounts, pdisk._object)
+READERS = (pdisk._read_disks, pdisk._read_mounts, pdisk_answers.object_of)
 
 
 @given(
