@@ -76,20 +76,6 @@ class Application:
         self._find_image = find_image
         self._names = names
         self._on_request = on_request
-        marketplace_door = f"<any({', '.join(marketplace_rest.DOORS)}):door>"
-        self._routes = Routes(
-            ("GET", "/images/<name>", self._send_image),
-            (None, f"/{marketplace_door}", self._ask_marketplace),
-            (None, f"/{marketplace_door}/<rest:rest>", self._ask_marketplace),
-            (None, f"/marketplace/{marketplace_door}", self._ask_marketplace),
-            (None, f"/marketplace/{marketplace_door}/<rest:rest>", self._ask_marketplace),
-            (None, "/<any(pswd, cert):door>/xmlrpc", self._call_compute),
-            (None, "/one-proxy/<any(pswd, cert):door>/xmlrpc", self._call_compute),
-            (None, "/<any(pswd, cert):door>", self._ask_storage),
-            (None, "/<any(pswd, cert):door>/<rest:rest>", self._ask_storage),
-            (None, "/pdisk/<any(pswd, cert):door>", self._ask_storage),
-            (None, "/pdisk/<any(pswd, cert):door>/<rest:rest>", self._ask_storage),
-        )
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         # The form for proxies; the host in it takes precedence (RFC 9112 3.2.2).
@@ -143,10 +129,10 @@ class Application:
     def _respond(self, request: Request, path: str) -> Response:
         segments = [urllib.parse.unquote(segment) for segment in path.split("/") if segment]
         try:
-            respond, variables = self._routes.match(request.method, segments)
+            respond, variables = _ROUTES.match(request.method, segments)
         except (NotFound, MethodNotAllowed):
             return Response("There is nothing here.", 404)
-        response: Response = respond(request, **variables)
+        response: Response = respond(self, request, **variables)
         return response
 
     def _ask_marketplace(self, request: Request, door: str, rest: Sequence[str] = ()) -> Response:
@@ -182,6 +168,22 @@ class Application:
             return account
         html = "text/html; charset=ISO-8859-1"
         return Response(status=401, headers={"WWW-Authenticate": _REALM}, content_type=html)
+
+
+_MARKETPLACE_DOOR = f"<any({', '.join(marketplace_rest.DOORS)}):door>"
+_ROUTES = Routes(
+    ("GET", "/images/<name>", Application._send_image),
+    (None, f"/{_MARKETPLACE_DOOR}", Application._ask_marketplace),
+    (None, f"/{_MARKETPLACE_DOOR}/<rest:rest>", Application._ask_marketplace),
+    (None, f"/marketplace/{_MARKETPLACE_DOOR}", Application._ask_marketplace),
+    (None, f"/marketplace/{_MARKETPLACE_DOOR}/<rest:rest>", Application._ask_marketplace),
+    (None, "/<any(pswd, cert):door>/xmlrpc", Application._call_compute),
+    (None, "/one-proxy/<any(pswd, cert):door>/xmlrpc", Application._call_compute),
+    (None, "/<any(pswd, cert):door>", Application._ask_storage),
+    (None, "/<any(pswd, cert):door>/<rest:rest>", Application._ask_storage),
+    (None, "/pdisk/<any(pswd, cert):door>", Application._ask_storage),
+    (None, "/pdisk/<any(pswd, cert):door>/<rest:rest>", Application._ask_storage),
+)
 
 
 def _login(header: str) -> tuple[str, str] | None:
