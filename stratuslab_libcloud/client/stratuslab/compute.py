@@ -1,6 +1,7 @@
 """Machines of a StratusLab site: its proxy, or an OpenNebula engine itself (compute-xmlrpc 1)."""
 
 import json
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from stratuslab_libcloud.client.engine.calls import NAMED, Calls, read_value
@@ -73,7 +74,7 @@ class ComputeClient(Calls):
         :raises NotSupportedError: the site has no such door.
         """
         number = checked_id(machine_id)
-        no_console = {
+        no_console: dict[str, Any] = {
             "value": "does not show the consoles of nodes; only a sandbox does",
             "advice": "log in to the node by SSH, or ask the operator",
             "endpoint": self.endpoint,

@@ -54,17 +54,16 @@ def keep(source: int, folder: pathlib.Path, limit: int = LIMIT) -> None:
     :param limit: of each of the two files.
     """
     latest, earlier = folder / _LATEST, folder / _EARLIER
-    size = limit
-    file = None
+    size, file = 0, None
     while data := os.read(source, limit):
         with contextlib.suppress(OSError):  # a full disk must not stop the machine
-            if size + len(data) > limit:
-                if file:
-                    file.close()
-                    latest.replace(earlier)
+            if file and size + len(data) > limit:
+                file.close()
+                file = None
+                latest.replace(earlier)
+            if file is None:
                 file, size = latest.open("wb", buffering=0), 0
-            if file:
-                size += file.write(data)
+            size += file.write(data)
     if file:
         file.close()
 
