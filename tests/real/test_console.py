@@ -11,6 +11,7 @@ from machines import processes, real_sandbox, talking, wait_for
 from present import present
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
+from stratuslab_libcloud.sandbox.machines import qemu
 from stratuslab_libcloud.sandbox.machines.console import LIMIT
 from stratuslab_libcloud.sandbox.site import Sandbox, register_image
 
@@ -85,3 +86,5 @@ def test_a_machine_that_floods_its_console_fills_no_disk_also_while_no_sandbox_l
         os.kill(pid, signal.SIGCONT)
         wait_for(lambda: driver.ex_get_console_output(node) != last, "it is not written on")
     assert list((tmp_path / "site" / "machines").iterdir()) == []
+    for process in qemu._OUTLIVING:  # this process has started them, so it must hear of their end
+        process.wait(60)
