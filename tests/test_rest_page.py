@@ -23,7 +23,14 @@ SHOWN = [
     *("/disks -d size", "/disks\n", "-X PUT", "-X DELETE", "-F 'Image File=", "x-gzip", "-X POST"),
     *("/mounts -d", "/mounts\n", "_0", "/console"),
     *("one.vm.allocate", "one.vm.info", "one.vmpool.info", "one.vm.action"),
-    *("application/json", "application/xml", "status=", "sSearch=", "iDisplayStart=", "T10:00:00Z "),
+    *(
+        "application/json",
+        "application/xml",
+        "status=",
+        "sSearch=",
+        "iDisplayStart=",
+        "T10:00:00Z ",
+    ),
     *("/endorsers", "@entry.xml", "/query"),
 ]
 if not shutil.which("curl") and os.environ.get("CI"):
