@@ -23,6 +23,7 @@ from libcloud.compute.base import Node, NodeImage, NodeSize, StorageVolume
 from libcloud.compute.types import StorageVolumeState
 from present import present
 
+from stratuslab_libcloud import NewImage
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.errors import (
     ConnectionFailedError,
@@ -74,6 +75,7 @@ class Things:
     truth: StratusLabNodeDriver
     size: NodeSize
     image: NodeImage
+    images: set[str]
     nodes: list[Node] = field(default_factory=list)
     volumes: list[StorageVolume] = field(default_factory=list)
 
@@ -100,7 +102,7 @@ Call = Callable[[StratusLabNodeDriver, Things], Any]
 @dataclass(frozen=True)
 class Operation:
     """
-    :ivar needs: what there is before: ``n``\\ ode, ``v``\\ olume, ``m``\\ ount.
+    X
     :ivar right: whether the result is, and so what is at the site afterwards.
     """
 
@@ -115,6 +117,7 @@ def ids(found: list[Any]) -> list[str]:
     return sorted(thing.id for thing in found)
 
 
+SAVE_AS = NewImage("With a wiki", "And a wiki.", "Jane", "jane@example.org")
 FREE, USED = StorageVolumeState.AVAILABLE, StorageVolumeState.INUSE
 POOL = Step("pool", "one.vmpool.info", READS)
 INFO = Step("info", "one.vm.info", READS)
@@ -132,7 +135,10 @@ OPERATIONS = (
         "list_images",
         "",
         lambda driver, things: driver.list_images(),
-        lambda found, things: ids(found) == ids(things.truth.list_images()),
+        # Others save images at the same time.
+        lambda found, things: (
+            things.images <= set(ids(found)) <= set(ids(things.truth.list_images()))
+        ),
         (Step("listing", "^GET /marketplace/metadata\n", READS),),
     ),
     Operation(
@@ -187,6 +193,20 @@ OPERATIONS = (
         lambda driver, things: driver.ex_shutdown_node(things.node),
         lambda done, things: done is True and things.is_now(0, 0),
         (Step("shutdown", "one.vm.action", ONCE, doubt="may be shutting down"),),
+    ),
+    Operation(
+        "create_image",
+        "s",
+        lambda driver, things: driver.create_image(things.node, "With a wiki", ex_timeout=WAIT),
+        lambda found, things: found.name == "With a wiki" and things.is_now(0, 1),
+        (
+            Step("description", "one.vm.info", READS),
+            Step("disks", "^GET /pdisk/pswd/disks/\n", READS),
+            Step("shutdown", "one.vm.action", ONCE, doubt="may be shutting down"),
+            Step("info", "one.vm.info", WAITS),
+            Step("saved", "^GET /pdisk/pswd/disks/\n", READS),
+            ENTRY,
+        ),
     ),
     Operation(
         "wait_until_running",
@@ -419,7 +439,8 @@ class Bench:
         for name, password in sandbox.users.items():
             truth = self.driver(sandbox.url, name, password)
             self.accounts.put(Account(name, password, truth))
-        self.image = truth.list_images()[0]
+        found = truth.list_images()
+        self.image, self.images = found[0], set(ids(found))
 
     def driver(
         self, url: str, username: str, password: str, timeout: float = AMPLE
@@ -441,9 +462,12 @@ class Bench:
             truth.destroy_node(node)
         for volume in truth.list_volumes():
             truth.destroy_volume(volume)
-        things = Things(truth, truth.list_sizes()[0], self.image)
-        if "n" in needs:
-            things.nodes = [maker.create_node("n", things.size, self.image, auth=KEY)]
+        things = Things(truth, truth.list_sizes()[0], self.image, self.images)
+        if "n" in needs or "s" in needs:
+            save_as = SAVE_AS if "s" in needs else None
+            things.nodes = [
+                maker.create_node("n", things.size, self.image, auth=KEY, ex_save_as=save_as)
+            ]
         if "v" in needs:
             things.volumes = [maker.create_volume(1, "v")]
         if "m" in needs:

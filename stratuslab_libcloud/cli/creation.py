@@ -140,7 +140,7 @@ def create_image(given: Given, /, images: tuple[str, ...], list_types: bool, **a
     if asked["persistent_disk"]:
         check_disk(cloud, asked["persistent_disk"], 1)
     told.step("Starting base image")
-    started = Started(given, 1, None)
+    started = Started(given, 1, None, brief=False)
     if started.start(cloud, wanted):
         raise click.ClickException("An error occurred while starting machine")
     ((vm_id, _),) = started.machines.items()
@@ -283,25 +283,29 @@ class _Steps:
             )
         return cls(installer, repositories, packages, scripts)
 
+    def commands(self) -> list[str]:
+        """Write the commands that install the packages."""
+        if not (self.repositories or self.packages):
+            return []
+        add, install = _ADD_REPOSITORY[self.installer], _INSTALL[self.installer]
+        commands = [f"{add} {shlex.quote(url)}" for url in self.repositories]
+        commands.append(_UPDATE[self.installer])
+        if self.packages:
+            commands.append(f"{install} -- {shlex.join(self.packages)}")
+        return commands
+
     def take(self, guest: _Guest, told: _Told) -> None:
         """
         Do all of it.
 
         :raises click.ClickException: something failed on the machine.
         """
-        if self.repositories or self.packages:
+        commands = self.commands()
+        if commands:
             told.step("Installing user packages")
-            commands = [
-                *(
-                    f"{_ADD_REPOSITORY[self.installer]} {shlex.quote(url)}"
-                    for url in self.repositories
-                ),
-                _UPDATE[self.installer],
-                f"{_INSTALL[self.installer]} -- {shlex.join(self.packages)}",
-            ]
-            for words in commands if self.packages else commands[:-1]:
-                if guest.run(words):
-                    raise click.ClickException("An error occurred while installing packages")
+        for words in commands:
+            if guest.run(words):
+                raise click.ClickException("An error occurred while installing packages")
         if self.scripts:
             told.step("Executing user scripts")
         for path, arguments in self.scripts:
