@@ -123,9 +123,9 @@ class StratusLabCloud(Services):
         waiting: Callable[[str], object] = lambda state: None,
     ) -> Image:
         """Shut a machine down, which saves it; six requests, and one for each further look."""
-        end = time.monotonic() + timeout
+        patience = saving.Patience(time.monotonic() + timeout, self._timeout, waiting)
         services = self.compute, self.storage
-        disk = saving.save(*services, machine_id, name, description, end, sending, waiting)
+        disk = saving.save(*services, machine_id, name, description, sending, patience)
         return saving.described(self.marketplace, disk)
 
     # -- volumes -------------------------------------------------------------------------------
