@@ -53,27 +53,14 @@ ALL = OF_MACHINES | OF_DISKS
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with Sandbox(tmp_path_factory.mktemp("site"), users={USER: SECRET}) as site:
-        yield site
+def users() -> dict[str, str]:
+    return {USER: SECRET}
 
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     with Sandbox(tmp_path_factory.mktemp("tls") / "site", tls=True) as site:
         yield site
-
-
-@pytest.fixture(scope="module")
-def cloud(site: Sandbox) -> Iterator[Cloud]:
-    cloud = connect(site.config_path)
-    yield cloud
-    cloud.close()
-
-
-@pytest.fixture(scope="module")
-def image(cloud: Cloud) -> str:
-    return cloud.images()[0].id
 
 
 @pytest.fixture(params=ALL, ids=lambda command: command.name)
