@@ -9,19 +9,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
-from click.testing import CliRunner, Result
 from clouds import configured
+from invoked import run
 from sshd import Sshd, free_port, make_key, needed
 
-from stratuslab_libcloud import Cloud, connect
+from stratuslab_libcloud import Cloud
 from stratuslab_libcloud.cli.creation import create_image
 from stratuslab_libcloud.cli.run import run_instance
 from stratuslab_libcloud.sandbox.site import Sandbox
 
-DEBIAN, UBUNTU = "JgIidmV_OIgMDxsywuT0As1qZnq", "APjG8p0u2xBKoUDRCMl2RMlKllm"
-TTYLINUX = "PAG0IrP3g8RVUUaDvFINgBAacn2"
+TTYLINUX, UBUNTU = "PAG0IrP3g8RVUUaDvFINgBAacn2", "APjG8p0u2xBKoUDRCMl2RMlKllm"
 ASKED = {
     "--author": "Jane Doe",
     "--author-email": "jane@example.org",
@@ -33,25 +31,13 @@ ALL = [word for pair in ASKED.items() for word in pair]
 HOSTILE = '$(touch owned) `touch owned` "; touch owned #'
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with Sandbox(tmp_path_factory.mktemp("site")) as site:
-        yield site
-
-
-@pytest.fixture
-def cloud(site: Sandbox) -> Iterator[Cloud]:
-    cloud = connect(site.config_path)
-    yield cloud
+@pytest.fixture(autouse=True)
+def _nothing_is_left(cloud: Cloud) -> Iterator[None]:
+    yield
     for machine in cloud.machines():
         cloud.kill_machine(machine.id)
     for volume in cloud.volumes():
         cloud.delete_volume(volume.id)
-    cloud.close()
-
-
-def run(command: click.Command, site: Sandbox, *words: str, config: Path | None = None) -> Result:
-    return CliRunner().invoke(command, ["-c", str(config or site.config_path), *words])
 
 
 class TestRunInstance:
