@@ -64,11 +64,16 @@ def real_sandbox(directory: Path | None = None, **options: Any) -> Iterator[Sand
         yield sandbox
 
 
-def ssh(sandbox: Sandbox, node: Node, command: str) -> str:
-    """What a command prints that root runs on a node, which may still be booting."""
+def ssh(sandbox: Sandbox | Path, node: Node, command: str) -> str:
+    """
+    What a command prints that root runs on a node, which may still be booting.
+
+    :param sandbox: or its directory.
+    """
+    folder = sandbox if isinstance(sandbox, Path) else sandbox.dir
     arguments = ["ssh", "-F", "none", "-q", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20"]
     arguments += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
-    arguments += ["-i", str(sandbox.dir / "id_ed25519"), "-p", str(node.extra.get("ssh_port", 22))]
+    arguments += ["-i", str(folder / "id_ed25519"), "-p", str(node.extra.get("ssh_port", 22))]
     arguments += [f"root@{node.public_ips[0]}", command]
     end = time.monotonic() + BOOT_SECONDS
     while True:

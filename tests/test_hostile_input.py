@@ -52,6 +52,7 @@ CALLS: dict[str, tuple[Callable[[Any], object], str]] = {
     "ex_get_node": (lambda driver: driver.ex_get_node("7"), RPC),
     "ex_get_console_output": (lambda driver: driver.ex_get_console_output(node(driver, "7")), JSON),
     "list_volumes": (lambda driver: driver.list_volumes(), JSON),
+    "create_image": (lambda driver: driver.create_image(node(driver, "7"), "x"), RPC),
     "create_volume": (lambda driver: driver.create_volume(1, "v"), JSON),
     "detach_volume": (lambda driver: driver.detach_volume(volume(driver, DISK)), JSON),
     "ex_disk_mounts": (lambda driver: driver.ex_disk_mounts(volume(driver, DISK)), JSON),
@@ -387,6 +388,16 @@ class TestTexts:
             driver = driver_of(server.url)
             with pytest.raises(StratusLabError, match="31mred gnp") as caught:
                 driver.wait_until_running([node(driver, "7")])
+            driver.ex_close()
+        assert fit_to_be_shown(caught.value)
+
+    def test_why_a_node_cannot_be_saved_can_be_shown(self) -> None:
+        asked = f"<CREATE_IMAGE><NEWIMAGE_TITLE>{IN_XML}</NEWIMAGE_TITLE></CREATE_IMAGE>"
+        started = RUNNING.replace("<TEMPLATE/>", f"<TEMPLATE>{asked}</TEMPLATE>")
+        with Canned([rpc(True, started, 0)]) as server:
+            driver = driver_of(server.url)
+            with pytest.raises(InvalidValueError, match="31mred") as caught:
+                driver.create_image(node(driver, "7"), "x")
             driver.ex_close()
         assert fit_to_be_shown(caught.value)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from stratuslab_libcloud import Machine
     from stratuslab_libcloud.configuration.settings import Settings
 
-__all__ = ["connect_instance"]
+__all__ = ["connect_instance", "login"]
 
 _KEY = setting(
     "user_private_key_file",
@@ -65,7 +65,7 @@ def connect_instance(given: Given, timeout: float, words: tuple[str, ...]) -> No
     cloud = given.cloud()
     from stratuslab_libcloud.cli.waiting import until_running, until_ssh_answers
 
-    key = _private_key(cloud.settings)
+    _private_key(cloud.settings)  # fails while there is nothing yet to wait for
     port = cloud.settings.options.ssh_port
     end = time.monotonic() + timeout
     with Progress(bool(given.quiet)) as progress:
@@ -76,17 +76,27 @@ def connect_instance(given: Given, timeout: float, words: tuple[str, ...]) -> No
             )
         until_ssh_answers(vm_id, machine.address, port, end, progress)
     cloud.close()
-    ssh = [
-        *("ssh", "-p", str(port), "-i", key, "-o", "IdentitiesOnly=yes"),
-        *("-o", "ConnectTimeout=5", "-o", "StrictHostKeyChecking=accept-new"),
-        *("-o", f"HostKeyAlias={_known_as(machine, cloud.settings)}"),
-        *("--", f"root@{machine.address}", *there),
-    ]
+    ssh = [*login(machine, cloud.settings), *there]
     given.say(f"Calling: {' '.join(ssh)}")
     try:
         os.execvp(ssh[0], ssh)  # noqa: S606 - no shell is what we want
     except FileNotFoundError:
         raise click.ClickException("there is no ssh program: install an OpenSSH client") from None
+
+
+def login(machine: "Machine", settings: "Settings") -> list[str]:
+    """
+    The ssh command that logs in to a machine; what it should run there may follow.
+
+    :raises click.ClickException: there is no private key.
+    """
+    return [
+        *("ssh", "-p", str(settings.options.ssh_port), "-i", _private_key(settings)),
+        *("-o", "IdentitiesOnly=yes"),
+        *("-o", "ConnectTimeout=5", "-o", "StrictHostKeyChecking=accept-new"),
+        *("-o", f"HostKeyAlias={_known_as(machine, settings)}"),
+        *("--", f"root@{machine.address}"),
+    ]
 
 
 def _private_key(settings: "Settings") -> str:

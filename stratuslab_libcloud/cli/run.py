@@ -22,14 +22,15 @@ from stratuslab_libcloud.cli.options import (
     pass_given,
     setting,
 )
+from stratuslab_libcloud.cli.saving import SAVE, new_image, saved_name
 
 if TYPE_CHECKING:
-    from stratuslab_libcloud import Cloud, Machine, NewMachine
+    from stratuslab_libcloud import Cloud, Machine, NewImage, NewMachine
     from stratuslab_libcloud.cli.cloud_init import CloudInit
     from stratuslab_libcloud.configuration.instance_types import InstanceType
     from stratuslab_libcloud.configuration.settings import Settings
 
-__all__ = ["run_instance"]
+__all__ = ["MACHINE", "Started", "check_disk", "list_types_of", "order", "run_instance"]
 
 _SMALL = "m1.small"
 _NO_EFFECT = {
@@ -37,15 +38,6 @@ _NO_EFFECT = {
     "no_check_image_url": "--no-check-image-url: the Marketplace must say what format an image has",
     "notify": "--notify: nobody is notified",
 }
-_FOR_SAVING = (
-    *("--author-email", "--author", "--image-version", "--title", "--comment"),
-    "--marketplace-endpoint-newimage",
-)
-
-
-def _refuse(ctx: click.Context, option: click.Parameter, value: object) -> None:
-    if value:
-        raise click.UsageError(f"{option.opts[0]} is not supported: machines cannot be saved yet")
 
 
 def _refuse_template(ctx: click.Context, option: click.Parameter, value: object) -> None:
@@ -66,7 +58,7 @@ def _option(*names: str, **more: Any) -> click.Option:
     return click.Option(names, **more)
 
 
-_MACHINE = (
+MACHINE = (
     setting(
         "user_public_key_file",
         "-k",
@@ -122,27 +114,16 @@ _MACHINE = (
         callback=_refuse_template,
     ),
 )
-_SAVING = (
-    _option(
-        "--save",
-        is_flag=True,
-        help="Not supported yet.",
-        expose_value=False,
-        callback=_refuse,
-    ),
-    *(
-        _option(name, metavar="TEXT", expose_value=False, callback=_refuse, hidden=True)
-        for name in _FOR_SAVING
-    ),
-)
 
 
 @command(
     "stratus-run-instance",
-    *(_MACHINE, _SAVING, STORAGE, MARKETPLACE, ENDPOINT, LOGIN, JSON),
+    *(MACHINE, SAVE, STORAGE, MARKETPLACE, ENDPOINT, LOGIN, JSON),
     examples=(
         "stratus-run-instance BN1EEkPiBx87_uLj2-sdybSI-Xb",
         "stratus-run-instance -n 2 -t m1.large --wait BN1EEkPiBx87_uLj2-sdybSI-Xb",
+        "stratus-run-instance --save --title 'With a wiki' --comment 'And a wiki.' --author Jane "
+        "--author-email jane@example.org --image-version 1.1 BN1EEkPiBx87_uLj2-sdybSI-Xb",
     ),
 )
 @click.option(
@@ -186,7 +167,7 @@ def run_instance(given: Given, /, images: tuple[str, ...], list_types: bool, **a
     Does not wait for them, unless --wait says so.
     """
     if list_types:
-        _list_types(given)
+        list_types_of(given)
         return 0
     if len(images) != 1:
         raise click.UsageError("Please specify the machine image to start")
@@ -196,11 +177,11 @@ def run_instance(given: Given, /, images: tuple[str, ...], list_types: bool, **a
     for name, why in _NO_EFFECT.items():
         if asked[name]:
             output.warning(f"{why}; it changes nothing")
-    order = _order(cloud, images[0], asked)
+    wanted = order(cloud, images[0], asked, new_image(asked))
     if asked["persistent_disk"]:
-        _check_disk(cloud, asked["persistent_disk"], asked["number"])
-    started = _Started(given, asked["number"], asked["ids_file"])
-    status = started.start(cloud, order)
+        check_disk(cloud, asked["persistent_disk"], asked["number"])
+    started = Started(given, asked["number"], asked["ids_file"])
+    status = started.start(cloud, wanted)
     if asked["wait"]:
         status = started.wait(cloud, time.monotonic() + asked["timeout"]) or status
     started.end(status)
@@ -210,7 +191,10 @@ def run_instance(given: Given, /, images: tuple[str, ...], list_types: bool, **a
 # -- what is asked for ----------------------------------------------------------------------------
 
 
-def _order(cloud: "Cloud", image: str, asked: dict[str, Any]) -> "NewMachine":
+def order(
+    cloud: "Cloud", image: str, asked: dict[str, Any], save_as: "NewImage | None"
+) -> "NewMachine":
+    """The machine that the options ask for."""
     from stratuslab_libcloud import NewMachine
 
     settings = cloud.settings
@@ -222,7 +206,7 @@ def _order(cloud: "Cloud", image: str, asked: dict[str, Any]) -> "NewMachine":
         cpus=asked["cpu"] or kind.cpus,
         ram=asked["ram"] or kind.ram,
         swap=kind.swap if asked["swap"] is None else asked["swap"],
-        name=asked["vm_name"] or "",
+        name=asked["vm_name"] or (saved_name() if save_as else ""),
         network="local" if asked["local_ip"] else "private" if asked["private_ip"] else "public",
         volumes=[asked["persistent_disk"]] if asked["persistent_disk"] else [],
         readonly_images=[asked["readonly_disk"]] if asked["readonly_disk"] else [],
@@ -241,6 +225,7 @@ def _order(cloud: "Cloud", image: str, asked: dict[str, Any]) -> "NewMachine":
         vnc_port=asked["vnc_port"],
         vnc_listen=asked["vnc_listen"],
         keymap=asked["keymap"],
+        save_as=save_as,
     )
 
 
@@ -277,7 +262,7 @@ def _public_keys(settings: "Settings") -> list[str]:
     return keys.read_public(pair[0])
 
 
-def _check_disk(cloud: "Cloud", uuid: str, number: int) -> None:
+def check_disk(cloud: "Cloud", uuid: str, number: int) -> None:
     """A disk is for one machine at a time (pdisk-rest 3.5)."""
     free = max(0, 1 - (cloud.volume(uuid).users or 0))
     if free < number:
@@ -291,14 +276,20 @@ def _check_disk(cloud: "Cloud", uuid: str, number: int) -> None:
 # -- what happens --------------------------------------------------------------------------------
 
 
-class _Started:
+class Started:
     """The machines that one call starts, and what is said about them."""
 
-    def __init__(self, given: Given, number: int, ids_file: Path | None) -> None:
+    def __init__(
+        self, given: Given, number: int, ids_file: Path | None, *, brief: bool = True
+    ) -> None:
+        """
+        :param brief: whether their ids and addresses are results, so that ``-q`` leaves them.
+        """
         self._given = given
         self._number = number
         self._ids_file = ids_file
-        self._machines: dict[str, Machine | None] = {}
+        self.machines: dict[str, Machine | None] = {}
+        self._brief = brief and bool(given.quiet) and not given.json
         self._tells = not given.quiet and not given.json
 
     def start(self, cloud: "Cloud", order: "NewMachine") -> int:
@@ -316,7 +307,7 @@ class _Started:
             return 1
         finally:
             if self._ids_file:
-                self._ids_file.write_text("\n".join(self._machines))
+                self._ids_file.write_text("\n".join(self.machines))
         return 0
 
     def _start_one(self, cloud: "Cloud", order: "NewMachine") -> None:
@@ -327,10 +318,10 @@ class _Started:
             if sent:
                 output.warning("a machine may have been started: see stratus-describe-instance")
             raise
-        self._machines[vm_id] = None
-        self._tell(f" :: Machine {len(self._machines)} (vm ID: {vm_id})")
+        self.machines[vm_id] = None
+        self._tell(f" :: Machine {len(self.machines)} (vm ID: {vm_id})")
         try:
-            machine = self._machines[vm_id] = cloud.machine(vm_id)
+            machine = self.machines[vm_id] = cloud.machine(vm_id)
         except errors.StratusLabError as error:  # it runs, or will
             output.warning(f"machine {vm_id} was started, but cannot be looked at: {error}")
             machine = None
@@ -338,7 +329,7 @@ class _Started:
         network = next((nic["network"] for nic in machine.nics), None) if machine else None
         if address:
             self._tell(f"\t{(network or 'public').title()} ip: {address}")
-        if self._given.quiet and not self._given.json:
+        if self._brief:
             click.echo(f"{vm_id}, {address}")
 
     def wait(self, cloud: "Cloud", end: float) -> int:
@@ -348,7 +339,7 @@ class _Started:
         with output.Progress(bool(self._given.quiet)) as progress:
 
             def wait_for(vm_id: str) -> None:
-                machine = self._machines[vm_id] = until_running(cloud, vm_id, end, progress)
+                machine = self.machines[vm_id] = until_running(cloud, vm_id, end, progress)
                 if machine.address:
                     port = cloud.settings.options.ssh_port
                     until_ssh_answers(vm_id, machine.address, port, end, progress)
@@ -357,7 +348,7 @@ class _Started:
                 progress.clear()
                 output.error(reason)
 
-            return output.each(list(self._machines), wait_for, told)
+            return output.each(list(self.machines), wait_for, told)
 
     def end(self, status: int) -> None:
         """Say that this was all."""
@@ -367,7 +358,7 @@ class _Started:
             output.as_json(
                 [
                     output.shape(machine) if machine else {"id": vm_id}
-                    for vm_id, machine in self._machines.items()
+                    for vm_id, machine in self.machines.items()
                 ]
             )
 
@@ -376,7 +367,7 @@ class _Started:
             click.echo(line)
 
 
-def _list_types(given: Given) -> None:
+def list_types_of(given: Given) -> None:
     from stratuslab_libcloud import connect
 
     settings = connect(given.config, given.section or None, options=given.options).settings

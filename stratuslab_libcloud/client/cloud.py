@@ -153,6 +153,34 @@ class Cloud(Protocol):
         :raises NotSupportedError: the cloud does not show consoles.
         """
 
+    def save_image(
+        self,
+        machine_id: str,
+        name: str,
+        description: str | None = None,
+        *,
+        timeout: float,
+        sending: Callable[[], object] = lambda: None,
+        waiting: Callable[[str], object] = lambda state: None,
+    ) -> Image:
+        """
+        Make an image of what is on a machine's first disk, and wait until it is there.
+
+        Where a cloud can only do this as the machine ends, it is shut down. Asking again for one
+        that has been asked for goes on waiting.
+
+        :param description: default: what the cloud has for it.
+        :param timeout: seconds to wait.
+        :param sending: called immediately before the request that begins it.
+        :param waiting: called with the state of the machine, again and again.
+        :raises InvalidValueError: the image cannot be called or described so; nothing was sent.
+        :raises ConflictError: the machine was not started to be saved, or does not run.
+        :raises NodeFailedError: the cloud could not save it.
+        :raises NodeNotReadyError: time ran out; the image may still appear.
+        :raises NotFoundError: it was saved, but there is no entry of it.
+        :raises LostAnswerError: it may be shutting down, and be saved.
+        """
+
     def volumes(self, timeout: float | None = None) -> list[Volume]:
         """
         List the account's volumes.

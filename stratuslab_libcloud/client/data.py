@@ -10,6 +10,7 @@ __all__ = [
     "Machine",
     "MachineDisk",
     "Mount",
+    "NewImage",
     "NewMachine",
     "Nic",
     "Volume",
@@ -128,6 +129,27 @@ class Machine(NamedTuple):
 
 
 @dataclass(frozen=True)
+class NewImage:
+    """
+    What a machine becomes when it is shut down, not killed: an image with what was written to it.
+
+    :ivar title: of the image, and the name of the volume with it; 40 characters at most.
+    :ivar comment: what is new in it, for people.
+    :ivar author: who makes it: a name.
+    :ivar email: the author's address.
+    :ivar version: of the image; ``""``: the one after that of the image it is made from.
+    :ivar marketplace: URL of the Marketplace to describe it in; ``""``: the location's.
+    """
+
+    title: str
+    comment: str
+    author: str
+    email: str
+    version: str = ""
+    marketplace: str = ""
+
+
+@dataclass(frozen=True)
 class NewMachine:
     """
     An order for a machine.
@@ -154,6 +176,7 @@ class NewMachine:
     :ivar vnc_port: TCP port of its screen on its host; -1: the cloud chooses one.
     :ivar vnc_listen: the host's IP address that the screen is at; ``""``: the cloud's choice.
     :ivar keymap: of the screen's keyboard.
+    :ivar save_as: the image that it becomes when it is shut down; ``None`` for none.
     """
 
     image: str
@@ -178,6 +201,7 @@ class NewMachine:
     vnc_port: int = -1
     vnc_listen: str = ""
     keymap: str = "en-us"
+    save_as: NewImage | None = None
 
 
 class Volume(NamedTuple):

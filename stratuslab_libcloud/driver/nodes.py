@@ -15,7 +15,7 @@ from libcloud.compute.base import (
 )
 
 from stratuslab_libcloud.client.cloud import Cloud
-from stratuslab_libcloud.client.data import Machine, NewMachine
+from stratuslab_libcloud.client.data import Machine, NewImage, NewMachine
 from stratuslab_libcloud.configuration.settings import Settings
 from stratuslab_libcloud.driver import arguments
 from stratuslab_libcloud.driver.creation import creating
@@ -122,6 +122,7 @@ class NodeMethods(LocationMethods):
         ex_vnc_port: int = -1,
         ex_vnc_listen: str | None = None,
         ex_keymap: str = "en-us",
+        ex_save_as: NewImage | None = None,
     ) -> Node:
         """
         Start a node without waiting until it runs. At most three requests; two if the image's
@@ -177,6 +178,8 @@ class NodeMethods(LocationMethods):
             lets the cloud choose one.
         :param ex_vnc_listen: The host's IP address that the screen listens on (optional).
         :param ex_keymap: The screen's keyboard (optional).
+        :param ex_save_as: The image that the node becomes when :meth:`create_image` or
+            :meth:`ex_shutdown_node` shuts it down (optional).
         :return: The node, usually PENDING.
         :raises InvalidValueError: The cloud would refuse a value, or not return it unchanged.
             Nothing was sent.
@@ -220,6 +223,7 @@ class NodeMethods(LocationMethods):
                 vnc_port=ex_vnc_port,
                 vnc_listen=ex_vnc_listen or "",
                 keymap=ex_keymap,
+                save_as=ex_save_as,
             )
             with created.asking(
                 f"a node named {order.name!r} may have been created: look for it with list_nodes()"

@@ -1,7 +1,7 @@
 """The key of a site, which endorses the entries of its own images."""
 
 import pathlib
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import cache, lru_cache
 
 from cryptography import x509
@@ -18,9 +18,10 @@ from stratuslab_libcloud.metadata.signature import sign
 from stratuslab_libcloud.sandbox.durable import write_private
 from stratuslab_libcloud.sandbox.errors import SandboxError
 
-__all__ = ["endorse", "site_key"]
+__all__ = ["endorse", "site_key", "throwaway_key"]
 
 # Wide enough for the dates of all examples.
+_LEEWAY = timedelta(minutes=1)
 _BEGIN, _END = (datetime(year, 1, 1, tzinfo=timezone.utc) for year in (2000, 2100))
 
 
@@ -52,18 +53,27 @@ def endorse(entry: Entry, key: SigningKey) -> bytes:
     return sign(write_entry(entry), key, digest="sha256", email=entry.endorser, when=when)
 
 
-def _make() -> bytes:
+def throwaway_key(seconds: int) -> SigningKey:
+    """Make a key that signs for others until they do, with a certificate for this time."""
+    now = datetime.now(timezone.utc)
+    pem = _make("StratusLab Sandbox, throw-away", now - _LEEWAY, now + timedelta(seconds=seconds))
+    return pem_key(pem, pem)
+
+
+def _make(
+    called: str = "StratusLab Sandbox", begin: datetime = _BEGIN, end: datetime = _END
+) -> bytes:
     """Make a key and its certificate, which has no e-mail address: the site's names are many."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "StratusLab Sandbox")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, called)])
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(_BEGIN)
-        .not_valid_after(_END)
+        .not_valid_before(begin)
+        .not_valid_after(end)
         .sign(key, hashes.SHA256())
     )
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

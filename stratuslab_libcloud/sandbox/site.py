@@ -42,6 +42,7 @@ from stratuslab_libcloud.sandbox.machines.simulated import Simulated
 from stratuslab_libcloud.sandbox.marketplace.confirmations import Confirmations
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
 from stratuslab_libcloud.sandbox.progress import OnProgress, ignored
+from stratuslab_libcloud.sandbox.saving import SavedImages
 from stratuslab_libcloud.sandbox.storage.rules import Storage
 from stratuslab_libcloud.sandbox.store import SUPER_USER, Settings, Store
 
@@ -252,7 +253,8 @@ class Sandbox:
         if not self._qemu_host:
             self._add_examples(store, key)
         disks = self.dir / "disks"
-        self._compute = Compute(store, partial(self._start_machinery, disks))
+        saved = SavedImages(store, disks, self.marketplace, self.url)
+        self._compute = Compute(store, partial(self._start_machinery, disks, saved))
         storage = Storage(store, disks, self._compute.machinery)
         return Application(
             accounts,
@@ -273,12 +275,16 @@ class Sandbox:
             with store.transaction() as db:
                 Settings(db).set("examples_endorsed_by", key.certificate.fingerprint)
 
-    def _start_machinery(self, disks: pathlib.Path, report: Report) -> Machinery:
+    def _start_machinery(
+        self, disks: pathlib.Path, saved: SavedImages, report: Report
+    ) -> Machinery:
         if not self._qemu_host:
-            return Simulated(report, self._boot_seconds, self._ending_seconds, self._is_missing)
+            return Simulated(
+                report, self._boot_seconds, self._ending_seconds, self._is_missing, saved
+            )
         ca = self.dir / "ca.pem" if self._tls else None
         images = FetchedImages(self.dir / "fetched", self.url, ca, self._on_progress)
-        return Qemu(report, self._qemu_host, self.dir / "machines", disks, images)
+        return Qemu(report, self._qemu_host, self.dir / "machines", disks, images, saved)
 
     def _is_missing(self, source: str) -> bool:
         """Return whether this URL names an entry of this site's Marketplace that does not exist."""

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from stratuslab_libcloud import Cloud, connect
 from stratuslab_libcloud.cli.connect import connect_instance
+from stratuslab_libcloud.cli.creation import create_image
 from stratuslab_libcloud.cli.instances import (
     describe_instance,
     kill_instance,
@@ -31,6 +32,10 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAoK jane@example.org"
 UUID = "1e8e9104-681c-4269-8aae-e513c6723ac6"
 OF_MACHINES = {
     run_instance: ["IMAGE"],
+    create_image: [
+        *("--vm-ping-timeout=0", "--title=t", "--comment=c", "--author=a"),
+        *("--author-email=a@example.org", "IMAGE"),
+    ],
     describe_instance: [],
     kill_instance: ["777"],
     shutdown_instance: ["777"],

@@ -218,8 +218,6 @@ class TestRun:
         [
             (2, [], "Please specify the machine image to start"),
             (2, ["a", "b"], "Please specify the machine image to start"),
-            (2, ["--save", "IMAGE"], "--save is not supported: machines cannot be saved yet"),
-            (2, ["--title", "x", "IMAGE"], "--title is not supported: machines cannot be saved"),
             (2, ["--vm-template-file=x", "IMAGE"], "--vm-template-file is not supported"),
             (2, ["-n", "0", "IMAGE"], "Invalid value for '-n' / '--number'"),
             (2, ["--cpu=many", "IMAGE"], "Invalid value for '--cpu'"),

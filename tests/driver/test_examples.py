@@ -19,6 +19,7 @@ from endorsers import ENTRY, certified, pkcs12_file
 from libcloud.compute.base import NodeDriver
 from sshd import Sshd, free_port, needed
 
+from stratuslab_libcloud import NewImage
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.metadata.entry import sha1_of
 from stratuslab_libcloud.metadata.keys import SigningKey, pem_key
@@ -79,11 +80,13 @@ def names(sandbox: Sandbox, tmp_path: Path) -> Iterator[dict[str, Any]]:
         "node": node,
         "volume": volume,
         "metadata": metadata,
+        "NewImage": NewImage,
     }
     for node in driver.list_nodes():
         driver.destroy_node(node)
     for volume in driver.list_volumes():
         driver.destroy_volume(volume)
+    sandbox.marketplace.withdraw("jane@example.org", {image.id})  # what an example added
     driver.ex_close()
 
 

@@ -1,10 +1,11 @@
 """A StratusLab site: compute, persistent disks and Marketplace, as one cloud."""
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stratuslab_libcloud.client.data import Endorsement, Image, Machine, Mount, NewMachine, Volume
-from stratuslab_libcloud.client.stratuslab import snapshots
+from stratuslab_libcloud.client.stratuslab import saving, snapshots
 from stratuslab_libcloud.client.stratuslab.pdisk_fields import (
     IMAGE,
     LIVE,
@@ -78,6 +79,7 @@ class StratusLabCloud(Services):
 
     def create_machine(self, new: NewMachine, sending: Callable[[], object] = lambda: None) -> str:
         """Start a machine; two requests, or one if the image was looked up within five minutes."""
+        new = saving.ordered(new, self.settings.marketplace_endpoint)
         template = render(
             new,
             self._boot_disk(new.image, new.disks_bus),
@@ -113,6 +115,22 @@ class StratusLabCloud(Services):
             bus=bus or (entry.disks_bus or "").strip() or "ide",
             inbound_ports=entry.inbound_ports,
         )
+
+    def save_image(
+        self,
+        machine_id: str,
+        name: str,
+        description: str | None = None,
+        *,
+        timeout: float,
+        sending: Callable[[], object] = lambda: None,
+        waiting: Callable[[str], object] = lambda state: None,
+    ) -> Image:
+        """Shut a machine down, which saves it; six requests, and one for each further look."""
+        patience = saving.Patience(time.monotonic() + timeout, self._timeout, waiting)
+        services = self.compute, self.storage
+        disk = saving.save(*services, machine_id, name, description, sending, patience)
+        return saving.described(self.marketplace, disk)
 
     # -- volumes -------------------------------------------------------------------------------
 

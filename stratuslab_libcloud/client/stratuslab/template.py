@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stratuslab_libcloud.client.data import NewMachine
+from stratuslab_libcloud.client.data import NewImage, NewMachine
 from stratuslab_libcloud.client.engine.template import (
     SHELL_VARIABLES,
     Vector,
@@ -22,6 +22,7 @@ from stratuslab_libcloud.client.engine.template import (
     vector,
 )
 from stratuslab_libcloud.errors import InvalidValueError
+from stratuslab_libcloud.metadata.rules import is_email
 
 __all__ = ["BootDisk", "render"]
 
@@ -32,6 +33,8 @@ _HOST_CPU = (  # for libvirt
     "<qemu:arg value='-cpu'/><qemu:arg value='host'/></qemu:commandline>"
 )
 _MIB_IN_GIB = 1024
+_LONGEST_TITLE = 40  # characters; it becomes the tag of a persistent disk
+_LOST = " \t\r\n\"'"  # at the ends of values that are read to save a machine (compute-xmlrpc 4.7)
 _RESERVED_CONTEXT = {
     "PUBLIC_KEY",
     "TARGET",
@@ -94,6 +97,8 @@ def render(
     lines.append(vector("CONTEXT", _context(machine)))
     if boot.inbound_ports:
         lines.append(single("INBOUND_PORTS", ",".join(map(str, boot.inbound_ports))))
+    if machine.save_as:
+        lines.append(vector("CREATE_IMAGE", _saving(machine.save_as)))
     return "\n".join(lines) + "\n"
 
 
@@ -169,7 +174,7 @@ def _disks(
     first: Vector = [
         ("SOURCE", boot.source),
         ("TARGET", prefix + "a"),
-        ("SAVE", "no"),
+        ("SAVE", "yes" if machine.save_as else "no"),
         ("READONLY", "no"),
         ("DRIVER", boot.driver),
     ]
@@ -209,6 +214,35 @@ def _disks(
         raise InvalidValueError("a machine cannot have that many disks") from None
     disks = [first, swap] if machine.swap else [first]
     return [vector("DISK", disk) for disk in [*disks, *plugged, *lost, *read]]
+
+
+def _saving(image: NewImage) -> Vector:
+    """Describe the image that a machine becomes (compute-xmlrpc 4.7)."""
+    pairs: Vector = []
+    for key, what, value in (
+        ("CREATOR_EMAIL", "email", image.email),
+        ("CREATOR_NAME", "author", image.author),
+        ("NEWIMAGE_TITLE", "title", image.title),
+        ("NEWIMAGE_COMMENT", "comment", image.comment),
+        ("NEWIMAGE_VERSION", "version", image.version),
+        ("NEWIMAGE_MARKETPLACE", "marketplace", image.marketplace),
+    ):
+        text = _text(what, value)
+        if not text and what not in ("version", "marketplace"):
+            raise InvalidValueError(f"the image that a machine becomes needs text as {what}")
+        if text != text.strip(_LOST):
+            raise InvalidValueError(
+                f"the {what} must not begin or end with a blank or a quotation mark, which would "
+                f"be lost: {text!r}"
+            )
+        pairs.append((key, text))
+    if len(image.title) > _LONGEST_TITLE:
+        raise InvalidValueError(
+            f"the title has {len(image.title)} characters, but the limit is {_LONGEST_TITLE}"
+        )
+    if not is_email(image.email):
+        raise InvalidValueError(f"the email {image.email!r} is not an e-mail address")
+    return pairs
 
 
 def _context(machine: NewMachine) -> Vector:

@@ -15,18 +15,19 @@ import subprocess
 import threading
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
 from requests.utils import get_environ_proxies
 
 from stratuslab_libcloud.metadata import rdf
-from stratuslab_libcloud.metadata.entry import Entry, MetadataError, is_identifier, latest, sha1_of
+from stratuslab_libcloud.metadata.entry import Entry, MetadataError, latest, sha1_of
 from stratuslab_libcloud.sandbox import durable
 from stratuslab_libcloud.sandbox.errors import MachineError
 from stratuslab_libcloud.sandbox.images.downloads import Download, Way
 from stratuslab_libcloud.sandbox.progress import OnProgress, ignored, reported
+from stratuslab_libcloud.sandbox.references import named_image
 from stratuslab_libcloud.untrusted import xml
 
 __all__ = ["FetchedImage", "FetchedImages", "refusal"]
@@ -56,6 +57,13 @@ _UNPACKING: dict[str, Callable[[Any], contextlib.AbstractContextManager[Any]]] =
 }
 
 
+Find = Callable[[str], pathlib.Path]
+
+
+def _nowhere(image_id: str) -> pathlib.Path:
+    raise MachineError(f"there is no persistent disk with image {image_id}")
+
+
 class FetchedImages:
     """
     The images that have been fetched into a directory.
@@ -81,24 +89,33 @@ class FetchedImages:
         for half in directory.glob("*.part"):
             half.unlink()
 
-    def fetch(self, source: str, stop: threading.Event) -> FetchedImage:
+    def fetch(self, source: str, stop: threading.Event, find: Find = _nowhere) -> FetchedImage:
         """
         Return the image of a Marketplace entry, downloading it if necessary.
 
         :param source: the URL of the entry, as in ``DISK/SOURCE``.
         :param stop: set when the image is no longer needed.
+        :param find: finds the persistent disk with this image, where the entry has no other place.
         :raises MachineError: it cannot be downloaded, or does not match its entry.
         """
-        entry = self._read_entry(source, stop)
+        entry = self.read_entry(source, stop)
         disk_format = (entry.format or "").lower() or "raw"
         if disk_format not in _FORMATS:
             raise MachineError(f"the image's format must be raw or qcow2, not {disk_format}")
         path = self._directory / f"{entry.identifier}.{disk_format}"
+        stored = None
+        if any(map(_is_disk, entry.locations)) and not any(map(_is_web, entry.locations)):
+            stored = find(entry.identifier)
+            # Apart from images that everybody may have.
+            path = self._directory / f"{entry.identifier}.{stored.name}.{disk_format}"
         with _held(self._locks[entry.identifier], stop):
             if not path.exists():
                 work = f"downloading image {entry.identifier}"
                 with reported(self._on_progress, work) as report:
-                    self._download(entry, disk_format, path, stop, report)
+                    if stored:
+                        _take(stored, entry, disk_format, path, stop, report)
+                    else:
+                        self._download(entry, disk_format, path, stop, report)
         return FetchedImage(path, disk_format)
 
     def _way(self, url: str) -> dict[str, Any]:
@@ -107,11 +124,14 @@ class FetchedImages:
             return {"verify": str(self._ca) if self._ca else True}
         return {"verify": True, "proxies": get_environ_proxies(url)}
 
-    def _read_entry(self, url: str, stop: threading.Event) -> Entry:
-        # The image may be followed by the endorser and the date of one entry (2.4).
-        parts = url.rstrip("/").split("/")[-3:]
-        identifier = next(filter(is_identifier, reversed(parts)), "")
-        if not url.startswith(("http://", "https://")) or not identifier:
+    def read_entry(self, url: str, stop: threading.Event) -> Entry:
+        """
+        Read the Marketplace entry at a URL.
+
+        :raises MachineError: there is none, or it cannot be reached.
+        """
+        identifier = named_image(url)
+        if not identifier:
             raise MachineError(f"{url} is neither a Marketplace entry nor a persistent disk")
         document = b""
         with Download(stop) as download:
@@ -141,7 +161,7 @@ class FetchedImages:
         """Try one location after another; leave a complete file or none."""
         reasons = []
         for location in entry.locations:
-            if not location.startswith(("http://", "https://")):
+            if not _is_web(location):
                 continue
             try:
                 with _storing(), durable.new_file(path) as file, Download(stop) as download:
@@ -155,6 +175,14 @@ class FetchedImages:
                     raise
                 reasons.append(str(error))
         raise MachineError("; ".join(reasons) or "the image has no http or https location")
+
+
+def _is_web(location: str) -> bool:
+    return location.startswith(("http://", "https://"))
+
+
+def _is_disk(location: str) -> bool:
+    return location.startswith("pdisk:")
 
 
 @contextlib.contextmanager
@@ -174,22 +202,75 @@ def _copy(
     report: Callable[[float], object],
 ) -> None:
     """Download, unpack and check. An image that is too long is not read to its end."""
-    if entry.size is None:
-        raise MachineError("the image's Marketplace entry does not have its size")
-    sha1, size = hashlib.sha1(usedforsecurity=False), 0
     answer = download.get(location, way)
     if answer.status_code != 200:
         raise MachineError(f"{location} answered {answer.status_code} {answer.reason}")
-    has_more = f"{location} {_NOT_AS_SAID} {entry.size} bytes, but it has more"
-    packed = _Packed(download, entry.size + entry.size // 8 + _CHUNK_BYTES, has_more)
-    for data in _unpacked(packed, location, (entry.compression or "").lower()):
+    size = _size_of(entry)
+    packed = _Packed(download, size + size // 8 + _CHUNK_BYTES, _has_more(location, entry))
+    _check(
+        _unpacked(packed, location, (entry.compression or "").lower()),
+        location,
+        entry,
+        file,
+        report,
+    )
+
+
+def _take(
+    disk: pathlib.Path,
+    entry: Entry,
+    disk_format: str,
+    path: pathlib.Path,
+    stop: threading.Event,
+    report: Callable[[float], object],
+) -> None:
+    """Copy an image from the persistent disk that has it; leave a complete file or none."""
+    place = f"persistent disk {disk.name}"
+    with _storing(), durable.new_file(path) as file, disk.open("rb") as source:
+        pieces = _pieces(source, _size_of(entry), stop)
+        _check(pieces, place, entry, file, report)
+        file.flush()
+        if reason := refusal(pathlib.Path(file.name), disk_format):
+            raise MachineError(f"{place} cannot be used: {reason}")
+
+
+def _pieces(source: IO[bytes], size: int, stop: threading.Event) -> Iterator[bytes]:
+    """Read the beginning of a file; what may follow is no part of the image."""
+    while size > 0 and (data := source.read(min(size, _CHUNK_BYTES))):
+        if stop.is_set():
+            raise MachineError("copying the image was stopped")
+        size -= len(data)
+        yield data
+
+
+def _size_of(entry: Entry) -> int:
+    if entry.size is None:
+        raise MachineError("the image's Marketplace entry does not have its size")
+    return entry.size
+
+
+def _has_more(location: str, entry: Entry) -> str:
+    return f"{location} {_NOT_AS_SAID} {entry.size} bytes, but it has more"
+
+
+def _check(
+    pieces: Iterable[bytes],
+    location: str,
+    entry: Entry,
+    file: IO[bytes],
+    report: Callable[[float], object],
+) -> None:
+    """Write an image, and check that it is what its entry says."""
+    whole = _size_of(entry)
+    sha1, size = hashlib.sha1(usedforsecurity=False), 0
+    for data in pieces:
         size += len(data)
-        if size > entry.size:
-            raise MachineError(has_more)
+        if size > whole:
+            raise MachineError(_has_more(location, entry))
         sha1.update(data)
         file.write(data)
-        report(size / entry.size)
-    if size != entry.size:
+        report(size / whole)
+    if size != whole:
         raise MachineError(f"{location} {_NOT_AS_SAID} {entry.size} bytes, but it has {size}")
     found, wanted = sha1.hexdigest(), sha1_of(entry.identifier)
     if found != wanted:

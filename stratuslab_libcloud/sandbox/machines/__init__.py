@@ -7,12 +7,15 @@ makes it happen, at its own pace and on its own threads, and reports each step.
 
 import enum
 import pathlib
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from stratuslab_libcloud.metadata.entry import Entry
 from stratuslab_libcloud.sandbox.template import Template
 
-__all__ = ["DEPLOYING", "HOST", "TRANSFER", "Machine", "Machinery", "Phase", "Report"]
+__all__ = ["DEPLOYING", "HOST", "TRANSFER", "Images", "Machine", "Machinery", "Phase", "Report"]
 
 HOST = "sandbox"  # the only host: the HOSTNAME of machines, and the node of hot-plug requests
 # How the engine begins the reason of a failure (in its spelling).
@@ -49,6 +52,13 @@ class Machine:
     template: Template
     obstacle: str = ""
 
+    @property
+    def is_saved(self) -> bool:
+        """Whether it becomes an image when it is shut down (compute-xmlrpc 4.7)."""
+        disks = self.template.vectors("DISK")[:1]
+        asked = bool(disks) and disks[0].get("SAVE", "").strip("\"' ").lower() == "yes"
+        return asked and bool(self.template.vectors("CREATE_IMAGE"))
+
 
 class Report(Protocol):
     """How the machinery reports the phases of machines; it does not record them itself."""
@@ -59,6 +69,33 @@ class Report(Protocol):
 
         :param error: why it failed, for its owner.
         :return: False if the report came too late and changed nothing: the machine was killed, say.
+        """
+
+
+class Images(Protocol):
+    """The images on persistent disks: machines become them, and start from them."""
+
+    def save(
+        self,
+        machine_id: int,
+        write: Callable[[pathlib.Path], object],
+        stop: threading.Event,
+        look_up: Callable[[str], Entry],
+    ) -> None:
+        """
+        Make an image of a machine in EPILOG. One that was saved before, or killed, is left alone.
+
+        :param write: writes what is on its first disk to this empty file.
+        :param stop: set when it is no longer needed.
+        :param look_up: looks up the Marketplace entry at this URL of another site.
+        :raises MachineError: it cannot be saved, or not be described in the Marketplace.
+        """
+
+    def find(self, machine_id: int, image_id: str) -> pathlib.Path:
+        """
+        Find the disk with an image that the machine's owner may use, and return its file.
+
+        :raises MachineError: there is none.
         """
 
 

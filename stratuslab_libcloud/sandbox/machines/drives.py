@@ -14,7 +14,7 @@ from stratuslab_libcloud.sandbox.images.fetched import FetchedImage
 from stratuslab_libcloud.sandbox.references import referenced_disk
 from stratuslab_libcloud.sandbox.template import Template, Vector
 
-__all__ = ["PATH", "SERIAL_LENGTH", "Drive", "lay_out"]
+__all__ = ["PATH", "SERIAL_LENGTH", "Drive", "flatten", "lay_out"]
 
 _MIB = 1 << 20
 _MAX_MIB = 1 << 20
@@ -70,6 +70,21 @@ def lay_out(
         elif volatile := _volatile(target, disk, folder, stop):
             drives.append(volatile)
     return drives
+
+
+def flatten(
+    template: Template, folder: pathlib.Path, path: pathlib.Path, stop: threading.Event
+) -> None:
+    """
+    Write what is on a machine's first disk to a file, raw.
+
+    :raises MachineError: it cannot be written, or the disk is not the machine's own.
+    """
+    disk = template.vectors("DISK")[0]
+    target = disk.get("TARGET") or "hda"
+    if referenced_disk(disk.get("SOURCE", "")) is not None:
+        raise MachineError(f"disk {target} is a persistent disk, which stays as it is")
+    _run(folder, ["qemu-img", "convert", "-f", "qcow2", "-O", "raw", target, str(path)], stop)
 
 
 def _layer(target: str, image: FetchedImage, folder: pathlib.Path, stop: threading.Event) -> Drive:

@@ -25,7 +25,7 @@ _STOPPED = ("guest-panicked", "internal-error", "io-error", "paused", "watchdog"
 class Life:
     """A machine, its QEMU process, and the task that leads it."""
 
-    id: int
+    machine: Machine
     folder: pathlib.Path
     stop: threading.Event = field(default_factory=threading.Event)  # for what runs in threads
     ending: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -34,6 +34,11 @@ class Life:
     recorder: subprocess.Popen[bytes] | None = None  # of its console; likewise
     monitor: Monitor | None = None
     power_button: asyncio.Task[None] | None = None
+    saving: bool = False  # its files are still needed
+
+    @property
+    def id(self) -> int:
+        return self.machine.id
 
     def connected(self) -> Monitor:
         """

@@ -16,6 +16,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from stratuslab_libcloud.sandbox.errors import MachineError
@@ -23,6 +24,7 @@ from stratuslab_libcloud.sandbox.images.fetched import FetchedImages
 from stratuslab_libcloud.sandbox.machines import (
     DEPLOYING,
     TRANSFER,
+    Images,
     Machine,
     Phase,
     Report,
@@ -75,6 +77,7 @@ class Qemu:
 
     :param directory: holds the machines' directories.
     :param disks: the directory of the persistent disks.
+    :param saved: the images on them.
     """
 
     def __init__(
@@ -84,12 +87,14 @@ class Qemu:
         directory: pathlib.Path,
         disks: pathlib.Path,
         images: FetchedImages,
+        saved: Images,
     ) -> None:
         self._reporter = report
         self._host = host
         self._directory = directory
         self._disks = disks
         self._images = images
+        self._saved = saved
         self._lives: dict[int, Life] = {}
         directory.mkdir(mode=0o700, exist_ok=True)
         self._loop = asyncio.new_event_loop()
@@ -160,7 +165,7 @@ class Qemu:
                 folder = self._directory / str(machine.id)
                 await self._in_thread(self._reporting, lambda: remove(folder))
         elif life is None:
-            life = Life(machine.id, self._directory / str(machine.id))
+            life = Life(machine, self._directory / str(machine.id))
             self._lives[machine.id] = life
             life.task = self._loop.create_task(self._lead(life, machine))
             if machine.phase in _ENDING:
@@ -179,6 +184,7 @@ class Qemu:
         for life, error in zip(lives, ended, strict=True):
             if error:
                 _LOG.error("machine %d is not gone", life.id, exc_info=error)
+            if error or life.saving:  # the next sandbox saves it
                 alive.add(life.id)
                 _OUTLIVING.extend(filter(None, (life.process, life.recorder)))
         if not keep:
@@ -193,7 +199,7 @@ class Qemu:
 
     async def _let_go(self, life: Life, keep: bool) -> None:
         await self._stop_leading(life)
-        if not keep:
+        if not keep and not life.saving:
             await self._destroy(life)
             return
         _OUTLIVING.extend(filter(None, (life.process, life.recorder)))
@@ -205,6 +211,8 @@ class Qemu:
     async def _lead(self, life: Life, machine: Machine) -> None:
         """Lead a machine from its present phase until it ends or is ended."""
         try:
+            if machine.phase is Phase.EPILOG:
+                await self._save(life)
             if machine.phase in _ENDING:
                 await self._finish(life, _ENDING[machine.phase])
             elif await self._take_on(life, machine.phase):
@@ -261,9 +269,8 @@ class Qemu:
             life.folder.mkdir(mode=0o700)
             vectors = machine.template.vectors("CONTEXT")
             context.burn(vectors[0] if vectors else {}, life.folder / command.CONTEXT_CD)
-            return drives.lay_out(
-                machine.template, life.folder, self._disks, self._images.fetch, life.stop
-            )
+            fetch = partial(self._images.fetch, find=partial(self._saved.find, life.id))
+            return drives.lay_out(machine.template, life.folder, self._disks, fetch, life.stop)
         except OSError as error:
             raise MachineError(error.strerror or str(error)) from error
 
@@ -295,9 +302,32 @@ class Qemu:
     async def _halted(self, life: Life) -> None:
         """Finish a machine whose guest has switched itself off."""
         if await self._report(life, Phase.EPILOG):
+            await self._save(life)
             await self._finish(life, Phase.DONE)
         else:
             await self._report(life, Phase.UNKNOWN)
+
+    async def _save(self, life: Life) -> None:
+        """Make an image of a machine that has ended, if its template says so."""
+        if not life.machine.is_saved:
+            return
+        life.saving = True
+        if life.power_button:
+            life.power_button.cancel()
+        await end_process(life.folder, life.monitor)
+        with _failing(TRANSFER):
+            await self._in_thread(
+                self._preparing,
+                lambda: self._saved.save(
+                    life.id,
+                    lambda path: drives.flatten(
+                        life.machine.template, life.folder, path, life.stop
+                    ),
+                    life.stop,
+                    lambda url: self._images.read_entry(url, life.stop),
+                ),
+            )
+        life.saving = False
 
     async def _move(self, life: Life, phase: Phase) -> None:
         if not await self._report(life, phase):

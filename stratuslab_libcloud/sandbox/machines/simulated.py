@@ -6,10 +6,19 @@ import logging
 import pathlib
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
-from stratuslab_libcloud.sandbox.machines import TRANSFER, Machine, Phase, Report
+from stratuslab_libcloud.metadata.entry import Entry
+from stratuslab_libcloud.sandbox.errors import MachineError
+from stratuslab_libcloud.sandbox.machines import (
+    TRANSFER,
+    Images,
+    Machine,
+    Phase,
+    Report,
+)
 
 __all__ = ["Simulated"]
 
@@ -25,6 +34,8 @@ _NEXT = {
 }
 # The same for a machine whose disks cannot be transferred.
 _THWARTED = {**_NEXT, Phase.PROLOG: Phase.FAILURE}
+# The same for one that cannot be saved.
+_UNSAVED = {**_NEXT, Phase.EPILOG: Phase.FAILURE}
 _CONSOLE = b"This machine is simulated: nothing runs in it that could write here.\n"
 _BOOT_STEPS, _SHUTDOWN_STEPS = 3, 2
 
@@ -39,6 +50,7 @@ class Simulated:
     :param ending_seconds: from a kill or a shutdown to DONE. A step of a shutdown takes at least as
         long as a step of booting.
     :param is_missing: returns whether a disk's source names an image that this site lacks.
+    :param saved: gets a few bytes for the disk of a machine that becomes an image.
 
     A step that takes no time is taken at once, in the caller's thread.
     """
@@ -49,9 +61,11 @@ class Simulated:
         boot_seconds: float,
         ending_seconds: float = 0.0,
         is_missing: Callable[[str], bool] = lambda source: False,
+        saved: Images | None = None,
     ) -> None:
         self._report = report
         self._is_missing = is_missing
+        self._saved = saved
         step = boot_seconds / _BOOT_STEPS
         ending = max(step, ending_seconds / _SHUTDOWN_STEPS)
         self._seconds = dict.fromkeys(_NEXT, step)
@@ -96,18 +110,35 @@ class Simulated:
         """Take the given steps and all that take no time, and schedule the next one."""
         life = _THWARTED if machine.obstacle else _NEXT
         last = phases[-1] if phases else machine.phase
-        while last in life and not self._seconds[last]:
+        while last in life and not self._seconds[last] and not _saved_in(last, machine):
             last = life[last]
             phases = (*phases, last)
         error = f"{TRANSFER}: {machine.obstacle}" if Phase.FAILURE in phases else ""
         if phases and not self._report(machine.id, *phases, error=error):
             return
-        if last in life:
+        if _saved_in(last, machine):
+            machine = self._save(machine)
+            life = _UNSAVED if machine.obstacle else _NEXT
+        if last in life and self._seconds[last]:
             with self._changed:
                 due = time.monotonic() + self._seconds[last]
                 step = (due, next(self._order), replace(machine, phase=life[last]))
                 heapq.heappush(self._due, step)
                 self._changed.notify()
+        elif last in life:  # it was only for saving that no further step was taken
+            self._carry_on(machine, life[last])
+
+    def _save(self, machine: Machine) -> Machine:
+        """Save a machine; one that cannot be saved gets an obstacle."""
+        try:
+            if self._saved:
+                content = f"machine {machine.id}, {uuid.uuid4()}\n".encode()
+                self._saved.save(
+                    machine.id, lambda path: path.write_bytes(content), threading.Event(), _nowhere
+                )
+        except MachineError as error:
+            return replace(machine, obstacle=str(error))
+        return machine
 
     def _run(self) -> None:
         while machine := self._await_step():
@@ -124,3 +155,12 @@ class Simulated:
                     return heapq.heappop(self._due)[2]
                 self._changed.wait(wait)
         return None
+
+
+def _saved_in(phase: Phase, machine: Machine) -> bool:
+    """Whether this phase is that in which the machine becomes an image."""
+    return phase is Phase.EPILOG and machine.is_saved and not machine.obstacle
+
+
+def _nowhere(url: str) -> Entry:
+    raise MachineError(f"the Marketplace has no image {url}")

@@ -18,7 +18,7 @@ from stratuslab_libcloud.sandbox.marketplace.rows import Coordinates, Row, Store
 from stratuslab_libcloud.sandbox.store import Store
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["Registry", "Rows"]
+__all__ = ["Registry", "Rows", "insert_entries"]
 
 
 class Rows(NamedTuple):
@@ -72,7 +72,7 @@ class Registry:
         row = uploads.checked(document)
         with self._store.transaction() as db:
             uploads.check_newest(db, row)
-            _insert(db, [row])
+            insert_entries(db, [row])
         return Coordinates.of(row)
 
     def add(self, *documents: bytes) -> None:
@@ -87,7 +87,7 @@ class Registry:
         """
         rows = [stored(document) for document in documents]
         with self._store.transaction() as db:
-            _insert(db, rows)
+            insert_entries(db, rows)
 
     def withdraw(self, endorser: str, keep: Collection[str]) -> None:
         """
@@ -111,6 +111,13 @@ class Registry:
         with self._store.reading() as db:
             query = "SELECT 1 FROM entries WHERE identifier = ?"
             return db.execute(query, (identifier,)).fetchone() is not None
+
+    def newest(self, identifier: str) -> bytes | None:
+        """Return the newest entry of an image, whatever its status, or None."""
+        with self._store.reading() as db:
+            query = "SELECT document FROM entries WHERE identifier = ? ORDER BY created DESC"
+            found = db.execute(query, (identifier,)).fetchone()
+        return found["document"] if found else None
 
     def document(self, identifier: str, email: str, created: str) -> bytes | None:
         """Return the entry with these coordinates, whatever its status (2.4), or None."""
@@ -193,7 +200,8 @@ def _date(moment: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
 
 
-def _insert(db: sqlite3.Connection, rows: list[Row]) -> None:
+def insert_entries(db: sqlite3.Connection, rows: list[Row]) -> None:
+    """Store entries in a transaction; each replaces one with the same coordinates."""
     db.executemany(
         "INSERT OR REPLACE INTO entries "
         "(identifier, email, created, document, valid, deprecated, tag, subject, issuer, row) "

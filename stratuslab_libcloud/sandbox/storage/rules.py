@@ -37,7 +37,7 @@ from stratuslab_libcloud.sandbox.storage.records import (
 )
 from stratuslab_libcloud.sandbox.store import Account, Store
 
-__all__ = ["Storage"]
+__all__ = ["Storage", "insert_disk"]
 
 _GIB = 1 << 30
 
@@ -91,7 +91,7 @@ class Storage(Mounts):
             known = values.get("identifier")
             if known and db.execute(same, (known,)).fetchone():
                 raise RequestRefusedError(Refusal.CONFLICT, "Disk already registered")
-            _insert(db, account, disk, size, values)
+            insert_disk(db, account, disk, size, values)
         return disk
 
     def copy(self, account: Account, disk: str) -> dict[str, str]:
@@ -115,7 +115,7 @@ class Storage(Mounts):
             with self._unchanged(account, disk, "copied") as source, _filling(path) as file:
                 contents.copy(source, file)
             with self._store.transaction() as db:
-                _insert(db, account, new, row["size"], values)
+                insert_disk(db, account, new, row["size"], values)
         return self.disk(account, new)
 
     def upload(self, account: Account, pieces: Iterable[bytes | None]) -> str:
@@ -137,7 +137,7 @@ class Storage(Mounts):
                 same = "SELECT 1 FROM disks WHERE identifier = ? AND owner = ?"
                 if db.execute(same, (values["identifier"], account.name)).fetchone():
                     raise RequestRefusedError(Refusal.CONFLICT, "Disk already registered")
-                _insert(db, account, disk, size, values)
+                insert_disk(db, account, disk, size, values)
         return disk
 
     def download(self, account: Account, disk: str) -> tuple[IO[bytes], int]:
@@ -250,7 +250,7 @@ class Storage(Mounts):
             raise RequestRefusedError(Refusal.CONFLICT, f"disk ({disk}) changed as it was {what}")
 
 
-def _insert(
+def insert_disk(
     db: sqlite3.Connection, account: Account, disk: str, size: int, values: Mapping[str, str]
 ) -> None:
     """Record a new disk of this account."""
