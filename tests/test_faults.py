@@ -162,8 +162,8 @@ COPY = Step(
     doubt="may have been copied",
     patient=True,
 )
-# A download costs so much processor time that it meets few. Half of one is no fault that can be seen
-# if it ends between two members of the gzip: see the tests of transfers for other cuts.
+# A download costs so much processor time that it meets few. Half of one cannot be told from a whole
+# one if it ends between two members of the gzip; the tests of transfers have other cuts.
 SOME = ("reset in the body", "503", "404")
 CONTENT = b"measured\0" * 1000
 
