@@ -23,6 +23,8 @@ from stratuslab_libcloud.sandbox.http.browsers import Names, is_foreign
 from stratuslab_libcloud.sandbox.http.wire import MAX_BODY_BYTES
 from stratuslab_libcloud.sandbox.marketplace import rest as marketplace_rest
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
+from stratuslab_libcloud.sandbox.pages.answer import Pages
+from stratuslab_libcloud.sandbox.pages.visit import HOME, wants_page
 from stratuslab_libcloud.sandbox.phrases import status_line
 from stratuslab_libcloud.sandbox.ranges import keep_single_range
 from stratuslab_libcloud.sandbox.routes import Routes
@@ -55,6 +57,7 @@ class Application:
     Answer requests, in both layouts of paths, however many slashes they contain.
 
     :param find_image: returns the file of a disk image that the site offers, given its name.
+    :param pages: what people see in a browser.
     :param names: the host names that requests may use for the site.
     :param on_request: called with each request before its answer is sent.
     """
@@ -66,6 +69,7 @@ class Application:
         storage: Storage,
         marketplace: Registry,
         find_image: Callable[[str], pathlib.Path | None],
+        pages: Pages,
         names: Names,
         on_request: Callable[[Seen], object] | None,
     ) -> None:
@@ -74,10 +78,16 @@ class Application:
         self._storage = storage
         self._marketplace = marketplace
         self._find_image = find_image
+        self._pages = pages
         self._names = names
         self._on_request = on_request
         marketplace_door = f"<any({', '.join(marketplace_rest.DOORS)}):door>"
         self._routes = Routes(
+            ("GET", "/", self._welcome),
+            (None, HOME, self._open_page),
+            (None, f"{HOME}/<rest:rest>", self._open_page),
+            (None, f"{HOME}/<any(pswd, cert):door>", self._show_page),
+            (None, f"{HOME}/<any(pswd, cert):door>/<rest:rest>", self._show_page),
             ("GET", "/images/<name>", self._send_image),
             (None, f"/{marketplace_door}", self._ask_marketplace),
             (None, f"/{marketplace_door}/<rest:rest>", self._ask_marketplace),
@@ -144,10 +154,25 @@ class Application:
         segments = [urllib.parse.unquote(segment) for segment in path.split("/") if segment]
         try:
             respond, variables = self._routes.match(request.method, segments)
+            response: Response = respond(request, **variables)
         except (NotFound, MethodNotAllowed):
             return Response("There is nothing here.", 404)
-        response: Response = respond(request, **variables)
         return response
+
+    def _welcome(self, request: Request) -> Response:
+        if not wants_page(request):
+            raise NotFound
+        return _see(HOME)
+
+    def _open_page(self, request: Request, rest: Sequence[str] = ()) -> Response:
+        door = "cert" if request.environ.get(CERTIFICATE) else "pswd"
+        return self._pages.open(request, door, rest)
+
+    def _show_page(self, request: Request, door: str, rest: Sequence[str] = ()) -> Response:
+        account = self._authenticate(request, door)
+        if isinstance(account, Response):
+            return self._pages.refuse(request, door, account)
+        return self._pages.answer(request, door, account, rest)
 
     def _ask_marketplace(self, request: Request, door: str, rest: Sequence[str] = ()) -> Response:
         return marketplace_rest.answer(self._marketplace, request, [door, *rest])
@@ -166,6 +191,8 @@ class Application:
         return xmlrpc.answer(self._compute, request, account)
 
     def _ask_storage(self, request: Request, door: str, rest: Sequence[str] = ()) -> Response:
+        if list(rest) in ([], ["disks"]) and wants_page(request):
+            return _see(f"{HOME}/{door}/storage")
         account = self._authenticate(request, door)
         if isinstance(account, Response):
             return account
@@ -182,6 +209,11 @@ class Application:
             return account
         html = "text/html; charset=ISO-8859-1"
         return Response(status=401, headers={"WWW-Authenticate": _REALM}, content_type=html)
+
+
+def _see(path: str) -> Response:
+    """Send a browser to a page."""
+    return Response(status=303, headers={"Location": path, "Vary": "Accept"})
 
 
 def _login(header: str) -> tuple[str, str] | None:
