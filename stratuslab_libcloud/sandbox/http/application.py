@@ -89,6 +89,7 @@ class Application:
             (None, f"{HOME}/<any(pswd, cert):door>", self._show_page),
             (None, f"{HOME}/<any(pswd, cert):door>/<rest:rest>", self._show_page),
             ("GET", "/images/<name>", self._send_image),
+            ("GET", "/marketplace", self._enter_marketplace),
             (None, f"/{marketplace_door}", self._ask_marketplace),
             (None, f"/{marketplace_door}/<rest:rest>", self._ask_marketplace),
             (None, f"/marketplace/{marketplace_door}", self._ask_marketplace),
@@ -165,8 +166,7 @@ class Application:
         return _see(HOME)
 
     def _open_page(self, request: Request, rest: Sequence[str] = ()) -> Response:
-        door = "cert" if request.environ.get(CERTIFICATE) else "pswd"
-        return self._pages.open(request, door, rest)
+        return self._pages.open(request, _own_door(request), rest)
 
     def _show_page(self, request: Request, door: str, rest: Sequence[str] = ()) -> Response:
         account = self._authenticate(request, door)
@@ -175,7 +175,13 @@ class Application:
         return self._pages.answer(request, door, account, rest)
 
     def _ask_marketplace(self, request: Request, door: str, rest: Sequence[str] = ()) -> Response:
-        return marketplace_rest.answer(self._marketplace, request, [door, *rest])
+        show = self._pages.shows(request, _own_door(request))
+        return marketplace_rest.answer(self._marketplace, request, [door, *rest], show)
+
+    def _enter_marketplace(self, request: Request) -> Response:
+        if not wants_page(request):
+            raise NotFound
+        return _see("/marketplace/metadata")
 
     def _send_image(self, request: Request, name: str) -> Response:
         image = self._find_image(name)
@@ -209,6 +215,11 @@ class Application:
             return account
         html = "text/html; charset=ISO-8859-1"
         return Response(status=401, headers={"WWW-Authenticate": _REALM}, content_type=html)
+
+
+def _own_door(request: Request) -> str:
+    """Return where the sender of a request that needs no login would log in."""
+    return "cert" if request.environ.get(CERTIFICATE) else "pswd"
 
 
 def _see(path: str) -> Response:

@@ -121,7 +121,9 @@ class Pages:
         :param query: empty if there is none yet.
         :param answer: the results in JSON, or what is wrong, if the status is not 200.
         """
-        error, variables, results = "", [], []
+        error = ""
+        variables: list[str] = []
+        results: list[list[str]] = []
         if status == 204:
             status, error = 400, "the query cannot be answered"
         elif status != 200:

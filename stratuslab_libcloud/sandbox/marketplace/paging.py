@@ -38,7 +38,7 @@ class Paging:
 
     def page(self, start: int) -> str:
         """Return the link, relative to this page, to the one that starts with another entry."""
-        return self._link(iDisplayStart=str(start))
+        return "?" + urllib.parse.urlencode({**self._kept, "iDisplayStart": str(start)})
 
     def previous(self, matching: int) -> int | None:
         """Return where the page before this one starts; None if this is the first."""
@@ -60,11 +60,3 @@ class Paging:
         if self.query["iSortCol_0"] != str(column):
             return "none"
         return "ascending" if self.query["sSortDir_0"] == "asc" else "descending"
-
-    def by(self, column: int) -> str:
-        """Return the link to the listing sorted by a column, or in the other direction."""
-        direction = "desc" if self.sorted(column) == "ascending" else "asc"
-        return self._link(iSortCol_0=str(column), sSortDir_0=direction)
-
-    def _link(self, **changed: str) -> str:
-        return "?" + urllib.parse.urlencode({**self._kept, **changed})

@@ -68,9 +68,7 @@ class _Asked(NamedTuple):
     pages: Pages
 
 
-def answer(
-    registry: Registry, request: Request, segments: Sequence[str], show: Show
-) -> Response:
+def answer(registry: Registry, request: Request, segments: Sequence[str], show: Show) -> Response:
     """
     Answer a request.
 
@@ -146,9 +144,7 @@ def _listing(
     return answers.xml_listing(documents)
 
 
-def _page_of_rows(
-    asked: _Asked, segments: Sequence[str], **defaults: str
-) -> tuple[Paging, Rows]:
+def _page_of_rows(asked: _Asked, segments: Sequence[str], **defaults: str) -> tuple[Paging, Rows]:
     """
     Return a page of a listing.
 
@@ -287,7 +283,8 @@ def _list_tags(asked: _Asked, email: str) -> Response:
 
 
 def _show_endorser(asked: _Asked, email: str) -> Response:
-    names = [names for address, *names in asked.registry.endorsers() if address == email]
+    found = asked.registry.endorsers()
+    names = [(subject, issuer) for address, subject, issuer in found if address == email]
     if not names:
         raise NotFound(f"nobody has endorsed anything as {email}")
     listed = _page_of_rows(asked, [email], status="all")

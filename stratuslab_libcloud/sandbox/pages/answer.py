@@ -1,7 +1,7 @@
 """The routes of the pages."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from werkzeug import Request, Response
 from werkzeug.exceptions import Forbidden, MethodNotAllowed, NotFound
@@ -46,6 +46,10 @@ class Pages:
         """
         return self._answer(_OPEN, self._visit(request, door, NOBODY), segments)
 
+    def shows(self, request: Request, door: str) -> Callable[..., Response]:
+        """Return what shows a service's own page, which needs no login: as :meth:`Visit.show`."""
+        return self._visit(request, door, NOBODY).show
+
     def answer(
         self, request: Request, door: str, account: Account, segments: Sequence[str]
     ) -> Response:
@@ -89,6 +93,11 @@ def _welcome(visit: Visit) -> Response:
     return visit.show("welcome.html")
 
 
+def _enter_marketplace(visit: Visit) -> Response:
+    """Its pages have the addresses of the service itself."""
+    return Response(status=303, headers={"Location": "/marketplace/metadata"})
+
+
 def _send_static(visit: Visit, name: str) -> Response:
     response = send_from_directory(_STATIC, name, visit.request.environ)
     response.headers["X-Content-Type-Options"] = "nosniff"
@@ -97,6 +106,7 @@ def _send_static(visit: Visit, name: str) -> Response:
 
 _OPEN = Routes(
     ("GET", "/", _welcome),
+    ("GET", "/marketplace", _enter_marketplace),
     ("GET", "/static/<name>", _send_static),
 )
 _OWN = Routes(*storage.ROWS, *machines.ROWS)
