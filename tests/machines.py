@@ -22,6 +22,7 @@ __all__ = [
     "real_sandbox",
     "ssh",
     "still",
+    "talking",
     "wait_for",
 ]
 
@@ -42,6 +43,10 @@ _TAKE_UP = bytes.fromhex(
     "061c000300020067668d86000200002666a320002666c7062800010000002666c7062c00020000002666c70600"
     "1001000100678d5112b007ee678d511031c0ef6681c3000800006681fb000001800f8200ff"
 )
+
+# Write the text that begins at 0x7c16 to the serial line, byte by byte; then halt, or begin again.
+_TALK = bytes.fromhex("31c08ed8be167cac84c07406baf803eeebf5")
+_HALT, _AGAIN = bytes.fromhex("faf4ebfc"), bytes.fromhex("ebf09090")
 
 
 @contextlib.contextmanager
@@ -85,6 +90,12 @@ def obliging(folder: Path, lets_go: bool = True) -> Path:
     code = _TICK + (_LET_GO if lets_go else b"") + _TAKE_UP
     again = b"\xe9" + (-len(code) - 3).to_bytes(2, "little", signed=True)
     return _booting(folder / f"obliging-{lets_go}.raw", code + again)
+
+
+def talking(folder: Path, text: str, *, for_ever: bool = False) -> Path:
+    """A disk image that boots, and writes a text to the serial line, once or again and again."""
+    end = _AGAIN if for_ever else _HALT
+    return _booting(folder / f"talking-{for_ever}.raw", _TALK + end + text.encode() + b"\0")
 
 
 def _booting(image: Path, code: bytes) -> Path:

@@ -32,6 +32,7 @@ from stratuslab_libcloud.errors import (
     NodeNotReadyError,
     NotFoundError,
     NotPermittedError,
+    NotSupportedError,
     ServiceError,
     StratusLabError,
     UnavailableError,
@@ -118,6 +119,7 @@ def ids(found: list[Any]) -> list[str]:
 FREE, USED = StorageVolumeState.AVAILABLE, StorageVolumeState.INUSE
 POOL = Step("pool", "one.vmpool.info", READS)
 INFO = Step("info", "one.vm.info", READS)
+CONSOLE = Step("console", "^GET /one-proxy/pswd/xmlrpc/machines/", READS, about=True)
 ENTRY = Step("entry", "^GET /marketplace/metadata/.", READS, about=True)
 
 
@@ -162,6 +164,13 @@ OPERATIONS = (
         lambda driver, things: driver.ex_get_node(present(things.node.id)),
         lambda found, things: found.id == things.node.id and found.public_ips,
         (INFO,),
+    ),
+    Operation(
+        "ex_get_console_output",
+        "n",
+        lambda driver, things: driver.ex_get_console_output(things.node),
+        lambda found, things: found.startswith("This machine is simulated"),
+        (CONSOLE,),
     ),
     Operation(
         "create_node",
@@ -341,6 +350,8 @@ def expected(cell: "Cell") -> type[StratusLabError] | object | None:
         return None  # only there the label tells JSON from XML
     if fault == "truncated" and step.name in ("update", "delete", "unmount"):
         return None  # there is no body; it is found gone when asked again
+    if fault == "404" and step is CONSOLE:
+        return NotSupportedError  # for lack of a door it is a site, not a sandbox
     if fault == "404" and not step.about:
         return NO_LISTING if cell.operation.name == "list_images" else ServiceError
     if rule.error is ConnectionFailedError and rule.heard and step.nature == ONCE:

@@ -50,6 +50,7 @@ CALLS: dict[str, tuple[Callable[[Any], object], str]] = {
     "get_image": (lambda driver: driver.get_image(IMAGE), XML),
     "list_nodes": (lambda driver: driver.list_nodes(), RPC),
     "ex_get_node": (lambda driver: driver.ex_get_node("7"), RPC),
+    "ex_get_console_output": (lambda driver: driver.ex_get_console_output(node(driver, "7")), JSON),
     "list_volumes": (lambda driver: driver.list_volumes(), JSON),
     "create_volume": (lambda driver: driver.create_volume(1, "v"), JSON),
     "detach_volume": (lambda driver: driver.detach_volume(volume(driver, DISK)), JSON),
@@ -243,7 +244,9 @@ def test_a_zip_bomb_in_a_listing_takes_little_memory(call: str, begin: str, fill
         driver.ex_close()
 
 
-@pytest.mark.parametrize("call", ["get_image", "ex_get_node", "list_volumes", "create_volume"])
+@pytest.mark.parametrize(
+    "call", ["get_image", "ex_get_node", "ex_get_console_output", "list_volumes", "create_volume"]
+)
 def test_a_zip_bomb_in_another_answer_takes_no_more_than_is_accepted(call: str) -> None:
     ask, kind = CALLS[call]
 
@@ -329,6 +332,14 @@ class TestTexts:
                 assert fit_to_be_shown(StratusLabError(*caught.value.args))
             driver.ex_close()
         assert all(record.getMessage().isprintable() for record in caplog.records)
+
+    def test_a_console_commands_no_terminal(self) -> None:
+        shown = json.dumps({"id": "7", "console": ESCAPES}).encode()
+        with Canned([(200, JSON, shown)]) as server:
+            driver = driver_of(server.url)
+            output = driver.ex_get_console_output(node(driver, "7"))
+            driver.ex_close()
+        assert output.split("\n") == [" 31mred  gnp.exe", "", "next", ""]
 
     def test_a_failed_nodes_reason_can_be_shown(self) -> None:
         failed = RUNNING.replace("<STATE>3<", "<STATE>7<").replace(
@@ -436,6 +447,9 @@ BY_ID: dict[str, Callable[[Any, Any], object]] = {
     "ex_get_node": lambda driver, thing: driver.ex_get_node(thing),
     "destroy_node": lambda driver, thing: driver.destroy_node(node(driver, thing)),
     "ex_shutdown_node": lambda driver, thing: driver.ex_shutdown_node(node(driver, thing)),
+    "ex_get_console_output": lambda driver, thing: driver.ex_get_console_output(
+        node(driver, thing)
+    ),
     "wait_until_running": lambda driver, thing: driver.wait_until_running([node(driver, thing)]),
     "attach_volume to": lambda driver, thing: driver.attach_volume(
         node(driver, thing), volume(driver, DISK)

@@ -208,6 +208,10 @@ class StratusLabCloud:
         """Ask a running machine to shut down."""
         self.compute.shutdown(machine_id)
 
+    def console_output(self, machine_id: str) -> str:
+        """Return what a machine has written to its console; one request, to a sandbox only."""
+        return self.compute.console(machine_id)
+
     def _boot_disk(self, image_id: str, bus: str) -> BootDisk:
         """Find the disk for an identifier of the Marketplace, or the UUID of a bootable disk."""
         if is_uuid(image_id):

@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.utils import send_file
 
 from stratuslab_libcloud.sandbox.accounts import Accounts
-from stratuslab_libcloud.sandbox.compute import xmlrpc
+from stratuslab_libcloud.sandbox.compute import console, xmlrpc
 from stratuslab_libcloud.sandbox.compute.rules import Compute
 from stratuslab_libcloud.sandbox.http.browsers import Names, is_foreign
 from stratuslab_libcloud.sandbox.http.wire import MAX_BODY_BYTES
@@ -96,6 +96,8 @@ class Application:
             (None, f"/marketplace/{marketplace_door}/<rest:rest>", self._ask_marketplace),
             (None, "/<any(pswd, cert):door>/xmlrpc", self._call_compute),
             (None, "/one-proxy/<any(pswd, cert):door>/xmlrpc", self._call_compute),
+            ("GET", f"/<any(pswd, cert):door>/{console.PATH}", self._show_console),
+            ("GET", f"/one-proxy/<any(pswd, cert):door>/{console.PATH}", self._show_console),
             (None, "/<any(pswd, cert):door>", self._ask_storage),
             (None, "/<any(pswd, cert):door>/<rest:rest>", self._ask_storage),
             (None, "/pdisk/<any(pswd, cert):door>", self._ask_storage),
@@ -195,6 +197,12 @@ class Application:
         if isinstance(account, Response):
             return account
         return xmlrpc.answer(self._compute, request, account)
+
+    def _show_console(self, request: Request, door: str, machine: str) -> Response:
+        account = self._authenticate(request, door)
+        if isinstance(account, Response):
+            return account
+        return console.answer(self._compute, account, machine)
 
     def _ask_storage(self, request: Request, door: str, rest: Sequence[str] = ()) -> Response:
         if list(rest) in ([], ["disks"]) and wants_page(request):

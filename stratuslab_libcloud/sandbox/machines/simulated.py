@@ -25,6 +25,7 @@ _NEXT = {
 }
 # The same for a machine whose disks cannot be transferred.
 _THWARTED = {**_NEXT, Phase.PROLOG: Phase.FAILURE}
+_CONSOLE = b"This machine is simulated: nothing runs in it that could write here.\n"
 _BOOT_STEPS, _SHUTDOWN_STEPS = 3, 2
 
 _LOG = logging.getLogger(__name__)
@@ -79,6 +80,9 @@ class Simulated:
 
     def unplug(self, machine_id: int, device: str) -> None:
         """Do nothing: no guest could notice."""
+
+    def console(self, machine_id: int) -> bytes:
+        return _CONSOLE
 
     def close(self, keep: bool) -> set[int]:
         with self._changed:
