@@ -36,6 +36,12 @@ class Paging:
         numbers = {"iDisplayStart": str(self.start), "iDisplayLength": str(self.length)}
         self.query = {**self._kept, **numbers}
 
+    @property
+    def narrowed(self) -> bool:
+        """Whether there are filters or an order that a plain listing does not have."""
+        plain = {**_DEFAULTS, "sSearch": "", "media": "", "iDisplayLength": ""}
+        return any(plain.get(name) not in ("", value) for name, value in self._kept.items())
+
     def page(self, start: int) -> str:
         """Return the link, relative to this page, to the one that starts with another entry."""
         return "?" + urllib.parse.urlencode({**self._kept, "iDisplayStart": str(start)})

@@ -206,6 +206,13 @@ def test_a_form_keeps_what_was_filled_in(site: Sandbox) -> None:
             assert one.get("type") == "hidden" or one.get("id") in labelled
 
 
+def test_filters_are_folded_until_one_is_used(site: Sandbox) -> None:
+    for query, shown in (({}, False), ({"sSearch": "x"}, False), ({"sSearch_1": "x"}, True)):
+        details = see(site, **query).root.find(".//details")
+        assert details is not None
+        assert ("open" in details.attrib) == shown
+
+
 def test_a_page_is_the_data_that_its_address_has_for_programs(full: Sandbox) -> None:
     query = {"sSearch_1": "debian", "iSortCol_0": "10", "sSortDir_0": "asc"}
     query |= {"iDisplayStart": "50", "iDisplayLength": "25"}
@@ -342,10 +349,10 @@ def test_all_endorsements_of_an_image_are_listed_with_their_status(site: Sandbox
         ("d@x.org", 5, {"valid": None}),
     ):
         endorsed = f"2025-04-0{day}T00:00:00Z"
-        one = replace(image, endorser=endorser, endorsed=endorsed, **fields)  # type: ignore[arg-type]
+        one = replace(image, endorser=endorser, endorsed=endorsed, **fields)
         site.marketplace.add(write_entry(one))
     page = see(site, f"/marketplace/metadata/{image.identifier}/a@x.org/2025-04-01T00:00:00Z")
-    assert "This entry is in date, replaced by a newer one." in page.text()
+    assert "This entry is valid, replaced by a newer one." in page.text()
     rows = [
         [" ".join("".join(cell.itertext()).split()) for cell in row]
         for row in page.root.iterfind(".//tbody/tr")
@@ -355,8 +362,8 @@ def test_all_endorsements_of_an_image_are_listed_with_their_status(site: Sandbox
         ("05", "d@x.org", never),
         ("04", "c@x.org", "deprecated"),
         ("03", "b@x.org", "expired"),
-        ("02", "a@x.org", "in date"),
-        ("01", "a@x.org", "in date, replaced by a newer one"),
+        ("02", "a@x.org", "valid"),
+        ("01", "a@x.org", "valid, replaced by a newer one"),
     ]
     old = see(site, page.links()["2025-04-04T00:00:00Z"])
     assert "The image is deprecated by its endorser: <i>too old" in old.text()
@@ -504,10 +511,10 @@ def test_an_upload_that_waits_for_its_endorser_says_so_and_is_confirmed() -> Non
 
 def test_whatever_an_entry_says_is_shown_as_text(site: Sandbox) -> None:
     texts = ("title", "description", "os", "os_version", "os_arch", "kind", "creator", "publisher")
-    texts += ("tag", "format", "compression", "deprecated", "version", "type", "hypervisor")
+    more = ("tag", "format", "compression", "deprecated", "version", "type", "hypervisor")
     where = ("javascript:alert(1)", " JavaScript:alert(1)", "data:text/html,<script>", HOSTILE)
     for number, locations in enumerate((where, ('http://x/"onclick="alert(1)',))):
-        fields: dict[str, Any] = dict.fromkeys(texts, HOSTILE)
+        fields: dict[str, Any] = dict.fromkeys((*texts, *more), HOSTILE)
         fields |= {"subject": HOSTILE, "issuer": HOSTILE, "locations": locations}
         entry = made(-30 - number, endorser="eve@x.org", **fields)
         site.marketplace.add(write_entry(entry))
