@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import jinja2
+import markupsafe
 from werkzeug import Request, Response
 from werkzeug.exceptions import Forbidden
 
@@ -21,6 +22,7 @@ from stratuslab_libcloud.sandbox.compute.rules import Compute
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
 from stratuslab_libcloud.sandbox.storage.rules import Storage
 from stratuslab_libcloud.sandbox.store import Account
+from stratuslab_libcloud.untrusted.text import printable
 
 __all__ = ["HOME", "NAVIGATION", "NOBODY", "Services", "Visit", "wants_page"]
 
@@ -44,9 +46,18 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 
+
+def _visible(value: object) -> object:
+    """Blank out what would not show, or turn the writing around it."""
+    if not isinstance(value, str) or isinstance(value, markupsafe.Markup):
+        return value
+    return "\n".join(map(printable, value.splitlines()))
+
+
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("stratuslab_libcloud.sandbox.pages"),
     autoescape=True,
+    finalize=_visible,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
