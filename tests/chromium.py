@@ -84,10 +84,9 @@ def browsing(folder: Path, *, scripts: bool = True) -> Iterator[Person]:
         },
     )
     service = ChromeService(shutil.which("chromedriver") or "chromedriver")
-    with contextlib.closing(service.log_output):
-        browser = Chrome(options, service)
-        try:
-            browser.set_page_load_timeout(_SECONDS)
-            yield Person(browser, folder)
-        finally:
-            browser.quit()
+    browser = Chrome(options, service)
+    try:
+        browser.set_page_load_timeout(_SECONDS)
+        yield Person(browser, folder)
+    finally:
+        browser.quit()

@@ -1,5 +1,6 @@
 """What every page of the sandbox must be: HTML without an error, that a screen reader can read."""
 
+import itertools
 from collections import Counter
 from xml.etree.ElementTree import Element
 
@@ -19,9 +20,7 @@ def checked(page: requests.Response) -> Element:
     for tag in ("head/title", "body/main", "body/main//h1", "body/header/nav"):
         assert len(root.findall(tag)) == 1, tag
     levels = [int(element.tag[1]) for element in root.iter() if element.tag in ("h1", "h2", "h3")]
-    assert [
-        lower - upper for upper, lower in zip(levels, levels[1:], strict=False) if lower > upper + 1
-    ] == []
+    assert all(lower <= upper + 1 for upper, lower in itertools.pairwise(levels))
     ids = Counter(found for element in root.iter() if (found := element.get("id")))
     assert [found for found, times in ids.items() if times > 1] == []
     for name in ("aria-labelledby", "aria-describedby", "for"):

@@ -5,7 +5,6 @@ import gzip
 import http.server
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from chromium import Person, browsing
@@ -50,8 +49,12 @@ def node(site: Sandbox, driver: StratusLabNodeDriver) -> Iterator[Node]:
 
 @pytest.fixture(scope="module", params=[True, False], ids=["scripts", "no scripts"])
 def jane(
-    site: Sandbox, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    site: Sandbox,
+    node: Node,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Person]:
+    """Somebody with an account, a browser and, for a start, one machine."""
     with browsing(tmp_path_factory.mktemp("jane"), scripts=request.param) as jane:
         jane.visit("data:text/html,<p>off<script>document.body.textContent = 'on'</script>")
         assert jane.text == ("on" if request.param else "off")
@@ -165,6 +168,9 @@ def test_a_page_fits_a_phone(storage: Person, driver: StratusLabNodeDriver) -> N
     jane.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     (disk,) = driver.list_volumes()
     driver.destroy_volume(disk)
+
+
+# -- other sites
 
 
 @contextlib.contextmanager

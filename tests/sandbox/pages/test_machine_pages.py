@@ -79,13 +79,11 @@ def test_a_machine_is_killed_only_when_that_is_confirmed(jane: Caller) -> None:
     assert jane.pool() == [vm_id]
     status, address, _ = kill(jane, vm_id)
     assert (status, address) == (303, f"{MACHINES}?done=killed")
-    assert (
-        text_of(get(jane, address).find(".//*[@role='status']")) == "The machine has been killed."
-    )
+    said = text_of(get(jane, address).find(".//*[@role='status']"))
+    assert said == "The machine has been killed."
     assert jane.pool() == []
-    assert "kill" not in [
-        link.get("href", "")[-4:] for link in get(jane, f"{MACHINES}/{vm_id}").iter("a")
-    ]
+    page = get(jane, f"{MACHINES}/{vm_id}")
+    assert page.findall(f".//a[@href='{MACHINES}/{vm_id}/kill']") == []
 
 
 def test_the_machines_of_others_are_out_of_reach(jane: Caller, joerg: Caller) -> None:
@@ -101,9 +99,7 @@ def test_the_machines_of_others_are_out_of_reach(jane: Caller, joerg: Caller) ->
     assert jane.pool() == [vm_id]
 
 
-@pytest.mark.parametrize(
-    ("machine", "status"), [("77", 404), ("x", 403), ("-1", 403), ("9" * 20, 403)]
-)
+@pytest.mark.parametrize(("machine", "status"), [("77", 404), ("x", 403), ("9" * 20, 403)])
 def test_a_machine_that_does_not_exist_is_refused(jane: Caller, machine: str, status: int) -> None:
     page = jane.request("GET", f"{MACHINES}/{machine}")
     assert page.status_code == status

@@ -30,11 +30,9 @@ def get(caller: Caller, path: str = STORAGE) -> Element:
     return checked(page)
 
 
-def post(
-    caller: Caller, path: str, token_page: str = STORAGE, **fields: object
-) -> requests.Response:
+def post(caller: Caller, path: str, **fields: object) -> requests.Response:
     """Send a form with the token that the visitor's pages have."""
-    token = get(caller, token_page).find(".//input[@name='token']")
+    token = get(caller).find(".//input[@name='token']")
     assert token is not None
     return caller.request("POST", path, data={"token": token.get("value"), **fields})
 
