@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 from werkzeug import Request, Response
-from werkzeug.exceptions import Forbidden, MethodNotAllowed, NotFound
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.utils import send_from_directory
 
 from stratuslab_libcloud.sandbox.compute.rules import CallRefusedError
@@ -80,8 +80,8 @@ class Pages:
         except MethodNotAllowed as error:
             response = visit.refuse(405, "This page cannot do that.")
             response.headers["Allow"] = ", ".join(error.valid_methods or ())
-        except Forbidden as error:
-            response = visit.refuse(403, str(error.description))
+        except HTTPException as error:
+            response = visit.refuse(error.code or 400, str(error.description))
         except RequestRefusedError as refused:
             response = visit.refuse(STATUS[refused.kind], str(refused))
         except CallRefusedError as refused:

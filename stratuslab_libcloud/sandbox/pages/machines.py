@@ -93,7 +93,8 @@ def _show_machine(visit: Visit, machine: str) -> Response:
         for mount in visit.services.storage.mounts(visit.account, disk["uuid"])
         if mount["vmId"] == shown.id
     ]
-    return visit.show("machine.html", machine=shown, disks=disks, console=None)
+    console = visit.services.compute.console(visit.account, int(shown.id))
+    return visit.show("machine.html", machine=shown, disks=disks, console=console)
 
 
 def _ask_kill(visit: Visit, machine: str) -> Response:

@@ -81,8 +81,9 @@ class Storage:
         return self._listed("owner = ? OR ?", account.name, account.is_super)
 
     def others(self, account: Account) -> list[dict[str, str]]:
-        """List the public disks of others, newest first (guide 7.2)."""
-        return self._listed("owner <> ? AND visibility = 'PUBLIC'", account.name)
+        """List the public disks of others, newest first (guide 7.2); none for the super user."""
+        condition = "owner <> ? AND NOT ? AND visibility = 'PUBLIC'"
+        return self._listed(condition, account.name, account.is_super)
 
     def _listed(self, condition: str, *values: str | bool) -> list[dict[str, str]]:
         query = f"{SELECT_DISK} WHERE {condition} ORDER BY disks.rowid DESC"

@@ -81,6 +81,11 @@ ROUTES = [
     ("GET", "/images/x"),
     ("OPTIONS", "/pdisk/pswd/disks"),
     ("GET", "/nowhere"),
+    ("GET", "/"),
+    ("GET", "/pages/"),
+    ("GET", "/pages/pswd/storage"),
+    ("POST", "/pages/pswd/storage"),
+    ("POST", "/pages/pswd/storage/{disk}/delete"),
 ]
 
 
