@@ -2,6 +2,7 @@
 
 import base64
 import tempfile
+import urllib.parse
 from pathlib import Path
 
 from chromium import Person, browsing
@@ -13,6 +14,17 @@ from stratuslab_libcloud.sandbox.site import Sandbox
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 USERS = {"maria": "Geheim007", "joerg": "Geheim008"}
 WIDTH = 900  # pixels
+TITLES = "PREFIX t: <http://purl.org/dc/terms/>\nSELECT ?title ?valid {\n" + (
+    "  ?entry t:title ?title ; t:valid ?valid\n} ORDER BY ?title"
+)
+MARKETPLACE = {
+    "images": "metadata?sSearch_1=debian",
+    "entry": "metadata/JgIidmV_OIgMDxsywuT0As1qZnq/bea@example.org/2025-03-05T10:00:00Z",
+    "endorsers": "endorsers",
+    "endorser": "endorsers/ada@example.org",
+    "query": "query?" + urllib.parse.urlencode({"query": TITLES}),
+    "upload": "upload",
+}
 
 
 def furnish(site: Sandbox) -> dict[str, str]:
@@ -73,6 +85,19 @@ def main() -> None:
             for name, path in pages.items():
                 person.visit(site.pages_url + path)
                 take(person, PICTURES / f"{name}.png")
+    marketplace()
+
+
+def marketplace() -> None:
+    """Take those of the Marketplace, with its examples."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Sandbox() as site,
+        browsing(Path(folder)) as person,
+    ):
+        for name, path in MARKETPLACE.items():
+            person.visit(f"{site.url}/marketplace/{path}")
+            take(person, PICTURES / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ class Pages:
         """
         Say what was done (2.6, 2.8).
 
-        :param address: the URL of the entry that was stored, if one was.
+        :param address: of the entry that was stored, if one was, after the base.
         """
         return self._page("message", status, message=text, address=address)
 
@@ -158,7 +158,6 @@ class Pages:
 
     def _page(self, name: str, status: int = 200, **shown: Any) -> Response:
         response = self.show(f"marketplace/{name}.html", status, base=self.base, **shown)
-        response.headers["Content-Type"] = "text/html; charset=UTF-8"
         response.headers["Vary"] = "Accept"
         return response
 

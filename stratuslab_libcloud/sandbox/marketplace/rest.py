@@ -98,7 +98,7 @@ def _refuse(asked: _Asked, status: int, text: str) -> Response:
 
 
 def _says(asked: _Asked, status: int, text: str, address: str = "") -> Response:
-    """Say what was done; with the URL of the entry that was stored, if one was."""
+    """Say what was done; with the address of the entry that was stored, if one was."""
     if _names_pages(asked):
         return asked.pages.message(status, text, address)
     return answers.message(status, text)
@@ -212,8 +212,9 @@ def _store(asked: _Asked, document: bytes) -> Response:
 
 
 def _created(asked: _Asked, coordinates: Coordinates, end: str) -> Response:
-    url = f"{_base(asked.request)}/metadata/{'/'.join(coordinates)}"
-    response = _says(asked, 201, f"metadata entry created{end}", url)
+    path = "/".join(["/metadata", *coordinates])
+    response = _says(asked, 201, f"metadata entry created{end}", path)
+    url = _base(asked.request) + path
     response.headers["Content-Location"] = response.headers["Location"] = url
     return response
 

@@ -120,7 +120,7 @@ class Visit:
         text = _TEMPLATES.get_template(template).render(
             visit=self, navigation=NAVIGATION, done=self.request.args.get("done"), **values
         )
-        return Response(text, status, _HEADERS, content_type="text/html; charset=utf-8")
+        return Response(text, status, _HEADERS, content_type="text/html; charset=UTF-8")
 
     def refuse(self, status: int, text: str) -> Response:
         """Answer that something could not be done, on a page of its own."""

@@ -7,15 +7,14 @@ import io
 import json
 import re
 import urllib.parse
-import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import replace
 from typing import Any
 
-import html5lib
 import pytest
 import requests
 from endorsers import ENTRY, certified
+from markup import checked
 
 from stratuslab_libcloud.metadata.entry import Entry, identifier
 from stratuslab_libcloud.metadata.rdf import write_entry
@@ -25,6 +24,11 @@ from stratuslab_libcloud.sandbox.site import Sandbox
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 HOSTILE = "</title><script>alert(1)</script>\"'&amp;\u202e"
+OUTSIDE = {ENTRY.locations[0], 'http://x/"onclick="alert(1)'}
+OUTSIDE |= {
+    f"https://images.example.org/{name}.qcow2.gz" for name in ("debian-12", "ttylinux-14.0")
+}
+OUTSIDE |= {"https://images.example.org/ubuntu-24.04.qcow2.gz"}
 ADA = certified("P-256")
 
 
@@ -65,13 +69,11 @@ def made(number: int, **fields: Any) -> Entry:
 class Page:
     """A page that was read: it is valid HTML."""
 
-    def __init__(self, answer: requests.Response) -> None:
-        assert answer.headers["Content-Type"] == "text/html; charset=UTF-8"
+    def __init__(self, answer: requests.Response, outside: Container[str] = ()) -> None:
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
         assert answer.headers["Vary"] == "Accept"
         self.status, self.source = answer.status_code, answer.text
-        html5lib.HTMLParser(strict=True).parse(answer.text)
-        self.root: ET.Element = html5lib.parse(answer.text, namespaceHTMLElements=False)
+        self.root = checked(answer, outside)
 
     def texts(self, path: str) -> list[str]:
         """The texts of elements, each in one line."""
@@ -100,7 +102,7 @@ class Page:
 
 def see(site: Sandbox, path: str = "/marketplace/metadata", **query: str) -> Page:
     url = urllib.parse.urljoin(site.url, path)
-    return Page(requests.get(url, query, headers={"Accept": BROWSER}, timeout=60))
+    return Page(requests.get(url, query, headers={"Accept": BROWSER}, timeout=60), OUTSIDE)
 
 
 def path_of(entry: Entry) -> str:
@@ -200,10 +202,6 @@ def test_a_form_keeps_what_was_filled_in(site: Sandbox) -> None:
         "iSortCol_0": "1",
         "sSortDir_0": "desc",
     }
-    labelled = {one.get("for") for one in page.root.iter("label")}
-    for tag in ("input", "select"):
-        for one in page.root.iter(tag):
-            assert one.get("type") == "hidden" or one.get("id") in labelled
 
 
 def test_filters_are_folded_until_one_is_used(site: Sandbox) -> None:
@@ -534,14 +532,3 @@ def test_whatever_an_entry_says_is_shown_as_text(site: Sandbox) -> None:
             for one in page.root.iter():
                 assert not any(name.startswith("on") for name in one.attrib)
                 assert not re.match(r"\s*(javascript|data):", one.get("href", ""), re.I)
-
-
-def test_pages_have_no_scripts_and_say_what_is_what(site: Sandbox) -> None:
-    for path in ("metadata", "endorsers", "query", "upload"):
-        page = see(site, f"/marketplace/{path}")
-        assert page.root.get("lang") == "en"
-        assert len(list(page.root.iter("h1"))) == 1
-        assert all(one.get("aria-label") for one in page.root.iter("nav"))
-        assert not list(page.root.iter("style"))
-        identifiers = [one.get("id") for one in page.root.iter() if "id" in one.attrib]
-        assert len(identifiers) == len(set(identifiers))
