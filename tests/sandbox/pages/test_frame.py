@@ -113,7 +113,8 @@ def test_what_there_is_not_is_said_on_a_page(
 
 def test_a_form_that_is_far_too_large_is_refused(jane: Caller) -> None:
     form = {"size": "1", "tag": "x" * 1_000_000, "token": token_of(jane)}
-    page = jane.request("POST", "/pages/pswd/storage", data=form)
+    parts = {name: (None, value) for name, value in form.items()}
+    page = jane.request("POST", "/pages/pswd/storage", files=parts)
     assert page.status_code == 413
     checked(page)
     assert jane.disks("GET").json() == []
