@@ -10,6 +10,8 @@ import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import staleness_of
+from selenium.webdriver.support.wait import WebDriverWait
 
 __all__ = ["Person", "browsing"]
 
@@ -50,8 +52,10 @@ class Person:
         self.browser.find_element(By.PARTIAL_LINK_TEXT, text).click()
 
     def press(self, text: str) -> None:
-        """Press a button."""
-        self.browser.find_element(By.XPATH, f"//button[normalize-space()='{text}']").click()
+        """Press a button, and wait until the page that it was on has gone."""
+        button = self.browser.find_element(By.XPATH, f"//button[normalize-space()='{text}']")
+        button.click()
+        WebDriverWait(self.browser, _SECONDS).until(staleness_of(button))
 
     def field(self, label: str) -> WebElement:
         """The field with this label."""

@@ -68,6 +68,7 @@ def take(person: Person, file: Path, width: int = WIDTH, scheme: str = "light") 
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": 500, "deviceScaleFactor": 1, "mobile": width < 500},
     )
+    browser.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
     media = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
     shot = browser.execute_cdp_cmd(

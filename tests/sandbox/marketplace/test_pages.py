@@ -20,15 +20,13 @@ from stratuslab_libcloud.metadata.entry import Entry, identifier
 from stratuslab_libcloud.metadata.rdf import write_entry
 from stratuslab_libcloud.metadata.signature import sign
 from stratuslab_libcloud.sandbox.marketplace import pages, sparql
+from stratuslab_libcloud.sandbox.marketplace.examples import example_entries
 from stratuslab_libcloud.sandbox.site import Sandbox
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 HOSTILE = "</title><script>alert(1)</script>\"'&amp;\u202e"
 OUTSIDE = {ENTRY.locations[0], 'http://x/"onclick="alert(1)'}
-OUTSIDE |= {
-    f"https://images.example.org/{name}.qcow2.gz" for name in ("debian-12", "ttylinux-14.0")
-}
-OUTSIDE |= {"https://images.example.org/ubuntu-24.04.qcow2.gz"}
+OUTSIDE |= {location for entry in example_entries() for location in entry.locations}
 ADA = certified("P-256")
 
 
