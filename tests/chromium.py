@@ -47,15 +47,26 @@ class Person:
             url = url.replace("://", f"://{':'.join(login)}@")
         self.browser.get(url)
 
+    @contextlib.contextmanager
+    def leaving(self) -> Iterator[None]:
+        """Do something that leads to another page, and wait until this one has gone."""
+        page = self.browser.find_element(By.TAG_NAME, "html")
+        yield
+        WebDriverWait(self.browser, _SECONDS).until(staleness_of(page))
+
     def follow(self, text: str) -> None:
-        """Click a link."""
+        """Click a link to another page."""
+        with self.leaving():
+            self.click(text)
+
+    def click(self, text: str) -> None:
+        """Click a link that does not lead to another page."""
         self.browser.find_element(By.PARTIAL_LINK_TEXT, text).click()
 
     def press(self, text: str) -> None:
-        """Press a button, and wait until the page that it was on has gone."""
-        button = self.browser.find_element(By.XPATH, f"//button[normalize-space()='{text}']")
-        button.click()
-        WebDriverWait(self.browser, _SECONDS).until(staleness_of(button))
+        """Press a button."""
+        with self.leaving():
+            self.browser.find_element(By.XPATH, f"//button[normalize-space()='{text}']").click()
 
     def field(self, label: str) -> WebElement:
         """The field with this label."""

@@ -99,9 +99,11 @@ def test_a_query_is_asked_and_a_wrong_one_corrected(marketplace: Person) -> None
 
 def test_the_keyboard_is_enough(marketplace: Person) -> None:
     visitor = marketplace
-    visitor.field("Search for words").send_keys("ubuntu", Keys.ENTER)
+    with visitor.leaving():
+        visitor.field("Search for words").send_keys("ubuntu", Keys.ENTER)
     assert "Entries 1 to 1 of 1" in visitor.text
-    visitor.browser.find_element("partial link text", "Ubuntu").send_keys(Keys.ENTER)
+    with visitor.leaving():
+        visitor.browser.find_element("partial link text", "Ubuntu").send_keys(Keys.ENTER)
     assert visitor.heading.startswith("Ubuntu")
 
 

@@ -107,7 +107,7 @@ def test_the_life_of_a_disk(
     assert jane.said == "The disk has been detached."
     assert device not in ssh(site, node, "cat /proc/partitions")
 
-    jane.follow("Download")
+    jane.click("Download")
     file = jane.downloads / f"{disk.id}.gz"
     wait_for(file.is_file, "no download")
     with gzip.open(file) as content:

@@ -16,11 +16,7 @@ OWN = ["/pages/pswd/storage", "/pages/pswd/machines"]
 def test_a_page_loads_nothing_from_elsewhere_and_is_in_no_frame(jane: Caller, path: str) -> None:
     page = jane.request("GET", path)
     assert page.status_code == 200
-<<<<<<< HEAD
-    assert page.headers["Content-Type"] == "text/html; charset=UTF-8"
-=======
     checked(page)
->>>>>>> pages
     policy = page.headers["Content-Security-Policy"].split("; ")
     assert {"default-src 'none'", "form-action 'self'", "frame-ancestors 'none'"} <= set(policy)
     assert page.headers["X-Content-Type-Options"] == "nosniff"
