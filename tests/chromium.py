@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
 
 __all__ = ["Person", "browsing"]
 
@@ -45,13 +47,28 @@ class Person:
             url = url.replace("://", f"://{':'.join(login)}@")
         self.browser.get(url)
 
+    @contextlib.contextmanager
+    def leaving(self) -> Iterator[None]:
+        """Wait, after the block, until another page is there."""
+        old = self.browser.find_element(By.TAG_NAME, "html")
+        yield
+        # Between two pages, the driver reports errors of all kinds.
+        WebDriverWait(self.browser, _SECONDS, ignored_exceptions=[WebDriverException]).until(
+            lambda browser: browser.find_element(By.TAG_NAME, "html") != old
+        )
+
+    def link(self, text: str) -> WebElement:
+        return self.browser.find_element(By.PARTIAL_LINK_TEXT, text)
+
     def follow(self, text: str) -> None:
-        """Click a link."""
-        self.browser.find_element(By.PARTIAL_LINK_TEXT, text).click()
+        """Click a link to another page."""
+        with self.leaving():
+            self.link(text).click()
 
     def press(self, text: str) -> None:
-        """Press a button."""
-        self.browser.find_element(By.XPATH, f"//button[normalize-space()='{text}']").click()
+        """Press the button of a form."""
+        with self.leaving():
+            self.browser.find_element(By.XPATH, f"//button[normalize-space()='{text}']").click()
 
     def field(self, label: str) -> WebElement:
         """The field with this label."""
@@ -87,6 +104,7 @@ def browsing(folder: Path, *, scripts: bool = True) -> Iterator[Person]:
     browser = Chrome(options, service)
     try:
         browser.set_page_load_timeout(_SECONDS)
+        browser.implicitly_wait(_SECONDS)  # for a page that is still being read
         yield Person(browser, folder)
     finally:
         browser.quit()
