@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
 
 __all__ = ["Person", "browsing"]
@@ -49,22 +49,24 @@ class Person:
 
     @contextlib.contextmanager
     def leaving(self) -> Iterator[None]:
-        """Do something that leads to another page, and wait until this one has gone."""
-        page = self.browser.find_element(By.TAG_NAME, "html")
+        """Wait, after the block, until another page is there."""
+        old = self.browser.find_element(By.TAG_NAME, "html")
         yield
-        WebDriverWait(self.browser, _SECONDS).until(staleness_of(page))
+        # Between two pages, the driver reports errors of all kinds.
+        WebDriverWait(self.browser, _SECONDS, ignored_exceptions=[WebDriverException]).until(
+            lambda browser: browser.find_element(By.TAG_NAME, "html") != old
+        )
+
+    def link(self, text: str) -> WebElement:
+        return self.browser.find_element(By.PARTIAL_LINK_TEXT, text)
 
     def follow(self, text: str) -> None:
         """Click a link to another page."""
         with self.leaving():
-            self.click(text)
-
-    def click(self, text: str) -> None:
-        """Click a link that does not lead to another page."""
-        self.browser.find_element(By.PARTIAL_LINK_TEXT, text).click()
+            self.link(text).click()
 
     def press(self, text: str) -> None:
-        """Press a button."""
+        """Press the button of a form."""
         with self.leaving():
             self.browser.find_element(By.XPATH, f"//button[normalize-space()='{text}']").click()
 
@@ -102,6 +104,7 @@ def browsing(folder: Path, *, scripts: bool = True) -> Iterator[Person]:
     browser = Chrome(options, service)
     try:
         browser.set_page_load_timeout(_SECONDS)
+        browser.implicitly_wait(_SECONDS)  # for a page that is still being read
         yield Person(browser, folder)
     finally:
         browser.quit()
