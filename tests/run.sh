@@ -15,6 +15,9 @@ cd "$here/.."
 command -v curl >/dev/null || need curl
 # What others make of our signatures.
 command -v xmlsec1 >/dev/null || need xmlsec1
+# Pages are looked at in a browser.
+command -v chromium >/dev/null && command -v chromedriver >/dev/null ||
+    need chromium chromium-driver
 # Machines are real, and are logged in to.
 # shellcheck disable=SC2086 # several words
 have_machines || need $MACHINES

@@ -41,6 +41,8 @@ from stratuslab_libcloud.sandbox.machines.qemu import Qemu
 from stratuslab_libcloud.sandbox.machines.simulated import Simulated
 from stratuslab_libcloud.sandbox.marketplace.confirmations import Confirmations
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
+from stratuslab_libcloud.sandbox.pages.answer import Pages
+from stratuslab_libcloud.sandbox.pages.visit import HOME, Services
 from stratuslab_libcloud.sandbox.progress import OnProgress, ignored
 from stratuslab_libcloud.sandbox.saving import SavedImages
 from stratuslab_libcloud.sandbox.storage.rules import Storage
@@ -157,6 +159,11 @@ class Sandbox:
         return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
 
     @property
+    def pages_url(self) -> str:
+        """The URL of the pages for people (guide 5)."""
+        return f"{self.url}{HOME}/"
+
+    @property
     def machines(self) -> str:
         """What machines run on: ``qemu`` or ``simulated``."""
         return "qemu" if self._qemu_host else "simulated"
@@ -256,12 +263,14 @@ class Sandbox:
         saved = SavedImages(store, disks, self.marketplace, self.url)
         self._compute = Compute(store, partial(self._start_machinery, disks, saved))
         storage = Storage(store, disks, self._compute.machinery)
+        services = Services(self._compute, storage, self.marketplace)
         return Application(
             accounts,
             self._compute,
             storage,
             self.marketplace,
             images.find,
+            Pages(services, passwords[SUPER_USER]),
             names,
             self._on_request,
         )

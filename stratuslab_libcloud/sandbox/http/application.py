@@ -23,6 +23,8 @@ from stratuslab_libcloud.sandbox.http.browsers import Names, is_foreign
 from stratuslab_libcloud.sandbox.http.wire import MAX_BODY_BYTES
 from stratuslab_libcloud.sandbox.marketplace import rest as marketplace_rest
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
+from stratuslab_libcloud.sandbox.pages.answer import Pages
+from stratuslab_libcloud.sandbox.pages.visit import HOME, wants_page
 from stratuslab_libcloud.sandbox.phrases import status_line
 from stratuslab_libcloud.sandbox.ranges import keep_single_range
 from stratuslab_libcloud.sandbox.routes import Routes
@@ -55,6 +57,7 @@ class Application:
     Answer requests, in both layouts of paths, however many slashes they contain.
 
     :param find_image: returns the file of a disk image that the site offers, given its name.
+    :param pages: what people see in a browser.
     :param names: the host names that requests may use for the site.
     :param on_request: called with each request before its answer is sent.
     """
@@ -66,6 +69,7 @@ class Application:
         storage: Storage,
         marketplace: Registry,
         find_image: Callable[[str], pathlib.Path | None],
+        pages: Pages,
         names: Names,
         on_request: Callable[[Seen], object] | None,
     ) -> None:
@@ -74,6 +78,7 @@ class Application:
         self._storage = storage
         self._marketplace = marketplace
         self._find_image = find_image
+        self._pages = pages
         self._names = names
         self._on_request = on_request
 
@@ -130,13 +135,33 @@ class Application:
         segments = [urllib.parse.unquote(segment) for segment in path.split("/") if segment]
         try:
             respond, variables = _ROUTES.match(request.method, segments)
+            response: Response = respond(self, request, **variables)
         except (NotFound, MethodNotAllowed):
             return Response("There is nothing here.", 404)
-        response: Response = respond(self, request, **variables)
         return response
 
+    def _welcome(self, request: Request) -> Response:
+        if not wants_page(request):
+            raise NotFound
+        return _see(HOME)
+
+    def _open_page(self, request: Request, rest: Sequence[str] = ()) -> Response:
+        return self._pages.open(request, _own_door(request), rest)
+
+    def _show_page(self, request: Request, door: str, rest: Sequence[str] = ()) -> Response:
+        account = self._authenticate(request, door)
+        if isinstance(account, Response):
+            return self._pages.refuse(request, door, account)
+        return self._pages.answer(request, door, account, rest)
+
     def _ask_marketplace(self, request: Request, door: str, rest: Sequence[str] = ()) -> Response:
-        return marketplace_rest.answer(self._marketplace, request, [door, *rest])
+        show = self._pages.shows(request, _own_door(request))
+        return marketplace_rest.answer(self._marketplace, request, [door, *rest], show)
+
+    def _enter_marketplace(self, request: Request) -> Response:
+        if not wants_page(request):
+            raise NotFound
+        return _see("/marketplace/metadata")
 
     def _send_image(self, request: Request, name: str) -> Response:
         image = self._find_image(name)
@@ -158,6 +183,8 @@ class Application:
         return console.answer(self._compute, account, machine)
 
     def _ask_storage(self, request: Request, door: str, rest: Sequence[str] = ()) -> Response:
+        if list(rest) in ([], ["disks"]) and wants_page(request):
+            return _see(f"{HOME}/{door}/storage")
         account = self._authenticate(request, door)
         if isinstance(account, Response):
             return account
@@ -178,7 +205,13 @@ class Application:
 
 _MARKETPLACE_DOOR = f"<any({', '.join(marketplace_rest.DOORS)}):door>"
 _ROUTES = Routes(
+    ("GET", "/", Application._welcome),
+    (None, HOME, Application._open_page),
+    (None, f"{HOME}/<rest:rest>", Application._open_page),
+    (None, f"{HOME}/<any(pswd, cert):door>", Application._show_page),
+    (None, f"{HOME}/<any(pswd, cert):door>/<rest:rest>", Application._show_page),
     ("GET", "/images/<name>", Application._send_image),
+    ("GET", "/marketplace", Application._enter_marketplace),
     (None, f"/{_MARKETPLACE_DOOR}", Application._ask_marketplace),
     (None, f"/{_MARKETPLACE_DOOR}/<rest:rest>", Application._ask_marketplace),
     (None, f"/marketplace/{_MARKETPLACE_DOOR}", Application._ask_marketplace),
@@ -192,6 +225,16 @@ _ROUTES = Routes(
     (None, "/pdisk/<any(pswd, cert):door>", Application._ask_storage),
     (None, "/pdisk/<any(pswd, cert):door>/<rest:rest>", Application._ask_storage),
 )
+
+
+def _own_door(request: Request) -> str:
+    """Return where the sender of a request that needs no login would log in."""
+    return "cert" if request.environ.get(CERTIFICATE) else "pswd"
+
+
+def _see(path: str) -> Response:
+    """Send a browser to a page."""
+    return Response(status=303, headers={"Location": path, "Vary": "Accept"})
 
 
 def _login(header: str) -> tuple[str, str] | None:
