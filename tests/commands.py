@@ -41,6 +41,7 @@ def up(
             )
             assert match, present(process.stderr).read()
             assert match[2] == f"{directory}/stratuslab-user.cfg"
+            assert present(process.stdout).readline() == f"pages: {match[1]}/pages/\n"
             yield process, match[1]
         finally:
             process.kill()

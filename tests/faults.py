@@ -13,7 +13,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -125,19 +125,18 @@ class FaultySite:
 
     # -- faults --------------------------------------------------------------------------------
 
-    def befall(self, fault: Fault, at: str, after: str | None, *, passing: bool) -> None:
+    def befall(self, fault: Fault, at: str, after: Sequence[str], *, passing: bool) -> None:
         """
         Set a fault.
 
         :param at: a pattern for the request that meets it: method, path and body.
-        :param after: a pattern for the request before, which is still answered: then comes an
-            outage. ``None``: it comes now.
+        :param after: patterns for the requests before it, in their order, which are still answered.
         :param passing: it happens once, or is over soon.
         """
         self.requests = []
         self._left = 1 if passing else 1_000_000
-        self._fault, self._at, self._after, self._passing = fault, at, after, passing
-        if after is None:
+        self._fault, self._at, self._after, self._passing = fault, at, list(after), passing
+        if not after:
             self._strike()
 
     def mend(self) -> None:
@@ -179,7 +178,7 @@ class FaultySite:
             pass
 
     def met(self) -> int:
-        """How many of the requests were such as the fault was set for."""
+        """How many of the requests since those before it were such as the fault was set for."""
         return sum(_matches(self._at, request) for request in self.requests)
 
     def _strike(self) -> None:
@@ -191,15 +190,25 @@ class FaultySite:
     def _serve(self, handler: Handler, request: Request) -> None:
         self.requests.append(request)
         fault = self._fault
-        if fault and fault.answer and self._left and _matches(self._at, request):
+        if (
+            fault
+            and fault.answer
+            and self._left
+            and not self._after
+            and _matches(self._at, request)
+        ):
             self._left -= 1
             fault.answer(self, handler, request)
             return
         reply = self.carried_out(request)
-        if fault and fault.outage and self._after and _matches(self._after, request):
-            self._after = None
-            self._strike()
-            reply = replace(reply, headers={**reply.headers, "Connection": "close"})
+        if fault and self._after:
+            if fault.outage:  # which those that are connected would not notice
+                reply = replace(reply, headers={**reply.headers, "Connection": "close"})
+            if _matches(self._after[0], request):
+                self._after.pop(0)
+                if not self._after:
+                    self.requests.clear()
+                    self._strike()
         send(handler, reply)
 
     def carried_out(self, request: Request) -> Reply:
@@ -231,7 +240,8 @@ sys.addaudithook(_see)
 
 
 def _matches(pattern: str, request: Request) -> bool:
-    text = f"{request.method} {request.path}\n{request.body.decode()}"
+    body = request.body.decode("utf-8", "replace")
+    text = f"{request.method} {request.path}\n{body}\nAccept: {request.headers.get('Accept')}"
     return bool(re.search(pattern, text))
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "real_sandbox",
     "ssh",
     "still",
+    "talking",
     "wait_for",
 ]
 
@@ -43,6 +44,10 @@ _TAKE_UP = bytes.fromhex(
     "1001000100678d5112b007ee678d511031c0ef6681c3000800006681fb000001800f8200ff"
 )
 
+# Write the text that begins at 0x7c16 to the serial line, byte by byte; then halt, or begin again.
+_TALK = bytes.fromhex("31c08ed8be167cac84c07406baf803eeebf5")
+_HALT, _AGAIN = bytes.fromhex("faf4ebfc"), bytes.fromhex("ebf09090")
+
 
 @contextlib.contextmanager
 def real_sandbox(directory: Path | None = None, **options: Any) -> Iterator[Sandbox]:
@@ -59,11 +64,16 @@ def real_sandbox(directory: Path | None = None, **options: Any) -> Iterator[Sand
         yield sandbox
 
 
-def ssh(sandbox: Sandbox, node: Node, command: str) -> str:
-    """What a command prints that root runs on a node, which may still be booting."""
+def ssh(sandbox: Sandbox | Path, node: Node, command: str) -> str:
+    """
+    What a command prints that root runs on a node, which may still be booting.
+
+    :param sandbox: or its directory.
+    """
+    folder = sandbox if isinstance(sandbox, Path) else sandbox.dir
     arguments = ["ssh", "-F", "none", "-q", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20"]
     arguments += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
-    arguments += ["-i", str(sandbox.dir / "id_ed25519"), "-p", str(node.extra.get("ssh_port", 22))]
+    arguments += ["-i", str(folder / "id_ed25519"), "-p", str(node.extra.get("ssh_port", 22))]
     arguments += [f"root@{node.public_ips[0]}", command]
     end = time.monotonic() + BOOT_SECONDS
     while True:
@@ -85,6 +95,12 @@ def obliging(folder: Path, lets_go: bool = True) -> Path:
     code = _TICK + (_LET_GO if lets_go else b"") + _TAKE_UP
     again = b"\xe9" + (-len(code) - 3).to_bytes(2, "little", signed=True)
     return _booting(folder / f"obliging-{lets_go}.raw", code + again)
+
+
+def talking(folder: Path, text: str, *, for_ever: bool = False) -> Path:
+    """A disk image that boots, and writes a text to the serial line, once or again and again."""
+    end = _AGAIN if for_ever else _HALT
+    return _booting(folder / f"talking-{for_ever}.raw", _TALK + end + text.encode() + b"\0")
 
 
 def _booting(image: Path, code: bytes) -> Path:

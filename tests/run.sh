@@ -11,8 +11,13 @@ cd "$here/.."
 [ -x /usr/sbin/sshd ] && [ -x /usr/sbin/dropbear ] && command -v ssh-keygen >/dev/null &&
     ls /usr/lib/*/libnss_wrapper.so >/dev/null 2>&1 ||
     need openssh-server openssh-client dropbear-bin libnss-wrapper
+# The documentation shows how to ask a site with it.
+command -v curl >/dev/null || need curl
 # What others make of our signatures.
 command -v xmlsec1 >/dev/null || need xmlsec1
+# Pages are looked at in a browser.
+command -v chromium >/dev/null && command -v chromedriver >/dev/null ||
+    need chromium chromium-driver
 # Machines are real, and are logged in to.
 # shellcheck disable=SC2086 # several words
 have_machines || need $MACHINES

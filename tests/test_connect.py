@@ -54,6 +54,7 @@ def test_what_a_cloud_can_do_is_kept() -> None:
     assert names >= {
         *("settings", "machine_account", "volume_account", "close", "images", "image"),
         *("machines", "machine", "machine_attributes"),
+        *("console_output",),
         *("create_machine", "kill_machine", "shut_down_machine"),
         *("volumes", "volume", "create_volume", "update_volume", "delete_volume"),
         *("attach_volume", "detach_volume"),

@@ -50,9 +50,35 @@ CALLS: dict[str, tuple[Callable[[Any], object], str]] = {
     "get_image": (lambda driver: driver.get_image(IMAGE), XML),
     "list_nodes": (lambda driver: driver.list_nodes(), RPC),
     "ex_get_node": (lambda driver: driver.ex_get_node("7"), RPC),
+    "ex_get_console_output": (lambda driver: driver.ex_get_console_output(node(driver, "7")), JSON),
     "list_volumes": (lambda driver: driver.list_volumes(), JSON),
+    "create_image": (lambda driver: driver.create_image(node(driver, "7"), "x"), RPC),
     "create_volume": (lambda driver: driver.create_volume(1, "v"), JSON),
     "detach_volume": (lambda driver: driver.detach_volume(volume(driver, DISK)), JSON),
+    "ex_disk_mounts": (lambda driver: driver.ex_disk_mounts(volume(driver, DISK)), JSON),
+    "create_volume_snapshot": (
+        lambda driver: driver.create_volume_snapshot(volume(driver, DISK)),
+        JSON,
+    ),
+    "list_volume_snapshots": (
+        lambda driver: driver.list_volume_snapshots(volume(driver, DISK)),
+        JSON,
+    ),
+    "create_volume from a snapshot": (
+        lambda driver: driver.create_volume(1, "v", snapshot=snapshot(driver, DISK)),
+        JSON,
+    ),
+    "destroy_volume_snapshot": (
+        lambda driver: driver.destroy_volume_snapshot(snapshot(driver, DISK)),
+        JSON,
+    ),
+    "copy_volume": (lambda driver: copied(driver, back=False), JSON),
+    "rebase_volume": (lambda driver: copied(driver, back=True), JSON),
+    "ex_upload_volume": (lambda driver: driver.ex_upload_volume(__file__, "v"), JSON),
+    "ex_download_volume": (
+        lambda driver: driver.ex_download_volume(volume(driver, DISK), "never.img"),
+        JSON,
+    ),
 }
 
 
@@ -78,6 +104,15 @@ def node(driver: Any, node_id: Any) -> Node:
 
 def volume(driver: Any, uuid: Any) -> StorageVolume:
     return StorageVolume(uuid, "v", 1, driver, extra={"location": "default"})
+
+
+def snapshot(driver: Any, uuid: Any) -> VolumeSnapshot:
+    return VolumeSnapshot(uuid, driver, extra={"location": "default"})
+
+
+def copied(driver: Any, *, back: bool) -> object:
+    with driver._asking_for(volume(driver, DISK)) as cloud:
+        return (cloud.rebase_volume if back else cloud.copy_volume)(DISK)
 
 
 def in_rpc(document: str) -> bytes:
@@ -243,7 +278,13 @@ def test_a_zip_bomb_in_a_listing_takes_little_memory(call: str, begin: str, fill
         driver.ex_close()
 
 
-@pytest.mark.parametrize("call", ["get_image", "ex_get_node", "list_volumes", "create_volume"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        *("get_image", "ex_get_node", "ex_get_console_output", "list_volumes", "create_volume"),
+        *("list_volume_snapshots", "create_volume from a snapshot", "ex_upload_volume"),
+    ],
+)
 def test_a_zip_bomb_in_another_answer_takes_no_more_than_is_accepted(call: str) -> None:
     ask, kind = CALLS[call]
 
@@ -330,6 +371,14 @@ class TestTexts:
             driver.ex_close()
         assert all(record.getMessage().isprintable() for record in caplog.records)
 
+    def test_a_console_commands_no_terminal(self) -> None:
+        shown = json.dumps({"id": "7", "console": ESCAPES}).encode()
+        with Canned([(200, JSON, shown)]) as server:
+            driver = driver_of(server.url)
+            output = driver.ex_get_console_output(node(driver, "7"))
+            driver.ex_close()
+        assert output.split("\n") == [" 31mred  gnp.exe", "", "next", ""]
+
     def test_a_failed_nodes_reason_can_be_shown(self) -> None:
         failed = RUNNING.replace("<STATE>3<", "<STATE>7<").replace(
             "<TEMPLATE/>",
@@ -339,6 +388,16 @@ class TestTexts:
             driver = driver_of(server.url)
             with pytest.raises(StratusLabError, match="31mred gnp") as caught:
                 driver.wait_until_running([node(driver, "7")])
+            driver.ex_close()
+        assert fit_to_be_shown(caught.value)
+
+    def test_why_a_node_cannot_be_saved_can_be_shown(self) -> None:
+        asked = f"<CREATE_IMAGE><NEWIMAGE_TITLE>{IN_XML}</NEWIMAGE_TITLE></CREATE_IMAGE>"
+        started = RUNNING.replace("<TEMPLATE/>", f"<TEMPLATE>{asked}</TEMPLATE>")
+        with Canned([rpc(True, started, 0)]) as server:
+            driver = driver_of(server.url)
+            with pytest.raises(InvalidValueError, match="31mred") as caught:
+                driver.create_image(node(driver, "7"), "x")
             driver.ex_close()
         assert fit_to_be_shown(caught.value)
 
@@ -436,6 +495,9 @@ BY_ID: dict[str, Callable[[Any, Any], object]] = {
     "ex_get_node": lambda driver, thing: driver.ex_get_node(thing),
     "destroy_node": lambda driver, thing: driver.destroy_node(node(driver, thing)),
     "ex_shutdown_node": lambda driver, thing: driver.ex_shutdown_node(node(driver, thing)),
+    "ex_get_console_output": lambda driver, thing: driver.ex_get_console_output(
+        node(driver, thing)
+    ),
     "wait_until_running": lambda driver, thing: driver.wait_until_running([node(driver, thing)]),
     "attach_volume to": lambda driver, thing: driver.attach_volume(
         node(driver, thing), volume(driver, DISK)
@@ -459,13 +521,13 @@ BY_ID: dict[str, Callable[[Any, Any], object]] = {
         volume(driver, thing)
     ),
     "create_volume": lambda driver, thing: driver.create_volume(
-        1, "v", snapshot=VolumeSnapshot(thing, driver)
+        1, "v", snapshot=snapshot(driver, thing)
     ),
     "list_volume_snapshots": lambda driver, thing: driver.list_volume_snapshots(
         volume(driver, thing)
     ),
     "destroy_volume_snapshot": lambda driver, thing: driver.destroy_volume_snapshot(
-        VolumeSnapshot(thing, driver)
+        snapshot(driver, thing)
     ),
 }
 

@@ -108,7 +108,7 @@ _PAUSE = 2.0  # seconds between two attempts to log in
 @click.option("--exclude", metavar="FILE", help="Accepted; changes nothing.")
 @click.argument("images", metavar="BASE-IMAGE-ID", nargs=-1)
 @pass_given
-def create_image(given: Given, /, images: tuple[str, ...], list_types: bool, **asked: Any) -> None:
+def create_image(given: Given, /, images: tuple[str, ...], list_types: bool, **asked: Any) -> int:
     """
     Make an image from another one: start a machine of it, install packages, run scripts, and shut
     the machine down, which saves it.
@@ -118,7 +118,7 @@ def create_image(given: Given, /, images: tuple[str, ...], list_types: bool, **a
     """
     if list_types:
         list_types_of(given)
-        return
+        return 0
     if len(images) != 1:
         raise click.UsageError("Please specify the machine image to start")
     if asked["no_upload"] and not asked["no_shutdown"]:
@@ -140,9 +140,9 @@ def create_image(given: Given, /, images: tuple[str, ...], list_types: bool, **a
     if asked["persistent_disk"]:
         check_disk(cloud, asked["persistent_disk"], 1)
     told.step("Starting base image")
-    started = Started(given, 1, None)
+    started = Started(given, 1, None, brief=False)
     if started.start(cloud, wanted):
-        raise click.ClickException("An error occurred while starting machine")
+        return 1
     ((vm_id, _),) = started.machines.items()
     with _ended_if_it_fails(cloud, vm_id, asked["no_shutdown"]):
         machine = _ready(given, cloud, vm_id, asked)
@@ -151,12 +151,12 @@ def create_image(given: Given, /, images: tuple[str, ...], list_types: bool, **a
     if asked["no_shutdown"]:
         told.step("Machine ready for use")
         told.line(f"\n\tMachine IP: {machine.address}\tRemember to stop the machine when finished")
-        return
+        return 0
     told.box(f"Please check {save_as.email} for new image ID and instruction.")
     told.step("Shutting down machine")
     if not asked["wait"]:
         cloud.shut_down_machine(vm_id)
-        return
+        return 0
     with output.Progress(bool(given.quiet)) as progress:
         image = cloud.save_image(
             vm_id,
@@ -168,6 +168,7 @@ def create_image(given: Given, /, images: tuple[str, ...], list_types: bool, **a
         output.as_json([output.shape(image)])
     else:
         click.echo(f"IMAGE {image.id}")
+    return 0
 
 
 class _Told:
@@ -283,25 +284,29 @@ class _Steps:
             )
         return cls(installer, repositories, packages, scripts)
 
+    def commands(self) -> list[str]:
+        """Write the commands that install the packages."""
+        if not (self.repositories or self.packages):
+            return []
+        add, install = _ADD_REPOSITORY[self.installer], _INSTALL[self.installer]
+        commands = [f"{add} {shlex.quote(url)}" for url in self.repositories]
+        commands.append(_UPDATE[self.installer])
+        if self.packages:
+            commands.append(f"{install} -- {shlex.join(self.packages)}")
+        return commands
+
     def take(self, guest: _Guest, told: _Told) -> None:
         """
         Do all of it.
 
         :raises click.ClickException: something failed on the machine.
         """
-        if self.repositories or self.packages:
+        commands = self.commands()
+        if commands:
             told.step("Installing user packages")
-            commands = [
-                *(
-                    f"{_ADD_REPOSITORY[self.installer]} {shlex.quote(url)}"
-                    for url in self.repositories
-                ),
-                _UPDATE[self.installer],
-                f"{_INSTALL[self.installer]} -- {shlex.join(self.packages)}",
-            ]
-            for words in commands if self.packages else commands[:-1]:
-                if guest.run(words):
-                    raise click.ClickException("An error occurred while installing packages")
+        for words in commands:
+            if guest.run(words):
+                raise click.ClickException("An error occurred while installing packages")
         if self.scripts:
             told.step("Executing user scripts")
         for path, arguments in self.scripts:

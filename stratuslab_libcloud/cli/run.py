@@ -279,11 +279,17 @@ def check_disk(cloud: "Cloud", uuid: str, number: int) -> None:
 class Started:
     """The machines that one call starts, and what is said about them."""
 
-    def __init__(self, given: Given, number: int, ids_file: Path | None) -> None:
+    def __init__(
+        self, given: Given, number: int, ids_file: Path | None, *, brief: bool = True
+    ) -> None:
+        """
+        :param brief: whether their ids and addresses are results, so that ``-q`` leaves them.
+        """
         self._given = given
         self._number = number
         self._ids_file = ids_file
         self.machines: dict[str, Machine | None] = {}
+        self._brief = brief and bool(given.quiet) and not given.json
         self._tells = not given.quiet and not given.json
 
     def start(self, cloud: "Cloud", order: "NewMachine") -> int:
@@ -323,7 +329,7 @@ class Started:
         network = next((nic["network"] for nic in machine.nics), None) if machine else None
         if address:
             self._tell(f"\t{(network or 'public').title()} ip: {address}")
-        if self._given.quiet and not self._given.json:
+        if self._brief:
             click.echo(f"{vm_id}, {address}")
 
     def wait(self, cloud: "Cloud", end: float) -> int:

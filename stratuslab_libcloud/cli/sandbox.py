@@ -40,7 +40,7 @@ DIRECTORY = click.option(
     help="Directory that keeps all its state.",
 )
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-EXTRA = {"cheroot", "cryptography", "lxml", "pycdlib", "qemu", "trustme", "werkzeug"}
+EXTRA = {"cheroot", "cryptography", "jinja2", "lxml", "pycdlib", "qemu", "trustme", "werkzeug"}
 
 
 def make_sandbox(**options: object) -> "Sandbox":
@@ -169,8 +169,9 @@ def up(directory: pathlib.Path, machines: str, **options: object) -> None:
     """
     Serve until Ctrl-C or SIGTERM.
 
-    When the site is ready, one line says so and names the configuration file for the driver. The
-    file is complete. Without --user there is one account with a random password.
+    When the site is ready, one line says so and names the configuration file for the driver, and
+    the next has the address of its pages for a browser. The file is complete. Without --user there
+    is one account with a random password.
     """
     sandbox = make_sandbox(dir=directory, machines=machines, **options)
     for number in ENDING:
@@ -179,6 +180,7 @@ def up(directory: pathlib.Path, machines: str, **options: object) -> None:
         for number in ENDING:
             signal.signal(number, _stop)
         click.echo(f"ready: {sandbox.url}, configuration {sandbox.config_path}")
+        click.echo(f"pages: {sandbox.pages_url}")
         ending = arrived.recv(1)[0]
     raise SystemExit(130 if ending == signal.SIGINT else 0)
 

@@ -144,6 +144,16 @@ class Cloud(Verbs, Protocol):
         :raises ConflictError: it is not running.
         """
 
+    def console_output(self, machine_id: str) -> str:
+        """
+        Return the end of what a machine has written to its console since its last boot.
+
+        :return: printable lines; empty if there are none.
+        :raises NotFoundError: there is no machine with that id.
+        :raises NotPermittedError: it belongs to another user.
+        :raises NotSupportedError: the cloud does not show consoles.
+        """
+
     def save_image(
         self,
         machine_id: str,

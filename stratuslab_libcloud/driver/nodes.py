@@ -312,6 +312,31 @@ class NodeMethods(LocationMethods):
             cloud.shut_down_machine(str(node.id))
             return True
 
+    def ex_get_console_output(self, node: Node) -> str:
+        """
+        Get the end of what a node has written to its serial console since its last boot. One
+        request.
+
+        Only a sandbox shows consoles: neither StratusLab's services nor OpenNebula have a call for
+        it. A sandbox keeps the last 128 KiB at least, until the node has ended; of a node that
+        failed, until it is destroyed. Its simulated nodes run nothing, and say so.
+
+        Source: sandbox, "The console of a machine".
+
+        >>> print(driver.ex_get_console_output(node))
+        This machine is simulated: ...
+
+        :param node: A node of this driver (required).
+        :return: Lines of printable text: without escape sequences, and with blanks for other
+            control characters. Empty if there are none.
+        :raises NotFoundError: There is no such node.
+        :raises NotPermittedError: It belongs to somebody else.
+        :raises NotSupportedError: The cloud is not a sandbox.
+        :rtype: ``str``
+        """
+        with self._asking_for(node) as cloud:
+            return cloud.console_output(str(node.id))
+
     def _nodes_of(self, cloud: Cloud, timeout: float | None) -> list[Node]:
         machines = cloud.machines(timeout)
         machines.reverse()

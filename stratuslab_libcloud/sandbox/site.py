@@ -45,6 +45,8 @@ from stratuslab_libcloud.sandbox.marketplace.registry import Registry
 from stratuslab_libcloud.sandbox.opennebula.core import VERSIONS, Core
 from stratuslab_libcloud.sandbox.opennebula.engine import OpenNebula
 from stratuslab_libcloud.sandbox.opennebula.files import OwnImages
+from stratuslab_libcloud.sandbox.pages.answer import Pages
+from stratuslab_libcloud.sandbox.pages.visit import HOME, Services
 from stratuslab_libcloud.sandbox.progress import OnProgress, ignored
 from stratuslab_libcloud.sandbox.saving import SavedImages
 from stratuslab_libcloud.sandbox.storage.rules import Storage
@@ -180,6 +182,11 @@ class Sandbox:
         return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
 
     @property
+    def pages_url(self) -> str:
+        """The URL of the pages for people (guide 5)."""
+        return f"{self.url}{HOME}/"
+
+    @property
     def machines(self) -> str:
         """What machines run on: ``qemu`` or ``simulated``."""
         return "qemu" if self._qemu_host else "simulated"
@@ -282,6 +289,7 @@ class Sandbox:
         self._compute = Compute(store, partial(self._start_machinery, disks, saved))
         storage = Storage(store, disks, self._compute.machinery)
         self.opennebula = self._open_engine(store, accounts, images, saved)
+        services = Services(self._compute, storage, self.marketplace)
         return Application(
             accounts,
             self._compute,
@@ -289,6 +297,7 @@ class Sandbox:
             storage,
             self.marketplace,
             images.find,
+            Pages(services, passwords[SUPER_USER]),
             names,
             self._on_request,
         )

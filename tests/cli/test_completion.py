@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
-from stratuslab_libcloud import Cloud, NewMachine, connect
+from stratuslab_libcloud import Cloud, NewMachine
 from stratuslab_libcloud.cli import completion
 from stratuslab_libcloud.cli.completion import script
 from stratuslab_libcloud.cli.connect import connect_instance
@@ -32,20 +31,12 @@ COMMANDS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with Sandbox(tmp_path_factory.mktemp("site")) as site:
-        yield site
-
-
-@pytest.fixture(scope="module")
-def cloud(site: Sandbox) -> Iterator[Cloud]:
-    cloud = connect(site.config_path)
+@pytest.fixture(scope="module", autouse=True)
+def _things(cloud: Cloud, image: str) -> None:
+    """Two machines and a disk."""
     for _ in range(2):
-        cloud.create_machine(NewMachine(cloud.images()[0].id, 1, 512, 0))
+        cloud.create_machine(NewMachine(image, 1, 512, 0))
     cloud.create_volume(1, "mine")
-    yield cloud
-    cloud.close()
 
 
 def completed(command: click.Command, *words: str) -> list[tuple[str, str | None]]:

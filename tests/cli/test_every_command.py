@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from stratuslab_libcloud import Cloud, connect
 from stratuslab_libcloud.cli.connect import connect_instance
+from stratuslab_libcloud.cli.creation import create_image
 from stratuslab_libcloud.cli.instances import (
     describe_instance,
     kill_instance,
@@ -31,6 +32,10 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAoK jane@example.org"
 UUID = "1e8e9104-681c-4269-8aae-e513c6723ac6"
 OF_MACHINES = {
     run_instance: ["IMAGE"],
+    create_image: [
+        *("--vm-ping-timeout=0", "--title=t", "--comment=c", "--author=a"),
+        *("--author-email=a@example.org", "IMAGE"),
+    ],
     describe_instance: [],
     kill_instance: ["777"],
     shutdown_instance: ["777"],
@@ -48,27 +53,14 @@ ALL = OF_MACHINES | OF_DISKS
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with Sandbox(tmp_path_factory.mktemp("site"), users={USER: SECRET}) as site:
-        yield site
+def users() -> dict[str, str]:
+    return {USER: SECRET}
 
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     with Sandbox(tmp_path_factory.mktemp("tls") / "site", tls=True) as site:
         yield site
-
-
-@pytest.fixture(scope="module")
-def cloud(site: Sandbox) -> Iterator[Cloud]:
-    cloud = connect(site.config_path)
-    yield cloud
-    cloud.close()
-
-
-@pytest.fixture(scope="module")
-def image(cloud: Cloud) -> str:
-    return cloud.images()[0].id
 
 
 @pytest.fixture(params=ALL, ids=lambda command: command.name)

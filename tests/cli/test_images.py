@@ -2,13 +2,14 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import pytest
 from canned import Canned
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
+from invoked import done, refused, run
 
 from stratuslab_libcloud.cli import images
 from stratuslab_libcloud.cli.images import list_images, search_image, show_image
@@ -51,31 +52,6 @@ Created at: 2025-04-02 09:55:00
 ####
 
 """
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with Sandbox(tmp_path_factory.mktemp("site")) as site:
-        yield site
-
-
-def run(command: click.Command, site: Sandbox, *words: str) -> Result:
-    return CliRunner().invoke(command, ["-c", str(site.config_path), *words])
-
-
-def done(command: click.Command, site: Sandbox, *words: str) -> str:
-    """What a command prints that works, and has nothing else to say."""
-    result = run(command, site, *words)
-    assert (result.exit_code, result.stderr) == (0, "")
-    return result.stdout
-
-
-def refused(status: int, command: click.Command, *words: str) -> str:
-    """The one line of a command that does not work."""
-    result = CliRunner().invoke(command, words)
-    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (status, "", 1)
-    assert result.stderr.startswith("  [ERROR] ")
-    return result.stderr
 
 
 def market(*entries: Entry) -> Canned:

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
+from invoked import done, refused, run
 from sshd import Sshd, free_port, make_key, needed
 
 from stratuslab_libcloud import Cloud, Machine, connect, errors
@@ -42,48 +42,11 @@ STARTED = """\
 """
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with Sandbox(tmp_path_factory.mktemp("site")) as site:
-        yield site
-
-
-@pytest.fixture(scope="module")
-def cloud(site: Sandbox) -> Iterator[Cloud]:
-    cloud = connect(site.config_path)
-    yield cloud
-    cloud.close()
-
-
-@pytest.fixture
-def image(cloud: Cloud) -> str:
-    return cloud.images()[0].id
-
-
 @pytest.fixture(autouse=True)
 def _nothing_runs(cloud: Cloud) -> Iterator[None]:
     yield
     for machine in cloud.machines():
         cloud.kill_machine(machine.id)
-
-
-def run(command: click.Command, site: Sandbox, *words: str, config: Path | None = None) -> Result:
-    return CliRunner().invoke(command, ["-c", str(config or site.config_path), *words])
-
-
-def done(command: click.Command, site: Sandbox, *words: str, config: Path | None = None) -> str:
-    """What a command prints that works, and has nothing else to say."""
-    result = run(command, site, *words, config=config)
-    assert (result.exit_code, result.stderr) == (0, "")
-    return result.stdout
-
-
-def refused(status: int, command: click.Command, site: Sandbox, *words: str) -> str:
-    """The one line of a command that does not work."""
-    result = run(command, site, *words)
-    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (status, "", 1)
-    assert result.stderr.startswith("  [ERROR] ")
-    return result.stderr
 
 
 def start(site: Sandbox, image: str, *words: str) -> str:
@@ -243,8 +206,8 @@ class TestRun:
         )
         assert "\n* t1.micro " in done(run_instance, site, "-lt", "t1.micro")
         file = configured(site, tmp_path, default_instance_type="c1.medium")
-        assert "\n* c1.medium " in done(run_instance, site, "--list-type", config=file)
-        assert "\n* t1.micro " in done(run_instance, site, "-lt", "t1.micro", config=file)
+        assert "\n* c1.medium " in done(run_instance, "-c", file, "--list-type")
+        assert "\n* t1.micro " in done(run_instance, "-c", file, "-lt", "t1.micro")
         assert {"name": "t1.micro", "cpus": 1, "ram": 512, "swap": 512} in json.loads(
             done(run_instance, site, "-l", "--json")
         )
@@ -255,8 +218,6 @@ class TestRun:
         [
             (2, [], "Please specify the machine image to start"),
             (2, ["a", "b"], "Please specify the machine image to start"),
-            (2, ["--save", "IMAGE"], "--save is not supported: machines cannot be saved yet"),
-            (2, ["--title", "x", "IMAGE"], "--title is not supported: machines cannot be saved"),
             (2, ["--vm-template-file=x", "IMAGE"], "--vm-template-file is not supported"),
             (2, ["-n", "0", "IMAGE"], "Invalid value for '-n' / '--number'"),
             (2, ["--cpu=many", "IMAGE"], "Invalid value for '--cpu'"),
@@ -363,14 +324,14 @@ class TestWaiting:
         port = free_port(wanted)
         file = configured(site, tmp_path, ssh_port=port)
         words = ["--address", wanted, "--wait", image]
-        result = run(run_instance, site, "--timeout=0.3", *words, config=file)
+        result = run(run_instance, "-c", file, "--timeout=0.3", *words)
         assert result.exit_code == 1
         assert f"there is no SSH server at {wanted} port {port} yet" in result.stderr
         assert ":: Done!" not in result.stdout
         for machine in cloud.machines():
             cloud.kill_machine(machine.id)
         with Greeter(wanted, port):
-            assert done(run_instance, site, *words, config=file).endswith(":: Done!\n")
+            assert done(run_instance, "-c", file, *words).endswith(":: Done!\n")
 
     def test_a_machine_that_fails_is_not_waited_for(
         self, site: Sandbox, cloud: Cloud, image: str, monkeypatch: pytest.MonkeyPatch
@@ -482,7 +443,7 @@ class TestDescribe:
         url = f"{site.url}/one-proxy/xmlrpc"
         lines = f"\n  {url} {user} {password}\n  {url} {user} wrong-one\n  only-two fields"
         file = configured(site, tmp_path, endpoints=lines)
-        result = run(describe_instance, site, "-m", config=file)
+        result = run(describe_instance, "-c", file, "-m")
         assert result.exit_code == 1
         head, columns, row = result.stdout.splitlines()
         assert head == f"::: {url} : {user} :::"
@@ -491,7 +452,7 @@ class TestDescribe:
         assert result.stderr.count("[ERROR]") == 2
         assert password not in result.output
         assert "wrong-one" not in result.output
-        result = run(describe_instance, site, "-m", "--json", config=file)
+        result = run(describe_instance, "-c", file, "-m", "--json")
         (shown,) = json.loads(result.stdout)
         assert (shown["endpoint"], shown["username"], shown["id"]) == (url, user, vm_id)
 
@@ -551,7 +512,7 @@ class TestConnect:
         file = configured(site, tmp_path, ssh_port=port)
         with Greeter(str(machine.address), port):
             words = [vm_id, "--", "uname", "-a"]
-            assert done(connect_instance, site, *words, config=file) == ""
+            assert done(connect_instance, "-c", file, *words) == ""
             pair = connect(site.config_path).settings.default_key_pair()
             assert pair is not None
             assert called == [
@@ -564,11 +525,11 @@ class TestConnect:
             key = tmp_path / "my.b"
             key.touch()
             monkeypatch.setenv("STRATUSLAB_KEY", f"{key}.pub")
-            done(connect_instance, site, vm_id, config=file)
+            done(connect_instance, "-c", file, vm_id)
             assert called[4] == str(key)
             other = tmp_path / "other"
             other.touch()
-            done(connect_instance, site, vm_id, "-k", str(other), config=file)
+            done(connect_instance, "-c", file, vm_id, "-k", str(other))
             assert str(other) in called
 
     @needed
@@ -618,7 +579,7 @@ class TestConnect:
         file = tmp_path / "keyless.cfg"
         file.write_text(re.sub("user_public_key_file = .*\n", "", text))
         file.chmod(0o600)
-        result = run(connect_instance, site, "0", config=file)
+        result = run(connect_instance, "-c", file, "0")
         assert result.exit_code == 1
         assert "Unspecified user private key. See --key option." in result.stderr
 

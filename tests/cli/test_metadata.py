@@ -14,9 +14,10 @@ import click
 import pytest
 import requests
 from canned import Canned, Reply
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from clouds import KEY, configured
 from endorsers import ENTRY, certified, pkcs12_file
+from invoked import done, refused, run
 from libcloud.compute.base import NodeImage
 
 from stratuslab_libcloud.cli import output
@@ -47,25 +48,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
-
-
-def run(command: click.Command, *words: str) -> Result:
-    return CliRunner().invoke(command, words)
-
-
-def done(command: click.Command, *words: str) -> str:
-    """What a command prints that works, and has nothing else to say."""
-    result = run(command, *words)
-    assert (result.exit_code, result.stderr) == (0, "")
-    return result.stdout
-
-
-def refused(status: int, command: click.Command, *words: str) -> str:
-    """The one line of a command that does not work."""
-    result = run(command, *words)
-    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (status, "", 1)
-    assert result.stderr.startswith("  [ERROR] ")
-    return result.stderr.removeprefix("  [ERROR] ").removesuffix("\n")
 
 
 def p12(folder: Path, key: SigningKey | None = None) -> str:

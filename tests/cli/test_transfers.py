@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner, Result
+from invoked import done, refused, run
 
-from stratuslab_libcloud import Cloud, connect
+from stratuslab_libcloud import Cloud
 from stratuslab_libcloud.cli.transfers import download_volume, upload_image
 from stratuslab_libcloud.cli.volumes import create_volume
 from stratuslab_libcloud.sandbox.site import Sandbox
@@ -17,19 +17,11 @@ from stratuslab_libcloud.sandbox.site import Sandbox
 UUID = "1e8e9104-681c-4269-8aae-e513c6723ac6"
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[Sandbox]:
-    with Sandbox() as site:
-        yield site
-
-
-@pytest.fixture
-def cloud(site: Sandbox) -> Iterator[Cloud]:
-    cloud = connect(site.config_path)
-    yield cloud
+@pytest.fixture(autouse=True)
+def _no_disk_is_left(cloud: Cloud) -> Iterator[None]:
+    yield
     for volume in cloud.volumes():  # the newest first, so copies before what they are made of
         cloud.delete_volume(volume.id)
-    cloud.close()
 
 
 @pytest.fixture
@@ -38,22 +30,6 @@ def image(tmp_path: Path) -> Path:
     path.parent.mkdir()
     path.write_bytes(b"begin" + bytes(1 << 20) + b"end")
     return path
-
-
-def run(command: click.Command, site: Sandbox, *words: object) -> Result:
-    return CliRunner().invoke(command, ["-c", str(site.config_path), *map(str, words)])
-
-
-def done(command: click.Command, site: Sandbox, *words: object) -> str:
-    result = run(command, site, *words)
-    assert (result.exit_code, result.stderr) == (0, "")
-    return result.stdout
-
-
-def refused(command: click.Command, site: Sandbox, *words: object) -> str:
-    result = run(command, site, *words)
-    assert (result.exit_code > 0, result.stdout, result.stderr.count("\n")) == (True, "", 1)
-    return result.stderr.removeprefix("  [ERROR] ").strip()
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["raw", "gz"])
@@ -95,12 +71,14 @@ def test_an_upload_says_that_the_marketplace_has_no_entry(
     assert result.stderr == (
         "  [WARNING] only the image was uploaded: the Marketplace has no entry of it\n"
     )
-    assert refused(upload_image, site, image).startswith("Service error: Disk already registered")
+    assert refused(1, upload_image, site, image).startswith(
+        "Service error: Disk already registered"
+    )
 
 
 def test_a_copy_and_an_image_of_it(site: Sandbox, cloud: Cloud) -> None:
     disk = cloud.create_volume(1, "base")
-    text = refused(create_volume, site, "--cow", disk.id)
+    text = refused(1, create_volume, site, "--cow", disk.id)
     assert "has the type DATA_IMAGE_RAW_READ_WRITE, not MACHINE_IMAGE_ORIGIN" in text
     cloud.update_volume(disk.id, kind="MACHINE_IMAGE_ORIGIN")
     copy = done(create_volume, site, "--cow", disk.id, "-t", "copy", "--public")
@@ -119,19 +97,19 @@ def test_what_cannot_be_transferred_is_refused(site: Sandbox, cloud: Cloud, tmp_
     damaged = tmp_path / "damaged.img.gz"
     damaged.write_bytes(gzip.compress(b"x" * 1000)[:-9])
     target = tmp_path / "target.img"
-    expected: dict[str, tuple[click.Command, list[object]]] = {
-        "Please specify an image as <filename>.img": (upload_image, []),
-        f"Image file does not exist: {missing}": (upload_image, [missing]),
-        "Unknown compression format bz2": (upload_image, ["-C", "bz2", damaged]),
-        f"the image {damaged} cannot be read": (upload_image, [damaged]),
-        "Tags must have": (upload_image, ["-t", "x" * 41, damaged]),
-        "Invalid UUID x": (download_volume, ["x", target]),
-        f"Service error: disk ({UUID}) does not exist": (download_volume, [UUID, target]),
+    expected: dict[str, tuple[int, click.Command, list[str | Path]]] = {
+        "Please specify an image as <filename>.img": (2, upload_image, []),
+        f"Image file does not exist: {missing}": (2, upload_image, [missing]),
+        "Unknown compression format bz2": (2, upload_image, ["-C", "bz2", damaged]),
+        f"the image {damaged} cannot be read": (1, upload_image, [damaged]),
+        "Tags must have": (2, upload_image, ["-t", "x" * 41, damaged]),
+        "Invalid UUID x": (2, download_volume, ["x", target]),
+        f"Service error: disk ({UUID}) does not exist": (1, download_volume, [UUID, target]),
     }
-    for text, (used, words) in expected.items():
-        assert refused(used, site, *words).startswith(text), text
+    for text, (status, used, words) in expected.items():
+        assert refused(status, used, site, *words).startswith(text), text
     volume = cloud.create_volume(1, "v")
     nowhere = tmp_path / "nowhere" / "x.img"
-    assert "cannot be written" in refused(download_volume, site, volume.id, nowhere)
+    assert "cannot be written" in refused(1, download_volume, site, volume.id, nowhere)
     assert set(tmp_path.iterdir()) == {damaged}
     assert [one.id for one in cloud.volumes()] == [volume.id]

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 from canned import Canned
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
+from invoked import done, refused, run
 
 from stratuslab_libcloud import Cloud, connect
 from stratuslab_libcloud.cli.instances import kill_instance
@@ -42,16 +42,8 @@ ALL = {
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with Sandbox(tmp_path_factory.mktemp("site"), users=USERS) as site:
-        yield site
-
-
-@pytest.fixture(scope="module")
-def cloud(site: Sandbox) -> Iterator[Cloud]:
-    cloud = connect(site.config_path)
-    yield cloud
-    cloud.close()
+def users() -> dict[str, str]:
+    return USERS
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +52,6 @@ def theirs(site: Sandbox) -> Iterator[str]:
     cloud = connect(site.config_path, "testor2")
     yield cloud.create_volume(5, "mypublic-disk", "public").id
     cloud.close()
-
-
-@pytest.fixture(scope="module")
-def image(cloud: Cloud) -> str:
-    return cloud.images()[0].id
 
 
 @pytest.fixture(scope="module")
@@ -80,25 +67,6 @@ def _no_disk_is_left(cloud: Cloud, site: Sandbox) -> Iterator[None]:
         if volume.users:
             cloud.detach_volume(volume.id)
         cloud.delete_volume(volume.id)
-
-
-def run(command: click.Command, site: Sandbox, *words: str) -> Result:
-    return CliRunner().invoke(command, ["-c", str(site.config_path), *words])
-
-
-def done(command: click.Command, site: Sandbox, *words: str) -> str:
-    """What a command prints that works, and has nothing else to say."""
-    result = run(command, site, *words)
-    assert (result.exit_code, result.stderr) == (0, "")
-    return result.stdout
-
-
-def refused(status: int, command: click.Command, site: Sandbox, *words: str) -> str:
-    """The one line of a command that does not work, without what all of them begin with."""
-    result = run(command, site, *words)
-    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (status, "", 1)
-    assert result.stderr.startswith("  [ERROR] ")
-    return result.stderr.removeprefix("  [ERROR] ").rstrip("\n")
 
 
 def create(site: Sandbox, *words: str) -> str:

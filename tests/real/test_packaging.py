@@ -20,6 +20,7 @@ driver = get_driver('stratuslab')('u', 'p', host='cloud.example.org')
 print([size.id for size in driver.list_sizes()][:2])
 """
 SITE = """
+import urllib.request
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.sandbox import Sandbox, guest
 assert (guest.contents._OUR_FILES / 'root/etc/init.d/rc').is_file()
@@ -27,6 +28,8 @@ with Sandbox() as site:
     driver = StratusLabNodeDriver(stratuslab_user_config=site.config_path)
     print(len(driver.list_images()))
     driver.ex_close()
+    for page in ('', 'static/style.css', 'static/icon.svg'):
+        assert urllib.request.urlopen(site.pages_url + page).read()
 """
 
 

@@ -215,6 +215,19 @@ def test_what_is_somebody_elses_is_neither_shown_nor_changed_by_a_call(
     assert f"<ID>{place.ids['machine']}</ID>" not in text
 
 
+def test_the_console_of_somebody_elses_machine_is_not_shown(
+    place: Place, stranger: tuple[str, str]
+) -> None:
+    who, prefix = stranger
+    caller, options = place.caller(who)
+    machines = f"{prefix.replace('/pdisk', '/one-proxy')}/xmlrpc/machines"
+    answer = caller.request("GET", f"{machines}/{place.ids['machine']}/console", **options)
+    assert answer.status_code == 403
+    assert [secret for secret in SECRETS if secret in answer.text] == []
+    own = caller.request("GET", f"{machines}/{place.ids['mine']}/console", **options)
+    assert own.json()["id"] == place.ids["mine"]
+
+
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_a_disk_of_somebody_elses_gets_into_no_machine(
     place: Place, stranger: tuple[str, str], template: str

@@ -27,7 +27,18 @@ NOT_OURS = {500, 502, 503, 504, 505}
 WORDS = [
     "ten.raw",
     *("pdisk", "one-proxy", "marketplace", "pswd", "cert", "disks", "mounts", "turl", "instances"),
-    *("xmlrpc", "metadata", "images", DISK, f"{DISK}_0", "0", "-1", "IgBUoILNIAlD290Tvui-60IdiLZ"),
+    *(
+        "xmlrpc",
+        "machines",
+        "console",
+        "metadata",
+        "images",
+        DISK,
+        f"{DISK}_0",
+        "0",
+        "-1",
+        "IgBUoILNIAlD290Tvui-60IdiLZ",
+    ),
     *(
         "",
         ".",
@@ -53,6 +64,7 @@ DOORS += [
     "/marketplace/action",
     "/images",
     "/pswd/xmlrpc",
+    "/pswd/xmlrpc/machines/0",
     "/one-proxy/pswd/xmlrpc",
 ]
 PATHS = st.builds(

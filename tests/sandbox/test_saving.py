@@ -20,7 +20,10 @@ from stratuslab_libcloud.metadata.entry import Entry, identifier
 from stratuslab_libcloud.metadata.rdf import cut_entries
 from stratuslab_libcloud.metadata.rules import read_date, violations
 from stratuslab_libcloud.metadata.signature import verify
+from stratuslab_libcloud.sandbox.errors import MachineError
+from stratuslab_libcloud.sandbox.saving import SavedImages
 from stratuslab_libcloud.sandbox.site import Sandbox
+from stratuslab_libcloud.sandbox.store import Store
 
 TTYLINUX = "PAG0IrP3g8RVUUaDvFINgBAacn2"
 ASKED = {
@@ -290,3 +293,19 @@ def test_kill_9_in_a_save_loses_nothing_and_leaves_no_half(tmp_path: Path) -> No
                 content = file.read(entry.size or 0)
             sha1 = hashlib.sha1(content, usedforsecurity=False).hexdigest()
             assert identifier(sha1) == disk["identifier"]
+
+
+def test_the_disk_with_an_image_is_found_for_those_who_may_use_it(
+    jane: Caller, joerg: Caller, site: Sandbox
+) -> None:
+    disk = saved(jane, template(site))
+    mine, his = jane.start("A=1"), joerg.start("A=1")
+    with closing(Store(site.dir / "sandbox.db")) as store:
+        images = SavedImages(store, site.dir / "disks", site.marketplace, site.url)
+        assert images.find(mine, disk["identifier"]) == site.dir / "disks" / disk["uuid"]
+        with pytest.raises(MachineError, match="no persistent disk with image"):
+            images.find(his, disk["identifier"])
+        jane.disks("PUT", f"/{disk['uuid']}", data={"visibility": "PUBLIC"})
+        assert images.find(his, disk["identifier"]).name == disk["uuid"]
+        with pytest.raises(MachineError, match="no persistent disk with image"):
+            images.find(mine, "")

@@ -22,12 +22,12 @@ from stratuslab_libcloud.errors import (
 )
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["Calls", "read_attributes", "read_machine", "read_pool", "read_value"]
+__all__ = ["NAMED", "Calls", "read_attributes", "read_machine", "read_pool", "read_value"]
 
 T = TypeVar("T")
 
 # The machine that a refusal names, such as "Error getting virtual machine [99]."
-_NAMED = re.compile(r"(?:VM|[Vv]irtual machine) \[([0-9]{1,9})\]")
+NAMED = re.compile(r"(?:VM|[Vv]irtual machine) \[([0-9]{1,9})\]")
 _MINE, _ANY_ID, _NOT_DONE = -3, -1, -1
 
 
@@ -143,7 +143,7 @@ class Calls:
             try:
                 value = read(answer)
             except ServiceError as error:
-                found = _NAMED.search(error.value)
+                found = NAMED.search(error.value)
                 check(found[1] if found else "")
                 raise
             check(_subject(value))

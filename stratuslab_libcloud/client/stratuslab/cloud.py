@@ -109,6 +109,10 @@ class StratusLabCloud(Services, Absent):
         """Ask a running machine to shut down."""
         self.compute.shutdown(machine_id)
 
+    def console_output(self, machine_id: str) -> str:
+        """Return what a machine has written to its console; one request, to a sandbox only."""
+        return self.compute.console(machine_id)
+
     def _boot_disk(self, image_id: str, bus: str) -> BootDisk:
         """Find the disk for an identifier of the Marketplace, or the UUID of a bootable disk."""
         if is_uuid(image_id):
@@ -134,9 +138,9 @@ class StratusLabCloud(Services, Absent):
         waiting: Callable[[str], object] = lambda state: None,
     ) -> Image:
         """Shut a machine down, which saves it; six requests, and one for each further look."""
-        end = time.monotonic() + timeout
+        patience = saving.Patience(time.monotonic() + timeout, self._timeout, waiting)
         services = self.compute, self.storage
-        disk = saving.save(*services, machine_id, name, description, end, sending, waiting)
+        disk = saving.save(*services, machine_id, name, description, sending, patience)
         return saving.described(self.marketplace, disk)
 
     # -- volumes -------------------------------------------------------------------------------
@@ -209,7 +213,8 @@ class StratusLabCloud(Services, Absent):
         fields = checked_fields(name or None, None if visibility == "private" else visibility, kind)
         made = self.storage.upload(path, progress)
         if fields:
-            self.storage.update(made.id, tag=name, visibility=visibility, kind=kind)
+            with self.storage.deleting(made.id):
+                self.storage.update(made.id, tag=name, visibility=visibility, kind=kind)
         return made._replace(name=name, visibility=visibility, type=kind or made.type)
 
     def download_volume(

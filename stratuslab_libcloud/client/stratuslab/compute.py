@@ -1,9 +1,12 @@
 """Machines of a StratusLab site: its proxy, or an OpenNebula engine itself (compute-xmlrpc 1)."""
 
+import json
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from stratuslab_libcloud.client.engine.calls import Calls, read_value
-from stratuslab_libcloud.client.engine.ids import is_id
+from stratuslab_libcloud.client.engine.calls import NAMED, Calls, read_value
+from stratuslab_libcloud.client.engine.ids import checked_id, is_id
+from stratuslab_libcloud.client.http.answer import Answer
 from stratuslab_libcloud.client.http.options import HTTPOptions
 from stratuslab_libcloud.client.http.service import Service
 from stratuslab_libcloud.configuration import endpoints
@@ -11,11 +14,15 @@ from stratuslab_libcloud.configuration.settings import Certificate, Credentials,
 from stratuslab_libcloud.errors import (
     ConfigurationError,
     MalformedAnswerError,
+    NotFoundError,
     NotSupportedError,
     ServiceError,
 )
+from stratuslab_libcloud.untrusted.text import printable_lines
 
 __all__ = ["ComputeClient"]
+
+_LONGEST_CONSOLE = 1 << 20
 
 
 class ComputeClient(Calls):
@@ -59,6 +66,45 @@ class ComputeClient(Calls):
         if not is_id(value):
             raise MalformedAnswerError("answered no node id", advice=if_lost)
         return value
+
+    def console(self, machine_id: str) -> str:
+        """
+        Return what a machine has written to its console. Only sandboxes have a door for it.
+
+        :raises NotSupportedError: the site has no such door.
+        """
+        number = checked_id(machine_id)
+        no_console: dict[str, Any] = {
+            "value": "does not show the consoles of nodes; only a sandbox does",
+            "advice": "log in to the node by SSH, or ask the operator",
+            "endpoint": self.endpoint,
+        }
+        if not self._proxied:
+            raise NotSupportedError(**no_console)
+        try:
+            return self._service.send(
+                "GET",
+                f"/machines/{number}/console",
+                lambda answer: _read_console(answer, number),
+                accept="application/json",
+            )
+        except (NotFoundError, NotSupportedError) as error:
+            if NAMED.search(error.said):
+                raise  # it is the machine that is not there
+            raise NotSupportedError(**no_console, http_code=error.http_code) from error
+
+
+def _read_console(answer: Answer, machine_id: str) -> str:
+    try:
+        document = json.loads(answer.body())
+    except (ValueError, RecursionError):
+        document = None
+    text = document.get("console") if isinstance(document, dict) else None
+    if not isinstance(text, str):
+        raise MalformedAnswerError("answered no console of a node; is the cloud endpoint right?")
+    if document.get("id") != machine_id:
+        raise MalformedAnswerError(f"was asked about node {machine_id}, but answered about another")
+    return printable_lines(text[-_LONGEST_CONSOLE:])
 
 
 def _spliced(endpoint: str, way: str) -> str:

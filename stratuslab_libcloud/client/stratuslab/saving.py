@@ -8,7 +8,7 @@ the Marketplace.
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from stratuslab_libcloud.client.data import Machine, NewImage, NewMachine, Volume
 from stratuslab_libcloud.client.stratuslab.compute import ComputeClient
@@ -26,11 +26,26 @@ from stratuslab_libcloud.errors import (
 )
 from stratuslab_libcloud.metadata.entry import is_identifier
 
-__all__ = ["described", "ordered", "save"]
+__all__ = ["Patience", "described", "ordered", "save"]
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between two looks
 _SHORTEST_LOOK = 1.0  # seconds that a look may take once the time is over
 _DONE = 6
+
+
+@dataclass(frozen=True)
+class Patience:
+    """
+    How to wait for a machine.
+
+    :ivar end: by the monotonic clock.
+    :ivar look: seconds that one look at it may take.
+    :ivar told: called with its state after each.
+    """
+
+    end: float
+    look: float
+    told: Callable[[str], object]
 
 
 def ordered(new: NewMachine, marketplace: str) -> NewMachine:
@@ -59,14 +74,12 @@ def save(
     machine_id: str,
     title: str,
     comment: str | None,
-    end: float,
     sending: Callable[[], object],
-    waiting: Callable[[str], object],
+    patience: Patience,
 ) -> Volume:
     """
     Shut a machine down, and wait for the disk that it becomes; unless it has been shut down.
 
-    :param end: of the waiting, by the monotonic clock.
     :return: the disk, whose ``identifier`` is that of the image.
     """
     attributes = dict(reversed(compute.attributes(machine_id)))  # the first of a name counts
@@ -76,7 +89,7 @@ def save(
     if running:
         sending()
         compute.shutdown(machine_id)
-    _wait(compute, machine_id, end, waiting)
+    _wait(compute, machine_id, patience)
     for disk in storage.disks():  # the newest first
         named = is_identifier(disk.identifier or "") and disk.name == title
         if named and disk.id not in before:
@@ -118,14 +131,13 @@ def _check(machine_id: str, attributes: dict[str, str], title: str, comment: str
             )
 
 
-def _wait(
-    compute: ComputeClient, machine_id: str, end: float, waiting: Callable[[str], object]
-) -> None:
+def _wait(compute: ComputeClient, machine_id: str, patience: Patience) -> None:
     """Wait until a machine has ended; faults that may pass do not end the waiting."""
     pause, trouble = _FIRST_PAUSE, ""
     while True:
         try:
-            machine = compute.info(machine_id, max(_SHORTEST_LOOK, end - time.monotonic()))
+            left = patience.end - time.monotonic()
+            machine = compute.info(machine_id, max(_SHORTEST_LOOK, min(left, patience.look)))
         except StratusLabError as error:
             if not error.passing:
                 raise
@@ -135,13 +147,14 @@ def _wait(
                 return
             _check_ends(machine)
             trouble = f"it is {machine.summary}"
-            waiting(machine.summary)
-        if time.monotonic() >= end:
+            patience.told(machine.summary)
+        left = patience.end - time.monotonic()
+        if left <= 0:
             raise NodeNotReadyError(
                 f"node {machine_id} is not saved yet, and the time is over: {trouble}; ask again "
                 "to go on waiting"
             )
-        time.sleep(max(0.0, min(pause, end - time.monotonic())))
+        time.sleep(min(pause, left))
         pause = min(1.5 * pause, _LONGEST_PAUSE)
 
 

@@ -22,6 +22,7 @@ from stratuslab_libcloud.sandbox.machines import (
 from stratuslab_libcloud.sandbox.storage.records import claim
 from stratuslab_libcloud.sandbox.store import Account, Store
 from stratuslab_libcloud.sandbox.template import NOT_XML, Template, TemplateError, parse
+from stratuslab_libcloud.untrusted.text import printable_lines
 
 __all__ = ["CallRefusedError", "Compute"]
 
@@ -148,9 +149,20 @@ class Compute:
             else:
                 raise CallRefusedError("Virtual machine action not supported", _ACTION)
             _move(db, row, phase)
-        if phase in _ACTIVE:
+        if phase_of(row) is not Phase.DONE:
             self.machinery.enter(Machine(vm_id, phase, Template.loads(row["template"])))
         return vm_id
+
+    def console(self, account: Account, vm_id: int) -> str:
+        """
+        Return the end of what a machine has written to its console since its last boot.
+
+        :return: printable lines; empty if there are none.
+        :raises CallRefusedError: it is not a machine of the caller.
+        """
+        with self._store.reading() as db:
+            _find_machine(db, account, vm_id, "USE")
+        return printable_lines(self.machinery.console(vm_id).decode("utf-8", "replace"))
 
     # Reports and failures.
 

@@ -17,13 +17,15 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.utils import send_file
 
 from stratuslab_libcloud.sandbox.accounts import Accounts
-from stratuslab_libcloud.sandbox.compute import xmlrpc
+from stratuslab_libcloud.sandbox.compute import console, xmlrpc
 from stratuslab_libcloud.sandbox.compute.rules import Compute
 from stratuslab_libcloud.sandbox.http.browsers import Names, is_foreign
 from stratuslab_libcloud.sandbox.http.wire import MAX_BODY_BYTES
 from stratuslab_libcloud.sandbox.marketplace import rest as marketplace_rest
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
 from stratuslab_libcloud.sandbox.opennebula.engine import OpenNebula
+from stratuslab_libcloud.sandbox.pages.answer import Pages
+from stratuslab_libcloud.sandbox.pages.visit import HOME, wants_page
 from stratuslab_libcloud.sandbox.phrases import status_line
 from stratuslab_libcloud.sandbox.ranges import keep_single_range
 from stratuslab_libcloud.sandbox.routes import Routes
@@ -56,6 +58,7 @@ class Application:
     Answer requests, in both layouts of paths, however many slashes they contain.
 
     :param find_image: returns the file of a disk image that the site offers, given its name.
+    :param pages: what people see in a browser.
     :param names: the host names that requests may use for the site.
     :param on_request: called with each request before its answer is sent.
     """
@@ -68,6 +71,7 @@ class Application:
         storage: Storage,
         marketplace: Registry,
         find_image: Callable[[str], pathlib.Path | None],
+        pages: Pages,
         names: Names,
         on_request: Callable[[Seen], object] | None,
     ) -> None:
@@ -76,23 +80,10 @@ class Application:
         self._storage = storage
         self._marketplace = marketplace
         self._find_image = find_image
+        self._pages = pages
         self._names = names
         self._on_request = on_request
-        marketplace_door = f"<any({', '.join(marketplace_rest.DOORS)}):door>"
-        self._routes = Routes(
-            ("GET", "/images/<name>", self._send_image),
-            (None, "/RPC2", opennebula.answer),
-            (None, f"/{marketplace_door}", self._ask_marketplace),
-            (None, f"/{marketplace_door}/<rest:rest>", self._ask_marketplace),
-            (None, f"/marketplace/{marketplace_door}", self._ask_marketplace),
-            (None, f"/marketplace/{marketplace_door}/<rest:rest>", self._ask_marketplace),
-            (None, "/<any(pswd, cert):door>/xmlrpc", self._call_compute),
-            (None, "/one-proxy/<any(pswd, cert):door>/xmlrpc", self._call_compute),
-            (None, "/<any(pswd, cert):door>", self._ask_storage),
-            (None, "/<any(pswd, cert):door>/<rest:rest>", self._ask_storage),
-            (None, "/pdisk/<any(pswd, cert):door>", self._ask_storage),
-            (None, "/pdisk/<any(pswd, cert):door>/<rest:rest>", self._ask_storage),
-        )
+        self._opennebula = opennebula
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         # The form for proxies; the host in it takes precedence (RFC 9112 3.2.2).
@@ -146,14 +137,34 @@ class Application:
     def _respond(self, request: Request, path: str) -> Response:
         segments = [urllib.parse.unquote(segment) for segment in path.split("/") if segment]
         try:
-            respond, variables = self._routes.match(request.method, segments)
+            respond, variables = _ROUTES.match(request.method, segments)
+            response: Response = respond(self, request, **variables)
         except (NotFound, MethodNotAllowed):
             return Response("There is nothing here.", 404)
-        response: Response = respond(request, **variables)
         return response
 
+    def _welcome(self, request: Request) -> Response:
+        if not wants_page(request):
+            raise NotFound
+        return _see(HOME)
+
+    def _open_page(self, request: Request, rest: Sequence[str] = ()) -> Response:
+        return self._pages.open(request, _own_door(request), rest)
+
+    def _show_page(self, request: Request, door: str, rest: Sequence[str] = ()) -> Response:
+        account = self._authenticate(request, door)
+        if isinstance(account, Response):
+            return self._pages.refuse(request, door, account)
+        return self._pages.answer(request, door, account, rest)
+
     def _ask_marketplace(self, request: Request, door: str, rest: Sequence[str] = ()) -> Response:
-        return marketplace_rest.answer(self._marketplace, request, [door, *rest])
+        show = self._pages.shows(request, _own_door(request))
+        return marketplace_rest.answer(self._marketplace, request, [door, *rest], show)
+
+    def _enter_marketplace(self, request: Request) -> Response:
+        if not wants_page(request):
+            raise NotFound
+        return _see("/marketplace/metadata")
 
     def _send_image(self, request: Request, name: str) -> Response:
         image = self._find_image(name)
@@ -162,13 +173,24 @@ class Application:
         keep_single_range(request, image.stat().st_size)
         return send_file(image, request.environ, mimetype="application/octet-stream")
 
+    def _call_opennebula(self, request: Request) -> Response:
+        return self._opennebula.answer(request)
+
     def _call_compute(self, request: Request, door: str) -> Response:
         account = self._authenticate(request, door)
         if isinstance(account, Response):
             return account
         return xmlrpc.answer(self._compute, request, account)
 
+    def _show_console(self, request: Request, door: str, machine: str) -> Response:
+        account = self._authenticate(request, door)
+        if isinstance(account, Response):
+            return account
+        return console.answer(self._compute, account, machine)
+
     def _ask_storage(self, request: Request, door: str, rest: Sequence[str] = ()) -> Response:
+        if list(rest) in ([], ["disks"]) and wants_page(request):
+            return _see(f"{HOME}/{door}/storage")
         account = self._authenticate(request, door)
         if isinstance(account, Response):
             return account
@@ -185,6 +207,41 @@ class Application:
             return account
         html = "text/html; charset=ISO-8859-1"
         return Response(status=401, headers={"WWW-Authenticate": _REALM}, content_type=html)
+
+
+_MARKETPLACE_DOOR = f"<any({', '.join(marketplace_rest.DOORS)}):door>"
+_ROUTES = Routes(
+    ("GET", "/", Application._welcome),
+    (None, HOME, Application._open_page),
+    (None, f"{HOME}/<rest:rest>", Application._open_page),
+    (None, f"{HOME}/<any(pswd, cert):door>", Application._show_page),
+    (None, f"{HOME}/<any(pswd, cert):door>/<rest:rest>", Application._show_page),
+    ("GET", "/images/<name>", Application._send_image),
+    (None, "/RPC2", Application._call_opennebula),
+    ("GET", "/marketplace", Application._enter_marketplace),
+    (None, f"/{_MARKETPLACE_DOOR}", Application._ask_marketplace),
+    (None, f"/{_MARKETPLACE_DOOR}/<rest:rest>", Application._ask_marketplace),
+    (None, f"/marketplace/{_MARKETPLACE_DOOR}", Application._ask_marketplace),
+    (None, f"/marketplace/{_MARKETPLACE_DOOR}/<rest:rest>", Application._ask_marketplace),
+    (None, "/<any(pswd, cert):door>/xmlrpc", Application._call_compute),
+    (None, "/one-proxy/<any(pswd, cert):door>/xmlrpc", Application._call_compute),
+    ("GET", f"/<any(pswd, cert):door>/{console.PATH}", Application._show_console),
+    ("GET", f"/one-proxy/<any(pswd, cert):door>/{console.PATH}", Application._show_console),
+    (None, "/<any(pswd, cert):door>", Application._ask_storage),
+    (None, "/<any(pswd, cert):door>/<rest:rest>", Application._ask_storage),
+    (None, "/pdisk/<any(pswd, cert):door>", Application._ask_storage),
+    (None, "/pdisk/<any(pswd, cert):door>/<rest:rest>", Application._ask_storage),
+)
+
+
+def _own_door(request: Request) -> str:
+    """Return where the sender of a request that needs no login would log in."""
+    return "cert" if request.environ.get(CERTIFICATE) else "pswd"
+
+
+def _see(path: str) -> Response:
+    """Send a browser to a page."""
+    return Response(status=303, headers={"Location": path, "Vary": "Accept"})
 
 
 def _login(header: str) -> tuple[str, str] | None:

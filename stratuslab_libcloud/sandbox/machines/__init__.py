@@ -110,9 +110,9 @@ class Machinery(Protocol):
         """
         Carry on from the phase that the machine has just entered.
 
-        PENDING is a new machine; its owner asked for SHUTDOWN and CLEANUP, FAILURE stands for its
-        host's; any other phase was left by an earlier process. Returns at once, but real machines
-        wait for the end of a CLEANUP.
+        PENDING is a new machine; its owner asked for SHUTDOWN and CLEANUP, and for DONE of one that
+        had failed or was still pending; FAILURE stands for its host's; any other phase was left by
+        an earlier process. Returns at once, but real machines wait for the end of a CLEANUP.
         """
 
     def plug(self, machine_id: int, device: str, disk: pathlib.Path) -> None:
@@ -158,6 +158,13 @@ class Machinery(Protocol):
 
     def folder(self, machine_id: int) -> pathlib.Path | None:
         """Return the directory with the files of a machine; None where they have none."""
+
+    def console(self, machine_id: int) -> bytes:
+        """
+        Return the end of what a machine has written to its console since its last boot.
+
+        It is kept until the machine is DONE.
+        """
 
     def close(self, keep: bool) -> set[int]:
         """

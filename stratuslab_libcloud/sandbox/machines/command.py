@@ -44,12 +44,13 @@ class Host:
 
 
 def qemu(
-    host: Host, machine_id: int, template: Template, drives: list[Drive], monitor: int
+    host: Host, machine_id: int, template: Template, drives: list[Drive], monitor: int, console: int
 ) -> list[str]:
     """
     Return the command that starts a machine, stopped, in its directory.
 
     :param monitor: the file descriptor of the listening QMP socket.
+    :param console: the one to write to what the machine writes to its serial line.
     :raises MachineError: QEMU cannot provide what the template asks for.
     """
     command = [PROGRAM, "-nodefaults", "-no-user-config", "-S", "-display", "none"]
@@ -59,10 +60,12 @@ def qemu(
     command += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny"]
     command += ["-chardev", f"socket,id=monitor,fd={monitor},server=on,wait=off"]
     command += ["-mon", "chardev=monitor,mode=control"]
-    # In memory, and limited: the output of a machine must not fill the host's disk.
+    # In memory or to a pipe: the output of a machine must not fill the host's disk.
     command += ["-chardev", "ringbuf,id=bios,size=65536"]
     command += ["-device", "isa-debugcon,iobase=0x402,chardev=bios"]
-    command += ["-chardev", "ringbuf,id=console,size=65536", "-serial", "chardev:console"]
+    command += ["-add-fd", f"set=1,fd={console}"]
+    command += ["-chardev", "file,id=console,path=/dev/fdset/1,append=on"]
+    command += ["-serial", "chardev:console"]
     command += ["-device", f"VGA,addr={_VGA_SLOT}", "-object", "rng-builtin,id=rng"]
     command += ["-device", f"virtio-rng-pci,rng=rng,addr={_RNG_SLOT},multifunction=on"]
     for option, values in _networks(host, template) + _drives(drives):

@@ -2,17 +2,18 @@
 
 import asyncio
 import pathlib
+import shutil
 import subprocess
 import threading
 from dataclasses import dataclass, field
 
 from stratuslab_libcloud.sandbox.errors import MachineError
-from stratuslab_libcloud.sandbox.machines import Machine, Phase, command
+from stratuslab_libcloud.sandbox.machines import Machine, Phase, command, console
 from stratuslab_libcloud.sandbox.machines.command import Host
 from stratuslab_libcloud.sandbox.machines.drives import Drive
 from stratuslab_libcloud.sandbox.machines.monitor import LOG, Monitor, listening, running_process
 
-__all__ = ["Life", "launch", "live_on"]
+__all__ = ["Life", "launch", "live_on", "remove"]
 
 _BIOS_LOG = "bios.log"
 _BIOS_SECONDS = 120.0
@@ -30,6 +31,7 @@ class Life:
     ending: asyncio.Lock = field(default_factory=asyncio.Lock)
     task: asyncio.Task[None] | None = None
     process: subprocess.Popen[bytes] | None = None  # unless an earlier sandbox started it
+    recorder: subprocess.Popen[bytes] | None = None  # of its console; likewise
     monitor: Monitor | None = None
     power_button: asyncio.Task[None] | None = None
     paused: bool = False
@@ -105,21 +107,42 @@ class Life:
             raise MachineError(error.strerror or str(error)) from error
 
 
-def launch(
-    host: Host, folder: pathlib.Path, machine: Machine, laid_out: list[Drive]
-) -> subprocess.Popen[bytes]:
+def launch(host: Host, life: Life, machine: Machine, laid_out: list[Drive]) -> None:
     """Start a process. With ``throwaway`` it ends with the thread that calls this."""
-    with listening(folder) as listener, (folder / LOG).open("wb") as output:
+    folder = life.folder
+    with (
+        listening(folder) as listener,
+        console.recording(folder) as (life.recorder, pipe),
+        (folder / LOG).open("wb") as output,
+    ):
         descriptor = listener.fileno()
-        return subprocess.Popen(
-            command.qemu(host, machine.id, machine.template, laid_out, descriptor),
+        life.process = subprocess.Popen(
+            command.qemu(host, machine.id, machine.template, laid_out, descriptor, pipe),
             cwd=folder,
-            pass_fds=[descriptor],
+            pass_fds=[descriptor, pipe],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,  # Ctrl-C is for the sandbox
         )
+
+
+def remove(folder: pathlib.Path, *, keep_console: bool = False) -> None:
+    """
+    Remove the files of a machine that has ended.
+
+    :param keep_console: but not what says why it failed.
+    """
+    kept = console.read(folder) if keep_console else b""
+    shutil.rmtree(folder, ignore_errors=True)
+    if kept:
+        folder.mkdir(mode=0o700)
+        (folder / console.FILES[-1]).write_bytes(kept)
+
+
+def is_at_rest(folder: pathlib.Path) -> bool:
+    """Return whether these are the files of a machine that may start again."""
+    return any(path.name not in console.FILES for path in folder.iterdir())
 
 
 def live_on(directory: pathlib.Path) -> bool:

@@ -1,9 +1,9 @@
 """
 Machines that are QEMU processes.
 
-Each has a directory with its layer over the image, its swap, its context CD and the socket of its
-monitor. One event loop in one thread leads all of them from phase to phase, with a task for each.
-A QEMU process may outlive the sandbox; the next one adopts it.
+Each has a directory with its layer over the image, its swap, its context CD, the log of its console
+and the socket of its monitor. One event loop in one thread leads all of them from phase to phase,
+with a task for each. A QEMU process may outlive the sandbox; the next one adopts it.
 """
 
 import asyncio
@@ -30,12 +30,13 @@ from stratuslab_libcloud.sandbox.machines import (
     Phase,
     Report,
     command,
+    console,
     context,
     drives,
     hotplug,
 )
 from stratuslab_libcloud.sandbox.machines.command import Host
-from stratuslab_libcloud.sandbox.machines.life import Life, launch
+from stratuslab_libcloud.sandbox.machines.life import Life, is_at_rest, launch, remove
 from stratuslab_libcloud.sandbox.machines.monitor import (
     PID_FILE,
     Monitor,
@@ -106,7 +107,7 @@ class Qemu:
 
     def enter(self, machine: Machine) -> None:
         entered = asyncio.run_coroutine_threadsafe(self._enter(machine), self._loop)
-        if machine.phase is Phase.CLEANUP:
+        if machine.phase in (Phase.CLEANUP, Phase.DONE):
             # Its owner may use or delete its disks next.
             concurrent.futures.wait([entered], _END_SECONDS)
 
@@ -127,6 +128,9 @@ class Qemu:
 
     def folder(self, machine_id: int) -> pathlib.Path | None:
         return self._directory / str(machine_id)
+
+    def console(self, machine_id: int) -> bytes:
+        return console.read(self._directory / str(machine_id))
 
     def close(self, keep: bool) -> set[int]:
         alive = self._wait_for(self._close(keep))
@@ -171,7 +175,11 @@ class Qemu:
         life = self._lives.get(machine.id)
         if life:
             life.machine = replace(life.machine, keeps_files=machine.keeps_files)
-        if life is None:
+        if machine.phase is Phase.DONE:
+            if life is None:  # otherwise it notices by itself
+                folder = self._directory / str(machine.id)
+                await self._in_thread(self._reporting, lambda: remove(folder))
+        elif life is None:
             life = Life(machine, self._directory / str(machine.id), paused=machine.paused)
             self._lives[machine.id] = life
             life.task = self._loop.create_task(self._lead(life, machine))
@@ -193,17 +201,23 @@ class Qemu:
                 _LOG.error("machine %d is not gone", life.id, exc_info=error)
             if error or life.saving:  # the next sandbox saves it
                 alive.add(life.id)
-                if life.process:
-                    _OUTLIVING.append(life.process)
+                _OUTLIVING.extend(filter(None, (life.process, life.recorder)))
+        if not keep:
+            await self._in_thread(self._reporting, lambda: self._sweep(alive))
         return alive
+
+    def _sweep(self, alive: set[int]) -> None:
+        """Remove what is left of machines that failed."""
+        for folder in self._directory.iterdir():
+            if folder.name not in map(str, alive) and not is_at_rest(folder):
+                remove(folder)
 
     async def _let_go(self, life: Life, keep: bool) -> None:
         await self._stop_leading(life)
         if not keep and not life.saving:
             await self._destroy(life)
             return
-        if life.process:
-            _OUTLIVING.append(life.process)
+        _OUTLIVING.extend(filter(None, (life.process, life.recorder)))
         if life.monitor:
             await life.monitor.close()
 
@@ -255,8 +269,9 @@ class Qemu:
             await self._move(life, Phase.BOOT)
         with _failing(DEPLOYING):
             try:
-                life.process = launch(self._host, life.folder, machine, laid_out)
-                (life.folder / PID_FILE).write_text(str(life.process.pid))
+                launch(self._host, life, machine, laid_out)
+                if life.process:
+                    (life.folder / PID_FILE).write_text(str(life.process.pid))
             except OSError as error:
                 raise MachineError(error.strerror or str(error)) from error
             life.monitor = await Monitor.connect(life.folder)
@@ -358,7 +373,7 @@ class Qemu:
 
     async def _finish(self, life: Life, last: Phase) -> None:
         try:
-            await self._destroy(life)
+            await self._destroy(life, keep_console=last is Phase.FAILED)
         except MachineError:
             _LOG.exception("machine %d is not gone", life.id)  # nor its disks free
             return
@@ -372,19 +387,21 @@ class Qemu:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _destroy(self, life: Life) -> None:
+    async def _destroy(self, life: Life, keep_console: bool = False) -> None:
         if life.power_button:
             life.power_button.cancel()
         await end_process(life.folder, life.monitor)
         if life.process:
             life.process.kill()  # if there was no file that names it
             life.process.wait()
+        if life.recorder:
+            life.recorder.wait()  # which has read all once QEMU has ended
         _OUTLIVING[:] = [process for process in _OUTLIVING if process.poll() is None]
         if life.monitor:
             await life.monitor.close()
         if not life.machine.keeps_files:
             await self._in_thread(
-                self._reporting, lambda: shutil.rmtree(life.folder, ignore_errors=True)
+                self._reporting, lambda: remove(life.folder, keep_console=keep_console)
             )
 
     # Disks.

@@ -36,6 +36,7 @@ _NEXT = {
 _THWARTED = {**_NEXT, Phase.PROLOG: Phase.FAILURE}
 # The same for one that cannot be saved.
 _UNSAVED = {**_NEXT, Phase.EPILOG: Phase.FAILURE}
+_CONSOLE = b"This machine is simulated: nothing runs in it that could write here.\n"
 _BOOT_STEPS, _SHUTDOWN_STEPS = 3, 2
 
 _LOG = logging.getLogger(__name__)
@@ -106,6 +107,9 @@ class Simulated:
     def folder(self, machine_id: int) -> pathlib.Path | None:
         """Return None: nothing is kept of what no guest writes."""
         return None
+
+    def console(self, machine_id: int) -> bytes:
+        return _CONSOLE
 
     def close(self, keep: bool) -> set[int]:
         with self._changed:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from stratuslab_libcloud.sandbox.marketplace.rows import DATE, EMAIL, ENDORSED, LAST_COLUMN
 
-__all__ = ["MalformedQueryError", "Selection", "read_number", "read_selection"]
+__all__ = ["STATUS", "MalformedQueryError", "Selection", "read_number", "read_selection"]
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
@@ -16,6 +16,9 @@ _STATUS = {
     "expired": "valid < :now AND NOT deprecated",
     "deprecated": "deprecated",
 }
+
+STATUS = f"CASE {' '.join(f'WHEN {sql} THEN {name!r}' for name, sql in _STATUS.items())} END"
+"""SQL for the status of an entry, which is NULL if it says nothing about its validity."""
 
 _ACCESS = {
     "web": "(json_array_length(row, '$[11]') = 0 OR EXISTS (SELECT 1 FROM json_each(row, '$[11]') "

@@ -1,139 +1,181 @@
-"""The Marketplace's answers, in the media types that clients ask for (marketplace-rest 1.3)."""
+"""
+The Marketplace's pages for browsers.
 
-import html
+They show what the service answers, by its own rules, parameters and limits; so the address of a
+page, asked for in XML or JSON, gives the same as data.
+"""
+
 import json
-import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from werkzeug import Response
 
-from stratuslab_libcloud.sandbox.marketplace.negotiation import HTML, JSON, RDF_XML, XML
-from stratuslab_libcloud.sandbox.marketplace.registry import Rows
+from stratuslab_libcloud.metadata.entry import name_of
+from stratuslab_libcloud.metadata.rdf import read_entry
+from stratuslab_libcloud.metadata.signature import verify
+from stratuslab_libcloud.sandbox.marketplace.fields import fields_of
+from stratuslab_libcloud.sandbox.marketplace.paging import Paging
+from stratuslab_libcloud.sandbox.marketplace.registry import Endorsement, Rows
 from stratuslab_libcloud.sandbox.phrases import reason_phrase
+from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["NO_MATCH", "entry", "error", "html_listing", "json_listing", "message", "query_form"]
-__all__ += ["results", "sparql_results", "upload_form", "xml_listing"]
+__all__ = ["Pages", "Show"]
 
-NO_MATCH = "no metadata matching query found"
-_DECLARATION = b'<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
+Show = Callable[..., Response]
+"""Answers with a page, given the name of its template, the status, and by name what it shows."""
 
-
-def entry(media_type: str, identifier: str, document: bytes) -> Response:
-    """Answer with one entry, as XML or HTML (2.4, 3.3)."""
-    if media_type == HTML:
-        return _page(identifier, f"<pre>{html.escape(document.decode())}</pre>")
-    response = _respond(_DECLARATION + document + b"\n", RDF_XML)
-    response.headers["Content-Disposition"] = f"attachment; filename={identifier}.xml"
-    return response
-
-
-def xml_listing(documents: list[bytes]) -> Response:
-    """Answer with a listing of whole entries (3.2)."""
-    parts = [_DECLARATION, b"<metadata>"]
-    for document in documents:
-        parts += document, b"\n"
-    return _respond(b"".join([*parts, b"</metadata>"]), XML)
+_WEB = re.compile("https?://", re.IGNORECASE)
+_MOST_RESULTS = 1000
+_EXAMPLE = """\
+PREFIX dcterms: <http://purl.org/dc/terms/>
+PREFIX slterms: <http://mp.stratuslab.eu/slterms#>
+SELECT ?title ?os WHERE {
+  ?entry dcterms:title ?title ; slterms:os ?os ; slterms:tag "latest" .
+} ORDER BY ?title LIMIT 20
+"""
 
 
-def html_listing(rows: Rows) -> Response:
-    """Answer with a page of rows as an HTML table."""
-    return _table((), (json.loads(row)[1:] for row in rows.shown))
+class _Listed(NamedTuple):
+    """A row of a listing (marketplace-rest 2.1); what is absent is empty."""
+
+    os: str
+    os_version: str
+    os_arch: str
+    endorser: str
+    kind: str
+    endorsed: str
+    identifier: str
+    location: str
+    description: str
+    title: str
+
+    @classmethod
+    def read(cls, row: str) -> "_Listed":
+        return cls(*("" if text == "null" else text for text in json.loads(row)[1:]))
+
+    @property
+    def name(self) -> str:
+        return name_of(self.identifier, self.title, self.description)
 
 
-def json_listing(rows: Rows, echo: int) -> Response:
+@dataclass(frozen=True)
+class Pages:
     """
-    Answer with a page of rows as JSON, for the table of a web page (2.1).
+    Answers with pages.
 
-    :param echo: the number of the request, which the answer repeats.
+    :param show: puts what a page shows into its template.
+    :param base: the path of the Marketplace, without a slash at its end.
     """
-    numbers = {
-        "sEcho": echo,
-        "iTotalRecords": rows.total if rows.shown else 0,
-        "iTotalDisplayRecords": rows.matching if rows.shown else 0,
-        "rMsg": NO_MATCH,  # always
+
+    show: Show
+    base: str
+
+    def listing(self, filters: Sequence[str], paging: Paging, rows: Rows) -> Response:
+        """
+        Show a page of a listing, with a form for search and filters (2.1).
+
+        :param filters: the segments of the path, which select entries.
+        """
+        return self._page("images", filters=filters, **_listed(paging, rows))
+
+    def entry(self, document: bytes, endorsements: list[Endorsement]) -> Response:
+        """
+        Show an entry, the verdict on its signature, and all endorsements of its image (2.4).
+
+        :param document: of the entry, as it is stored.
+        """
+        rdf = xml.parse(document)
+        entry = read_entry(rdf)
+        return self._page(
+            "entry",
+            entry=entry,
+            fields=fields_of(rdf),
+            locations=[(location, bool(_WEB.match(location))) for location in entry.locations],
+            verdict=verify(document),
+            endorsements=endorsements,
+            document=document.decode(),
+        )
+
+    def endorsers(self, found: list[tuple[str, str, str]]) -> Response:
+        """Show everybody who endorsed anything: address, subject and issuer (2.9)."""
+        return self._page("endorsers", endorsers=found)
+
+    def endorser(
+        self, email: str, names: list[tuple[str, str]], tags: list[str], paging: Paging, rows: Rows
+    ) -> Response:
+        """
+        Show an endorser, and a page of a listing of this endorser's entries (2.9).
+
+        :param names: the subjects and issuers of the endorser's certificates.
+        """
+        shown = _listed(paging, rows)
+        return self._page("endorser", email=email, names=names, tags=tags, **shown)
+
+    def query(self, query: str = "", status: int = 200, answer: str = "") -> Response:
+        """
+        Show a form for a query, and the answer to one (2.11).
+
+        :param query: empty if there is none yet.
+        :param answer: the results in JSON, or what is wrong, if the status is not 200.
+        """
+        error = ""
+        variables: list[str] = []
+        results: list[list[str]] = []
+        if status == 204:
+            status, error = 400, "the query cannot be answered"
+        elif status != 200:
+            error = answer
+        elif query:
+            variables, results = _results(answer)
+        return self._page(
+            "query",
+            status,
+            query=query or _EXAMPLE,
+            error=error,
+            variables=variables,
+            results=results[:_MOST_RESULTS],
+            number=len(results) if query and not error else None,
+        )
+
+    def upload(self, status: int = 200, error: str = "") -> Response:
+        """Show the form for uploads (2.5), and why the last one was refused."""
+        return self._page("upload", status, error=error)
+
+    def message(self, status: int, text: str, address: str = "") -> Response:
+        """
+        Say what was done (2.6, 2.8).
+
+        :param address: of the entry that was stored, if one was, after the base.
+        """
+        return self._page("message", status, message=text, address=address)
+
+    def error(self, status: int, text: str) -> Response:
+        """Say what went wrong (1.4)."""
+        return self._page("failure", status, reason=reason_phrase(status), error=text)
+
+    def _page(self, name: str, status: int = 200, **shown: Any) -> Response:
+        response = self.show(f"marketplace/{name}.html", status, base=self.base, **shown)
+        response.headers["Vary"] = "Accept"
+        return response
+
+
+def _listed(paging: Paging, rows: Rows) -> dict[str, Any]:
+    """Return what the table of a listing shows."""
+    return {
+        "paging": paging,
+        "listed": [_Listed.read(row) for row in rows.shown],
+        "matching": rows.matching,
     }
-    text = f'{json.dumps(numbers)[:-1]}, "aaData": [{",".join(rows.shown)}]}}'
-    return _respond(text.encode(), JSON)
 
 
-def results(
-    media_type: str, variables: Sequence[str], rows: Iterable[Sequence[str | None]]
-) -> Response:
-    """Answer with rows in the form of SPARQL results; as XML, or as an HTML table (2.9)."""
-    if media_type == HTML:
-        return _table(variables, rows)
-    root = ET.Element("sparql", xmlns="http://www.w3.org/2005/sparql-results#")
-    head, body = ET.SubElement(root, "head"), ET.SubElement(root, "results")
-    for variable in variables:
-        ET.SubElement(head, "variable", name=variable)
-    for row in rows:
-        result = ET.SubElement(body, "result")
-        for variable, value in zip(variables, row, strict=True):
-            if value is not None:
-                binding = ET.SubElement(result, "binding", name=variable)
-                ET.SubElement(binding, "literal").text = value
-    return _respond(ET.tostring(root, encoding="UTF-8", xml_declaration=True), XML)
-
-
-def sparql_results(media_type: str, text: str) -> Response:
-    """Answer with the results of a query, in JSON if that is the media type and else in XML."""
-    if media_type == HTML:
-        return _page("Results", f"<pre>{html.escape(text)}</pre>")
-    kind = "json" if media_type == JSON else "xml"
-    return _respond(text.encode(), f"application/sparql-results+{kind}")
-
-
-def query_form() -> Response:
-    """Answer with a page to write a query on (2.11)."""
-    field = '<textarea name="query" rows="9" cols="80"></textarea>'
-    return _page("Query", f'<form action="query">{field}<button>Ask</button></form>')
-
-
-def upload_form() -> Response:
-    """Answer with a page to upload an entry from (2.5)."""
-    field = '<input type="file" name="metadata">'
-    form = '<form action="metadata" method="post" enctype="multipart/form-data">'
-    return _page("Upload", f"{form}{field}<button>Upload</button></form>")
-
-
-def message(accepted: str, status: int, text: str) -> Response:
-    """
-    Answer with a text that says what was done (2.6).
-
-    :param accepted: the media type that the request names first.
-    """
-    response = _page(text, "") if accepted == HTML else _respond(text.encode(), "text/plain")
-    response.status_code = status
-    return response
-
-
-def error(media_type: str, status: int, message: str) -> Response:
-    """Answer with an error (1.4)."""
-    escaped = html.escape(message, quote=False)
-    if media_type == XML:
-        response = _respond(_DECLARATION + f"<error>{escaped}</error>".encode(), XML)
-    elif media_type == JSON:
-        response = _respond(f'{{"{status}" : {json.dumps(message)}}}'.encode(), JSON)
-    else:
-        response = _page(reason_phrase(status), f"<table><tr><td>{escaped}</td></tr></table>")
-    response.status_code = status
-    return response
-
-
-def _table(names: Sequence[str], rows: Iterable[Sequence[str | None]]) -> Response:
-    lines = [
-        "<tr>" + "".join(f"<td>{html.escape(text or '')}</td>" for text in row) + "</tr>"
-        for row in ([names] if names else []) + list(rows)
+def _results(answer: str) -> tuple[list[str], list[list[str]]]:
+    """Return the variables of a query's results in JSON, and rows of their values."""
+    found = json.loads(answer)
+    variables = found["head"]["vars"]
+    return variables, [
+        [row.get(name, {}).get("value", "") for name in variables]
+        for row in found["results"]["bindings"]
     ]
-    return _page("Marketplace", f"<table>{''.join(lines)}</table>")
-
-
-def _page(title: str, body: str) -> Response:
-    text = f"<!DOCTYPE html><title>{html.escape(title)}</title><h1>{html.escape(title)}</h1>{body}"
-    return _respond(text.encode(), HTML)
-
-
-def _respond(body: bytes, media_type: str) -> Response:
-    response = Response(body, content_type=f"{media_type}; charset=UTF-8")
-    response.headers["Vary"] = "Accept"
-    return response

@@ -13,12 +13,29 @@ from stratuslab_libcloud.sandbox.endorsing import endorse
 from stratuslab_libcloud.sandbox.marketplace import uploads
 from stratuslab_libcloud.sandbox.marketplace.confirmations import Confirmations
 from stratuslab_libcloud.sandbox.marketplace.examples import example_entries
-from stratuslab_libcloud.sandbox.marketplace.listing import Selection
+from stratuslab_libcloud.sandbox.marketplace.listing import STATUS, Selection
 from stratuslab_libcloud.sandbox.marketplace.rows import Coordinates, Row, StoredEntry, stored
 from stratuslab_libcloud.sandbox.store import Store
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["Registry", "Rows", "insert_entries"]
+__all__ = ["Endorsement", "Registry", "Rows", "insert_entries"]
+
+
+class Endorsement(NamedTuple):
+    """
+    An entry about an image.
+
+    :ivar valid: until when, if it says so.
+    :ivar latest: whether it is the endorser's latest about the image.
+    :ivar status: ``valid``, ``expired`` or ``deprecated``; None if it does not say until when it is
+        valid.
+    """
+
+    email: str
+    created: str
+    valid: str | None
+    latest: bool
+    status: str | None
 
 
 class Rows(NamedTuple):
@@ -167,6 +184,19 @@ class Registry:
         with self._store.reading() as db:
             query = "SELECT DISTINCT tag FROM entries WHERE email = ? AND tag NOT NULL ORDER BY 1"
             return [row["tag"] for row in db.execute(query, (email,))]
+
+    def endorsements(self, identifier: str) -> list[Endorsement]:
+        """List all entries ever stored about an image, of any status, the newest first."""
+        with self._store.reading() as db:
+            found = db.execute(
+                f"SELECT email, created, valid, latest, {STATUS} FROM entries "  # noqa: S608
+                "WHERE identifier = :identifier ORDER BY created DESC, email",
+                {"identifier": identifier, "now": _date(self._clock())},
+            )
+            return [
+                Endorsement(email, created, valid, bool(latest), status)
+                for email, created, valid, latest, status in found
+            ]
 
     def everything(self) -> list[StoredEntry]:
         """List all entries ever stored, of any status."""

@@ -20,14 +20,14 @@ from stratuslab_libcloud.sandbox.storage.records import Refusal, RequestRefusedE
 from stratuslab_libcloud.sandbox.storage.rules import Storage
 from stratuslab_libcloud.sandbox.store import Account
 
-__all__ = ["answer"]
+__all__ = ["STATUS", "answer", "send_disk"]
 
 _LOG = logging.getLogger(__name__)
 
 _MULTIPART = "multipart/form-data"
 _PIECE_BYTES = 1 << 16
 _URL_ENCODED = "application/x-www-form-urlencoded"
-_STATUS = {
+STATUS = {
     Refusal.MALFORMED: 400,
     Refusal.DENIED: 403,
     Refusal.UNKNOWN: 404,
@@ -63,7 +63,7 @@ def answer(
     except UnsupportedMediaType as error:
         response = _error(request, 415, str(error.description))
     except RequestRefusedError as refused:
-        response = _error(request, _STATUS[refused.kind], str(refused))
+        response = _error(request, STATUS[refused.kind], str(refused))
     except (OSError, sqlite3.Error) as error:
         _LOG.error("%s %r: %s", request.method, request.path, error)
         response = _error(request, 500, "The disk service could not do this")
@@ -93,14 +93,13 @@ def _upload_disk(asked: _Asked) -> Response:
 
 def _show_disk(asked: _Asked, disk: str) -> Response:
     if _wants_gzip(asked.request) and asked.request.method == "GET":
-        return _send_disk(asked, disk)
+        return send_disk(*asked, disk)
     return _json(asked.storage.disk(asked.account, disk))
 
 
-def _send_disk(asked: _Asked, disk: str) -> Response:
+def send_disk(storage: Storage, request: Request, account: Account, disk: str) -> Response:
     """Send a disk in gzip; a part of it, if a range is asked for (RFC 9110, 14)."""
-    request = asked.request
-    file, changed = asked.storage.download(asked.account, disk)
+    file, changed = storage.download(account, disk)
     try:
         size = os.fstat(file.fileno()).st_size
         response = Response(

@@ -62,9 +62,17 @@ class Storage(Mounts):
 
     def disks(self, account: Account) -> list[dict[str, str]]:
         """List the caller's disks, newest first; all disks for the super user (2.1.1)."""
-        query = f"{SELECT_DISK} WHERE owner = ? OR ? ORDER BY disks.rowid DESC"
+        return self._listed("owner = ? OR ?", account.name, account.is_super)
+
+    def others(self, account: Account) -> list[dict[str, str]]:
+        """List the public disks of others, newest first (guide 7.2); none for the super user."""
+        condition = "owner <> ? AND NOT ? AND visibility = 'PUBLIC'"
+        return self._listed(condition, account.name, account.is_super)
+
+    def _listed(self, condition: str, *values: str | bool) -> list[dict[str, str]]:
+        query = f"{SELECT_DISK} WHERE {condition} ORDER BY disks.rowid DESC"
         with self._store.reading() as db:
-            rows = db.execute(query, (account.name, account.is_super)).fetchall()
+            rows = db.execute(query, values).fetchall()
         return [
             {**(shown := shown_disk(row)), "created": row["created"], "users": shown["count"]}
             for row in rows

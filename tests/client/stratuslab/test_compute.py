@@ -1,5 +1,6 @@
 """XML-RPC answers and VM documents of all generations (compute-xmlrpc 2, 5, opennebula-engines)."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -582,3 +583,72 @@ def test_a_doctype_is_refused_before_its_entities_are_read() -> None:
         xml.parse(bomb)
     with pytest.raises(xml.UnsafeXMLError, match="DOCTYPE"):
         list(xml.stream([bomb[:20], bomb[20:]], "VM", ("VM_POOL",)))
+
+
+# -- consoles
+
+
+def console_answer(status: int, document: object) -> tuple[int, str, bytes]:
+    return status, "application/json", json.dumps(document).encode()
+
+
+def test_a_console_is_asked_for_below_the_service_with_its_login() -> None:
+    answer = console_answer(200, {"id": "7", "console": "one\ntwo\n"})
+    with Canned([answer]) as server:
+        cloud = ComputeClient(f"{server.url}/one-proxy/xmlrpc", Password("u", "p"), HTTPOptions())
+        assert cloud.console("7") == "one\ntwo\n"
+        cloud.close()
+    (request,) = server.requests
+    assert (request.method, request.path) == ("GET", "/one-proxy/pswd/xmlrpc/machines/7/console")
+    assert request.headers["Authorization"].startswith("Basic ")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (404, "text/html", b"<html>Not Found</html>"),
+        (404, "text/plain", b"There is nothing here."),
+        (405, "text/html", b""),
+        (501, "text/plain", b"no GET"),
+    ],
+)
+def test_a_site_without_consoles_is_said_to_be_one(answer: tuple[int, str, bytes]) -> None:
+    with Canned([answer]) as server:
+        cloud = ComputeClient(f"{server.url}/xmlrpc", Password("u", "p"), HTTPOptions())
+        with pytest.raises(NotSupportedError) as caught:
+            cloud.console("7")
+        cloud.close()
+    assert str(caught.value) == (
+        f"{server.url}/xmlrpc: does not show the consoles of nodes; only a sandbox does; "
+        "log in to the node by SSH, or ask the operator"
+    )
+
+
+def test_an_engine_is_not_even_asked() -> None:
+    with Canned([(404, "text/plain", b"")]) as server:
+        cloud = ComputeClient(f"{server.url}/RPC2", Password("u", "p"), HTTPOptions())
+        with pytest.raises(NotSupportedError, match="only a sandbox does"):
+            cloud.console("7")
+        cloud.close()
+        assert server.requests == []
+
+
+def test_a_node_that_there_is_not_is_not_taken_for_a_lack_of_consoles() -> None:
+    answer = console_answer(404, {"message": "Error getting virtual machine [7]."})
+    with Canned([answer]) as server:
+        cloud = ComputeClient(f"{server.url}/xmlrpc", Password("u", "p"), HTTPOptions())
+        with pytest.raises(NotFoundError, match=r"virtual machine \[7\]"):
+            cloud.console("7")
+        cloud.close()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{}, [], None, "text", {"id": "7"}, {"id": "7", "console": 1}, {"id": "8", "console": ""}],
+)
+def test_an_answer_that_is_no_console_of_this_node_is_refused(document: object) -> None:
+    with Canned([console_answer(200, document)]) as server:
+        cloud = ComputeClient(f"{server.url}/xmlrpc", Password("u", "p"), HTTPOptions(timeout=0.5))
+        with pytest.raises(MalformedAnswerError):
+            cloud.console("7")
+        cloud.close()

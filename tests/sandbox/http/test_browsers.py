@@ -81,6 +81,14 @@ ROUTES = [
     ("GET", "/images/x"),
     ("OPTIONS", "/pdisk/pswd/disks"),
     ("GET", "/nowhere"),
+    ("GET", "/"),
+    ("GET", "/marketplace"),
+    ("POST", "/marketplace/metadata"),
+    ("GET", "/marketplace/query?query=x"),
+    ("GET", "/pages/"),
+    ("GET", "/pages/pswd/storage"),
+    ("POST", "/pages/pswd/storage"),
+    ("POST", "/pages/pswd/storage/{disk}/delete"),
 ]
 
 

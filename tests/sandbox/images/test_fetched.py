@@ -325,3 +325,83 @@ def test_an_image_that_refers_to_a_file_of_this_host_is_refused(
                 f"{server.url}/metadata/{name}", threading.Event()
             )
     assert list(folder.iterdir()) == []
+
+
+class Disk:
+    """A persistent disk with an image, and an entry that says that it is there alone."""
+
+    def __init__(self, directory: Path, content: bytes = IMAGE, **fields: Any) -> None:
+        directory.mkdir()
+        self.file = directory / "7a031320-9d3b-492f-9a97-3c5bd0ba786b"
+        self.file.write_bytes(content + bytes(1 << 20))  # filled up, as disks are
+        self.fetched = directory / "fetched"
+        self.images = FetchedImages(self.fetched, "http://127.0.0.1:9", None)
+        self.entry = Entry(
+            NAME,
+            locations=(f"pdisk:127.0.0.1:9:{self.file.name}",),
+            **{"size": len(IMAGE), "format": "raw", "compression": "", **fields},
+        )
+        self.asked: list[str] = []
+        self.stop = threading.Event()
+
+    def find(self, image_id: str) -> Path:
+        self.asked.append(image_id)
+        return self.file
+
+    def fetch(self, find: Callable[[str], Path] | None = None) -> FetchedImage:
+        with Canned([(200, "application/xml", write_entry(self.entry))]) as server:
+            url = f"{server.url}/metadata/{NAME}"
+            return self.images.fetch(url, self.stop, find or self.find)
+
+
+class TestOnDisks:
+    def test_an_image_is_taken_from_the_disk_that_has_it(self, tmp_path: Path) -> None:
+        disk = Disk(tmp_path / "site")
+        image = disk.fetch()
+        assert (image.path.read_bytes(), image.format) == (IMAGE, "raw")
+        assert disk.asked == [NAME]
+
+    def test_who_may_use_it_is_asked_each_time(self, tmp_path: Path) -> None:
+        def refused(image_id: str) -> Path:
+            raise MachineError("not yours")
+
+        disk = Disk(tmp_path / "site")
+        disk.fetch()
+        with pytest.raises(MachineError, match="not yours"):
+            disk.fetch(refused)
+
+    def test_it_is_kept_apart_from_what_everybody_may_have(self, tmp_path: Path) -> None:
+        disk = Disk(tmp_path / "site")
+        private = disk.fetch().path
+        with Canned([(0, "", b""), (404, CHUNK, b"")]) as server:
+            entry = Entry(NAME, size=len(IMAGE), format="raw", locations=(f"{server.url}/1",))
+            server.answers[0] = (200, "application/xml", write_entry(entry))
+            with pytest.raises(MachineError, match="answered 404"):
+                disk.images.fetch(f"{server.url}/metadata/{NAME}", disk.stop)
+        assert private.exists()
+
+    @pytest.mark.parametrize(
+        ("content", "fields", "complaint"),
+        [
+            (IMAGE[:-1] + b"x", {}, "is not what its Marketplace entry says: SHA-1"),
+            (IMAGE, {"size": len(IMAGE) - 1}, "is not what its Marketplace entry says: SHA-1"),
+            (IMAGE, {"size": 1 << 40}, "but it has"),
+            (IMAGE, {"size": None}, "does not have its size"),
+            (IMAGE, {"format": "vmdk"}, "must be raw or qcow2"),
+        ],
+        ids=["another", "a part", "more", "no size", "vmdk"],
+    )
+    def test_another_content_is_refused(
+        self, tmp_path: Path, content: bytes, fields: dict[str, Any], complaint: str
+    ) -> None:
+        disk = Disk(tmp_path / "site", content, **fields)
+        with pytest.raises(MachineError, match=complaint):
+            disk.fetch()
+        assert list(disk.fetched.iterdir()) == []
+
+    def test_it_stops_when_nobody_needs_it_any_more(self, tmp_path: Path) -> None:
+        disk = Disk(tmp_path / "site")
+        disk.stop.set()
+        with pytest.raises(MachineError, match="stopped"):
+            disk.fetch()
+        assert list(disk.fetched.iterdir()) == []

@@ -27,7 +27,7 @@ def options(
     """Option to its values, those in JSON read."""
     template = parse(text)
     template.attributes += [("NIC", dict(nic)) for nic in nics]
-    command = qemu(host, 7, template, list(drives), 9)
+    command = qemu(host, 7, template, list(drives), 9, 10)
     found: dict[str, list[Any]] = {}
     for name, value in itertools.pairwise(command):
         if name.startswith("-"):
@@ -186,7 +186,7 @@ def test_commas_in_paths_are_no_options() -> None:
 
 def test_what_must_not_outlive_the_sandbox_is_told_so() -> None:
     throwaway = Host("tcg", 22, outbound=False, throwaway=True)
-    assert qemu(throwaway, 1, parse("MEMORY=1"), [ROOT], 3)[:3] == [
+    assert qemu(throwaway, 1, parse("MEMORY=1"), [ROOT], 3, 4)[:3] == [
         "setpriv",
         "--pdeathsig",
         "TERM",

@@ -24,6 +24,7 @@ from stratuslab_libcloud.metadata.entry import Entry, MetadataError, identifier
 from stratuslab_libcloud.metadata.rdf import write_entry
 from stratuslab_libcloud.sandbox.marketplace import registry as entries
 from stratuslab_libcloud.sandbox.marketplace.rest import answer
+from stratuslab_libcloud.sandbox.pages.visit import NOBODY, Visit
 from stratuslab_libcloud.sandbox.site import Sandbox
 from stratuslab_libcloud.sandbox.store import Store
 from stratuslab_libcloud.untrusted import xml
@@ -39,6 +40,7 @@ NS = {
     "slterms": "http://mp.stratuslab.eu/slterms#",
 }
 DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
+NO_OTHERS: Any = None  # the Marketplace's pages ask no other service
 NO_MATCH = "no metadata matching query found"
 NOW = "2025-06-01T12:00:00Z"
 ADA, BEA = "ada@example.org", "bea@example.org"
@@ -65,7 +67,8 @@ class Registry:
     ) -> Iterable[bytes]:
         request = Request(environ)
         segments = [segment for segment in request.path.split("/") if segment]
-        response: Response = answer(self.service, request, segments)
+        show = Visit(NO_OTHERS, request, "pswd", NOBODY, b"").show
+        response: Response = answer(self.service, request, segments, show)
         return response(environ, start_response)
 
     def ask(
