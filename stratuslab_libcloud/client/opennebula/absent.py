@@ -37,6 +37,10 @@ class Absent:
         """Only Marketplace entries are endorsed."""
         raise _no_marketplace()
 
+    def console_output(self, machine_id: str) -> NoReturn:
+        """The engine shows consoles as they are, through VNC."""
+        raise _unsupported("consoles are not kept", "watch the node's console in Sunstone")
+
     def volume_url(self, volume_id: str) -> NoReturn:
         """Volumes have no page of their own."""
         raise _unsupported("volumes have no URL", "name them by their id")
