@@ -314,7 +314,8 @@ def _show(volume: "Volume") -> None:
 def storage_of(given: Given) -> "Cloud":
     """The cloud whose disks the command is about."""
     cloud = given.cloud("storage")
-    given.say(f"Accessing storage service at: {cloud.settings.pdisk_endpoint or cloud.settings.endpoint}")
+    where = cloud.settings.pdisk_endpoint or cloud.settings.endpoint
+    given.say(f"Accessing storage service at: {where}")
     return cloud
 
 
