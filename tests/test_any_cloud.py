@@ -36,7 +36,7 @@ def test_a_node_on_each_dialect(
     with Sandbox(tmp_path / "site") as site:
         ((key, secret),) = site.users.items()
         monkeypatch.setenv("STRATUSLAB_KEY", str(site.dir / "id_ed25519.pub"))
-        arguments = {
+        arguments: dict[str, Any] = {
             "key": key,
             "secret": secret,
             "host": f"127.0.0.1{path}",
@@ -69,5 +69,5 @@ def test_the_provider_file_is_that_of_an_engine() -> None:
     told = json.loads((EXAMPLES / "opennebula.json").read_text())
     driver = StratusLabNodeDriver(**told["arguments"])
     assert all(isinstance(text, str) for text in told["arguments"].values())
-    known = direct(driver.key, driver.secret, driver.host, driver.port, secure=driver.secure)
+    known = direct(driver.key, driver.secret, str(driver.host), driver.port, secure=driver.secure)
     assert known.endpoint == "https://one.example.org:2633/RPC2"

@@ -206,7 +206,7 @@ def downloaded(driver: StratusLabNodeDriver, volume: StorageVolume) -> int:
         return path.stat().st_size
 
 
-OPERATIONS = (
+STRATUSLAB = (
     Operation(
         "list_images",
         "",
@@ -509,7 +509,7 @@ MODERN = (
         (Step("terminate", "one.vm.action", AGAIN),),
     ),
 )
-OPERATIONS += tuple(replace(one, dialect="opennebula", faults=THESE) for one in MODERN)
+OPERATIONS = STRATUSLAB + tuple(replace(one, dialect="opennebula", faults=THESE) for one in MODERN)
 
 # -- what can go wrong -------------------------------------------------------------------------
 

@@ -40,6 +40,8 @@ def result(child, ours):
     return json.loads(text) if text else None
 """
 
+OF_ENGINE = '("opennebula", stratuslab_user_config=sys.argv[1])'
+
 SHARED = """
 size, image = driver.list_sizes()[0], driver.list_images()[0]
 
@@ -101,9 +103,9 @@ print(json.dumps(result(*child)))
 """
 
 
-def run(program: str, sandbox: Sandbox, *arguments: object) -> Any:
+def run(program: str, sandbox: Sandbox, *arguments: object, begin: str = BEGIN) -> Any:
     done = subprocess.run(
-        [sys.executable, "-c", BEGIN + program, str(sandbox.config_path), *map(str, arguments)],
+        [sys.executable, "-c", begin + program, str(sandbox.config_path), *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=300,
@@ -125,6 +127,17 @@ def test_each_process_has_connections_of_its_own(tmp_path: Path, tls: bool) -> N
     assert len(set(peers)) == 1 + CHILDREN
     # The parent goes on with the connection that its children had copies of.
     assert len({*peers[:asked], *peers[-asked:]}) == 1
+
+
+def test_nor_do_processes_share_those_to_an_engine(tmp_path: Path) -> None:
+    seen: list[Any] = []
+    begin = BEGIN.replace("(stratuslab_user_config=sys.argv[1])", OF_ENGINE)
+    assert begin != BEGIN
+    with Sandbox(tmp_path / "site", on_request=seen.append) as sandbox:
+        told = run(SHARED, sandbox, 1, 1, begin=begin)
+    assert told == [[[name] * 2] for name in ("parent-0", "child0-0", "after-0")]
+    peers = [one.peer for one in seen if one.path == "/RPC2"]
+    assert len(set(peers)) == 2
 
 
 def test_a_child_waits_for_no_lock_of_a_thread_that_it_does_not_have(tmp_path: Path) -> None:
