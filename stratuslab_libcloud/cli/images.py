@@ -30,7 +30,9 @@ _WIDEST = 40  # of the other cells
 _UNKNOWN: Details = {
     **dict.fromkeys(("creator", "os", "os_version", "os_arch", "endorser", "valid", "version")),
     **dict.fromkeys(("compression", "publisher", "hypervisor")),
-    "endorsers": [], "locations": [], "checksums": {},
+    "endorsers": [],
+    "locations": [],
+    "checksums": {},
 }
 
 

@@ -151,7 +151,7 @@ def let_go(book: Book, machine: Machine, disk: Vector, *, ends: bool, failed: bo
     Free the image of a disk.
 
     :param ends: whether the machine ends with it.
-    :param failed: whether it ends out of a failure, which leaves the image in ERROR (modern 1.4).
+    :param failed: whether it ends out of a failure, which leaves the image in ERROR (modern 1).
     """
     number = disk.get("IMAGE_ID", "")
     image = book.find(Image, int(number)) if number else None

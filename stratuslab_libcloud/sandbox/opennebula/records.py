@@ -105,7 +105,7 @@ class Machine(Item):
             self.state, self.lcm = now
 
     def complain(self, text: str) -> None:
-        """Record why something went wrong (modern 1.1)."""
+        """Record why something went wrong (modern 1)."""
         self.user_template.set("ERROR", f"{time.ctime()}: {text}")
 
     @property

@@ -137,7 +137,7 @@ def flat(template: Template) -> dict[str, str]:
 
 
 def merge(base: Template, extra: Template) -> Template:
-    """Replace whole attributes of a template by those with the same name (modern 1.5)."""
+    """Replace whole attributes of a template by those with the same name (modern 1)."""
     names = {name for name, _ in extra.attributes}
     kept = [(name, value) for name, value in base.attributes if name not in names]
     return Template([*kept, *extra.attributes])
@@ -153,7 +153,7 @@ def restricted(template: Template) -> str:
 
 def expand_context(context: Vector, template: Template, user: dict[str, str]) -> Vector:
     """
-    Replace the ``$`` references in a context (modern 1.6).
+    Replace the ``$`` references in a context (modern 1).
 
     :param user: the attributes that ``$USER[...]`` stands for.
     :raises TemplateError: a ``$`` without a name.
