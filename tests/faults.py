@@ -240,7 +240,8 @@ sys.addaudithook(_see)
 
 
 def _matches(pattern: str, request: Request) -> bool:
-    text = f"{request.method} {request.path}\n{request.body.decode()}"
+    body = request.body.decode("utf-8", "replace")
+    text = f"{request.method} {request.path}\n{body}\nAccept: {request.headers.get('Accept')}"
     return bool(re.search(pattern, text))
 
 

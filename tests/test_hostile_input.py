@@ -54,6 +54,30 @@ CALLS: dict[str, tuple[Callable[[Any], object], str]] = {
     "create_image": (lambda driver: driver.create_image(node(driver, "7"), "x"), RPC),
     "create_volume": (lambda driver: driver.create_volume(1, "v"), JSON),
     "detach_volume": (lambda driver: driver.detach_volume(volume(driver, DISK)), JSON),
+    "ex_disk_mounts": (lambda driver: driver.ex_disk_mounts(volume(driver, DISK)), JSON),
+    "create_volume_snapshot": (
+        lambda driver: driver.create_volume_snapshot(volume(driver, DISK)),
+        JSON,
+    ),
+    "list_volume_snapshots": (
+        lambda driver: driver.list_volume_snapshots(volume(driver, DISK)),
+        JSON,
+    ),
+    "create_volume from a snapshot": (
+        lambda driver: driver.create_volume(1, "v", snapshot=snapshot(driver, DISK)),
+        JSON,
+    ),
+    "destroy_volume_snapshot": (
+        lambda driver: driver.destroy_volume_snapshot(snapshot(driver, DISK)),
+        JSON,
+    ),
+    "copy_volume": (lambda driver: copied(driver, back=False), JSON),
+    "rebase_volume": (lambda driver: copied(driver, back=True), JSON),
+    "ex_upload_volume": (lambda driver: driver.ex_upload_volume(__file__, "v"), JSON),
+    "ex_download_volume": (
+        lambda driver: driver.ex_download_volume(volume(driver, DISK), "never.img"),
+        JSON,
+    ),
 }
 
 
@@ -79,6 +103,15 @@ def node(driver: Any, node_id: Any) -> Node:
 
 def volume(driver: Any, uuid: Any) -> StorageVolume:
     return StorageVolume(uuid, "v", 1, driver, extra={"location": "default"})
+
+
+def snapshot(driver: Any, uuid: Any) -> VolumeSnapshot:
+    return VolumeSnapshot(uuid, driver, extra={"location": "default"})
+
+
+def copied(driver: Any, *, back: bool) -> object:
+    with driver._asking_for(volume(driver, DISK)) as cloud:
+        return (cloud.rebase_volume if back else cloud.copy_volume)(DISK)
 
 
 def in_rpc(document: str) -> bytes:
@@ -244,7 +277,13 @@ def test_a_zip_bomb_in_a_listing_takes_little_memory(call: str, begin: str, fill
         driver.ex_close()
 
 
-@pytest.mark.parametrize("call", ["get_image", "ex_get_node", "list_volumes", "create_volume"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        *("get_image", "ex_get_node", "list_volumes", "create_volume"),
+        *("list_volume_snapshots", "create_volume from a snapshot", "ex_upload_volume"),
+    ],
+)
 def test_a_zip_bomb_in_another_answer_takes_no_more_than_is_accepted(call: str) -> None:
     ask, kind = CALLS[call]
 
@@ -470,13 +509,13 @@ BY_ID: dict[str, Callable[[Any, Any], object]] = {
         volume(driver, thing)
     ),
     "create_volume": lambda driver, thing: driver.create_volume(
-        1, "v", snapshot=VolumeSnapshot(thing, driver)
+        1, "v", snapshot=snapshot(driver, thing)
     ),
     "list_volume_snapshots": lambda driver, thing: driver.list_volume_snapshots(
         volume(driver, thing)
     ),
     "destroy_volume_snapshot": lambda driver, thing: driver.destroy_volume_snapshot(
-        VolumeSnapshot(thing, driver)
+        snapshot(driver, thing)
     ),
 }
 

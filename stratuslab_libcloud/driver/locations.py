@@ -72,7 +72,8 @@ class LocationMethods(NodeDriver):
             ``"default"`` is the section of that name.
         :param ex_pdisk_endpoint: The persistent disk service of the default location (optional).
         :param ex_marketplace_endpoint: The Marketplace of the default location (optional).
-        :param timeout: Seconds that each request of a call may take, with all attempts (optional).
+        :param timeout: Seconds that each request of a call may take, with all attempts;
+            ten times as many where the service copies or packs a whole disk (optional).
             Large listings may take longer as long as they deliver 1 KiB a second.
         :param proxy_url: An HTTP proxy for all requests (optional);
             ``driver.connection.set_http_proxy()`` changes it.

@@ -198,7 +198,8 @@ class StratusLabCloud(Services):
         fields = checked_fields(name or None, None if visibility == "private" else visibility, kind)
         made = self.storage.upload(path, progress)
         if fields:
-            self.storage.update(made.id, tag=name, visibility=visibility, kind=kind)
+            with self.storage.deleting(made.id):
+                self.storage.update(made.id, tag=name, visibility=visibility, kind=kind)
         return made._replace(name=name, visibility=visibility, type=kind or made.type)
 
     def download_volume(

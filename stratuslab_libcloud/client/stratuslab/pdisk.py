@@ -1,5 +1,7 @@
 """Persistent disks over REST (pdisk-rest): list, create, change, delete, mount, unmount."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
@@ -41,13 +43,14 @@ from stratuslab_libcloud.errors import (
     NotFoundError,
     NotPermittedError,
     ServiceError,
+    StratusLabError,
 )
 
-__all__ = ["StorageClient"]
+__all__ = ["StorageClient", "advise", "undoing"]
 
 _JSON = "application/json"
 _FORM = "application/x-www-form-urlencoded"
-_WHOLE_DISK = 600.0  # seconds that the service may copy or pack a disk before it answers
+_WHOLE_DISK = 10  # times the time-out, as the service copies or packs a disk before it answers
 _MOST_DOWNLOADED = 1 << 41
 _IF_NOT_FOUND = "is pdisk_endpoint right?"
 
@@ -59,6 +62,7 @@ class StorageClient:
         self.endpoint = endpoint
         way = "cert" if isinstance(credentials, Certificate) else "pswd"
         self._url = f"{endpoint}/{way}"
+        self._whole_disk = options.timeout * _WHOLE_DISK
         self._service = Service(endpoint, credentials, options, url=self._url)
 
     def close(self) -> None:
@@ -146,7 +150,7 @@ class StorageClient:
             body=b"",
             content_type=_FORM,
             if_lost=f"disk {uuid} may have been copied: look for the copy in the list of volumes",
-            timeout=_WHOLE_DISK,
+            timeout=self._whole_disk,
         )
 
     def upload(self, path: Path, progress: Progress) -> Volume:
@@ -162,18 +166,14 @@ class StorageClient:
                 if error.http_code == 400:
                     identify()  # fails if it is the file that is damaged
                 raise
-            try:
+            with self.deleting(uuid):
                 made, expected = self.get(uuid), identify()
-            except InvalidValueError:
-                self.delete(uuid)
-                raise
-        if made.identifier not in (None, expected):
-            self.delete(uuid)
-            raise MalformedAnswerError(
-                f"stored the image {path} with the identifier {made.identifier}, not {expected}: "
-                "it was damaged on its way",
-                passing=False,
-            )
+                if made.identifier not in (None, expected):
+                    raise MalformedAnswerError(
+                        f"stored the image {path} with the identifier {made.identifier}, not "
+                        f"{expected}: it was damaged on its way",
+                        passing=False,
+                    )
         return made
 
     def _send_image(self, path: Path, form: Form) -> str:
@@ -187,7 +187,7 @@ class StorageClient:
             if_not_found=_IF_NOT_FOUND,
             if_lost=f"a disk may have been made of {path}: look for one without a name in the list "
             "of volumes",
-            timeout=_WHOLE_DISK,
+            timeout=self._whole_disk,
         )
 
     def download(self, uuid: str, path: Path, progress: Progress) -> None:
@@ -213,7 +213,7 @@ class StorageClient:
                 headers=download.headers,
                 streamed=True,
                 largest=_MOST_DOWNLOADED,
-                timeout=_WHOLE_DISK,
+                timeout=self._whole_disk,
             )
 
         received(path, receive)
@@ -246,6 +246,12 @@ class StorageClient:
     def delete(self, uuid: str) -> None:
         """Delete a disk and its contents."""
         self._delete(f"/disks/{checked_uuid(uuid)}/", uuid=uuid)
+
+    @contextmanager
+    def deleting(self, uuid: str) -> Iterator[None]:
+        """Delete a new disk again unless the block succeeds; if that fails, the error says so."""
+        with undoing(lambda: self.delete(uuid), f"disk {uuid} was created, and may be left over"):
+            yield
 
     def mounts(self, uuid: str) -> list[Mount]:
         """List the machines that the disk is attached to."""
@@ -299,6 +305,29 @@ class StorageClient:
             if error.retried:
                 return {}  # an earlier attempt succeeded
             raise
+
+
+@contextmanager
+def undoing(undo: Callable[[], object], otherwise: str) -> Iterator[None]:
+    """
+    Undo something unless the block succeeds.
+
+    :param otherwise: what the error says if it cannot be undone.
+    """
+    try:
+        yield
+    except BaseException as error:
+        try:
+            undo()
+        except StratusLabError:
+            if isinstance(error, StratusLabError):
+                advise(error, otherwise)
+        raise
+
+
+def advise(error: StratusLabError, advice: str) -> None:
+    """Add to what an error says."""
+    error.advice = "; ".join(filter(None, (error.advice, advice)))
 
 
 # -- reading answers ---------------------------------------------------------------------------

@@ -6,10 +6,12 @@ copy becomes an image itself: that is what a snapshot is, for nothing writes to 
 service can copy it. Its identifier names the disk, as in any copy.
 """
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 
 from stratuslab_libcloud.client.data import Volume
-from stratuslab_libcloud.client.stratuslab.pdisk import StorageClient
+from stratuslab_libcloud.client.stratuslab.pdisk import StorageClient, advise, undoing
 from stratuslab_libcloud.client.stratuslab.pdisk_fields import (
     IMAGE,
     RAW,
@@ -27,15 +29,27 @@ def create(storage: StorageClient, uuid: str, name: str) -> Volume:
     disk = storage.get(uuid)
     if disk.type is None:
         raise NotSupportedError("does not report the types of disks, which snapshots need")
-    if disk.type == IMAGE:
+    with _as_image(storage, disk):
         copied = storage.copy(uuid)
-    else:
-        storage.update(uuid, kind=IMAGE)
-        try:
-            copied = storage.copy(uuid)
-        finally:
-            storage.update(uuid, kind=disk.type)
-    return _turned(storage, copied, name, "private", IMAGE)
+        return _turned(storage, copied, name, "private", IMAGE)
+
+
+@contextmanager
+def _as_image(storage: StorageClient, disk: Volume) -> Iterator[None]:
+    """Have a disk be an image within the block."""
+    if disk.type == IMAGE:
+        yield
+        return
+    turn_back = partial(storage.update, disk.id, kind=disk.type)
+    otherwise = f"volume {disk.id} may still have the type {IMAGE}, not {disk.type}"
+    with undoing(turn_back, otherwise):
+        storage.update(disk.id, kind=IMAGE)
+        yield
+    try:
+        turn_back()
+    except StratusLabError as error:
+        advise(error, f"the snapshot exists, but {otherwise}")
+        raise
 
 
 def list_of(storage: StorageClient, uuid: str) -> list[Volume]:
@@ -56,10 +70,6 @@ def _turned(
     storage: StorageClient, copied: Volume, name: str, visibility: str, kind: str
 ) -> Volume:
     """Turn a new copy into what it was made for; without that, it is deleted again."""
-    try:
+    with storage.deleting(copied.id):
         storage.update(copied.id, tag=name, visibility=visibility, kind=kind)
-    except BaseException:
-        with suppress(StratusLabError):
-            storage.delete(copied.id)
-        raise
     return copied._replace(name=name, users=0, visibility=visibility, type=kind)

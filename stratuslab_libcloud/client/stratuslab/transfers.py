@@ -211,7 +211,7 @@ class Download:
                 piece = self._member.unconsumed_tail or self._member.unused_data
         except zlib.error:
             self._start_over()
-            raise MalformedAnswerError("answered no disk in gzip", passing=False) from None
+            raise MalformedAnswerError("answered no disk in gzip", passing=not self._size) from None
 
     def _write(self, data: bytes) -> None:
         self._size += len(data)
