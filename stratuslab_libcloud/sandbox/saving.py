@@ -38,7 +38,7 @@ from stratuslab_libcloud.sandbox.store import Account, Store
 from stratuslab_libcloud.sandbox.template import Template, Vector
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["SavedImages"]
+__all__ = ["SavedImages", "unsaved"]
 
 _GIB = 1 << 30
 _PIECE = 1 << 20
@@ -168,6 +168,18 @@ class SavedImages:
             db.execute(
                 "UPDATE machines SET times = ? WHERE id = ?", (json.dumps(times), machine_id)
             )
+
+
+def unsaved(store: Store, directory: pathlib.Path) -> bool:
+    """
+    Whether a real machine has yet to be saved, or to be removed, since an earlier sandbox ended.
+
+    :param directory: holds the machines' directories.
+    """
+    with store.reading() as db:
+        query = "SELECT id FROM machines WHERE state = ? AND lcm_state = ?"
+        ended = db.execute(query, Phase.EPILOG.value).fetchall()
+    return any((directory / str(row["id"])).exists() for row in ended)
 
 
 def _is_due(row: sqlite3.Row | None) -> bool:
