@@ -32,8 +32,7 @@ from stratuslab_libcloud.sandbox.marketplace.registry import Registry, insert_en
 from stratuslab_libcloud.sandbox.marketplace.rows import Row
 from stratuslab_libcloud.sandbox.references import named_image
 from stratuslab_libcloud.sandbox.storage.forms import MAX_GIB
-from stratuslab_libcloud.sandbox.storage.records import ORIGIN
-from stratuslab_libcloud.sandbox.storage.rules import insert_disk
+from stratuslab_libcloud.sandbox.storage.records import ORIGIN, insert_disk
 from stratuslab_libcloud.sandbox.store import Account, Store
 from stratuslab_libcloud.sandbox.template import Template, Vector
 from stratuslab_libcloud.untrusted import xml
