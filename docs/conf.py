@@ -71,3 +71,6 @@ for page in PAGES:
     sections = [manual(name, commands[name]) for name in sorted(commands) if page_of(name) == page]
     text = "\n".join(part for section in sections for part in section)
     (generated / f"{page}.md").write_text(text, encoding="utf-8")
+
+# Quotation marks over several lines, as in commands of curl, are more than the lexer understands.
+suppress_warnings = ["misc.highlighting_failure"]

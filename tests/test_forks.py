@@ -58,16 +58,16 @@ print(json.dumps([before, *told, nodes("after")()]))
 """
 
 LOCKED = """
-from stratuslab_libcloud.client.stratuslab import cloud
+from stratuslab_libcloud.client.stratuslab import services
 
-making, usual = threading.Event(), cloud.ComputeClient.__init__
+making, usual = threading.Event(), services.ComputeClient.__init__
 
 def slow(*arguments):
     making.set()
     time.sleep(2)
     usual(*arguments)
 
-cloud.ComputeClient.__init__ = slow
+services.ComputeClient.__init__ = slow
 thread = threading.Thread(target=driver.list_nodes)
 thread.start()
 making.wait()

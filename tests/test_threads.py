@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from clouds import Site
 
-from stratuslab_libcloud.client.stratuslab import cloud, compute
+from stratuslab_libcloud.client.stratuslab import compute, services
 
 THREADS = 8
 TURNS = 25  # of ten calls in each thread
@@ -85,7 +85,7 @@ def test_they_share_a_service_that_they_ask_first_at_the_same_time(
             time.sleep(0.2)
             super().__init__(*arguments)
 
-    monkeypatch.setattr(cloud, "ComputeClient", Slow)
+    monkeypatch.setattr(services, "ComputeClient", Slow)
     threads = [threading.Thread(target=site.driver.list_nodes) for _ in range(4)]
     for thread in threads:
         thread.start()

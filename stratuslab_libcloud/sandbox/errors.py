@@ -1,6 +1,9 @@
 """Errors of the sandbox: for the user who starts it, and for the owners of machines."""
 
-__all__ = ["MachineError", "SandboxError", "UnsettledError"]
+import contextlib
+from collections.abc import Iterator
+
+__all__ = ["MachineError", "SandboxError", "UnsettledError", "failing"]
 
 
 class SandboxError(Exception):
@@ -13,3 +16,12 @@ class MachineError(Exception):
 
 class UnsettledError(MachineError):
     """The request may have taken effect all the same, or may take effect later."""
+
+
+@contextlib.contextmanager
+def failing(what: str) -> Iterator[None]:
+    """Begin the text of errors in the block as the engine does (compute-xmlrpc 5.1)."""
+    try:
+        yield
+    except MachineError as error:
+        raise MachineError(f"{what}: {error}") from error

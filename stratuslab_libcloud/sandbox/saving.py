@@ -32,13 +32,12 @@ from stratuslab_libcloud.sandbox.marketplace.registry import Registry, insert_en
 from stratuslab_libcloud.sandbox.marketplace.rows import Row
 from stratuslab_libcloud.sandbox.references import named_image
 from stratuslab_libcloud.sandbox.storage.forms import MAX_GIB
-from stratuslab_libcloud.sandbox.storage.records import ORIGIN
-from stratuslab_libcloud.sandbox.storage.rules import insert_disk
+from stratuslab_libcloud.sandbox.storage.records import ORIGIN, insert_disk
 from stratuslab_libcloud.sandbox.store import Account, Store
 from stratuslab_libcloud.sandbox.template import Template, Vector
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["SavedImages"]
+__all__ = ["SavedImages", "unsaved"]
 
 _GIB = 1 << 30
 _PIECE = 1 << 20
@@ -168,6 +167,18 @@ class SavedImages:
             db.execute(
                 "UPDATE machines SET times = ? WHERE id = ?", (json.dumps(times), machine_id)
             )
+
+
+def unsaved(store: Store, directory: pathlib.Path) -> bool:
+    """
+    Whether a real machine has yet to be saved, or to be removed, since an earlier sandbox ended.
+
+    :param directory: holds the machines' directories.
+    """
+    with store.reading() as db:
+        query = "SELECT id FROM machines WHERE state = ? AND lcm_state = ?"
+        ended = db.execute(query, Phase.EPILOG.value).fetchall()
+    return any((directory / str(row["id"])).exists() for row in ended)
 
 
 def _is_due(row: sqlite3.Row | None) -> bool:

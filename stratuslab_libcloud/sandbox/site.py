@@ -48,7 +48,7 @@ from stratuslab_libcloud.sandbox.opennebula.files import OwnImages
 from stratuslab_libcloud.sandbox.pages.answer import Pages
 from stratuslab_libcloud.sandbox.pages.visit import HOME, Services
 from stratuslab_libcloud.sandbox.progress import OnProgress, ignored
-from stratuslab_libcloud.sandbox.saving import SavedImages
+from stratuslab_libcloud.sandbox.saving import SavedImages, unsaved
 from stratuslab_libcloud.sandbox.storage.rules import Storage
 from stratuslab_libcloud.sandbox.store import SUPER_USER, Settings, Store
 
@@ -272,6 +272,10 @@ class Sandbox:
         folders = (self.dir / "machines", self.dir / "vms")
         if not self._qemu_host and any(map(live_on, folders)):
             raise SandboxError(f"real machines live on in {self.dir}: start it with real machines")
+        if not self._qemu_host and unsaved(store, self.dir / "machines"):
+            raise SandboxError(
+                f"real machines wait to be saved in {self.dir}: start it with real machines"
+            )
         key = site_key(self.dir, durable=self._durable)
         subjects = self._write_configuration(key.certificate.fingerprint)
         accounts = Accounts(store, SCRYPT_COST if self._durable else LEAST_COST)

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {MISSING}
 CACHE = guest.default_cache()
 PROXIES = {name: os.environ[name] for name in os.environ if name.lower().endswith("_proxy")}
 
-HANG_SECONDS = 120
+HANG_SECONDS = 300
 MIB = 1 << 20
 READY = "sandbox guest: ready"
 USER_DATA = """#!/bin/sh

@@ -34,7 +34,7 @@ def site(tmp_path: Path, environment: dict[str, str]) -> Iterator[Path]:
     with Terminal(tmp_path, environment, COLUMNS) as window:
         command = f"stratus-sandbox up --machines qemu --port 0 --user jane:{SECRET}"
         window.type(f"{command} --dir {directory}\n")
-        if window.until(r"\nready: .*\n|<[1-9]\d*> $")[0].startswith("<"):
+        if window.until(r"\nready: .*\npages: .*\n|<[1-9]\d*> $")[0].startswith("<"):
             assert not os.environ.get("CI"), window.all
             pytest.skip(window.all)
         try:

@@ -20,7 +20,7 @@ from stratuslab_libcloud.metadata.entry import Entry, identifier
 from stratuslab_libcloud.metadata.rdf import cut_entries
 from stratuslab_libcloud.metadata.rules import read_date, violations
 from stratuslab_libcloud.metadata.signature import verify
-from stratuslab_libcloud.sandbox.errors import MachineError
+from stratuslab_libcloud.sandbox.errors import MachineError, SandboxError
 from stratuslab_libcloud.sandbox.saving import SavedImages
 from stratuslab_libcloud.sandbox.site import Sandbox
 from stratuslab_libcloud.sandbox.store import Store
@@ -88,9 +88,12 @@ def test_a_machine_that_is_shut_down_becomes_a_disk_and_an_entry(
     origin, _ = entry_of(jane, TTYLINUX)
     kept = ("os", "os_version", "os_arch", "kind", "type", "disks_bus", "inbound_ports", "tag")
     assert [getattr(entry, name) for name in kept] == [getattr(origin, name) for name in kept]
-    content = (site.dir / "disks" / disk["uuid"]).read_bytes()
-    assert len(content) == 1 << 30
+    path = site.dir / "disks" / disk["uuid"]
+    assert path.stat().st_size == 1 << 30
+    assert path.stat().st_mode & 0o777 == 0o600
     assert entry.size is not None
+    with path.open("rb") as file:
+        content = file.read(entry.size + 1000)
     sha1 = hashlib.sha1(content[: entry.size], usedforsecurity=False).hexdigest()
     assert identifier(sha1) == entry.identifier
     assert not any(content[entry.size :])
@@ -240,6 +243,16 @@ def test_a_save_that_was_interrupted_is_done_at_the_next_start(tmp_path: Path) -
         }
         for disk in disks:
             entry_of(jane, disk["identifier"])
+
+
+def test_a_real_machine_is_not_saved_as_a_simulated_one(tmp_path: Path) -> None:
+    with Sandbox(tmp_path, users=dict([JANE])) as site:
+        vm_id = Caller(site, JANE).start(template(site))
+    with closing(sqlite3.connect(tmp_path / "sandbox.db")) as db, db:
+        db.execute("UPDATE machines SET state = 3, lcm_state = 11")
+    (tmp_path / "machines" / str(vm_id)).mkdir(parents=True)
+    with pytest.raises(SandboxError, match=r"start it with real machines$"):
+        Sandbox(tmp_path, users=dict([JANE])).start()
 
 
 class Saving(threading.Thread):

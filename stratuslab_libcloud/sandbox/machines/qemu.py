@@ -14,13 +14,13 @@ import pathlib
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-from stratuslab_libcloud.sandbox.errors import MachineError
+from stratuslab_libcloud.sandbox.errors import MachineError, failing
 from stratuslab_libcloud.sandbox.images.fetched import FetchedImages
 from stratuslab_libcloud.sandbox.machines import (
     DEPLOYING,
@@ -263,11 +263,11 @@ class Qemu:
         """Make the machine's files and start its process, which waits for ``cont``."""
         if machine.phase is Phase.PENDING:
             await self._move(life, Phase.PROLOG)
-        with _failing(TRANSFER):
+        with failing(TRANSFER):
             laid_out = await self._in_thread(self._preparing, lambda: self._lay_out(life, machine))
         if machine.phase is not Phase.BOOT:
             await self._move(life, Phase.BOOT)
-        with _failing(DEPLOYING):
+        with failing(DEPLOYING):
             try:
                 launch(self._host, life, machine, laid_out)
                 if life.process:
@@ -296,7 +296,7 @@ class Qemu:
         async with monitor.events("SHUTDOWN", "BLOCK_IO_ERROR", "STOP") as events:
             now = Phase.RUNNING if phase is Phase.UNKNOWN else None
             if phase is Phase.BOOT:
-                with _failing(DEPLOYING):
+                with failing(DEPLOYING):
                     await monitor.execute("cont")
                     now = await life.await_boot()
             await life.check_goes_on()
@@ -331,17 +331,12 @@ class Qemu:
         if life.power_button:
             life.power_button.cancel()
         await end_process(life.folder, life.monitor)
-        with _failing(TRANSFER):
+        flatten = partial(drives.flatten, life.machine.template, life.folder, stop=life.stop)
+        read_entry = partial(self._images.read_entry, stop=life.stop)
+        with failing(TRANSFER):
             await self._in_thread(
                 self._preparing,
-                lambda: self._saved.save(
-                    life.id,
-                    lambda path: drives.flatten(
-                        life.machine.template, life.folder, path, life.stop
-                    ),
-                    life.stop,
-                    lambda url: self._images.read_entry(url, life.stop),
-                ),
+                lambda: self._saved.save(life.id, flatten, life.stop, read_entry),
             )
         life.saving = False
 
@@ -432,12 +427,3 @@ class Qemu:
             except MachineError:
                 if running_process(life.folder):
                     raise
-
-
-@contextlib.contextmanager
-def _failing(what: str) -> Iterator[None]:
-    """Begin the text of errors in the block as the engine does (compute-xmlrpc 5.1)."""
-    try:
-        yield
-    except MachineError as error:
-        raise MachineError(f"{what}: {error}") from error

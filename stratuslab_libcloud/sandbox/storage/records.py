@@ -4,6 +4,8 @@ import enum
 import re
 import sqlite3
 import string
+import time
+from collections.abc import Mapping
 
 from stratuslab_libcloud.sandbox.references import referenced_disk
 from stratuslab_libcloud.sandbox.store import Account
@@ -25,6 +27,7 @@ __all__ = [
     "find_mount",
     "find_unused",
     "free_device",
+    "insert_disk",
     "may_edit",
     "shown_disk",
     "shown_mount",
@@ -183,3 +186,26 @@ def shown_mount(row: sqlite3.Row) -> dict[str, str]:
     disk, machine = row["disk"], str(row["machine"])
     mount = f"{disk}_{machine}"
     return {"diskId": disk, "mountId": mount, "vmId": machine, "target": row["device"]}
+
+
+def insert_disk(
+    db: sqlite3.Connection, account: Account, disk: str, size: int, values: Mapping[str, str]
+) -> None:
+    """Record a new disk of this account."""
+    row = {
+        "uuid": disk,
+        "owner": account.name,
+        "tag": "",
+        "size": size,
+        "visibility": "PRIVATE",
+        "type": "DATA_IMAGE_RAW_READ_WRITE",
+        "identifier": "",
+        "quarantine": "",
+        "created": time.strftime("%Y/%m/%d %H:%M:%S", time.gmtime()),
+        **values,
+    }
+    db.execute(
+        "INSERT INTO disks VALUES (:uuid, :owner, :tag, :size, :visibility, :type, "
+        ":identifier, :quarantine, :created)",
+        row,
+    )

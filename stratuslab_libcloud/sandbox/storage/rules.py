@@ -9,11 +9,9 @@ import contextlib
 import os
 import pathlib
 import re
-import sqlite3
 import tempfile
-import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import IO
 
 from stratuslab_libcloud.metadata.entry import identifier
@@ -32,12 +30,13 @@ from stratuslab_libcloud.sandbox.storage.records import (
     RequestRefusedError,
     find_disk,
     find_unused,
+    insert_disk,
     may_edit,
     shown_disk,
 )
 from stratuslab_libcloud.sandbox.store import Account, Store
 
-__all__ = ["Storage", "insert_disk"]
+__all__ = ["Storage"]
 
 _GIB = 1 << 30
 
@@ -256,29 +255,6 @@ class Storage(Mounts):
             find_unused(db, account, disk, what)
         if changed:
             raise RequestRefusedError(Refusal.CONFLICT, f"disk ({disk}) changed as it was {what}")
-
-
-def insert_disk(
-    db: sqlite3.Connection, account: Account, disk: str, size: int, values: Mapping[str, str]
-) -> None:
-    """Record a new disk of this account."""
-    row = {
-        "uuid": disk,
-        "owner": account.name,
-        "tag": "",
-        "size": size,
-        "visibility": "PRIVATE",
-        "type": "DATA_IMAGE_RAW_READ_WRITE",
-        "identifier": "",
-        "quarantine": "",
-        "created": time.strftime("%Y/%m/%d %H:%M:%S", time.gmtime()),
-        **values,
-    }
-    db.execute(
-        "INSERT INTO disks VALUES (:uuid, :owner, :tag, :size, :visibility, :type, "
-        ":identifier, :quarantine, :created)",
-        row,
-    )
 
 
 @contextlib.contextmanager

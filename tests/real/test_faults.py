@@ -64,8 +64,8 @@ class Step:
     :ivar pattern: what tells it from others: method, path and body.
     :ivar about: whether it is about a particular thing, so that 404 means that it is not there.
     :ivar doubt: what an error says of a request that may have had its effect.
-    :ivar patient: whether an answer may take all the time there is, as a whole disk is read for it.
     :ivar later: how many such requests come after it, for other steps.
+    :ivar patient: whether an answer may take all the time there is, as a whole disk is read for it.
     """
 
     name: str
@@ -73,8 +73,8 @@ class Step:
     nature: str
     about: bool = False
     doubt: str = ""
-    patient: bool = False
     later: int = 0
+    patient: bool = False
 
     @property
     def changes(self) -> bool:
@@ -127,7 +127,8 @@ Call = Callable[[StratusLabNodeDriver, Things], Any]
 class Operation:
     """
     :ivar needs: what there is before: ``n``\\ ode, ``v``\\ olume, ``m``\\ ount, ``s``\\ napshot;
-        the volume as an ``i``\\ mage or a ``l``\\ ive machine's.
+        the volume as an ``i``\\ mage or a ``l``\\ ive machine's; a node that can b``e``
+        saved.
     :ivar right: whether the result is, and so what is at the site afterwards.
     :ivar most: how many volumes there are at most afterwards, whatever happened.
     :ivar faults: what is tried of those that there are; empty for all.
@@ -279,7 +280,7 @@ STRATUSLAB = (
     ),
     Operation(
         "create_image",
-        "k",
+        "e",
         lambda driver, things: driver.create_image(things.node, "With a wiki", ex_timeout=WAIT),
         lambda found, things: found.name == "With a wiki" and things.is_now(0, 1),
         (
@@ -713,8 +714,8 @@ class Bench:
         images = self.images[operation.dialect]
         image = images[0]
         things = Things(truth, truth.list_sizes()[0], image, set(ids(images)))
-        if "n" in needs or "k" in needs:
-            save_as = SAVE_AS if "k" in needs else None
+        if "n" in needs or "e" in needs:
+            save_as = SAVE_AS if "e" in needs else None
             things.nodes = [
                 maker.create_node("n", things.size, image, auth=KEY, ex_save_as=save_as)
             ]
