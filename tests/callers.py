@@ -1,17 +1,22 @@
 """Somebody who talks to a sandbox and does not know our client."""
 
 import contextlib
+import signal
 import subprocess
 import sys
+import threading
+import time
 import xml.etree.ElementTree as ET
 import xmlrpc.client
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, TypeVar
 
 import requests
 from requests.auth import HTTPBasicAuth
+
+T = TypeVar("T", bound=threading.Thread)
 
 TEMPLATE = """\
 # as the original client writes them (compute-xmlrpc 4.2)
@@ -145,6 +150,23 @@ class Elsewhere:
         self.process = process
 
 
+def kill_at_work(site: Elsewhere, everybody: Sequence[T], rounds: Callable[[T], int]) -> None:
+    """
+    End a sandbox by ``kill -9`` while all of these work with it.
+
+    :param rounds: how often somebody has done all of their work; twice, before the end.
+    """
+    for one in everybody:
+        one.start()
+    end = time.monotonic() + 60
+    while min(map(rounds, everybody)) < 2 and time.monotonic() < end:
+        time.sleep(0.01)
+    site.process.send_signal(signal.SIGKILL)
+    for one in everybody:
+        one.join()
+    assert all(map(rounds, everybody))
+
+
 @contextlib.contextmanager
 def elsewhere(directory: Path, *options: str, stderr: IO[str] | None = None) -> Iterator[Elsewhere]:
     """A sandbox of Jane's, with simulated machines, from the command line."""
@@ -159,6 +181,7 @@ def elsewhere(directory: Path, *options: str, stderr: IO[str] | None = None) -> 
             assert process.stdout
             ready = process.stdout.readline()
             assert ready.startswith("ready")
+            assert process.stdout.readline().startswith("pages: ")
             url = next(word.rstrip(",") for word in ready.split() if word.startswith("http"))
             yield Elsewhere(url, process)
         finally:

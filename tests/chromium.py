@@ -105,6 +105,9 @@ def browsing(folder: Path, *, scripts: bool = True) -> Iterator[Person]:
     try:
         browser.set_page_load_timeout(_SECONDS)
         browser.implicitly_wait(_SECONDS)  # for a page that is still being read
-        yield Person(browser, folder)
+        person = Person(browser, folder)
+        person.visit("data:text/html,<p>off<script>document.body.textContent = 'on'</script>")
+        assert person.text == ("on" if scripts else "off")
+        yield person
     finally:
         browser.quit()

@@ -28,8 +28,10 @@ from stratuslab_libcloud.metadata.rdf import write_entry
 
 __all__ = [
     "ENTRY",
+    "ada",
     "certified",
     "forged",
+    "mallory",
     "names",
     "needed",
     "pkcs12_file",
@@ -123,6 +125,17 @@ def certified(
         builder = builder.add_extension(alternative, critical=False)
     certificate = builder.sign(ca.private if ca else key, hashes.SHA256())
     return SigningKey(key, Certificate.of(certificate))
+
+
+@cache
+def ada() -> SigningKey:
+    return certified()
+
+
+@cache
+def mallory() -> SigningKey:
+    """Another key for the same names."""
+    return certified(number=1)
 
 
 def pkcs12_file(path: Path, key: SigningKey, password: str = "geheim") -> Path:

@@ -153,12 +153,19 @@ def test_an_interrupted_deployment_is_cleaned_up() -> None:
 
 def test_a_failing_deployment_is_cleaned_up() -> None:
     with Sandbox(boot_seconds=3600) as sandbox:
-        timer = threading.Timer(3, sandbox.fail, (0, "the disk is full"))
-        timer.start()
+        driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
+
+        def fail_once_there() -> None:
+            deadline = time.monotonic() + 100
+            while not driver.list_nodes() and time.monotonic() < deadline:
+                time.sleep(0.1)
+            sandbox.fail(0, "the disk is full")
+
+        failing = threading.Thread(target=fail_once_there)
+        failing.start()
         example = ROOT / "examples" / "node_with_disk.py"
         ran = run(sys.executable, str(example), str(sandbox.config_path))
-        timer.join()
+        failing.join()
         assert ran.returncode == 1
         assert "the disk is full" in ran.stderr
-        driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
         assert [driver.list_nodes(), driver.list_volumes()] == [[], []]

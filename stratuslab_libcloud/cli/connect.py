@@ -15,6 +15,7 @@ from stratuslab_libcloud.cli.options import (
     Given,
     command,
     pass_given,
+    seconds,
     setting,
 )
 from stratuslab_libcloud.cli.output import Progress
@@ -43,13 +44,7 @@ _KEY = setting(
     PAT,
     examples=("stratus-connect-instance 5507", "stratus-connect-instance 5507 -- uname -a"),
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0),
-    default=300.0,
-    metavar="SECONDS",
-    help="How long to wait for the machine.  [default: 300]",
-)
+@seconds("--timeout", 300, "How long to wait for the machine.")
 @click.argument("words", metavar="VM-ID [-- COMMAND]...", nargs=-1, shell_complete=machine_ids)
 @pass_given
 def connect_instance(given: Given, timeout: float, words: tuple[str, ...]) -> None:

@@ -23,8 +23,16 @@ from stratuslab_libcloud.cli.options import (
     Given,
     command,
     pass_given,
+    seconds,
 )
-from stratuslab_libcloud.cli.run import MACHINE, Started, check_disk, list_types_of, order
+from stratuslab_libcloud.cli.run import (
+    MACHINE,
+    Started,
+    check_disk,
+    list_types_of,
+    only_image,
+    order,
+)
 from stratuslab_libcloud.cli.saving import IMAGE, described
 
 if TYPE_CHECKING:
@@ -80,28 +88,10 @@ _PAUSE = 2.0  # seconds between two attempts to log in
 )
 @click.option("--no-shutdown", is_flag=True, help="Leave the machine running; there is no image.")
 @click.option("--no-upload", is_flag=True, help="Needs --no-shutdown; changes nothing.")
-@click.option(
-    "--vm-start-timeout",
-    type=click.FloatRange(0),
-    default=600.0,
-    metavar="SECONDS",
-    help="How long to wait until the machine runs.  [default: 600]",
-)
-@click.option(
-    "--vm-ping-timeout",
-    type=click.FloatRange(0),
-    default=300.0,
-    metavar="SECONDS",
-    help="How long to wait for its network and SSH.  [default: 300]",
-)
+@seconds("--vm-start-timeout", 600, "How long to wait until the machine runs.")
+@seconds("--vm-ping-timeout", 300, "How long to wait for its network and SSH.")
 @click.option("--wait", is_flag=True, help="Wait for the image, and print its identifier.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0, min_open=True),
-    default=1800.0,
-    metavar="SECONDS",
-    help="How long to wait for the image.  [default: 1800]",
-)
+@seconds("--timeout", 1800, "How long to wait for the image.", min_open=True)
 @click.option("-n", "--name", metavar="NAME", help="Accepted; changes nothing.")
 @click.option("--name-version", metavar="VERSION", help="Accepted; changes nothing.")
 @click.option("--image-group", metavar="NAME", help="Accepted; changes nothing.")
@@ -119,8 +109,7 @@ def create_image(given: Given, /, images: tuple[str, ...], list_types: bool, **a
     if list_types:
         list_types_of(given)
         return 0
-    if len(images) != 1:
-        raise click.UsageError("Please specify the machine image to start")
+    base = only_image(images)
     if asked["no_upload"] and not asked["no_shutdown"]:
         raise click.UsageError(
             "If you specify --no-upload you also need to specify --no-shutdown, otherwise you'll "
@@ -134,9 +123,9 @@ def create_image(given: Given, /, images: tuple[str, ...], list_types: bool, **a
     told = _Told(given)
     told.box("Starting image creation")
     told.step("Checking that base image exists")
-    steps = _Steps.of(cloud.image(images[0]).details().get("os"), asked)
+    steps = _Steps.of(cloud.image(base).details().get("os"), asked)
     asked |= dict.fromkeys(_ONLY_TO_RUN)
-    wanted = order(cloud, images[0], asked, save_as)
+    wanted = order(cloud, base, asked, save_as)
     if asked["persistent_disk"]:
         check_disk(cloud, asked["persistent_disk"], 1)
     told.step("Starting base image")

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -39,9 +39,12 @@ __all__ = [
     "Given",
     "command",
     "pass_given",
+    "seconds",
     "setting",
     "shown_examples",
 ]
+
+_Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 DONE, MISUSED, INTERRUPTED = 0, 2, 130
 FILE = click.Path(readable=False)
@@ -225,6 +228,19 @@ def setting(key: str, *names: str, metavar: str, text: str) -> click.Option:
         help=f"{text}  [${variable}]" if variable else text,
         expose_value=False,
         callback=_keep_option,
+    )
+
+
+def seconds(
+    name: str, default: int, text: str, *, min_open: bool = False
+) -> Callable[[_Decorated], _Decorated]:
+    """An option that says how long to wait; 0 is allowed unless ``min_open``."""
+    return click.option(
+        name,
+        type=click.FloatRange(0, min_open=min_open),
+        default=float(default),
+        metavar="SECONDS",
+        help=f"{text}  [default: {default}]",
     )
 
 

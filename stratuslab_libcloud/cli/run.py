@@ -20,6 +20,7 @@ from stratuslab_libcloud.cli.options import (
     Given,
     command,
     pass_given,
+    seconds,
     setting,
 )
 from stratuslab_libcloud.cli.saving import SAVE, new_image, saved_name
@@ -30,7 +31,15 @@ if TYPE_CHECKING:
     from stratuslab_libcloud.configuration.instance_types import InstanceType
     from stratuslab_libcloud.configuration.settings import Settings
 
-__all__ = ["MACHINE", "Started", "check_disk", "list_types_of", "order", "run_instance"]
+__all__ = [
+    "MACHINE",
+    "Started",
+    "check_disk",
+    "list_types_of",
+    "only_image",
+    "order",
+    "run_instance",
+]
 
 _SMALL = "m1.small"
 _NO_EFFECT = {
@@ -147,13 +156,7 @@ MACHINE = (
     help="Write the ids to this file, one a line.",
 )
 @click.option("--wait", is_flag=True, help="Wait until it runs and SSH answers.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0),
-    default=600.0,
-    metavar="SECONDS",
-    help="How long to wait.  [default: 600]",
-)
+@seconds("--timeout", 600, "How long to wait.")
 @click.option("--qcow-disk-format", is_flag=True, help="Accepted; changes nothing.")
 @click.option("--no-check-image-url", is_flag=True, help="Accepted; changes nothing.")
 @click.option("--notify", multiple=True, metavar="TEXT", help="Accepted; changes nothing.")
@@ -169,15 +172,14 @@ def run_instance(given: Given, /, images: tuple[str, ...], list_types: bool, **a
     if list_types:
         list_types_of(given)
         return 0
-    if len(images) != 1:
-        raise click.UsageError("Please specify the machine image to start")
+    image = only_image(images)
     cloud = given.cloud()
     if asked["context_file"] and not Path(asked["context_file"]).is_file():
         raise click.UsageError("Extra context file does not exist")
     for name, why in _NO_EFFECT.items():
         if asked[name]:
             output.warning(f"{why}; it changes nothing")
-    wanted = order(cloud, images[0], asked, new_image(asked))
+    wanted = order(cloud, image, asked, new_image(asked))
     if asked["persistent_disk"]:
         check_disk(cloud, asked["persistent_disk"], asked["number"])
     started = Started(given, asked["number"], asked["ids_file"])
@@ -189,6 +191,13 @@ def run_instance(given: Given, /, images: tuple[str, ...], list_types: bool, **a
 
 
 # -- what is asked for ----------------------------------------------------------------------------
+
+
+def only_image(images: tuple[str, ...]) -> str:
+    """The one image that the words name."""
+    if len(images) != 1:
+        raise click.UsageError("Please specify the machine image to start")
+    return images[0]
 
 
 def order(

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from stratuslab_libcloud import Cloud, Machine, errors
 from stratuslab_libcloud.cli.output import Progress
+from stratuslab_libcloud.client.waiting import until
 
 __all__ = ["until_running", "until_ssh_answers"]
 
@@ -23,28 +24,22 @@ def until_running(cloud: Cloud, machine_id: str, end: float, progress: Progress)
     :raises NodeFailedError: it will not run.
     :raises NodeNotReadyError: time ran out.
     """
-    pause, trouble = _FIRST_PAUSE, ""
-    while True:
-        try:
-            machine = cloud.machine(machine_id, max(_SHORTEST_LOOK, end - time.monotonic()))
-        except errors.StratusLabError as error:
-            if not error.passing:
-                raise
-            trouble = str(error)
-            progress.show(f"machine {machine_id} cannot be looked at")
-        else:
-            progress.show(f"machine {machine_id} is {machine.summary}")
-            if machine.running:
-                return machine
-            if machine.failed or machine.ending:
-                reason = machine.error or "the cloud gives no reason"
-                raise errors.NodeFailedError(f"machine {machine_id} is {machine.summary}: {reason}")
-            trouble = f"it is {machine.summary}"
-        if time.monotonic() >= end:
-            raise errors.NodeNotReadyError(
-                f"machine {machine_id} does not run yet, and the time is over: {trouble}"
-            )
-        pause = _sleep(pause, end)
+
+    def runs(machine: Machine) -> bool:
+        progress.show(f"machine {machine_id} is {machine.summary}")
+        if machine.failed or machine.ending:
+            reason = machine.error or "the cloud gives no reason"
+            raise errors.NodeFailedError(f"machine {machine_id} is {machine.summary}: {reason}")
+        return machine.running
+
+    return until(
+        runs,
+        lambda seconds: cloud.machine(machine_id, seconds),
+        end,
+        f"machine {machine_id} does not run yet, and the time is over",
+        longest_pause=_LONGEST_PAUSE,
+        unseen=lambda: progress.show(f"machine {machine_id} cannot be looked at"),
+    )
 
 
 def until_ssh_answers(

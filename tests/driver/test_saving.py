@@ -145,7 +145,7 @@ class TestCreateImage:
             raise KeyboardInterrupt
 
         node = started(site)
-        monkeypatch.setattr("stratuslab_libcloud.client.stratuslab.saving.time.sleep", interrupt)
+        monkeypatch.setattr("stratuslab_libcloud.client.waiting.time.sleep", interrupt)
         with pytest.raises(KeyboardInterrupt) as caught:
             site.driver.create_image(node, "With a wiki")
         assert caught.value.may_exist == [  # type: ignore[attr-defined]

@@ -18,7 +18,7 @@ from canned import Canned, Request, rpc
 from click.testing import CliRunner
 from clouds import KEY
 from cryptography.hazmat.primitives.serialization import Encoding
-from endorsers import ENTRY, certified, forged, pkcs12_file
+from endorsers import ENTRY, ada, certified, forged, mallory, pkcs12_file
 from libcloud.compute.base import Node, NodeImage
 from libcloud.compute.deployment import ScriptDeployment
 
@@ -45,17 +45,6 @@ OTHER = replace(
 WHEN = datetime(2025, 3, 1, 10, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
 RUNNING = "<VM><ID>7</ID><NAME>n</NAME><STATE>3</STATE><LCM_STATE>3</LCM_STATE><TEMPLATE/></VM>"
-
-
-@cache
-def ada() -> SigningKey:
-    return certified()
-
-
-@cache
-def mallory() -> SigningKey:
-    """Another key for the same names."""
-    return certified(number=1)
 
 
 @cache

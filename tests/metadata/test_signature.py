@@ -4,11 +4,10 @@ import os
 import re
 from dataclasses import replace
 from datetime import datetime, timezone
-from functools import cache
 from pathlib import Path
 
 import pytest
-from endorsers import ENTRY, certified, forged, names
+from endorsers import ENTRY, ada, certified, forged, mallory, names
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,17 +22,6 @@ SIGNED = [path for folder in FOLDERS for path in sorted(folder.glob("*.xml"))]
 PLAIN = (SAMPLES / "made-plain.xml").read_bytes()
 WHEN = datetime(2025, 3, 1, 10, tzinfo=timezone.utc)
 signed = pytest.mark.parametrize("path", SIGNED, ids=lambda path: path.stem)
-
-
-@cache
-def ada() -> SigningKey:
-    return certified()
-
-
-@cache
-def mallory() -> SigningKey:
-    """Another key for the same names."""
-    return certified(number=1)
 
 
 # What verifies

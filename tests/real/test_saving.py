@@ -68,7 +68,7 @@ def test_it_is_saved_endorsed_for_good_and_started(
         assert done.exit_code == 0, done.output
         vm_id = done.stdout.partition(",")[0]
         node = driver.ex_get_node(vm_id)
-        ssh(site, node, f"echo {MARK} > /root/mark")
+        ssh(site, node, f"echo {MARK} > /etc/mark")
         assert CliRunner().invoke(shutdown_instance, [*words, vm_id]).exit_code == 0
         image = driver.create_image(node, "With a mark", ex_timeout=SECONDS)
         assert list((tmp_path / "site" / "machines").iterdir()) == []
@@ -84,7 +84,7 @@ def test_it_is_saved_endorsed_for_good_and_started(
             done = CliRunner().invoke(command, [*words, "mark.xml"])
             assert done.exit_code == 0, done.output
         again = driver.create_node("again", size, driver.get_image(image.id))
-        assert ssh(site, driver.ex_get_node(str(again.id)), "cat /root/mark") == f"{MARK}\n"
+        assert ssh(site, driver.ex_get_node(str(again.id)), "cat /etc/mark") == f"{MARK}\n"
         driver.destroy_node(again)
         driver.ex_close()
 
@@ -92,7 +92,7 @@ def test_it_is_saved_endorsed_for_good_and_started(
 @pytest.mark.timeout(3600)
 def test_create_image_runs_scripts_and_saves(tmp_path: Path) -> None:
     script = tmp_path / "set up.sh"
-    script.write_text(f'#!/bin/sh\necho "{MARK} $1" > /root/mark\n')
+    script.write_text(f'#!/bin/sh\necho "{MARK} $1" > /etc/mark\n')
     with real_sandbox(tmp_path / "site") as site:
         path = configured(site, tmp_path, verify_images="off")
         driver = StratusLabNodeDriver(stratuslab_user_config=path)
@@ -105,7 +105,7 @@ def test_create_image_runs_scripts_and_saves(tmp_path: Path) -> None:
         image = driver.get_image(done.stdout.removeprefix("IMAGE ").strip())
         assert image.extra["version"] == "1.1"
         node = driver.create_node("again", driver.list_sizes()[0], image)
-        assert ssh(site, driver.ex_get_node(str(node.id)), "cat /root/mark") == f"{MARK} by $HOME\n"
+        assert ssh(site, driver.ex_get_node(str(node.id)), "cat /etc/mark") == f"{MARK} by $HOME\n"
         driver.destroy_node(node)
         driver.ex_close()
 
@@ -126,7 +126,7 @@ def test_kill_9_in_a_save(tmp_path: Path) -> None:
                 save_as = NewImage("With a mark", "It has a mark.", "Ada", "ada@example.org")
                 size, image = driver.list_sizes()[0], standard(driver)
                 node = driver.create_node("n", size, image, ex_save_as=save_as)
-                ssh(site_dir, driver.ex_get_node(str(node.id)), f"echo {MARK} > /root/mark; sync")
+                ssh(site_dir, driver.ex_get_node(str(node.id)), f"echo {MARK} > /etc/mark; sync")
                 driver.ex_shutdown_node(node)
                 wait_for((site_dir / "saving").exists, "it is not saved", SECONDS)
                 assert driver.ex_get_node(str(node.id)).extra["lcm_state"] == 11
@@ -142,7 +142,7 @@ def test_kill_9_in_a_save(tmp_path: Path) -> None:
             (disk,) = (site_dir / "disks").iterdir()
             assert disk != half
             again = driver.create_node("again", driver.list_sizes()[0], image)
-            shown = ssh(site, driver.ex_get_node(str(again.id)), "cat /root/mark")
+            shown = ssh(site, driver.ex_get_node(str(again.id)), "cat /etc/mark")
             assert shown == f"{MARK}\n"
             driver.destroy_node(again)
 

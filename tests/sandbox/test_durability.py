@@ -5,14 +5,12 @@ import gzip
 import hashlib
 import re
 import secrets
-import signal
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import requests
-from callers import JANE, TEMPLATE, Caller, Elsewhere, elsewhere
+from callers import JANE, TEMPLATE, Caller, Elsewhere, elsewhere, kill_at_work
 from endorsers import ENTRY, certified
 
 from stratuslab_libcloud.metadata.entry import identifier
@@ -66,15 +64,7 @@ def signed(sha1: str) -> bytes:
 def test_everything_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     with elsewhere(tmp_path) as site:
         everybody = [Busy(site) for _ in range(4)]
-        for busy in everybody:
-            busy.start()
-        end = time.monotonic() + 60
-        while min(busy.rounds for busy in everybody) < 2 and time.monotonic() < end:
-            time.sleep(0.01)
-        site.process.send_signal(signal.SIGKILL)
-        for busy in everybody:
-            busy.join()
-        assert all(busy.rounds for busy in everybody)
+        kill_at_work(site, everybody, lambda busy: busy.rounds)
     with Sandbox(tmp_path, users=dict([JANE])) as again:
         jane = Caller(again, JANE)
         disks = {disk["uuid"]: disk for disk in jane.disks("GET").json()}
@@ -136,15 +126,7 @@ def test_a_disk_is_whole_or_absent_after_kill_9(tmp_path: Path) -> None:
     image = hashlib.shake_128(b"image").digest(2 << 20)
     with elsewhere(tmp_path) as site:
         everybody = [Copying(site, image) for _ in range(4)]
-        for one in everybody:
-            one.start()
-        end = time.monotonic() + 60
-        while min(one.rounds for one in everybody) < 2 and time.monotonic() < end:
-            time.sleep(0.01)
-        site.process.send_signal(signal.SIGKILL)
-        for one in everybody:
-            one.join()
-        assert all(one.rounds for one in everybody)
+        kill_at_work(site, everybody, lambda one: one.rounds)
     with Sandbox(tmp_path, users=dict([JANE])) as again:
         disks = {disk["uuid"] for disk in Caller(again, JANE).disks("GET").json()}
         paths = set((tmp_path / "disks").iterdir())

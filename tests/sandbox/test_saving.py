@@ -3,10 +3,8 @@
 import contextlib
 import hashlib
 import itertools
-import signal
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
@@ -14,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from callers import JANE, TEMPLATE, Caller, Reachable, elsewhere
+from callers import JANE, TEMPLATE, Caller, Reachable, elsewhere, kill_at_work
 
 from stratuslab_libcloud.metadata.entry import Entry, identifier
 from stratuslab_libcloud.metadata.rdf import cut_entries
@@ -279,15 +277,7 @@ def test_kill_9_in_a_save_loses_nothing_and_leaves_no_half(tmp_path: Path) -> No
     with elsewhere(tmp_path) as site:
         kept = Caller(site, JANE).disk(tag="kept")
         everybody = [Saving(site, number) for number in range(4)]
-        for one in everybody:
-            one.start()
-        end = time.monotonic() + 60
-        while min(len(one.acknowledged) for one in everybody) < 2 and time.monotonic() < end:
-            time.sleep(0.01)
-        site.process.send_signal(signal.SIGKILL)
-        for one in everybody:
-            one.join()
-        assert all(one.acknowledged for one in everybody)
+        kill_at_work(site, everybody, lambda one: len(one.acknowledged))
     with Sandbox(tmp_path, users=dict([JANE])) as again:
         jane = Caller(again, JANE)
         disks = {disk["uuid"]: disk for disk in jane.disks("GET").json()}

@@ -6,10 +6,10 @@ it ends: on a new persistent disk, which has the title as its tag and the image'
 the Marketplace.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from stratuslab_libcloud.client import waiting
 from stratuslab_libcloud.client.data import Machine, NewImage, NewMachine, Volume
 from stratuslab_libcloud.client.stratuslab.compute import ComputeClient
 from stratuslab_libcloud.client.stratuslab.listed import JudgedImage
@@ -20,16 +20,13 @@ from stratuslab_libcloud.errors import (
     ConflictError,
     InvalidValueError,
     NodeFailedError,
-    NodeNotReadyError,
     NotFoundError,
-    StratusLabError,
 )
 from stratuslab_libcloud.metadata.entry import is_identifier
 
 __all__ = ["Patience", "described", "ordered", "save"]
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between two looks
-_SHORTEST_LOOK = 1.0  # seconds that a look may take once the time is over
+_LONGEST_PAUSE = 5.0  # seconds between two looks
 _DONE = 6
 
 
@@ -132,30 +129,24 @@ def _check(machine_id: str, attributes: dict[str, str], title: str, comment: str
 
 
 def _wait(compute: ComputeClient, machine_id: str, patience: Patience) -> None:
-    """Wait until a machine has ended; faults that may pass do not end the waiting."""
-    pause, trouble = _FIRST_PAUSE, ""
-    while True:
-        try:
-            left = patience.end - time.monotonic()
-            machine = compute.info(machine_id, max(_SHORTEST_LOOK, min(left, patience.look)))
-        except StratusLabError as error:
-            if not error.passing:
-                raise
-            trouble = str(error)
-        else:
-            if machine.state == _DONE:
-                return
-            _check_ends(machine)
-            trouble = f"it is {machine.summary}"
-            patience.told(machine.summary)
-        left = patience.end - time.monotonic()
-        if left <= 0:
-            raise NodeNotReadyError(
-                f"node {machine_id} is not saved yet, and the time is over: {trouble}; ask again "
-                "to go on waiting"
-            )
-        time.sleep(min(pause, left))
-        pause = min(1.5 * pause, _LONGEST_PAUSE)
+    """Wait until a machine has ended."""
+
+    def ended(machine: Machine) -> bool:
+        if machine.state == _DONE:
+            return True
+        _check_ends(machine)
+        patience.told(machine.summary)
+        return False
+
+    waiting.until(
+        ended,
+        lambda seconds: compute.info(machine_id, seconds),
+        patience.end,
+        f"node {machine_id} is not saved yet, and the time is over",
+        longest_pause=_LONGEST_PAUSE,
+        longest_look=patience.look,
+        advice="ask again to go on waiting",
+    )
 
 
 def _check_ends(machine: Machine) -> None:

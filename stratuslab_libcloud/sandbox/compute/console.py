@@ -13,10 +13,11 @@ from werkzeug import Response
 from stratuslab_libcloud.sandbox.compute.rules import CallRefusedError, Compute
 from stratuslab_libcloud.sandbox.store import Account
 
-__all__ = ["PATH", "answer"]
+__all__ = ["PATH", "STATUS", "answer"]
 
 PATH = "xmlrpc/machines/<machine>/console"
-_STATUS = {512: 403, 1024: 404}  # of the codes of refusals (compute-xmlrpc 2.2)
+STATUS = {512: 403, 1024: 404, 2048: 409, 4096: 400}
+"""Of the codes that calls are refused with (compute-xmlrpc 2.2)."""
 
 
 def answer(compute: Compute, account: Account, machine: str) -> Response:
@@ -26,7 +27,7 @@ def answer(compute: Compute, account: Account, machine: str) -> Response:
     try:
         return _json({"id": machine, "console": compute.console(account, int(machine))}, 200)
     except CallRefusedError as refused:
-        return _json({"message": str(refused)}, _STATUS[refused.code])
+        return _json({"message": str(refused)}, STATUS[refused.code])
 
 
 def _json(document: dict[str, str], status: int) -> Response:

@@ -164,11 +164,8 @@ class FetchedImages:
             if not _is_web(location):
                 continue
             try:
-                with _storing(), durable.new_file(path) as file, Download(stop) as download:
+                with _new_image(path, disk_format, location) as file, Download(stop) as download:
                     _copy(download, self._way, location, entry, file, report)
-                    file.flush()
-                    if reason := refusal(pathlib.Path(file.name), disk_format):
-                        raise MachineError(f"{location} cannot be used: {reason}")
                 return
             except MachineError as error:
                 if stop.is_set():
@@ -186,9 +183,18 @@ def _is_disk(location: str) -> bool:
 
 
 @contextlib.contextmanager
-def _storing() -> Iterator[None]:
+def _new_image(path: pathlib.Path, disk_format: str, place: str) -> Iterator[IO[bytes]]:
+    """
+    Open a file for an image, which stays if the block succeeds and machines may start from it.
+
+    :param place: where the image comes from.
+    """
     try:
-        yield
+        with durable.new_file(path) as file:
+            yield file
+            file.flush()
+            if reason := refusal(pathlib.Path(file.name), disk_format):
+                raise MachineError(f"{place} cannot be used: {reason}")
     except OSError as error:
         raise MachineError(f"the image cannot be stored: {error.strerror or error}") from error
 
@@ -226,12 +232,9 @@ def _take(
 ) -> None:
     """Copy an image from the persistent disk that has it; leave a complete file or none."""
     place = f"persistent disk {disk.name}"
-    with _storing(), durable.new_file(path) as file, disk.open("rb") as source:
+    with _new_image(path, disk_format, place) as file, disk.open("rb") as source:
         pieces = _pieces(source, _size_of(entry), stop)
         _check(pieces, place, entry, file, report)
-        file.flush()
-        if reason := refusal(pathlib.Path(file.name), disk_format):
-            raise MachineError(f"{place} cannot be used: {reason}")
 
 
 def _pieces(source: IO[bytes], size: int, stop: threading.Event) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ from werkzeug import Request, Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.utils import send_from_directory
 
+from stratuslab_libcloud.sandbox.compute.console import STATUS as CALL_STATUS
 from stratuslab_libcloud.sandbox.compute.rules import CallRefusedError
 from stratuslab_libcloud.sandbox.pages import machines, storage
 from stratuslab_libcloud.sandbox.pages.visit import NOBODY, Services, Visit
@@ -85,7 +86,7 @@ class Pages:
         except RequestRefusedError as refused:
             response = visit.refuse(STATUS[refused.kind], str(refused))
         except CallRefusedError as refused:
-            response = visit.refuse(machines.STATUS.get(refused.code, 500), str(refused))
+            response = visit.refuse(CALL_STATUS.get(refused.code, 500), str(refused))
         return response
 
 

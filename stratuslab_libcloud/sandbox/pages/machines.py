@@ -11,10 +11,7 @@ from stratuslab_libcloud.sandbox.machines import Phase
 from stratuslab_libcloud.sandbox.pages.visit import Visit
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["ROWS", "STATUS", "Shown", "running"]
-
-STATUS = {512: 403, 1024: 404, 2048: 409, 4096: 400}
-"""Of the codes that calls are refused with."""
+__all__ = ["ROWS", "Shown", "running"]
 
 _ALL_BUT_DONE = -1  # the states that a pool is asked for (compute-xmlrpc 2.5)
 _ACTIVE = 3
@@ -87,10 +84,11 @@ def _list_machines(visit: Visit) -> Response:
 
 def _show_machine(visit: Visit, machine: str) -> Response:
     shown = _find(visit, machine)
+    mounts = visit.services.storage.all_mounts(visit.account)
     disks = [
         (disk, mount["device"])
         for disk in visit.services.storage.disks(visit.account)
-        for mount in visit.services.storage.mounts(visit.account, disk["uuid"])
+        for mount in mounts.get(disk["uuid"], ())
         if mount["vmId"] == shown.id
     ]
     console = visit.services.compute.console(visit.account, int(shown.id))

@@ -1,6 +1,6 @@
 """The pages about disks: one's own, and those that others have made public."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from werkzeug import Response
@@ -11,6 +11,7 @@ from stratuslab_libcloud.sandbox.pages.visit import Visit
 from stratuslab_libcloud.sandbox.storage.forms import MAX_GIB
 from stratuslab_libcloud.sandbox.storage.records import RequestRefusedError
 from stratuslab_libcloud.sandbox.storage.rest import STATUS, send_disk
+from stratuslab_libcloud.sandbox.store import Account
 
 __all__ = ["ROWS"]
 
@@ -20,10 +21,9 @@ _NEW = {"tag": "", "size": "1", "visibility": "private"}
 def _show_disks(visit: Visit, refused: RequestRefusedError | None = None) -> Response:
     """Show all disks; if one could not be created, the form as it was sent."""
     storage = visit.services.storage
-    own = storage.disks(visit.account)
     values = {
-        "disks": own,
-        "mounts": {disk["uuid"]: storage.mounts(visit.account, disk["uuid"]) for disk in own},
+        "disks": storage.disks(visit.account),
+        "mounts": storage.all_mounts(visit.account),
         "others": storage.others(visit.account),
         "new": {**_NEW, **visit.form} if refused else _NEW,
         "most": MAX_GIB,
@@ -68,40 +68,41 @@ def _show(
     return visit.show(template, status, error=error, **values)
 
 
-def _rename(visit: Visit, disk: str) -> Response:
-    tag = visit.form.get("tag", "")
+def _change(
+    visit: Visit,
+    disk: str,
+    change: Callable[[Account, str, Any], object],
+    how: object,
+    done: str,
+    tag: str | None = None,
+) -> Response:
+    """Change a disk by one of the rules, and show it again."""
     try:
-        visit.services.storage.update(visit.account, disk, {"tag": tag})
+        change(visit.account, disk, how)
     except RequestRefusedError as refused:
         return _show_disk(visit, disk, refused, tag)
-    return visit.go("storage", disk, done="renamed")
+    return visit.go("storage", disk, done=done)
+
+
+def _rename(visit: Visit, disk: str) -> Response:
+    tag = visit.form.get("tag", "")
+    return _change(visit, disk, visit.services.storage.update, {"tag": tag}, "renamed", tag)
 
 
 def _change_visibility(visit: Visit, disk: str) -> Response:
     visibility = visit.form.get("visibility", "")
-    try:
-        visit.services.storage.update(visit.account, disk, {"visibility": visibility})
-    except RequestRefusedError as refused:
-        return _show_disk(visit, disk, refused)
-    return visit.go("storage", disk, done=visibility.lower())
+    how = {"visibility": visibility}
+    return _change(visit, disk, visit.services.storage.update, how, visibility.lower())
 
 
 def _attach(visit: Visit, disk: str) -> Response:
     form = {"node": HOST, "vm_id": visit.form.get("machine", "")}
-    try:
-        visit.services.storage.attach(visit.account, disk, form)
-    except RequestRefusedError as refused:
-        return _show_disk(visit, disk, refused)
-    return visit.go("storage", disk, done="attached")
+    return _change(visit, disk, visit.services.storage.attach, form, "attached")
 
 
 def _detach(visit: Visit, disk: str) -> Response:
     mount = f"{disk}_{visit.form.get('machine', '')}"
-    try:
-        visit.services.storage.detach(visit.account, disk, mount)
-    except RequestRefusedError as refused:
-        return _show_disk(visit, disk, refused)
-    return visit.go("storage", disk, done="detached")
+    return _change(visit, disk, visit.services.storage.detach, mount, "detached")
 
 
 def _download(visit: Visit, disk: str) -> Response:

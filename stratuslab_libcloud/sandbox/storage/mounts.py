@@ -1,6 +1,7 @@
 """The storage service's rules about mounts: disks in machines (pdisk-rest 2.3, 2.4, 2.6)."""
 
 import pathlib
+import sqlite3
 import threading
 import weakref
 
@@ -47,7 +48,20 @@ class Mounts:
             find_disk(db, account, disk, UNKNOWN)
             query = "SELECT machine, device FROM mounts WHERE disk = ? ORDER BY device"
             rows = db.execute(query, (disk,)).fetchall()
-        return [{"vmId": str(row["machine"]), "device": row["device"]} for row in rows]
+        return list(map(_listed, rows))
+
+    def all_mounts(self, account: Account) -> dict[str, list[dict[str, str]]]:
+        """Group the mounts of the caller's disks (all, for the super user) by disk."""
+        query = (
+            "SELECT disk, machine, device FROM mounts JOIN disks ON disk = uuid "
+            "WHERE owner = ? OR ? ORDER BY device"
+        )
+        with self._store.reading() as db:
+            rows = db.execute(query, (account.name, account.is_super)).fetchall()
+        found: dict[str, list[dict[str, str]]] = {}
+        for row in rows:
+            found.setdefault(row["disk"], []).append(_listed(row))
+        return found
 
     def attach(self, account: Account, disk: str, form: Form) -> dict[str, object]:
         """Plug a disk into a running machine, or only record that it is mounted (2.3.2)."""
@@ -148,3 +162,7 @@ class Mounts:
         with self._store.reading() as db:
             rows = db.execute(query, (account.name, account.is_super)).fetchall()
         return [{"vmId": str(row["id"]), "owner": row["owner"]} for row in rows]
+
+
+def _listed(row: sqlite3.Row) -> dict[str, str]:
+    return {"vmId": str(row["machine"]), "device": row["device"]}
