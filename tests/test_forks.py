@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import stratuslab_libcloud
 from stratuslab_libcloud.sandbox.site import Sandbox
 
 CHILDREN, EACH = 4, 5
@@ -76,6 +77,32 @@ thread.join()
 print(json.dumps(result(*child)))
 """
 
+COMPUTED = """
+from stratuslab_libcloud.client.http import service
+
+images = driver.list_images()
+computing, masked, details = threading.Event(), service.mask, type(images[0]._described).details
+
+def slow(usual):
+    def compute(*arguments):
+        computing.set()
+        time.sleep(2)
+        return usual(*arguments)
+    return compute
+
+service.mask, type(images[0]._described).details = slow(masked), slow(details)
+in_parent, in_our_child = {
+    "masks": [driver.list_nodes, driver.list_volumes],
+    "descriptions": [lambda: images[0].extra, lambda: images[1].extra],
+}[sys.argv[2]]
+thread = threading.Thread(target=in_parent)
+thread.start()
+computing.wait()
+child = in_child(lambda: len(in_our_child()))
+thread.join()
+print(json.dumps([result(*child), len(in_our_child())]))
+"""
+
 LOGGED = """
 import libcloud
 
@@ -140,6 +167,20 @@ def test_each_process_asks_an_engine_by_itself(tmp_path: Path) -> None:
 def test_a_child_waits_for_no_lock_of_a_thread_that_it_does_not_have(tmp_path: Path) -> None:
     with Sandbox(tmp_path / "site") as sandbox:
         assert run(LOCKED, sandbox) == 0
+
+
+@pytest.mark.parametrize("what", ["masks", "descriptions"])
+def test_nor_for_one_that_computes_something(tmp_path: Path, what: str) -> None:
+    with Sandbox(tmp_path / "site") as sandbox:
+        in_the_child, in_the_parent = run(COMPUTED, sandbox, what)
+    assert in_the_child == in_the_parent
+
+
+def test_nothing_that_forks_may_meet_is_computed_under_a_lock_of_its_class() -> None:
+    package = Path(stratuslab_libcloud.__file__).parent
+    modules = [path for path in package.rglob("*.py") if "sandbox" not in path.parts]
+    assert len(modules) > 50
+    assert [path for path in modules if "cached_property\n" in path.read_text()] == []
 
 
 def test_nor_for_the_debug_logs(tmp_path: Path) -> None:
