@@ -119,12 +119,12 @@ class Log:
     def flush(self):
         pass
 
-log = Log()
+log, here = Log(), driver.list_locations()[0]
 libcloud.enable_debug(log)
-thread = threading.Thread(target=driver.list_nodes)
+thread = threading.Thread(target=driver.ex_list_nodes, args=[here])
 thread.start()
 log.writing.wait()
-child = in_child(lambda: [len(driver.list_nodes()), log.text.count("# >")])
+child = in_child(lambda: [len(driver.ex_list_nodes(here)), log.text.count("# >")])
 thread.join()
 print(json.dumps(result(*child)))
 """

@@ -13,7 +13,7 @@ from typing import Any
 
 import paramiko
 import pytest
-from clouds import Site, context
+from clouds import Site, config, configured, context, section
 from libcloud.common.types import LibcloudError
 from libcloud.compute.base import Node, NodeAuthSSHKey
 from libcloud.compute.deployment import (
@@ -402,9 +402,8 @@ def test_it_waits_at_the_right_location(tmp_path: Path) -> None:
         Sandbox(tmp_path / "a") as a,
         Sandbox(tmp_path / "b", boot_seconds=3600) as b,
     ):
-        sections = a.config_path.read_text().replace("sandbox]", "a]").replace("= sandbox", "= a")
-        other = b.config_path.read_text().partition("[sandbox]")[2]
-        both = io.StringIO(f"{sections}\n[b]\n{other}")
+        keys = {"user_public_key_file": str(b.dir / "id_ed25519.pub")}
+        both = config(section("a", a, **keys), section("b", b, **keys), selected_section="a")
         driver = StratusLabNodeDriver(stratuslab_user_config=both)
         at_a, at_b = driver.list_locations()
         what: dict[str, Any] = {"size": driver.list_sizes()[0], "image": driver.list_images()[0]}
@@ -439,10 +438,12 @@ class TestNothingIsCreated:
 
     def test_with_halves_of_two_pairs(self, cloud: Cloud, tmp_path: Path) -> None:
         make_key(tmp_path / "other", "rsa")
-        text = cloud.sandbox.config_path.read_text().replace("id_ed25519.pub", "other.pub")
-        text = text.replace(str(cloud.sandbox.dir / "other.pub"), str(tmp_path / "other.pub"))
-        text += f"user_private_key_file = {cloud.sandbox.dir / 'id_ed25519'}\n"
-        driver = StratusLabNodeDriver(stratuslab_user_config=io.StringIO(text))
+        keys = {
+            "user_public_key_file": tmp_path / "other.pub",
+            "user_private_key_file": cloud.sandbox.dir / "id_ed25519",
+        }
+        file = configured(cloud.sandbox, tmp_path, **keys)
+        driver = StratusLabNodeDriver(stratuslab_user_config=file)
         with pytest.raises(ConfigurationError, match="is not the private key of"):
             driver.deploy_node(deploy=hello(), name="n", **cloud.what)
         assert cloud.driver.list_nodes() == []
