@@ -14,10 +14,16 @@ CHILDREN, EACH = 4, 5
 
 # Programs of their own, as these tests have threads, with which nobody should fork.
 BEGIN = """
-import json, os, signal, sys, threading, time
+import json, os, signal, sys, threading
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 
 driver = StratusLabNodeDriver(stratuslab_user_config=sys.argv[1])
+parent, forked = os.getpid(), threading.Event()
+
+def until_forked():
+    "Keep a thread of the parent's where it is until there is a child."
+    if os.getpid() == parent:
+        forked.wait(60)
 
 def in_child(work):
     "What work() returns in a child; None where it hangs."
@@ -31,6 +37,7 @@ def in_child(work):
             os.write(theirs, json.dumps(repr(error)).encode())
         os._exit(0)
     os.close(theirs)
+    forked.set()
     return child, ours
 
 def result(child, ours):
@@ -62,7 +69,7 @@ making, usual = threading.Event(), services.ComputeClient.__init__
 
 def slow(*arguments):
     making.set()
-    time.sleep(2)
+    until_forked()
     usual(*arguments)
 
 services.ComputeClient.__init__ = slow
@@ -84,7 +91,7 @@ class Log:
     def write(self, text):
         with self.lock:
             self.writing.set()
-            time.sleep(0.5)
+            until_forked()
             self.text += text
 
     def flush(self):
