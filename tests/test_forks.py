@@ -14,15 +14,16 @@ CHILDREN, EACH = 4, 5
 
 # Programs of their own, as these tests have threads, with which nobody should fork.
 BEGIN = """
-import json, os, signal, sys, threading
+import json, os, signal, sys, threading, time
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 
 driver = StratusLabNodeDriver(stratuslab_user_config=sys.argv[1])
-parent, forked = os.getpid(), threading.Event()
+parent, there, forked = os.getpid(), threading.Event(), threading.Event()
 
 def until_forked():
-    "Keep a thread of the parent's where it is until there is a child."
-    if os.getpid() == parent:
+    "Keep the parent's other thread where it is until there is a child."
+    if os.getpid() == parent and threading.current_thread() is not threading.main_thread():
+        there.set()
         forked.wait(60)
 
 def in_child(work):
@@ -65,17 +66,16 @@ print(json.dumps([before, *told, nodes("after")()]))
 LOCKED = """
 from stratuslab_libcloud.client.stratuslab import services
 
-making, usual = threading.Event(), services.ComputeClient.__init__
+usual = services.ComputeClient.__init__
 
 def slow(*arguments):
-    making.set()
     until_forked()
     usual(*arguments)
 
 services.ComputeClient.__init__ = slow
 thread = threading.Thread(target=driver.list_nodes)
 thread.start()
-making.wait()
+there.wait()
 child = in_child(lambda: len(driver.list_nodes()))
 thread.join()
 print(json.dumps(result(*child)))
@@ -91,7 +91,7 @@ class Log:
     def write(self, text):
         with self.lock:
             self.writing.set()
-            until_forked()
+            time.sleep(0.5)
             self.text += text
 
     def flush(self):
