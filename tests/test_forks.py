@@ -19,6 +19,13 @@ import json, os, signal, sys, threading, time
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 
 driver = StratusLabNodeDriver(stratuslab_user_config=sys.argv[1])
+parent, there, forked = os.getpid(), threading.Event(), threading.Event()
+
+def until_forked():
+    "Keep the parent's other thread where it is until there is a child."
+    if os.getpid() == parent and threading.current_thread() is not threading.main_thread():
+        there.set()
+        forked.wait(60)
 
 def in_child(work):
     "What work() returns in a child; None where it hangs."
@@ -32,6 +39,7 @@ def in_child(work):
             os.write(theirs, json.dumps(repr(error)).encode())
         os._exit(0)
     os.close(theirs)
+    forked.set()
     return child, ours
 
 def result(child, ours):
@@ -61,17 +69,16 @@ print(json.dumps([before, *told, nodes("after")()]))
 LOCKED = """
 from stratuslab_libcloud.client.stratuslab import services
 
-making, usual = threading.Event(), services.ComputeClient.__init__
+usual = services.ComputeClient.__init__
 
 def slow(*arguments):
-    making.set()
-    time.sleep(2)
+    until_forked()
     usual(*arguments)
 
 services.ComputeClient.__init__ = slow
 thread = threading.Thread(target=driver.list_nodes)
 thread.start()
-making.wait()
+there.wait()
 child = in_child(lambda: len(driver.list_nodes()))
 thread.join()
 print(json.dumps(result(*child)))
