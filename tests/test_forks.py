@@ -86,25 +86,31 @@ print(json.dumps(result(*child)))
 
 COMPUTED = """
 from stratuslab_libcloud.client.http import service
+from stratuslab_libcloud.errors import NotFoundError
 
 images = driver.list_images()
-computing, masked, details = threading.Event(), service.mask, type(images[0]._described).details
+masked, details = service.mask, type(images[0]._described).details
+
+def refused():
+    try:
+        driver.ex_get_node("99")
+    except NotFoundError as error:
+        return str(error)
 
 def slow(usual):
     def compute(*arguments):
-        computing.set()
-        time.sleep(2)
+        until_forked()
         return usual(*arguments)
     return compute
 
 service.mask, type(images[0]._described).details = slow(masked), slow(details)
 in_parent, in_our_child = {
-    "masks": [driver.list_nodes, driver.list_volumes],
+    "masks": [refused, refused],
     "descriptions": [lambda: images[0].extra, lambda: images[1].extra],
 }[sys.argv[2]]
 thread = threading.Thread(target=in_parent)
 thread.start()
-computing.wait()
+there.wait()
 child = in_child(lambda: len(in_our_child()))
 thread.join()
 print(json.dumps([result(*child), len(in_our_child())]))

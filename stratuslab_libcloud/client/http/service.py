@@ -109,8 +109,11 @@ class Service:
         if options.ca_certificate and options.verify_tls:
             check_authority(options.ca_certificate)
 
+    def _masked(self, text: str) -> str:
+        return self._mask(text)
+
     @lazy
-    def _masked(self) -> Callable[[str], str]:
+    def _mask(self) -> Callable[[str], str]:
         """Masks our secrets; made when a text may have them, as it takes milliseconds."""
         return mask(self._secrets)
 
