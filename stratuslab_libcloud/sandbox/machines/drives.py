@@ -96,18 +96,15 @@ def _layer(
 
     One that is there already has what the machine has written before.
 
-    :param size: in MiB; empty for that of the image.
+    :param size: to enlarge it to, in MiB; empty for that of the image.
     """
-    if (folder / target).exists():
-        return Drive(target, target, "qcow2")
-    # Relative: QEMU takes the text before a colon for a protocol.
-    backing = os.path.relpath(image.path, folder)
-    _run(
-        folder,
-        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", backing, "-F", image.format, target]
-        + ([f"{size}M"] if re.fullmatch("[0-9]{1,9}", size) else []),
-        stop,
-    )
+    if not (folder / target).exists():
+        # Relative: QEMU takes the text before a colon for a protocol.
+        backing = os.path.relpath(image.path, folder)
+        form = ["-f", "qcow2", "-b", backing, "-F", image.format]
+        _run(folder, ["qemu-img", "create", "-q", *form, target], stop)
+    if re.fullmatch("[0-9]{1,9}", size):  # it refuses to shrink one
+        _run(folder, ["qemu-img", "resize", "-q", "-f", "qcow2", target, f"{size}M"], stop)
     return Drive(target, target, "qcow2")
 
 
