@@ -348,12 +348,16 @@ class Qemu:
     async def _destroy(self, life: Life, keep_console: bool = False) -> None:
         if life.power_button:
             life.power_button.cancel()
+        pid = running_process(life.folder)
         await end_process(life.folder, life.monitor)
         if life.process:
             life.process.kill()  # if there was no file that names it
             life.process.wait()
         if life.recorder:
             life.recorder.wait()  # which has read all once QEMU has ended
+        for process in _OUTLIVING:
+            if process.pid == pid:
+                process.wait()  # an earlier sandbox within this Python has started it
         _OUTLIVING[:] = [process for process in _OUTLIVING if process.poll() is None]
         if life.monitor:
             await life.monitor.close()
