@@ -1,5 +1,6 @@
 """From the DISKs of a template to files."""
 
+import json
 import shutil
 import subprocess
 import threading
@@ -57,6 +58,19 @@ def test_the_first_image_gets_a_layer_of_the_machines_own(lay: Lay) -> None:
 def test_so_do_further_ones(lay: Lay) -> None:
     _, second = lay(f'source = "{ENTRY}", target = vda', f'source = "{ENTRY}", target = vdc')
     assert second == Drive("vdc", "vdc", "qcow2")
+
+
+@needs_tools
+def test_a_layer_is_made_larger_at_first_and_later_and_keeps_what_is_on_it(lay: Lay) -> None:
+    layer = lay.folder / "vda"
+    for mib in (2, 3, 3):
+        lay(f'source = "{ENTRY}", target = vda, grown_to = {mib}')
+        told = subprocess.check_output(["qemu-img", "info", "--output=json", layer])
+        assert json.loads(told)["virtual-size"] == mib << 20
+    compared = subprocess.run(["qemu-img", "compare", "-q", layer, lay.image])
+    assert compared.returncode == 0  # beyond its end there are zeros
+    with pytest.raises(MachineError, match=r"^qemu-img failed: .*shrink"):
+        lay(f'source = "{ENTRY}", target = vda, grown_to = 1')
 
 
 def test_a_persistent_disk_is_itself(lay: Lay, tmp_path: Path) -> None:
