@@ -436,7 +436,7 @@ def test_a_port_that_somebody_took_meanwhile_fails_the_machine(
 ) -> None:
     address = next_address(lab)
     monkeypatch.setattr(
-        "stratuslab_libcloud.sandbox.addresses._is_served", lambda address, port: False
+        "stratuslab_libcloud.sandbox.addresses.is_served", lambda address, port: False
     )
     port = lab.site._qemu_host.ssh_port
     with socket.create_server((address, port)):

@@ -103,7 +103,7 @@ def _layer(
         backing = os.path.relpath(image.path, folder)
         form = ["-f", "qcow2", "-b", backing, "-F", image.format]
         _run(folder, ["qemu-img", "create", "-q", *form, target], stop)
-    if re.fullmatch("[0-9]{1,9}", size):  # it refuses to shrink one
+    if re.fullmatch("[0-9]{1,9}", size):  # which never shrinks it
         _run(folder, ["qemu-img", "resize", "-q", "-f", "qcow2", target, f"{size}M"], stop)
     return Drive(target, target, "qcow2")
 

@@ -57,13 +57,13 @@ class Life:
 
         :raises MachineError: it does not run.
         """
-        self.paused = True  # until they go on: somebody may be looking why they stand
+        self.paused = True  # until they go on: a look at QEMU meanwhile must find nothing wrong
         await self.connected().execute("stop" if paused else "cont")
         self.paused = paused
 
     async def restore_pause(self) -> None:
         """
-        Pause a machine that should be, or let it go on: what an earlier sandbox came not to do.
+        Pause a machine, or let it go on, where an earlier sandbox ended before it could do so.
 
         :raises MachineError: it does not run.
         """

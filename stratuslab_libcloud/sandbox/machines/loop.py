@@ -56,7 +56,7 @@ class Loop:
             raise
 
     def close(self) -> None:
-        """Stop the loop once it has nothing more to do, and end the threads."""
+        """Stop the loop, and wait for its threads."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 

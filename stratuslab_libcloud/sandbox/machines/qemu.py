@@ -357,7 +357,7 @@ class Qemu:
             life.recorder.wait()  # which has read all once QEMU has ended
         for process in _OUTLIVING:
             if process.pid == pid:
-                process.wait()  # an earlier sandbox within this Python has started it
+                process.wait()  # an earlier sandbox of this very Python process started it
         _OUTLIVING[:] = [process for process in _OUTLIVING if process.poll() is None]
         if life.monitor:
             await life.monitor.close()

@@ -247,7 +247,7 @@ def _accept(core: Core, book: Book, machine: Machine, request: Request) -> None:
     if request.first == DONE:
         machine.phase = "DONE"
         finish(book, machine, failed=False)
-        # It may have files from before, or be on its way back from them.
+        # It may have files from before, or a process that is paused.
         run = Run(number, Phase.CLEANUP, Template([]))
         book.then.append(lambda: core.machinery.enter(run))
     if request.ask in ("SHUTDOWN", "CLEANUP", "PENDING"):

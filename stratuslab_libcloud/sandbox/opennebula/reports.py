@@ -141,7 +141,7 @@ def adopt(core: Core) -> None:
 
 
 def _catch_up(book: Book, machine: Machine) -> None:
-    """Undo a change that nobody will finish; a pause, or the end of one, is only recorded."""
+    """Undo a change that nobody will finish; record a pause, or its end, which QEMU will do."""
     if machine.phase not in ("RUNNING", "DONE"):
         return  # the machinery carries on
     if machine.now in CHANGING:

@@ -185,7 +185,7 @@ ACTIONS: dict[str, dict[str, Request]] = {
     "DONE": _both("terminate", Request(DONE)),
 }
 
-# By the state in which such a request is under way, the one that follows: for those left undone.
+# The state that follows one in which the machinery reports nothing, for machines that are adopted.
 FOLLOWING: dict[Now, Now] = {
     request.first: request.last
     for actions in ACTIONS.values()
