@@ -132,6 +132,25 @@ def test_what_cannot_be_made_is_told(lay: Lay, disk: str, reason: str) -> None:
     assert list(lay.folder.iterdir()) == []
 
 
+@needs_tools
+def test_what_was_left_half_made_is_made_anew(lay: Lay, monkeypatch: pytest.MonkeyPatch) -> None:
+    disks = (f'source = "{ENTRY}", target = vda', "type = swap, size = 64, target = vdb")
+
+    def killed(folder: Path, command: list[str], stop: threading.Event) -> None:
+        (folder / command[-1]).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(drives, "_run", killed)
+        for disk in disks:
+            with pytest.raises(KeyboardInterrupt):
+                lay(disk)
+    assert [drive.target for drive in lay(*disks)] == ["vda", "vdb"]
+    assert (lay.folder / "vda").read_bytes().startswith(b"QFI")
+    assert b"SWAPSPACE2" in (lay.folder / "vdb").read_bytes()[:4096]
+    assert sorted(path.name for path in lay.folder.iterdir()) == ["vda", "vdb"]
+
+
 def test_a_program_that_takes_long_is_ended_when_the_machine_is_not_wanted_any_more(
     tmp_path: Path,
 ) -> None:
