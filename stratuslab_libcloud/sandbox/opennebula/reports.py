@@ -146,8 +146,9 @@ def _catch_up(book: Book, machine: Machine) -> None:
         return  # the machinery carries on
     if machine.now in CHANGING:
         machine.move((machine.prev_state, machine.prev_lcm))
-        for disk in machine.disks:
-            disk.pop("ATTACH", None)
+        for _, value in machine.template.attributes:
+            if isinstance(value, dict):
+                value.pop("ATTACH", None)
     elif machine.now in FOLLOWING:
         machine.move(FOLLOWING[machine.now])
     book.put(machine)
