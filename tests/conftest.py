@@ -62,12 +62,22 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
         found.driver.ex_close()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a machine are run by one process, so that it boots once."""
+    """
+    Tests that share what takes long to make are run by one process, so that it is made once.
+
+    What takes a minute begins first, so that nothing is left to wait for alone at the end.
+    """
     for item in items:
-        for name in ("machine", "node"):
+        for name in ("machine", "node", "packages", "visitor"):
             if item.path.parent.name == "real" and name in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {name}"))
+    items.sort(
+        key=lambda item: (
+            not (item.get_closest_marker("long") or item.get_closest_marker("xdist_group"))
+        )
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
