@@ -4,9 +4,12 @@ The Apache Libcloud compute driver for StratusLab clouds (User's Guide 13.05, ch
 Its methods are in ``driver``, in several parts; ``client`` sends the requests.
 """
 
+from stratuslab_libcloud.driver.account import AccountMethods
 from stratuslab_libcloud.driver.deployment import DeploymentMethods
 from stratuslab_libcloud.driver.entities import NODE_STATES, StratusLabNode
 from stratuslab_libcloud.driver.images import ImageMethods
+from stratuslab_libcloud.driver.keys import KeyPairMethods
+from stratuslab_libcloud.driver.power import PowerMethods
 from stratuslab_libcloud.driver.snapshots import SnapshotMethods
 from stratuslab_libcloud.driver.transfers import TransferMethods
 from stratuslab_libcloud.driver.volumes import VolumeMethods
@@ -15,7 +18,14 @@ __all__ = ["StratusLabNode", "StratusLabNodeDriver"]
 
 
 class StratusLabNodeDriver(
-    ImageMethods, DeploymentMethods, VolumeMethods, SnapshotMethods, TransferMethods
+    ImageMethods,
+    DeploymentMethods,
+    PowerMethods,
+    VolumeMethods,
+    SnapshotMethods,
+    TransferMethods,
+    AccountMethods,
+    KeyPairMethods,
 ):
     """
     StratusLab clouds, one location for each section of the configuration file (guide 9.1).
@@ -27,7 +37,8 @@ class StratusLabNodeDriver(
     >>> volume = driver.create_volume(size=5, name="data")
 
     The examples of the methods use these names: ``driver``, ``image``, ``size``, ``node``,
-    ``volume``, and ``metadata`` for the bytes of a signed entry.
+    ``volume``, ``one`` for a driver on OpenNebula and ``vm`` for a node there, and ``metadata`` for
+    the bytes of a signed entry.
 
     **Errors.** Every error is a :class:`.StratusLabError`, and so a ``LibcloudError``, whose text
     is one line; the tree is in ``stratuslab_libcloud.errors``. Whatever asks a cloud may raise

@@ -12,10 +12,13 @@ from stratuslab_libcloud import errors
 
 ROOT = Path(__file__).parents[1]
 PROTOCOLS = ROOT / "docs" / "protocols"
-PAGES = "compute-xmlrpc|opennebula-engines|pdisk-rest|marketplace-rest|config-and-cli"
+PAGES = (
+    "compute-xmlrpc|opennebula-engines|opennebula-modern|pdisk-rest|marketplace-rest|config-and-cli"
+)
 # "pdisk-rest 1.8", "compute-xmlrpc 5.1, 5.5", "engines 5": a name, then sections.
+SHORT = {"engines": "opennebula-engines", "modern": "opennebula-modern"}
 CITATION = re.compile(
-    rf"\b({PAGES}|engines)\s((?:\d+(?:\.\d+)*)(?:(?:, | and )\d+(?:\.\d+)*)*)", re.I
+    rf"\b({PAGES}|engines|modern)\s((?:\d+(?:\.\d+)*)(?:(?:, | and )\d+(?:\.\d+)*)*)", re.I
 )
 SOURCES = sorted(
     path
@@ -32,7 +35,7 @@ def sections(page: str) -> set[str]:
 def citations(path: Path) -> list[tuple[str, str]]:
     text = re.sub(r"\s*\n\s*(?:# )?", " ", path.read_text())
     return [
-        ("opennebula-engines" if name.lower() == "engines" else name.lower(), section)
+        (SHORT.get(name.lower(), name.lower()), section)
         for name, cited in CITATION.findall(text)
         for section in re.findall(r"\d+(?:\.\d+)*", cited)
     ]

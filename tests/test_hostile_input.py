@@ -4,6 +4,7 @@ other users, hostile arguments. What concerns one module alone is in that module
 """
 
 import gzip
+import io
 import json
 import logging
 import re
@@ -11,9 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import libcloud
 import pytest
 from canned import Canned, pool, rpc
-from clouds import KEY
+from clouds import KEY, config
 from libcloud.compute.base import Node, NodeImage, StorageVolume, VolumeSnapshot
 from libcloud.compute.types import NodeState
 
@@ -192,12 +194,75 @@ def test_no_document_breaks_out(call: str, name: str, caplog: pytest.LogCaptureF
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
+# The same on a modern engine: how it is asked, and the document that it answers.
+ENGINE_CALLS: dict[str, tuple[Callable[[Any], object], str]] = {
+    "list_images": (lambda driver: driver.list_images(), "IMAGE_POOL"),
+    "get_image": (lambda driver: driver.get_image("7"), "IMAGE"),
+    "list_nodes": (lambda driver: driver.list_nodes(), "VM_POOL"),
+    "create_volume": (lambda driver: driver.create_volume(1, "v"), "DATASTORE_POOL"),
+    "attach_volume": (
+        lambda driver: driver.attach_volume(node(driver, "7"), volume(driver, "8")),
+        "VM",
+    ),
+}
+
+
+def engine_attacks(root: str) -> dict[str, bytes]:
+    return {
+        **xml_attacks("methodResponse"),
+        "laughs in the document": in_rpc(f"{LAUGHS}<{root}>&l9;</{root}>"),
+        "external in the document": in_rpc(f"{OUTSIDE}<{root}>&l9;</{root}>"),
+        "open in the document": in_rpc(f"<{root}>{'<a>' * DEEP}"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("call", "name"), [(call, name) for call in ENGINE_CALLS for name in engine_attacks("VM")]
+)
+def test_no_document_of_an_engine_breaks_out(call: str, name: str) -> None:
+    ask, root = ENGINE_CALLS[call]
+    with Canned([(200, RPC, b"")]) as server:
+        body = engine_attacks(root)[name].replace(b"URL", server.url.encode())
+        server.answers[:] = [(200, RPC, body)]
+        driver = engine_driver(server.url)
+        with pytest.raises(MalformedAnswerError) as caught:
+            ask(driver)
+        driver.ex_close()
+        assert not any("secret" in request.path for request in server.requests)
+    assert str(caught.value).isprintable()
+    assert "ha" * 9 not in str(caught.value)
+
+
+def test_what_an_engine_refuses_can_be_shown_and_no_secret_is_logged() -> None:
+    log = io.StringIO()
+    libcloud.enable_debug(log)
+    try:
+        with Canned([rpc(False, f"[one.x] {IN_XML} u:Mark3r-Passw0rd", 2048)]) as server:
+            driver = engine_driver(server.url, password="Mark3r-Passw0rd")
+            for ask, _ in ENGINE_CALLS.values():
+                with pytest.raises(ServiceError) as caught:
+                    ask(driver)
+                assert fit_to_be_shown(caught.value)
+                assert "Mark3r" not in repr(caught.value)
+            driver.ex_close()
+    finally:
+        libcloud.reset_debug()
+    assert "/RPC2" in log.getvalue()
+    assert "Mark3r" not in log.getvalue()
+
+
+def engine_driver(url: str, password: str = "p") -> StratusLabNodeDriver:
+    options = {"endpoint": f"{url}/RPC2", "dialect": "opennebula"}
+    known = config(**options, username="u", password=password)
+    return StratusLabNodeDriver(stratuslab_user_config=known, timeout=30)
+
+
 @pytest.mark.parametrize("status", [400, 404])
 @pytest.mark.parametrize("kind", [XML, JSON, "text/plain", "text/html"])
 def test_no_error_document_does(status: int, kind: str) -> None:
     for name, body in {**ATTACKS[XML], **ATTACKS[JSON]}.items():
         with Canned([(status, kind, body)]) as server:
-            driver = driver_of(server.url, timeout=0.7)
+            driver = driver_of(server.url, timeout=5)
             with pytest.raises(ServiceError) as caught:
                 driver.list_volumes()
             driver.ex_close()

@@ -26,6 +26,14 @@ _EXAMPLE = "BN1EEkPiBx87_uLj2-sdybSI-Xb"
 _COLUMNS = ("id", "os", "arch", "endorser", "name")
 _LEAST_NAME = 16  # columns that the name keeps on a narrow terminal
 _WIDEST = 40  # of the other cells
+# What entries say, and the images of an OpenNebula do not.
+_UNKNOWN: Details = {
+    **dict.fromkeys(("creator", "os", "os_version", "os_arch", "endorser", "valid", "version")),
+    **dict.fromkeys(("compression", "publisher", "hypervisor")),
+    "endorsers": [],
+    "locations": [],
+    "checksums": {},
+}
 
 
 def _pattern(*names: str, what: str) -> click.Option:
@@ -169,10 +177,15 @@ def _found(given: Given, criteria: Sequence[Criterion], whole: bool) -> list["Im
         return list(images)
     found = []
     for image in images:
-        details = image.details()
+        details = _details(image)
         if all(meets(image.id, details) for _, meets in criteria):
             found.append(image)
     return found
+
+
+def _details(image: "Image") -> Details:
+    """All that is known of an image; one of an OpenNebula has no Marketplace entry."""
+    return {"title": image.name, **_UNKNOWN, **image.details()}
 
 
 # -- how they look --------------------------------------------------------------------------------
@@ -191,7 +204,7 @@ def _show(
         output.note("No image to show")
     if lines:
         for image in images:
-            shown = [printable(line) for line in lines(image.id, image.details())]
+            shown = [printable(line) for line in lines(image.id, _details(image))]
             click.echo("\n".join([*shown, "####", ""]))
     elif images:
         for line in _table(images, _width()):
@@ -218,7 +231,7 @@ def _table(images: Sequence["Image"], width: int) -> Iterator[str]:
 
 
 def _cells(image: "Image") -> tuple[str, ...]:
-    details = image.details()
+    details = _details(image)
     os = _joined(details["os"], details["os_version"])
     cells = os, details["os_arch"] or "", details["endorser"] or ""
     return (image.id, *(printable(cell)[:_WIDEST] for cell in cells), image.name)

@@ -23,6 +23,7 @@ from stratuslab_libcloud.configuration.options import TABLE
 
 if TYPE_CHECKING:
     from stratuslab_libcloud import Cloud
+    from stratuslab_libcloud.configuration.settings import Settings
     from stratuslab_libcloud.metadata.keys import SigningKey
 
 __all__ = [
@@ -85,7 +86,7 @@ class Given:
                 "Missing cloud endpoint. Please provide --endpoint, or edit the configuration file "
                 "that stratus-copy-config puts in place"
             )
-        if needs == "storage" and not settings.pdisk_endpoint:
+        if needs == "storage" and not settings.pdisk_endpoint and not _keeps_disks(settings):
             raise click.ClickException(
                 "Missing persistent disk endpoint. Please provide --pdisk-endpoint"
             )
@@ -129,6 +130,13 @@ class Given:
 
 
 pass_given = click.make_pass_decorator(Given, ensure=True)
+
+
+def _keeps_disks(settings: "Settings") -> bool:
+    """Whether the location is an OpenNebula, which keeps disks itself."""
+    from stratuslab_libcloud.configuration import endpoints
+
+    return settings.options.dialect == "opennebula" or endpoints.is_engine(settings.endpoint)
 
 
 class Command(click.Command):

@@ -216,7 +216,7 @@ def order(
         ram=asked["ram"] or kind.ram,
         swap=kind.swap if asked["swap"] is None else asked["swap"],
         name=asked["vm_name"] or (saved_name() if save_as else ""),
-        network="local" if asked["local_ip"] else "private" if asked["private_ip"] else "public",
+        network="local" if asked["local_ip"] else "private" if asked["private_ip"] else "",
         volumes=[asked["persistent_disk"]] if asked["persistent_disk"] else [],
         readonly_images=[asked["readonly_disk"]] if asked["readonly_disk"] else [],
         public_keys=(prepared.keys if prepared else []) or _public_keys(settings),

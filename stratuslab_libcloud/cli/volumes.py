@@ -57,10 +57,12 @@ def _checked_tag(ctx: click.Context, option: click.Parameter, tag: str | None) -
 
 
 def checked_uuid(text: str) -> str:
-    """Any spelling of a UUID becomes the service's."""
+    """Any spelling of a UUID becomes the service's; disks of an OpenNebula have numbers."""
     try:
         return str(uuid.UUID(text))
     except ValueError:
+        if text.isascii() and text.isdecimal():
+            return text
         raise click.UsageError(f"Invalid UUID {text}") from None
 
 
@@ -312,7 +314,8 @@ def _show(volume: "Volume") -> None:
 def storage_of(given: Given) -> "Cloud":
     """The cloud whose disks the command is about."""
     cloud = given.cloud("storage")
-    given.say(f"Accessing storage service at: {cloud.settings.pdisk_endpoint}")
+    where = cloud.settings.pdisk_endpoint or cloud.settings.endpoint
+    given.say(f"Accessing storage service at: {where}")
     return cloud
 
 

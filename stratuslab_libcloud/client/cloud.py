@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Protocol
 
 from stratuslab_libcloud.client.data import Endorsement, Image, Machine, Mount, NewMachine, Volume
+from stratuslab_libcloud.client.verbs import Verbs
 from stratuslab_libcloud.configuration.settings import Settings
 from stratuslab_libcloud.metadata.keys import SigningKey
 
 __all__ = ["Cloud"]
 
 
-class Cloud(Protocol):
+class Cloud(Verbs, Protocol):
     """
     One location. Threads can share it, and it survives a fork.
 

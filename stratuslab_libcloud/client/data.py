@@ -9,7 +9,9 @@ __all__ = [
     "Image",
     "Machine",
     "MachineDisk",
+    "MachineTemplate",
     "Mount",
+    "Network",
     "NewImage",
     "NewMachine",
     "Nic",
@@ -18,8 +20,12 @@ __all__ = [
 
 _ACTIVE, _DONE = 3, 6
 _ENDING = (11, 12, 13, 15, 23)
+_RESTING = (2, 4, 5, 8, 9)
 _FAILED, _FAILURES = (7, 11), (14, *range(36, 43), 44, *range(46, 51), 61)
-_STATES = ("Init", "Pending", "Hold", "Active", "Stopped", "Suspended", "Done", "Failed")
+_STATES = (
+    *("Init", "Pending", "Hold", "Active", "Stopped", "Suspended", "Done", "Failed"),
+    *("Poweroff", "Undeployed", "Cloning", "Cloning_Failure"),
+)
 _ACTIVE_STATES = (
     "Init",
     "Prolog",
@@ -42,7 +48,7 @@ _ACTIVE_STATES = (
 
 
 class Nic(TypedDict):
-    """A network card; ``network`` is the name of its network."""
+    """An address of a network card; ``network`` is the name of its network."""
 
     ip: str | None
     network: str | None
@@ -52,7 +58,8 @@ class MachineDisk(TypedDict):
     """
     A disk in a machine.
 
-    ``source`` is its origin, as the cloud writes it; ``size`` is in MiB.
+    ``source`` is its origin, as the cloud writes it; ``size`` is in MiB; ``image`` is the id of the
+    image or volume that it is, or was made from.
     """
 
     id: str | None
@@ -60,6 +67,7 @@ class MachineDisk(TypedDict):
     source: str | None
     size: int | None
     type: str | None
+    image: str | None
 
 
 class Machine(NamedTuple):
@@ -71,7 +79,7 @@ class Machine(NamedTuple):
     :ivar owner: the user name of its account.
     :ivar state: ``STATE``; -1 where it is missing.
     :ivar lcm_state: ``LCM_STATE``, which matters while the state is 3.
-    :ivar nics: its network cards, each a :class:`Nic`.
+    :ivar nics: its network cards, a :class:`Nic` for each address.
     :ivar disks: its disks, each a :class:`MachineDisk`.
     :ivar host: name of the host that it runs on (the latest record).
     :ivar cpus: cores.
@@ -81,6 +89,8 @@ class Machine(NamedTuple):
     :ivar started: UNIX seconds.
     :ivar error: the cloud's own text, or ``None``.
     :ivar image: id of the image or bootable volume that it started from.
+    :ivar scheduler: why it has not been placed on a host, in the cloud's words.
+    :ivar labels: words separated by commas, its :attr:`NewMachine.mark` among them.
     """
 
     id: str
@@ -98,6 +108,8 @@ class Machine(NamedTuple):
     started: int | None
     error: str | None
     image: str | None = None
+    scheduler: str | None = None
+    labels: str | None = None
 
     @property
     def summary(self) -> str:
@@ -116,6 +128,11 @@ class Machine(NamedTuple):
     def ending(self) -> bool:
         """Whether it has ended, or is about to (compute-xmlrpc 3.2, 3.3)."""
         return self.state == _DONE or (self.state == _ACTIVE and self.lcm_state in _ENDING)
+
+    @property
+    def resting(self) -> bool:
+        """Whether nothing more will happen to it until somebody asks for it."""
+        return self.state in _RESTING
 
     @property
     def failed(self) -> bool:
@@ -154,12 +171,13 @@ class NewMachine:
     """
     An order for a machine.
 
-    :ivar image: id of the image or bootable volume to start from.
-    :ivar cpus: cores.
-    :ivar ram: MiB.
+    :ivar image: id of the image or bootable volume to start from; ``""``: the template's.
+    :ivar cpus: cores; 0: the template's.
+    :ivar ram: MiB; 0: the template's.
     :ivar swap: MiB; 0 for none.
     :ivar name: ``""`` lets the cloud choose one.
-    :ivar network: ``public``, ``local`` or ``private``.
+    :ivar network: on StratusLab clouds ``public``, ``local`` or ``private``; ``""``: the cloud's
+        choice.
     :ivar volumes: ids of the volumes to attach from the start.
     :ivar readonly_images: ids of the images to attach for reading.
     :ivar public_keys: lines of an ``authorized_keys`` file.
@@ -176,6 +194,10 @@ class NewMachine:
     :ivar vnc_port: TCP port of its screen on its host; -1: the cloud chooses one.
     :ivar vnc_listen: the host's IP address that the screen is at; ``""``: the cloud's choice.
     :ivar keymap: of the screen's keyboard.
+    :ivar template: id of the cloud's own template to start from; ``""``: none.
+    :ivar disk_size: GiB that its first disk is enlarged to; 0: as its image.
+    :ivar hold: whether it waits until somebody starts it.
+    :ivar mark: a word by which its owner finds it again in a list; ``""``: none.
     :ivar save_as: the image that it becomes when it is shut down; ``None`` for none.
     """
 
@@ -184,7 +206,7 @@ class NewMachine:
     ram: int
     swap: int
     name: str = ""
-    network: str = "public"
+    network: str = ""
     volumes: Sequence[str] = ()
     readonly_images: Sequence[str] = ()
     public_keys: Sequence[str] = ()
@@ -201,6 +223,10 @@ class NewMachine:
     vnc_port: int = -1
     vnc_listen: str = ""
     keymap: str = "en-us"
+    template: str = ""
+    disk_size: int = 0
+    hold: bool = False
+    mark: str = ""
     save_as: NewImage | None = None
 
 
@@ -208,13 +234,14 @@ class Volume(NamedTuple):
     """
     A persistent disk. ``None`` stands for what a cloud does not report.
 
-    :ivar id: a UUID, on StratusLab clouds.
+    :ivar id: a UUID on StratusLab clouds, a number on others.
     :ivar name: its tag.
     :ivar owner: a user name.
     :ivar size: GiB.
     :ivar users: number of machines that it is attached to.
     :ivar visibility: ``private`` or ``public``.
     :ivar quarantine: since when it has been waiting to be deleted.
+    :ivar state: ``creating``, ``deleting`` or ``error``; ``None``: it can be used, or is.
     """
 
     id: str
@@ -227,12 +254,53 @@ class Volume(NamedTuple):
     identifier: str | None = None
     created: str | None = None
     quarantine: str | None = None
+    state: str | None = None
 
     @property
     def is_snapshot(self) -> bool:
         """Whether it is known to be what :meth:`.Cloud.create_snapshot` makes."""
         copied = (self.identifier or "").startswith("snapshot:")
         return copied and self.type == "MACHINE_IMAGE_ORIGIN"
+
+
+class Network(NamedTuple):
+    """
+    A network that machines can be in.
+
+    :ivar id: a small number of its cloud, as text.
+    :ivar size: number of its addresses, or ``None``.
+    :ivar used: number of those that machines have, or ``None``.
+    :ivar gateway: an IP address, or ``None``.
+    """
+
+    id: str
+    name: str
+    owner: str | None = None
+    size: int | None = None
+    used: int | None = None
+    gateway: str | None = None
+
+
+class MachineTemplate(NamedTuple):
+    """
+    A template that the operators or users of a cloud keep, to start machines from.
+
+    :ivar id: a small number of its cloud, as text.
+    :ivar cpus: cores; ``None``: it does not say.
+    :ivar ram: MiB; ``None``: it does not say.
+    :ivar images: the ids of the images of its disks, or their names.
+    :ivar networks: the ids of its networks, or their names.
+    :ivar attributes: all that it says: names, and texts or lists of pairs.
+    """
+
+    id: str
+    name: str
+    owner: str | None
+    cpus: int | None
+    ram: int | None
+    images: list[str]
+    networks: list[str]
+    attributes: list[tuple[str, str | list[tuple[str, str]]]]
 
 
 class Mount(NamedTuple):

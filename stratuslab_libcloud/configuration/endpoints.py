@@ -30,7 +30,7 @@ __all__ = [
 
 PUBLIC_MARKETPLACE = "https://marketplace.stratuslab.eu"
 
-_PROXY_PORT = 2634
+_PROXY_PORT, _ENGINE_PORT = 2634, 2633
 _STORAGE_PORT = 8445
 _PROXY_PATH = "/one-proxy/xmlrpc"
 _HOST = re.compile(r"[\w.-]+|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(%[\w.-]+)?")  # or IPv6
@@ -67,7 +67,8 @@ def cloud(text: str, *, scheme: str = "https", local_engine: bool = True) -> Clo
     if segments[-2:-1] in (["pswd"], ["cert"]):
         del segments[-2]
     authority = _authority(parts, default=_PROXY_PORT if bare and not segments else None)
-    path = "/".join(segments or ["xmlrpc"])
+    default = "RPC2" if bare and parts.port == _ENGINE_PORT else "xmlrpc"
+    path = "/".join(segments or [default])
     return CloudEndpoint(
         f"{parts.scheme}://{authority}/{path}",
         unquote(parts.username or ""),
@@ -122,9 +123,10 @@ def storage_beside(text: str, *, scheme: str = "https", port: int = _STORAGE_POR
     :return: its base URL, or ``None`` if the endpoint is an OpenNebula engine.
     """
     parts = _split(text, scheme)
-    if is_engine(parts.path.rstrip("/")):
-        return None
     bare = "://" not in text
+    engine = bare and parts.port == _ENGINE_PORT and not parts.path.strip("/")
+    if engine or is_engine(parts.path.rstrip("/")):
+        return None
     if parts.port == _PROXY_PORT or (bare and not parts.path.strip("/")):
         known = parts.port if parts.port != _PROXY_PORT else None
         return f"{parts.scheme}://{_host(parts)}:{known or port}"

@@ -167,6 +167,29 @@ class Options:
         active=True,
         variable="STRATUSLAB_ENDPOINT",
     )
+    dialect: str = row(
+        "",
+        choice("stratuslab", "opennebula"),
+        "What the cloud speaks: `stratuslab` (a proxy, persistent disks, a Marketplace) or "
+        "`opennebula` (a modern engine, 5 and later, itself).",
+        fallback="`stratuslab`, unless the endpoint is an engine (a URL that ends in `/RPC2`), "
+        "which is asked for its version",
+        example="opennebula",
+    )
+    network: str = row(
+        "",
+        text,
+        "The network of new machines: a name or, on OpenNebula, also an id.",
+        fallback="`public` and, on OpenNebula, the only network that there is",
+        example="public",
+    )
+    datastore: str = row(
+        "",
+        text,
+        "The datastore of new volumes, on OpenNebula: a name or an id.",
+        fallback="the first for images",
+        example="default",
+    )
     pdisk_endpoint: str = row(
         "",
         text,
@@ -215,7 +238,8 @@ class Options:
     password: str = row(
         "",
         text,
-        "The password of your account. It may contain any character, as no comment can follow it.",
+        "The password of your account or, on OpenNebula, a login token. It may contain any "
+        "character, as no comment can follow it.",
         fallback="none",
         example="password",
         active=True,

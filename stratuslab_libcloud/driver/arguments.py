@@ -1,6 +1,7 @@
 """Checks of what callers pass to the driver; all raise :class:`.InvalidValueError`."""
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -13,11 +14,14 @@ from stratuslab_libcloud.paths import expanded
 __all__ = [
     "all_of",
     "as_bytes",
+    "as_number",
+    "as_truth",
     "check_interface",
     "checked_proxy",
     "checked_timeout",
     "expected",
     "key_path",
+    "network_name",
     "numbers_of",
 ]
 
@@ -40,8 +44,14 @@ def all_of(values: Sequence[T], kind: type[T]) -> list[T]:
     return [expected(value, kind, "each item of the list") for value in values]
 
 
-def numbers_of(size: NodeSize) -> dict[str, Any]:
-    """Return what a size says about a machine; one without ``extra["cpus"]`` has one CPU."""
+def numbers_of(size: NodeSize | None) -> dict[str, Any]:
+    """
+    Return what a size says about a machine; one without ``extra["cpus"]`` has one CPU.
+
+    Without a size all numbers are 0: they are those of a template.
+    """
+    if size is None:
+        return {"cpus": 0, "ram": 0, "swap": 0}
     extra = size.extra or {}
     return {"cpus": extra.get("cpus", 1), "ram": size.ram, "swap": extra.get("swap", 0)}
 
@@ -73,6 +83,27 @@ def checked_timeout(seconds: float) -> float:
     if not number or not 0 < seconds <= _LONGEST_TIMEOUT:
         raise InvalidValueError(f"timeout must be a positive number of seconds, not {seconds!r}")
     return float(seconds)
+
+
+def as_number(port: int | str | None) -> int | None:
+    """Return a port as a number, also if it is text, as orchestrators pass it."""
+    return int(port) if isinstance(port, str) and re.fullmatch("[0-9]{1,5}", port) else port  # type: ignore[return-value] # refused later
+
+
+def as_truth(secure: bool | str) -> bool:
+    """Return a truth value, also if it is text, as orchestrators pass it."""
+    if not isinstance(secure, str):
+        return bool(secure)
+    if secure.lower() not in ("true", "false"):
+        raise InvalidValueError(f"secure must be True or False, not {secure!r}")
+    return secure.lower() == "true"
+
+
+def network_name(name: str) -> str:
+    """Return the name or id of a network, if it can be one."""
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidValueError(f"{name!r} is not the name of a network")
+    return name
 
 
 def checked_proxy(url: str | None) -> str | None:

@@ -163,7 +163,8 @@ class DeploymentMethods(NodeMethods):
         :param force_ipv4: Whether only IPv4 addresses count (optional).
         :param ex_list_nodes_kwargs: Ignored.
         :return: Each node as it is now, with its addresses.
-        :raises NodeFailedError: A node failed or was ended; raised at once with the cloud's text.
+        :raises NodeFailedError: A node failed, or was ended, stopped, suspended or put on hold, so
+            that it will not run; raised at once with the cloud's text.
         :raises NodeNotReadyError: Time ran out; the text has the trouble met meanwhile, if any.
         :rtype: ``list`` of ``tuple``
         """
@@ -210,7 +211,8 @@ class DeploymentMethods(NodeMethods):
         with self._asking_for(node) as cloud:
             machine = cloud.machine(str(node.id), min(timeout, self._timeout))
             current = self._to_node(machine, cloud)
-            if current.state in (NodeState.ERROR, NodeState.TERMINATED):
+            over = current.state in (NodeState.ERROR, NodeState.TERMINATED)
+            if over or machine.resting:
                 reason = machine.error or "the cloud gives no reason"
                 raise NodeFailedError(
                     f"node {node.id} is {machine.summary}: {reason}",

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from functools import cached_property
 from typing import Any
 
 from libcloud.compute.base import (
@@ -22,6 +21,7 @@ from stratuslab_libcloud.configuration.file import suggestion
 from stratuslab_libcloud.configuration.instance_types import InstanceType
 from stratuslab_libcloud.configuration.settings import Settings
 from stratuslab_libcloud.errors import InvalidValueError
+from stratuslab_libcloud.parallel import lazy
 from stratuslab_libcloud.portable import Portable
 
 __all__ = [
@@ -102,8 +102,8 @@ class StratusLabImage(Portable, NodeImage):
         self._uuid = None
         self._described = described
 
-    @cached_property
-    def extra(self) -> dict[str, Any]:  # type: ignore[override] # an attribute in the base class
+    @lazy
+    def extra(self) -> dict[str, Any]:
         return self._described.details()
 
 
@@ -186,6 +186,7 @@ def to_node(
     number = f"3/{machine.lcm_state}" if machine.state == 3 else str(machine.state)
     private: list[str] = []
     public: list[str] = []
+    networks = dict.fromkeys(nic["network"] for nic in machine.nics if nic["network"])
     for nic in machine.nics:
         if ip := nic["ip"]:
             (private if nic["network"] in ("local", "private") else public).append(ip)
@@ -207,6 +208,9 @@ def to_node(
             "memory_kib": machine.memory_kib,
             "disks": machine.disks,
             "error": machine.error,
+            "networks": list(networks),
+            "scheduler": machine.scheduler,
+            "labels": machine.labels,
             **_whereabouts(settings),
         },
         created_at=_moment(machine.started),
@@ -215,7 +219,10 @@ def to_node(
 
 def new_node(node_id: str, name: str, settings: Settings, driver: NodeDriver) -> StratusLabNode:
     """Make a placeholder for a machine that was requested but not yet looked up."""
-    unknown = ("host", "owner", "vm_state", "lcm_state", "cpu_percent", "memory_kib", "error")
+    unknown = (
+        *("host", "owner", "vm_state", "lcm_state", "cpu_percent", "memory_kib", "error"),
+        *("scheduler", "labels"),
+    )
     return StratusLabNode(
         id=node_id,
         name=name,
@@ -223,7 +230,7 @@ def new_node(node_id: str, name: str, settings: Settings, driver: NodeDriver) ->
         public_ips=[],
         private_ips=[],
         driver=driver,
-        extra={**dict.fromkeys(unknown), "disks": [], **_whereabouts(settings)},
+        extra={**dict.fromkeys(unknown), "disks": [], "networks": [], **_whereabouts(settings)},
     )
 
 
@@ -238,6 +245,8 @@ def to_volume(volume: Volume, settings: Settings, driver: NodeDriver) -> Storage
     state = StorageVolumeState.UNKNOWN
     if volume.users is not None:
         state = StorageVolumeState.INUSE if volume.users else StorageVolumeState.AVAILABLE
+    if volume.state is not None:
+        state = StorageVolumeState(volume.state)
     return StratusLabVolume(
         id=volume.id,
         name=volume.name,
@@ -246,7 +255,7 @@ def to_volume(volume: Volume, settings: Settings, driver: NodeDriver) -> Storage
         state=state,
         extra={
             "location": settings.location,
-            "endpoint": settings.pdisk_endpoint,
+            "endpoint": settings.pdisk_endpoint or settings.endpoint,
             "device": None,
             "node": None,
             "owner": volume.owner,
@@ -272,7 +281,7 @@ def to_snapshot(
         state=VolumeSnapshotState.AVAILABLE,  # type: ignore[arg-type] # Libcloud's mistake
         extra={
             "location": settings.location,
-            "endpoint": settings.pdisk_endpoint,
+            "endpoint": settings.pdisk_endpoint or settings.endpoint,
             "volume_id": volume_id,
             "owner": copied.owner,
         },

@@ -87,9 +87,10 @@ class ImageMethods(LocationMethods):
         ex_timeout: float = 1800,
     ) -> NodeImage:
         """
-        Shut a node down, and make an image of what is on its first disk. Six requests, and one for
-        each further look at the node while it is being saved; the one that shuts it down is sent
-        once.
+        Make an image of what is on a node's first disk. On StratusLab clouds the node is shut down
+        for that. Six requests, and one for each further look at the node while it is being saved;
+        the one that shuts it down is sent once. On OpenNebula four and more; the node may run or be
+        stopped, goes on as before, and can be saved again.
 
         StratusLab clouds decide this when a node starts: give ``ex_save_as`` to
         :meth:`create_node`. The image is a new volume with that title as its name. Its entry in the
@@ -101,7 +102,7 @@ class ImageMethods(LocationMethods):
         If the call does not come to its end, ask again with the same node: it goes on waiting, also
         when the node has ended meanwhile.
 
-        Source: compute-xmlrpc 4.7.
+        Source: compute-xmlrpc 4.7; opennebula-modern 7.
 
         >>> save_as = NewImage("With a wiki", "Debian, and a wiki.", "Jane", "jane@example.org")
         >>> node = driver.create_node(name="wiki", size=size, image=image, ex_save_as=save_as)
@@ -110,9 +111,11 @@ class ImageMethods(LocationMethods):
         >>> saved.extra["creator"], saved.extra["locations"]
         ('Jane', ['pdisk:...'])
 
-        :param node: A running node of this driver, started with ``ex_save_as`` (required).
-        :param name: The title in its ``ex_save_as`` (required).
-        :param description: The comment in it (optional).
+        :param node: A running node of this driver, on StratusLab clouds one that was started with
+            ``ex_save_as`` (required).
+        :param name: The title in its ``ex_save_as``; on OpenNebula any that no other image of the
+            account has (required).
+        :param description: The comment in it; on OpenNebula any text (optional).
         :param ex_timeout: Seconds to wait for the image (optional).
         :return: The image, as from :meth:`get_image`.
         :raises InvalidValueError: The node was started with another title or comment. It still
@@ -138,7 +141,8 @@ class ImageMethods(LocationMethods):
     def delete_image(self, node_image: NodeImage) -> bool:
         """
         Withdraw your endorsement of an image from the default location's Marketplace. Two requests;
-        the second is sent once.
+        the second is sent once. On OpenNebula delete the image, and wait until its name is free
+        again: two requests and more.
 
         :meth:`ex_deprecate_image` with the configured ``p12_certificate``, which must contain your
         address. Nothing is ever deleted from a Marketplace: the image is no longer listed, unless
@@ -155,14 +159,59 @@ class ImageMethods(LocationMethods):
         :raises ConfigurationError: The PKCS12 file cannot be read, its password is wrong, or its
             certificate has expired. Nothing was sent.
         :raises InvalidValueError: The certificate has no e-mail address. Nothing was sent.
-        :raises NotFoundError: You do not endorse such an image.
+        :raises NotFoundError: You do not endorse such an image, or there is none.
+        :raises ConflictError: A node has it (OpenNebula).
         :raises UntrustedImageError: The signature of the entry is not valid, so nothing in it is
             signed anew.
         :return: ``True``.
         :rtype: ``bool``
         """
-        self.ex_deprecate_image(node_image)
-        return True
+        with self._asking(None) as cloud:
+            cloud.delete_image(str(arguments.expected(node_image, NodeImage, "node_image").id))
+            return True
+
+    def copy_image(
+        self,
+        source_region: str,
+        node_image: NodeImage,
+        name: str,
+        description: str | None = None,
+        *,
+        ex_timeout: float = 600,
+    ) -> NodeImage:
+        """
+        Copy an image within a location (OpenNebula only). Two requests, and more while it lasts;
+        the one that copies is sent once.
+
+        Source: opennebula-modern 4.
+
+        >>> copied = one.copy_image("default", one.list_images()[0], "a copy")
+        >>> one.delete_image(copied)
+        True
+
+        :param source_region: The id of the location that has the image (required).
+        :param node_image: The image (required). Nothing but the id is used.
+        :param name: 128 bytes at most; no other image of the account may have it (required).
+        :param description: For people (optional).
+        :param ex_timeout: Seconds to wait (optional).
+        :return: The copy, when nodes can start from it.
+        :raises InvalidValueError: The name is not allowed. Nothing was sent.
+        :raises ConflictError: There is an image of that name.
+        :raises LostAnswerError: The answer was lost; the copy may exist.
+        :raises NotSupportedError: The cloud is a StratusLab cloud.
+        :rtype: :class:`.NodeImage`
+        """
+        doubt = f"an image named {name!r} may have been created: look for it with list_images()"
+        with (
+            creating() as created,
+            self._asking(source_region or None) as cloud,
+            created.asking(doubt) as sending,
+        ):
+            image = arguments.expected(node_image, NodeImage, "node_image")
+            copied = cloud.copy_image(
+                str(image.id), name, description, timeout=ex_timeout, sending=sending
+            )
+            return to_image(copied, self)
 
     def ex_verify_image(
         self, image: NodeImage, location: NodeLocation | None = None

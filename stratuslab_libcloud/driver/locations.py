@@ -38,9 +38,9 @@ class LocationMethods(NodeDriver):
         self,
         key: str | None = None,
         secret: str | None = None,
-        secure: bool = True,
+        secure: bool | str = True,
         host: str | None = None,
-        port: int | None = None,
+        port: int | str | None = None,
         *,
         stratuslab_user_config: str | os.PathLike[str] | IO[str] | IO[bytes] | None = None,
         stratuslab_default_location: str | None = None,
@@ -65,7 +65,8 @@ class LocationMethods(NodeDriver):
             one location, ``default``, at ``host``.
         :param secure: ``False`` to speak plain HTTP with a ``host`` that is not a URL (optional).
         :param host: The cloud endpoint, a host name or a URL (required with ``secret``).
-        :param port: The port of the cloud endpoint (optional, only with ``secret``).
+        :param port: The port of the cloud endpoint (optional, only with ``secret``). 2633 is that
+            of an OpenNebula engine.
         :param stratuslab_user_config: A path or an open file (optional); the guide's place (4.4.2)
             if not given.
         :param stratuslab_default_location: The id of the default location (optional). Here
@@ -84,9 +85,9 @@ class LocationMethods(NodeDriver):
         # Not super(): it would build a connection that is never used.
         self.key = key
         self.secret = secret
-        self.secure = secure
+        self.secure = arguments.as_truth(secure)
         self.host = host
-        self.port = port  # type: ignore[assignment] # Libcloud's annotation forgets None
+        self.port = arguments.as_number(port)  # type: ignore[assignment] # Libcloud's annotation forgets None
         self.api_version = None
         self.region = None
         self._timeout = arguments.checked_timeout(timeout)
@@ -175,7 +176,7 @@ class LocationMethods(NodeDriver):
         Source: guide 4.10, 9.1.4.
 
         >>> [location.id for location in driver.list_locations()]
-        ['sandbox']
+        ['sandbox', 'opennebula']
 
         :rtype: ``list`` of :class:`.NodeLocation`
         """
@@ -264,7 +265,7 @@ class LocationMethods(NodeDriver):
 
     @contextmanager
     def _asking_for(self, thing: Node | StorageVolume | VolumeSnapshot) -> Iterator[Cloud]:
-        """Give the cloud of a thing that has one; if there is only one location, it is that one."""
+        """Give the cloud of a thing, the only one if the thing names none."""
         extra = thing.extra or {}
         what = f"{type(thing).__name__} {thing.id}"
         location_id = extra.get("location")
@@ -287,14 +288,14 @@ class LocationMethods(NodeDriver):
                 "extra['location']",
                 driver=self,
             )
-        known = self._locations.ids
-        if len(known) > 1:
+        first, *others = self._locations.places
+        if others:
             raise InvalidValueError(
                 f"{what} does not say which location it is in: set its extra['location'] to "
-                f"one of: {', '.join(known)}",
+                f"one of: {', '.join(self._locations.ids)}",
                 driver=self,
             )
-        return known[0] if known else self._locations.default
+        return first
 
     def _check_same_storage(self, thing: Node | StorageVolume, other: Cloud) -> None:
         """Refuse to combine disks and machines of different accounts of storage services."""

@@ -15,7 +15,7 @@ from libcloud.compute.base import (
 )
 
 from stratuslab_libcloud.client.cloud import Cloud
-from stratuslab_libcloud.client.data import Machine, NewImage, NewMachine
+from stratuslab_libcloud.client.data import Machine, MachineTemplate, NewImage, NewMachine
 from stratuslab_libcloud.configuration.settings import Settings
 from stratuslab_libcloud.driver import arguments
 from stratuslab_libcloud.driver.creation import creating
@@ -46,8 +46,14 @@ class NodeMethods(LocationMethods):
         * ``cpu_percent``: in use, of one core
         * ``memory_kib``: in use
         * ``owner``: the account
-        * ``disks``: dictionaries with ``id``, ``target``, ``source``, ``size`` (MiB) and ``type``
+        * ``disks``: dictionaries with ``id``, ``target``, ``source``, ``size`` (MiB), ``type`` and
+          ``image``, the id of the image or volume; on OpenNebula only :meth:`ex_get_node` fills
+          ``target`` and ``source``
         * ``error``: the cloud's text, or ``None``
+        * ``networks``: the names of its networks
+        * ``scheduler``: why it has not been placed on a host, in the cloud's words, or ``None``
+        * ``labels``: words separated by commas, or ``None``; on OpenNebula one of them is a mark
+          that :meth:`create_node` makes, by which a node is found again when an answer is lost
         * ``ssh_port``: only if it is not 22
 
         Source: guide 9.1.4; compute-xmlrpc 5.
@@ -122,6 +128,9 @@ class NodeMethods(LocationMethods):
         ex_vnc_port: int = -1,
         ex_vnc_listen: str | None = None,
         ex_keymap: str = "en-us",
+        ex_template: MachineTemplate | str | None = None,
+        ex_disk_size: int = 0,
+        ex_hold: bool = False,
         ex_save_as: NewImage | None = None,
     ) -> Node:
         """
@@ -137,6 +146,9 @@ class NodeMethods(LocationMethods):
         that was verified. An entry that this driver knows to have been replaced or deprecated is
         never trusted again. Bootable volumes have no entry.
 
+        On OpenNebula it is three requests: for the networks, which a network's id saves, for the
+        node and for its description. One more with ``ex_template``.
+
         The request that starts the node is sent once. If only the last request, for the node's
         description, fails, the node is returned without addresses, and the log has a warning.
 
@@ -147,10 +159,10 @@ class NodeMethods(LocationMethods):
 
         :param name: 128 bytes at most (optional); the cloud chooses one if not given.
         :param size: ``ram`` in MiB, ``extra["cpus"]`` (default 1) and ``extra["swap"]`` in MiB
-            count (required). A size that was rebuilt from its id is completed from
-            :meth:`list_sizes`.
-        :param image: An image of the Marketplace, or one with the UUID of a bootable volume as its
-            id (required). Nothing but the id is used.
+            count (required without ``ex_template``). A size that was rebuilt from its id is
+            completed from :meth:`list_sizes`.
+        :param image: An image from :meth:`list_images`, or one with the id of a bootable volume
+            (required without ``ex_template``). Nothing but the id is used.
         :param location: Where to start it (optional); the default location if not given.
         :param auth: The public key that the node lets in (optional); if not given, the configured
             key, or the first of ``~/.ssh/id_{rsa,ed25519,ecdsa}.pub`` that exists.
@@ -161,7 +173,9 @@ class NodeMethods(LocationMethods):
         :param ex_user_data: Data for cloud-init, 16 KiB at most after compression (optional).
         :param ex_context_method: ``one`` or ``cloud-init`` (optional); if not given, ``cloud-init``
             with user data and the location's method without.
-        :param ex_network: ``public`` (the default), ``local`` or ``private`` (optional).
+        :param ex_network: ``public``, ``local`` or ``private``, on OpenNebula the name or id of any
+            network (optional); if not given, the location's ``network`` and, without that,
+            ``public`` or, on OpenNebula, the only network that there is.
         :param ex_volatile_disk: GiB of a disk with an empty ext3 that is gone with the node
             (optional); 0, the default, for none.
         :param ex_address: The IP address to have, of that network (optional); refused if it is not
@@ -178,6 +192,12 @@ class NodeMethods(LocationMethods):
             lets the cloud choose one.
         :param ex_vnc_listen: The host's IP address that the screen listens on (optional).
         :param ex_keymap: The screen's keyboard (optional).
+        :param ex_template: A template from :meth:`ex_list_templates`, or its id (optional,
+            OpenNebula only). What it says holds unless another argument replaces it; public keys
+            are added to its own.
+        :param ex_disk_size: GiB that the node's first disk is enlarged to (optional, OpenNebula
+            only); 0, the default, leaves it as large as its image.
+        :param ex_hold: Whether the node waits for :meth:`start_node` (optional, OpenNebula only).
         :param ex_save_as: The image that the node becomes when :meth:`create_image` or
             :meth:`ex_shutdown_node` shuts it down (optional).
         :return: The node, usually PENDING.
@@ -188,25 +208,30 @@ class NodeMethods(LocationMethods):
         :raises UntrustedImageError: The image is not signed as the configuration requires. Nothing
             was sent to the compute service.
         :raises LostAnswerError: The answer was lost; the node may exist.
+        :raises QuotaExceededError: The account may not have that much.
         :rtype: :class:`.Node`
         """
         with creating() as created, self._asking(location) as cloud:
-            image = arguments.expected(image, NodeImage, "image")
-            size = arguments.expected(size, NodeSize, "size")
-            size = whole_size(size, self._locations.instance_types, self)
+            if ex_template is None or image is not None:
+                image = arguments.expected(image, NodeImage, "image")
+            if ex_template is None or size is not None:
+                size = arguments.expected(size, NodeSize, "size")
+                size = whole_size(size, self._locations.instance_types, self)
             volumes = arguments.all_of(ex_volumes, StorageVolume)
             for volume in volumes:
                 self._check_same_storage(volume, cloud)
             readonly = arguments.all_of(ex_readonly_images, NodeImage)
             context = arguments.expected(ex_context or {}, Mapping, "ex_context")  # type: ignore[type-abstract]
             order = NewMachine(
-                image=str(image.id),
+                image="" if image is None else str(image.id),
                 **arguments.numbers_of(size),
                 name="" if name is None else name,
-                network="public" if ex_network is None else ex_network,
+                network=cloud.settings.options.network
+                if ex_network is None
+                else arguments.network_name(ex_network),
                 volumes=[volume.id for volume in volumes],
                 readonly_images=[read.id for read in readonly],
-                public_keys=self._public_keys(cloud.settings, auth),
+                public_keys=self._public_keys(cloud.settings, auth, needed=ex_template is None),
                 context=context,
                 user_data=arguments.as_bytes(ex_user_data),
                 context_method=ex_context_method
@@ -223,6 +248,11 @@ class NodeMethods(LocationMethods):
                 vnc_port=ex_vnc_port,
                 vnc_listen=ex_vnc_listen or "",
                 keymap=ex_keymap,
+                template=""
+                if ex_template is None
+                else str(getattr(ex_template, "id", ex_template)),
+                disk_size=ex_disk_size,
+                hold=ex_hold,
                 save_as=ex_save_as,
             )
             with created.asking(
@@ -237,15 +267,18 @@ class NodeMethods(LocationMethods):
             except StratusLabError as error:
                 # The node exists: an exception would lose it.
                 _LOG.warning("node %s was created, but looking it up failed: %s", node_id, error)
-            node.size, node.image = size, image
+            node.size, node.image = size or node.size, image or node.image
             return node
 
     def destroy_node(self, node: Node) -> bool:
         """
-        End a node at once. Everything but its persistent volumes is lost. One request; two on a
-        modern OpenNebula.
+        End a node at once. Everything but its persistent volumes is lost. One request; two on an
+        old engine that does not know the usual word.
 
-        A node that has ended already is not an error.
+        A node that has ended already is not an error. On OpenNebula, where a node cannot be ended
+        while it is being started or changed, that is waited for, five times ``timeout`` at most;
+        and the volumes of a node that is known to have failed are made usable again, which takes
+        four requests more.
 
         Source: guide 6.1.3; compute-xmlrpc 2.6.
 
@@ -263,8 +296,7 @@ class NodeMethods(LocationMethods):
 
     def ex_shutdown_node(self, node: Node) -> bool:
         """
-        Ask a running node to shut down; it ends when its operating system has. One request; two on
-        a modern OpenNebula.
+        Ask a running node to shut down; it ends when its operating system has. One request.
 
         Source: compute-xmlrpc 2.6.
 
@@ -312,7 +344,7 @@ class NodeMethods(LocationMethods):
         return [self._to_node(machines.pop(), cloud) for _ in range(len(machines))]
 
     def _public_keys(
-        self, settings: Settings, auth: NodeAuthSSHKey | NodeAuthPassword | None
+        self, settings: Settings, auth: NodeAuthSSHKey | NodeAuthPassword | None, needed: bool
     ) -> list[str]:
         if auth is not None:
             if not isinstance(auth, NodeAuthSSHKey):
@@ -321,6 +353,8 @@ class NodeMethods(LocationMethods):
                 )
             return ssh_keys.public_lines(auth.pubkey, "auth")
         pair = settings.default_key_pair()
+        if pair is None and not needed:
+            return []
         if pair is None:
             warnings.warn(
                 f"there is no user_public_key_file in {settings.where}, and no key in ~/.ssh: "

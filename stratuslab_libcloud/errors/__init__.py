@@ -14,9 +14,10 @@ The errors of this package, in one tree.
          +- ServiceError                (ProviderError) the service refused, or failed
          |   +- CredentialsError        (InvalidCredsError)
          |   +- NotPermittedError
+         |   |   +- QuotaExceededError  a limit of the account
          |   +- NotFoundError
          |   +- ConflictError           wrong state, in use, already there
-         |   +- NotSupportedError       this service has no such operation
+         |   +- NotSupportedError       (NotImplementedError) this service has no such operation
          |   +- UnavailableError        (ServiceUnavailableError) its own fault, perhaps temporary
          +- NodeFailedError             a node that was waited for has failed or ended
          +- NodeNotReadyError           time ran out before a node was ready
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         NotPermittedError,
         NotSupportedError,
         PartialListError,
+        QuotaExceededError,
         ServiceError,
         StratusLabError,
         UnavailableError,
@@ -67,6 +69,7 @@ __all__ = [
     "NotPermittedError",
     "NotSupportedError",
     "PartialListError",
+    "QuotaExceededError",
     "ServiceError",
     "StratusLabError",
     "UnavailableError",

@@ -70,6 +70,13 @@ class Accounts:
         account = self._verified[proof] = Account(row["uid"], row["name"])
         return account
 
+    def by_name(self, name: str) -> Account | None:
+        """Return the account of a user who may log in by password; None if there is none."""
+        query = "SELECT * FROM accounts WHERE name = ? AND hash IS NOT NULL"
+        with self._store.reading() as db:
+            row = db.execute(query, (name,)).fetchone()
+        return Account(row["uid"], row["name"]) if row else None
+
     def by_certificate(self, der: bytes) -> Account | None:
         """Return the account of a certificate, or of the user who signed a proxy certificate."""
         name = x509.load_der_x509_certificate(der).subject.rfc4514_string()

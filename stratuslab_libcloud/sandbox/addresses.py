@@ -12,7 +12,16 @@ from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.store import Settings, Store
 from stratuslab_libcloud.sandbox.template import TemplateError, Vector
 
-__all__ = ["SSH_PORTS", "cannot_listen", "choose_ssh_port", "lease", "reserve"]
+__all__ = [
+    "SSH_PORTS",
+    "cannot_listen",
+    "choose_ssh_port",
+    "is_served",
+    "lease",
+    "reserve",
+    "spare_block",
+    "ssh_port",
+]
 
 _NETWORKS = {"public": 0, "local": 1, "private": 2}  # their order after the base address
 _OWNER = "oneadmin"  # of the networks
@@ -76,6 +85,16 @@ def cannot_listen(address: str, port: int) -> str | None:
     except OSError as error:
         return os.strerror(error.errno or 0)
     return None
+
+
+def spare_block(db: sqlite3.Connection) -> ipaddress.IPv4Address:
+    """Return the first of the site's addresses after its three networks; the second is taken."""
+    return _first(_base(Settings(db)), len(_NETWORKS))
+
+
+def ssh_port(db: sqlite3.Connection) -> int:
+    """Return the port on which the machines' SSH servers can be reached."""
+    return _ssh_port(Settings(db))
 
 
 def _locked(base: str) -> socket.socket | None:
@@ -171,12 +190,12 @@ def _free_address(
     for address in hosts:
         if address in taken or wanted not in (None, address):
             continue
-        if not _is_served(address, ssh_port):
+        if not is_served(address, ssh_port):
             return address
     return None
 
 
-def _is_served(address: str, port: int) -> bool:
+def is_served(address: str, port: int) -> bool:
     """Return whether somebody else's server answers at this very address."""
     everywhere = "127.255.255.254"  # answers only where a server listens on all addresses
     return _answers(address, port) and not _answers(everywhere, port)

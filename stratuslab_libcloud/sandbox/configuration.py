@@ -33,11 +33,12 @@ def shared(url: str, private_key: pathlib.Path, endorser: str) -> Section:
 
 
 def sections(
-    shared: Section, users: Mapping[str, str], certificate: pathlib.Path | None
+    url: str, shared: Section, users: Mapping[str, str], certificate: pathlib.Path | None
 ) -> dict[str, Section]:
     """
-    Return all sections: one for each user, and one for the certificate.
+    Return all sections: one for each user, one for the certificate, and one for the modern engine.
 
+    :param url: of the site.
     :param users: name to password; the section of the first is the selected one.
     :param certificate: the file with the first user's certificate and key, if there is one.
     """
@@ -58,6 +59,12 @@ def sections(
             "pem_certificate": str(certificate),
             "pem_key": str(certificate),
         }
+    first = next(iter(users))
+    modern = {"name": "OpenNebula sandbox", "country": "localhost"}
+    modern |= {"endpoint": f"{url}/RPC2", "dialect": "opennebula"}
+    kept = ("user_public_key_file", "ca_certificate", "ssh_port")
+    modern |= {key: shared[key] for key in kept if key in shared}
+    made["opennebula"] = {**modern, "username": first, "password": users[first]}
     return made
 
 

@@ -40,7 +40,11 @@ from stratuslab_libcloud.sandbox.machines.life import live_on
 from stratuslab_libcloud.sandbox.machines.qemu import Qemu
 from stratuslab_libcloud.sandbox.machines.simulated import Simulated
 from stratuslab_libcloud.sandbox.marketplace.confirmations import Confirmations
+from stratuslab_libcloud.sandbox.marketplace.examples import current_examples
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
+from stratuslab_libcloud.sandbox.opennebula.core import VERSIONS, Core
+from stratuslab_libcloud.sandbox.opennebula.engine import OpenNebula
+from stratuslab_libcloud.sandbox.opennebula.files import OwnImages
 from stratuslab_libcloud.sandbox.pages.answer import Pages
 from stratuslab_libcloud.sandbox.pages.visit import HOME, Services
 from stratuslab_libcloud.sandbox.progress import OnProgress, ignored
@@ -77,6 +81,10 @@ class Sandbox:
     :param outbound: let real machines reach the network and the services on this host.
     :param confirm_uploads: ask the endorser of an upload by e-mail before it is published. The
         e-mails are not sent, but written to the directory ``mail``.
+    :param opennebula_version: the version of the modern engine at ``/RPC2``: ``6.10.5`` or
+        ``7.4.0``.
+    :param opennebula_seconds: how long that engine takes for a step, such as attaching a disk to a
+        simulated machine; without, the step is over before the call is answered.
     :param on_request: called with each request and its status, before the answer is sent.
     :param on_notice: called with each line that the user should see.
     :param on_progress: called again and again while an image is downloaded or built, with the name
@@ -85,12 +93,14 @@ class Sandbox:
     :ivar port: the port.
     :ivar users: the accounts in the configuration file, name to password.
     :ivar marketplace: the Marketplace; ``add()`` puts entries into it.
+    :ivar opennebula: the modern engine; ``limit()`` sets a quota, ``fail()`` makes a step fail.
     """
 
     dir: pathlib.Path
     port: int
     users: dict[str, str]
     marketplace: Registry
+    opennebula: OpenNebula
     _compute: Compute
     _qemu_host: Host | None = None
 
@@ -108,6 +118,8 @@ class Sandbox:
         keep_machines: bool = False,
         outbound: bool = False,
         confirm_uploads: bool = False,
+        opennebula_version: str = VERSIONS[-1],
+        opennebula_seconds: float = 0.0,
         on_request: Callable[[Seen], object] | None = None,
         on_notice: Callable[[str], object] = _LOG.info,
         on_progress: OnProgress = ignored,
@@ -115,7 +127,16 @@ class Sandbox:
         if machines not in choice.KINDS:
             kinds = ", ".join(choice.KINDS)
             raise SandboxError(f"machines must be one of {kinds}, not {machines!r}")
-        for name, seconds in (("boot_seconds", boot_seconds), ("ending_seconds", ending_seconds)):
+        if opennebula_version not in VERSIONS:
+            known = ", ".join(VERSIONS)
+            raise SandboxError(
+                f"opennebula_version must be one of {known}, not {opennebula_version!r}"
+            )
+        for name, seconds in (
+            ("boot_seconds", boot_seconds),
+            ("ending_seconds", ending_seconds),
+            ("opennebula_seconds", opennebula_seconds),
+        ):
             if not 0 <= seconds <= _MAX_SECONDS:
                 raise SandboxError(f"{name} must be from 0 to {_MAX_SECONDS}, not {seconds}")
         for user, password in (users or {}).items():
@@ -132,6 +153,8 @@ class Sandbox:
         self._keep_machines = keep_machines and dir is not None
         self._outbound = outbound
         self._confirm_uploads = confirm_uploads
+        self._opennebula_version = opennebula_version
+        self._opennebula_seconds = opennebula_seconds
         self._on_request = on_request
         self._on_notice = on_notice
         self._on_progress = on_progress
@@ -198,12 +221,13 @@ class Sandbox:
             self.port = int(server.bind_addr[1])
             names = Names(self._host, server.bind_addr[0])
             server.wsgi_app = self._open_services(store, names)
-            try:
-                self._compute.adopt()
-            except BaseException:
-                self._compute.stop(keep=True)
-                raise
-            stack.callback(self._compute.stop, self._keep_machines)
+            for engine in (self._compute, self.opennebula):
+                try:
+                    engine.adopt()
+                except BaseException:
+                    engine.stop(keep=True)
+                    raise
+                stack.callback(engine.stop, self._keep_machines)
             thread = threading.Thread(target=server.serve, name="sandbox", daemon=True)
             thread.start()
             stack.callback(thread.join)
@@ -245,7 +269,8 @@ class Sandbox:
             notify=self._on_notice,
             on_progress=self._on_progress,
         )
-        if not self._qemu_host and live_on(self.dir / "machines"):
+        folders = (self.dir / "machines", self.dir / "vms")
+        if not self._qemu_host and any(map(live_on, folders)):
             raise SandboxError(f"real machines live on in {self.dir}: start it with real machines")
         if not self._qemu_host and unsaved(store, self.dir / "machines"):
             raise SandboxError(
@@ -267,10 +292,12 @@ class Sandbox:
         saved = SavedImages(store, disks, self.marketplace, self.url)
         self._compute = Compute(store, partial(self._start_machinery, disks, saved))
         storage = Storage(store, disks, self._compute.machinery)
+        self.opennebula = self._open_engine(store, accounts, images, saved)
         services = Services(self._compute, storage, self.marketplace)
         return Application(
             accounts,
             self._compute,
+            self.opennebula,
             storage,
             self.marketplace,
             images.find,
@@ -292,12 +319,37 @@ class Sandbox:
         self, disks: pathlib.Path, saved: SavedImages, report: Report
     ) -> Machinery:
         if not self._qemu_host:
-            return Simulated(
-                report, self._boot_seconds, self._ending_seconds, self._is_missing, saved
-            )
-        ca = self.dir / "ca.pem" if self._tls else None
-        images = FetchedImages(self.dir / "fetched", self.url, ca, self._on_progress)
+            return self._simulated(report, saved)
+        images = FetchedImages(*self._fetching())
         return Qemu(report, self._qemu_host, self.dir / "machines", disks, images, saved)
+
+    def _simulated(self, report: Report, saved: SavedImages) -> Machinery:
+        return Simulated(report, self._boot_seconds, self._ending_seconds, self._is_missing, saved)
+
+    def _fetching(self) -> tuple[pathlib.Path, str, pathlib.Path | None, OnProgress]:
+        """Return what images are fetched with."""
+        ca = self.dir / "ca.pem" if self._tls else None
+        return self.dir / "fetched", self.url, ca, self._on_progress
+
+    def _open_engine(
+        self, store: Store, accounts: Accounts, images: OfferedImages, saved: SavedImages
+    ) -> OpenNebula:
+        """Open the modern engine, which has machines and disks of its own."""
+        disks, host = self.dir / "datastore", self._qemu_host
+        version, seconds = self._opennebula_version, self._opennebula_seconds
+        core = Core(store, disks, version, seconds, real=host is not None)
+
+        def machinery(report: Report) -> Machinery:
+            if host is None:
+                return self._simulated(report, saved)
+            core.files.entries = OwnImages(disks, *self._fetching())
+            return Qemu(report, host, self.dir / "vms", disks, core.files.entries, saved)
+
+        engine = OpenNebula(core, accounts, machinery)
+        offered = images.entries if host else current_examples()
+        marketplace = f"{self.url}/marketplace/metadata"
+        engine.offer([(f"{marketplace}/{entry.identifier}", entry) for entry in offered])
+        return engine
 
     def _is_missing(self, source: str) -> bool:
         """Return whether this URL names an entry of this site's Marketplace that does not exist."""
@@ -324,7 +376,7 @@ class Sandbox:
             first = next(iter(self.users))
             certificate, subject = user_certificate(self.dir, first, durable=self._durable)
             subjects.append(subject)
-        sections = configuration.sections(shared, self.users, certificate)
+        sections = configuration.sections(self.url, shared, self.users, certificate)
         configuration.write(self.config_path, sections, durable=self._durable)
         return subjects
 

@@ -126,7 +126,7 @@ class TestLocations:
         together = threading.Barrier(3)
 
         def wait(handler: Handler, request: object) -> None:
-            together.wait(10)
+            together.wait(60)
             handler.send(*pool())
 
         with Canned([wait]) as server:
@@ -177,7 +177,9 @@ class TestLocations:
 
     def test_one_that_is_close_to_a_known_one_names_it(self, site: Site) -> None:
         location: Any = "sandbx"
-        with pytest.raises(InvalidValueError, match=r"known: sandbox; did you mean sandbox\?$"):
+        with pytest.raises(
+            InvalidValueError, match=r"known: sandbox, opennebula; did you mean sandbox\?$"
+        ):
             site.driver.list_images(location)
 
 
@@ -245,7 +247,8 @@ class TestTLS:
 
     def test_the_two_accounts_are_two_locations(self, secure: Sandbox) -> None:
         driver = StratusLabNodeDriver(stratuslab_user_config=secure.config_path)
-        assert [place.id for place in driver.list_locations()] == ["sandbox", "certificate"]
+        places = [place.id for place in driver.list_locations()]
+        assert places == ["sandbox", "certificate", "opennebula"]
         assert [driver.list_nodes(), driver.list_volumes()] == [[], []]
         driver.ex_close()
 

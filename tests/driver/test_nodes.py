@@ -99,7 +99,7 @@ class TestNodes:
         assert abs(present(node.created_at).timestamp() - time.time()) < 600
         assert set(node.extra) == {
             *("location", "endpoint", "host", "owner", "vm_state", "lcm_state", "cpu_percent"),
-            *("memory_kib", "disks", "error"),
+            *("memory_kib", "disks", "error", "networks", "scheduler", "labels"),
         }
         assert (node.extra["location"], node.extra["vm_state"]) == ("sandbox", 3)
 
@@ -126,7 +126,7 @@ class TestNodes:
         assert site.requests() == []
 
     def test_states_in_their_order(self, tmp_path: Path) -> None:
-        with Sandbox(tmp_path / "slow", boot_seconds=0.6) as sandbox:
+        with Sandbox(tmp_path / "slow", boot_seconds=3) as sandbox:
             driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
             node = driver.create_node("n", driver.list_sizes()[0], driver.list_images()[0])
             assert (node.state, len(node.public_ips)) == (NodeState.PENDING, 1)

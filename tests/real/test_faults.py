@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Container, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from clouds import KEY, config
 from faults import Certificates, Fault, FaultySite
 from libcloud.compute.base import Node, NodeImage, NodeSize, StorageVolume, VolumeSnapshot
 from libcloud.compute.types import StorageVolumeState
+from looks import wait_for
 from present import present
 
 from stratuslab_libcloud import NewImage
@@ -131,6 +132,7 @@ class Operation:
     :ivar right: whether the result is, and so what is at the site afterwards.
     :ivar most: how many volumes there are at most afterwards, whatever happened.
     :ivar faults: what is tried of those that there are; empty for all.
+    :ivar dialect: that of the site.
     """
 
     name: str
@@ -140,6 +142,7 @@ class Operation:
     steps: tuple[Step, ...]
     most: int = 1
     faults: tuple[str, ...] = ()
+    dialect: str = "stratuslab"
 
 
 def ids(found: list[Any]) -> list[str]:
@@ -204,7 +207,7 @@ def downloaded(driver: StratusLabNodeDriver, volume: StorageVolume) -> int:
         return path.stat().st_size
 
 
-OPERATIONS = (
+STRATUSLAB = (
     Operation(
         "list_images",
         "",
@@ -443,6 +446,72 @@ OPERATIONS = (
     ),
 )
 
+# The same calls on a modern engine. What the two dialects share below XML-RPC has met all faults;
+# these are one of each kind: nothing is known, heard or not, refused, and not to be read.
+THESE = ("refused", "reset", "503", "401", "truncated", "garbage")
+FOUND = Step("look", "one.image.info", READS)
+VM_INFO = Step("info", "one.vm.info", READS)
+
+MODERN = (
+    Operation(
+        "list_images",
+        "",
+        lambda driver, things: driver.list_images(),
+        lambda found, things: set(ids(found)) == things.images,
+        (Step("listing", "one.imagepool.info", READS),),
+    ),
+    Operation(
+        "list_nodes",
+        "n",
+        lambda driver, things: driver.list_nodes(),
+        lambda found, things: ids(found) == ids(things.nodes),
+        (POOL,),
+    ),
+    Operation(
+        "create_node",
+        "",
+        lambda driver, things: driver.create_node("n", things.size, things.image, auth=KEY),
+        lambda found, things: ids([found]) == ids(things.truth.list_nodes()),
+        (
+            Step("network", "one.vnpool.info", READS),
+            Step("allocate", "one.vm.allocate", ONCE, doubt="named 'n' may have been created"),
+            Step("info", "one.vm.info", SPARED),
+        ),
+    ),
+    Operation(
+        "create_volume",
+        "",
+        lambda driver, things: driver.create_volume(1, "v"),
+        lambda found, things: (
+            ids([found]) == ids(things.truth.list_volumes()) and things.is_now(0, 1, FREE)
+        ),
+        (
+            Step("datastores", "one.datastorepool.info", READS),
+            Step("create", "one.image.allocate", ONCE, doubt="'v' may have been created"),
+            FOUND,
+        ),
+    ),
+    Operation(
+        "attach_volume",
+        "nv",
+        lambda driver, things: driver.attach_volume(things.node, things.volume),
+        lambda done, things: done is True and things.is_now(1, 1, USED),
+        (
+            Step("info", "one.vm.info", READS, later=1),
+            Step("attach", "one.vm.attach", ONCE, doubt="may have been attached"),
+            VM_INFO,
+        ),
+    ),
+    Operation(
+        "destroy_node",
+        "n",
+        lambda driver, things: driver.destroy_node(things.node),
+        lambda done, things: done is True and things.is_now(0, 0),
+        (Step("terminate", "one.vm.action", AGAIN),),
+    ),
+)
+OPERATIONS = STRATUSLAB + tuple(replace(one, dialect="opennebula", faults=THESE) for one in MODERN)
+
 # -- what can go wrong -------------------------------------------------------------------------
 
 
@@ -576,7 +645,9 @@ class Cell:
         return FAULTS[self.fault].timeout == SHORT or self.step.nature == WAITS
 
     def __str__(self) -> str:
-        return f"{self.operation.name}/{self.step.name}-{self.fault.name}-{self.turns}"
+        name, dialect = self.operation.name, self.operation.dialect
+        where = "" if dialect == "stratuslab" else f" on {dialect}"
+        return f"{name}{where}/{self.step.name}-{self.fault.name}-{self.turns}"
 
 
 CELLS = [
@@ -592,12 +663,15 @@ CELLS = [
 @dataclass(frozen=True)
 class Account:
     """
-    :ivar truth: a driver that asks the sandbox itself.
+    :ivar truths: for each dialect, a driver that asks the sandbox itself.
     """
 
     name: str
     password: str
-    truth: StratusLabNodeDriver
+    truths: dict[str, StratusLabNodeDriver]
+
+
+PATHS = {"stratuslab": "/one-proxy/xmlrpc", "opennebula": "/RPC2"}
 
 
 class Bench:
@@ -608,39 +682,45 @@ class Bench:
         self.certificates = certificates
         self.accounts: queue.SimpleQueue[Account] = queue.SimpleQueue()
         for name, password in sandbox.users.items():
-            truth = self.driver(sandbox.url, name, password)
-            self.accounts.put(Account(name, password, truth))
-        found = truth.list_images()
-        self.image, self.images = found[0], set(ids(found))
+            truths = {one: self.driver(sandbox.url, name, password, one) for one in PATHS}
+            self.accounts.put(Account(name, password, truths))
+        self.images = {one: truth.list_images() for one, truth in truths.items()}
 
     def driver(
-        self, url: str, username: str, password: str, timeout: float = AMPLE
+        self, url: str, username: str, password: str, dialect: str, timeout: float = AMPLE
     ) -> StratusLabNodeDriver:
         options = {
-            "endpoint": f"{url}/one-proxy/xmlrpc",
-            "marketplace_endpoint": f"{url}/marketplace",
+            "endpoint": url + PATHS[dialect],
+            "dialect": dialect,
             "username": username,
             "password": password,
         }
+        if dialect == "stratuslab":
+            options["marketplace_endpoint"] = f"{url}/marketplace"
         if url.startswith("https:"):
             options["ca_certificate"] = str(self.certificates.authority)
         return StratusLabNodeDriver(stratuslab_user_config=config(**options), timeout=timeout)
 
-    def things(self, account: Account, needs: str, maker: StratusLabNodeDriver) -> Things:
+    def things(self, account: Account, operation: Operation, maker: StratusLabNodeDriver) -> Things:
         """Clear the account, and make what is needed; of the maker's connections none stays."""
-        truth = account.truth
+        truth, needs = account.truths[operation.dialect], operation.needs
         for node in truth.list_nodes():
             truth.destroy_node(node)
+        wait_for(truth.list_nodes, [])
         for volume in truth.list_volumes():  # the newest first: what is made of others
             for snapshot in truth.list_volume_snapshots(volume):
                 truth.destroy_volume_snapshot(snapshot)
             truth.destroy_volume(volume)
-        things = Things(truth, truth.list_sizes()[0], self.image, self.images)
+        images = self.images[operation.dialect]
+        image = images[0]
+        things = Things(truth, truth.list_sizes()[0], image, set(ids(images)))
         if "n" in needs or "e" in needs:
             save_as = SAVE_AS if "e" in needs else None
             things.nodes = [
-                maker.create_node("n", things.size, self.image, auth=KEY, ex_save_as=save_as)
+                maker.create_node("n", things.size, image, auth=KEY, ex_save_as=save_as)
             ]
+            if operation.dialect == "opennebula":
+                maker.wait_until_running(things.nodes, 0.05, timeout=WAIT)
         if "v" in needs:
             things.volumes = [maker.create_volume(1, "v")]
         if "m" in needs:
@@ -664,11 +744,12 @@ class Bench:
                 FaultySite(self.sandbox, elsewhere, tls) as site,
             ):
                 timeout = FAULTS[cell.fault].timeout
-                driver = self.driver(site.url, account.name, account.password, timeout)
+                dialect = cell.operation.dialect
+                driver = self.driver(site.url, account.name, account.password, dialect, timeout)
                 try:
                     self.meet(cell, site, driver, account)
                     site.mend()
-                    things = self.things(account, cell.operation.needs, driver)
+                    things = self.things(account, cell.operation, driver)
                     result = cell.operation.call(driver, things)
                     assert cell.operation.right(result, things), "not right afterwards"
                 finally:
@@ -681,7 +762,7 @@ class Bench:
     ) -> None:
         """The operation with the fault, and all that is promised of it."""
         operation, step = cell.operation, cell.step
-        things = self.things(account, operation.needs, driver)
+        things = self.things(account, operation, driver)
         after = [one.pattern for one in operation.steps[: operation.steps.index(step)]]
         site.befall(cell.fault, step.pattern, after, passing=cell.turns == "once")
         kind, result, error = expected(cell), None, None

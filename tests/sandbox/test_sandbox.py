@@ -328,7 +328,7 @@ def test_the_configuration_is_complete_for_the_site(tmp_path: Path) -> None:
     with Sandbox(tmp_path / "100%", users=users) as site:
         sections = configuration(site)
         assert stat.S_IMODE(site.config_path.stat().st_mode) == 0o600
-        assert list(sections) == ["default", "sandbox", "jörg"]
+        assert list(sections) == ["default", "sandbox", "jörg", "opennebula"]
         assert sections["default"] == {"selected_section": "sandbox"}
         for section, user in (("sandbox", "jane"), ("jörg", "jörg")):
             found = sections[section]
@@ -340,6 +340,9 @@ def test_the_configuration_is_complete_for_the_site(tmp_path: Path) -> None:
             assert (found["username"], found["password"]) == (user, users[user])
             assert "ca_certificate" not in found
             assert Caller(site, (user, users[user])).pool() == []
+        modern = sections["opennebula"]
+        assert (modern["endpoint"], modern["dialect"]) == (f"{site.url}/RPC2", "opennebula")
+        assert (modern["username"], modern["password"]) == ("jane", users["jane"])
 
 
 def test_no_key_trips_up_the_original_commands(tmp_path: Path) -> None:
@@ -352,10 +355,11 @@ def test_no_key_trips_up_the_original_commands(tmp_path: Path) -> None:
         *("endpoint", "pdisk_endpoint", "marketplace_endpoint"),
         *("pem_certificate", "pem_key", "user_public_key_file"),
     }
-    unknown_to_them = {"ca_certificate", "ssh_port", "verify_images", "trusted_endorsers"}
+    unknown_to_them = {"ca_certificate", "ssh_port", "verify_images"}
+    unknown_to_them |= {"trusted_endorsers", "dialect"}
     with Sandbox(tmp_path, users=USERS, tls=True) as site:
         sections = configuration(site)
-    assert list(sections) == ["default", "sandbox", "jörg", "certificate"]
+    assert list(sections) == ["default", "sandbox", "jörg", "certificate", "opennebula"]
     assert {key for section in sections.values() for key in section} <= theirs | unknown_to_them
 
 

@@ -1,4 +1,4 @@
-"""Ids of machines: small numbers, assigned by each cloud."""
+"""Ids of machines, and of all that an engine has: small numbers, assigned by each cloud."""
 
 import re
 
@@ -10,16 +10,18 @@ _ID = re.compile("[0-9]{1,9}")
 
 
 def is_id(text: str) -> bool:
-    """Whether a text has the form of a machine's id."""
+    """Whether a text has the form of such an id."""
     return _ID.fullmatch(text) is not None
 
 
-def checked_id(machine_id: object) -> str:
+def checked_id(identifier: object, what: str = "node") -> str:
     """
-    Check the id of a machine before it is sent.
+    Check an id before it is sent.
 
+    :param what: what it should be the id of, for the message.
     :raises InvalidValueError: it is not an id.
     """
-    if not is_id(str(machine_id)):
-        raise InvalidValueError(f"{machine_id!r} is not the id of a node")
-    return str(machine_id)
+    if not is_id(str(identifier)):
+        article = "an" if what[0] in "aeiou" else "a"
+        raise InvalidValueError(f"{identifier!r} is not the id of {article} {what}")
+    return str(identifier)

@@ -1,18 +1,16 @@
 """Read VM documents of any generation (compute-xmlrpc 5); every element is optional."""
 
-import re
+import math
 import xml.etree.ElementTree as ET
 from sys import getsizeof
 
 from stratuslab_libcloud.client.data import Machine, MachineDisk, Nic
+from stratuslab_libcloud.client.engine.elements import decimal, integer, part, text
 from stratuslab_libcloud.client.engine.ids import is_id
 from stratuslab_libcloud.client.engine.sources import image_id
 
 __all__ = ["attributes", "to_machine", "weight"]
 
-_INTEGER = re.compile("-?[0-9]{1,18}")
-_DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
-_NONE = ET.Element("none")
 # The elements that OpenNebula 3.2 writes between the name and HISTORY_RECORDS, each once.
 _ONCE = ("STATE", "LCM_STATE", "STIME", "MEMORY", "CPU", "TEMPLATE")
 
@@ -21,30 +19,32 @@ _MACHINE, _PART = 500, 200  # bytes of memory without the texts; a part is a dis
 
 def to_machine(vm: ET.Element) -> Machine | None:
     """Read a machine; ``None`` if it has no valid ID."""
-    identifier = _text(vm, "ID") or ""
+    identifier = text(vm, "ID") or ""
     if not is_id(identifier):
         return None
     if len({child.tag for child in vm}) < len(vm):
         _remove_forged(vm)
-    template = _part(vm, "TEMPLATE")
+    template = part(vm, "TEMPLATE")
     disks = list(map(_to_disk, template.findall("DISK")))
-    monitoring = _part(vm, "MONITORING")
+    monitoring, own = part(vm, "MONITORING"), part(vm, "USER_TEMPLATE")
     return Machine(
         id=identifier,
         name=vm.findtext("NAME") or "",  # exactly as given, with its blanks
-        owner=_text(vm, "UNAME"),
-        state=_state(_text(vm, "STATE")),
-        lcm_state=_state(_text(vm, "LCM_STATE")),
-        nics=list(map(_to_nic, template.findall("NIC"))),
+        owner=text(vm, "UNAME"),
+        state=_state(text(vm, "STATE")),
+        lcm_state=_state(text(vm, "LCM_STATE")),
+        nics=_nics(template),
         disks=disks,
         host=_host(vm),
-        cpus=_integer(_text(template, "VCPU")) or _integer(_text(template, "CPU")),
-        memory=_integer(_text(template, "MEMORY")),
-        memory_kib=_integer(_text(monitoring, "MEMORY") or _text(vm, "MEMORY")),
-        cpu_percent=_decimal(_text(monitoring, "CPU") or _text(vm, "CPU")),
-        started=_integer(_text(vm, "STIME")) or None,
-        error=_error(template, _part(vm, "USER_TEMPLATE")),
+        cpus=_cpus(template),
+        memory=integer(text(template, "MEMORY")),
+        memory_kib=integer(text(monitoring, "MEMORY") or text(vm, "MEMORY")),
+        cpu_percent=decimal(text(monitoring, "CPU") or text(vm, "CPU")),
+        started=integer(text(vm, "STIME")) or None,
+        error=_error(template, own),
         image=_image(disks),
+        scheduler=text(own, "SCHED_MESSAGE"),
+        labels=text(own, "LABELS"),
     )
 
 
@@ -61,23 +61,11 @@ def attributes(element: ET.Element, path: str = "") -> list[tuple[str, str]]:
 def weight(machine: Machine) -> int:
     """Estimate the memory that a machine takes, in bytes."""
     values: list[object] = [machine.name, machine.owner, machine.host, machine.error]
-    values.append(machine.image)
-    for part in (*machine.nics, *machine.disks):
-        values += part.values()
+    values += machine.image, machine.scheduler, machine.labels
+    for each in (*machine.nics, *machine.disks):
+        values += each.values()
     parts = len(machine.nics) + len(machine.disks)
     return _MACHINE + _PART * parts + sum(getsizeof(v) for v in values if isinstance(v, str))
-
-
-def _text(element: ET.Element, tag: str) -> str | None:
-    """Read a value, without the blanks and line breaks that an indented document adds."""
-    # Plain names only: paths take ten times as long, and pools are large.
-    text = element.findtext(tag)
-    return text.strip() or None if text else None
-
-
-def _part(vm: ET.Element, tag: str) -> ET.Element:
-    found = vm.find(tag)
-    return _NONE if found is None else found
 
 
 def _remove_forged(vm: ET.Element) -> None:
@@ -96,30 +84,49 @@ def _remove_forged(vm: ET.Element) -> None:
 
 
 def _state(text: str | None) -> int:
-    number = _integer(text)
+    number = integer(text)
     return -1 if number is None else number
 
 
-def _to_nic(nic: ET.Element) -> Nic:
-    ip = _text(nic, "IP") or _text(nic, "IP6_GLOBAL") or _text(nic, "IP6")
-    return {"ip": ip, "network": _text(nic, "NETWORK")}
+def _cpus(template: ET.Element) -> int | None:
+    """Read the number of cores; a modern engine's machine may have a share of one only."""
+    if cores := integer(text(template, "VCPU")):
+        return cores
+    amount = decimal(text(template, "CPU"))
+    return math.ceil(amount) if amount else None
+
+
+def _nics(template: ET.Element) -> list[Nic]:
+    """Read the network cards; one with several addresses is there once for each (modern 6)."""
+    found: list[Nic] = []
+    for nic in (*template.findall("NIC"), *template.findall("NIC_ALIAS")):
+        network = text(nic, "NETWORK")
+        # IP6_LINK cannot be reached from elsewhere.
+        texts = (text(nic, "IP"), text(nic, "IP6_GLOBAL") or text(nic, "IP6"))
+        known: list[str | None] = [ip for ip in texts if ip]
+        found += [{"ip": ip, "network": network} for ip in known or [None]]
+    return found
 
 
 def _to_disk(disk: ET.Element) -> MachineDisk:
+    source = text(disk, "SOURCE")
+    # Modern engines name the image of a disk, whose source is a path of theirs.
+    image = text(disk, "IMAGE_ID") or (source and image_id(source))
     return {
-        "id": _text(disk, "DISK_ID"),
-        "target": _text(disk, "TARGET"),
-        "source": _text(disk, "SOURCE"),
-        "size": _integer(_text(disk, "SIZE")),
-        "type": _text(disk, "TYPE"),
+        "id": text(disk, "DISK_ID"),
+        "target": text(disk, "TARGET"),
+        "source": source,
+        "size": integer(text(disk, "SIZE")),
+        "type": text(disk, "TYPE"),
+        "image": image or None,
     }
 
 
 def _image(disks: list[MachineDisk]) -> str | None:
     """Find the image of the first disk."""
     for disk in disks:
-        if disk["id"] == "0" and disk["source"]:
-            return image_id(disk["source"]) or None
+        if disk["id"] == "0":
+            return disk["image"]
     return None
 
 
@@ -128,8 +135,8 @@ def _host(vm: ET.Element) -> str | None:
     records = (vm.findall("HISTORY_RECORDS") or [vm])[-1].findall("HISTORY")
     if not records:
         return None
-    latest = max(records, key=lambda record: _integer(_text(record, "SEQ")) or 0)
-    return _text(latest, "HOSTNAME")
+    latest = max(records, key=lambda record: integer(text(record, "SEQ")) or 0)
+    return text(latest, "HOSTNAME")
 
 
 def _error(template: ET.Element, user_template: ET.Element) -> str | None:
@@ -143,11 +150,3 @@ def _error(template: ET.Element, user_template: ET.Element) -> str | None:
     ]
     texts = [text for element in elements if (text := (element.text or "").strip())]
     return texts[-1] if texts else None
-
-
-def _integer(text: str | None) -> int | None:
-    return int(text) if text and _INTEGER.fullmatch(text) else None
-
-
-def _decimal(text: str | None) -> float | None:
-    return float(text) if text and _DECIMAL.fullmatch(text) else None

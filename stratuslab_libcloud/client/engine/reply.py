@@ -1,5 +1,6 @@
 """Read XML-RPC answers while they arrive (compute-xmlrpc 2.1, 2.2, 7.3, 7.5)."""
 
+import re
 from collections.abc import Iterator
 
 from stratuslab_libcloud.client.http.answer import Answer
@@ -10,6 +11,7 @@ from stratuslab_libcloud.errors import (
     NotFoundError,
     NotPermittedError,
     NotSupportedError,
+    QuotaExceededError,
     ServiceError,
     UnavailableError,
 )
@@ -25,6 +27,18 @@ _PIECE = 2**18
 
 # The beginnings of a proxy's messages when it has no answer of the engine to pass on.
 _PROXY_FAILURES = ("Failed to ", "internal server error")
+
+
+# What modern engines mean, whatever the code (modern 10): the same fault has several.
+_MEANINGS: tuple[tuple[re.Pattern[str], type[ServiceError]], ...] = (
+    (re.compile(r"limit of \S+ reached for .*quota", re.DOTALL), QuotaExceededError),
+    (
+        re.compile(r"NAME is already taken|collides with|Cannot (?:acquire|clone) image"),
+        ConflictError,
+    ),
+    (re.compile(r"[Ii]mage (?:cannot be in state|locked)|VM has to be RUNNING"), ConflictError),
+    (re.compile(r"does not exist\.?\s*$|does not own an? "), NotFoundError),
+)
 
 
 class _Reply:
@@ -153,10 +167,13 @@ def _fault(code: str, text: str) -> ServiceError:
 
 def _refusal(text: str, code: str) -> ServiceError:
     """Build the error for a refusal; OpenNebula 2.2 sends no code (compute-xmlrpc 2.2, 7.5)."""
-    kind = ServiceError
+    kind: type[ServiceError] = ServiceError
+    meant = next((kind for form, kind in _MEANINGS if form.search(text)), None)
     if "Could not find Authorization driver" in text:
         return starting(text)
-    if "not supported" in text or "Unknown action" in text:
+    if meant is not None:
+        kind = meant
+    elif "not supported" in text or "Unknown action" in text:
         kind = NotSupportedError
     elif code == "256" or "User couldn't be authenticated" in text:
         return CredentialsError(text, advice="check user name and password")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from stratuslab_libcloud.client.data import Endorsement, Image, Machine, Mount, NewMachine, Volume
 from stratuslab_libcloud.client.stratuslab import saving, snapshots
+from stratuslab_libcloud.client.stratuslab.absent import Absent
 from stratuslab_libcloud.client.stratuslab.pdisk_fields import (
     IMAGE,
     LIVE,
@@ -15,13 +16,16 @@ from stratuslab_libcloud.client.stratuslab.pdisk_fields import (
 from stratuslab_libcloud.client.stratuslab.services import Services
 from stratuslab_libcloud.client.stratuslab.template import BootDisk, render
 from stratuslab_libcloud.client.stratuslab.transfers import Progress
+from stratuslab_libcloud.configuration.signing import signing_key
 from stratuslab_libcloud.errors import ConflictError, NotFoundError
 from stratuslab_libcloud.metadata.keys import SigningKey
 
 __all__ = ["StratusLabCloud"]
 
+_WITHDRAWN = "This image has been deprecated"
 
-class StratusLabCloud(Services):
+
+class StratusLabCloud(Services, Absent):
     """The methods of :class:`.Cloud`, by the services of one location."""
 
     # -- images --------------------------------------------------------------------------------
@@ -58,6 +62,12 @@ class StratusLabCloud(Services):
         """Withdraw the key owner's endorsement; two requests, as it is looked up first."""
         return self.marketplace.deprecate(image_id, key, reason, email=email, created=created)
 
+    def delete_image(self, image_id: str) -> None:
+        """Withdraw the endorsement of the configured certificate; two requests."""
+        options = self.settings.options
+        key = signing_key(options.p12_certificate, options.p12_password)
+        self.deprecate_image(image_id, key, _WITHDRAWN)
+
     # -- machines ------------------------------------------------------------------------------
 
     @property
@@ -79,6 +89,7 @@ class StratusLabCloud(Services):
 
     def create_machine(self, new: NewMachine, sending: Callable[[], object] = lambda: None) -> str:
         """Start a machine; two requests, or one if the image was looked up within five minutes."""
+        self.check_offered(new)
         new = saving.ordered(new, self.settings.marketplace_endpoint)
         template = render(
             new,

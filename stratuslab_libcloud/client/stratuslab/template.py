@@ -6,21 +6,18 @@ not read back exactly is refused here, before anything is sent.
 """
 
 import base64
-import ipaddress
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stratuslab_libcloud.client.data import NewImage, NewMachine
-from stratuslab_libcloud.client.engine.template import (
-    SHELL_VARIABLES,
-    Vector,
-    checked_name,
-    packed,
-    shell_safe,
-    single,
-    vector,
+from stratuslab_libcloud.client.engine.orders import (
+    check_numbers,
+    context_pairs,
+    ip_address,
+    plain_key,
+    plain_text,
 )
+from stratuslab_libcloud.client.engine.template import Vector, checked_name, packed, single, vector
 from stratuslab_libcloud.errors import InvalidValueError
 from stratuslab_libcloud.metadata.rules import is_email
 
@@ -77,7 +74,7 @@ def render(
     if boot.bus not in _TARGET_PREFIXES:
         whose = "disks_bus" if machine.disks_bus else "image's disk bus"
         raise InvalidValueError(f"the {whose} must be ide, scsi or virtio, not {boot.bus!r}")
-    _check_numbers(machine)
+    check_numbers(machine)
     lines = [
         single("CPU", machine.cpus if machine.cpu_amount is None else f"{machine.cpu_amount:g}"),
         single("VCPU", machine.cpus),
@@ -85,7 +82,7 @@ def render(
         single("RANK", "- RUNNING_VMS"),
     ]
     if machine.requirements:
-        lines.append(single("REQUIREMENTS", _text("requirements", machine.requirements)))
+        lines.append(single("REQUIREMENTS", plain_text("requirements", machine.requirements)))
     if not isinstance(machine.name, str):
         raise InvalidValueError(f"the name of a node must be text, not {machine.name!r}")
     if machine.name:
@@ -102,33 +99,14 @@ def render(
     return "\n".join(lines) + "\n"
 
 
-def _check_numbers(machine: NewMachine) -> None:
-    for what, number, least in (
-        ("CPUs", machine.cpus, 1),
-        ("MiB of RAM", machine.ram, 1),
-        ("MiB of swap", machine.swap, 0),
-        ("GiB of volatile disk", machine.volatile_disk, 0),
-    ):
-        if not isinstance(number, int) or isinstance(number, bool) or number < least:
-            raise InvalidValueError(f"a machine cannot have {number!r} {what}")
-    amount = machine.cpu_amount
-    if amount is None:
-        return
-    if not isinstance(amount, (int, float)) or not 0 < amount <= machine.cpus:
-        raise InvalidValueError(
-            f"cpu_amount must be a number of CPUs, more than 0 and at most {machine.cpus}, not "
-            f"{amount!r}"
-        )
-
-
 def _nic(machine: NewMachine) -> Vector:
-    if not isinstance(machine.network, str) or not machine.network.strip():
+    if not isinstance(machine.network, str) or (machine.network and not machine.network.strip()):
         raise InvalidValueError(f"{machine.network!r} is not the name of a network")
     return [
         ("NETWORK_UNAME", "oneadmin"),
-        ("NETWORK", machine.network),
-        ("IP", _address("address", machine.address)),
-        ("MODEL", _text("network_model", machine.network_model)),
+        ("NETWORK", machine.network or "public"),
+        ("IP", ip_address("address", machine.address)),
+        ("MODEL", plain_text("network_model", machine.network_model)),
     ]
 
 
@@ -138,23 +116,10 @@ def _graphics(machine: NewMachine) -> Vector:
         raise InvalidValueError(f"vnc_port must be a TCP port, or -1 for any, not {port!r}")
     return [
         ("PORT", port),
-        ("LISTEN", _address("vnc_listen", machine.vnc_listen)),
-        ("KEYMAP", _text("keymap", machine.keymap)),
+        ("LISTEN", ip_address("vnc_listen", machine.vnc_listen)),
+        ("KEYMAP", plain_text("keymap", machine.keymap)),
         ("TYPE", "vnc"),
     ]
-
-
-def _address(what: str, text: str) -> str:
-    try:
-        return str(ipaddress.ip_address(_text(what, text))) if text else ""
-    except ValueError:
-        raise InvalidValueError(f"{what} must be an IP address, not {text!r}") from None
-
-
-def _text(what: str, value: str) -> str:
-    if not isinstance(value, str):
-        raise InvalidValueError(f"{what} must be text, not {value!r}")
-    return value
 
 
 def _disks(
@@ -227,7 +192,7 @@ def _saving(image: NewImage) -> Vector:
         ("NEWIMAGE_VERSION", "version", image.version),
         ("NEWIMAGE_MARKETPLACE", "marketplace", image.marketplace),
     ):
-        text = _text(what, value)
+        text = plain_text(what, value)
         if not text and what not in ("version", "marketplace"):
             raise InvalidValueError(f"the image that a machine becomes needs text as {what}")
         if text != text.strip(_LOST):
@@ -246,24 +211,9 @@ def _saving(image: NewImage) -> Vector:
 
 
 def _context(machine: NewMachine) -> Vector:
-    keys = "\n".join(map(_plain_key, machine.public_keys))
+    keys = "\n".join(map(plain_key, machine.public_keys))
     pairs: Vector = [("PUBLIC_KEY", keys)] if keys else []
-    seen = set(_RESERVED_CONTEXT)
-    for key, value in machine.context.items():
-        if not isinstance(key, str) or not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", key):
-            raise InvalidValueError(
-                f"the context key {key!r} must be made of letters, digits and underscores"
-            )
-        if key.upper() in seen:
-            raise InvalidValueError(f"the context key {key!r} is reserved, or given twice")
-        seen.add(key.upper())
-        if SHELL_VARIABLES.fullmatch(key.upper()):  # as the engine writes it
-            raise InvalidValueError(
-                f"the context key {key!r} is a variable of the machine's shell; use another name"
-            )
-        if not isinstance(value, (str, int, float)):
-            raise InvalidValueError(f"the context value {key!r} must be text, not {value!r}")
-        pairs.append((key, shell_safe(f"context value {key!r}", str(value))))
+    pairs += context_pairs(machine.context, _RESERVED_CONTEXT)
     if machine.context_method == "cloud-init":
         pairs.append(("CONTEXT_METHOD", "cloud-init"))
         if keys:
@@ -278,11 +228,3 @@ def _context(machine: NewMachine) -> Vector:
     elif machine.user_data:
         raise InvalidValueError("user data needs the context method 'cloud-init'")
     return [*pairs, ("TARGET", _CONTEXT_TARGET)]
-
-
-def _plain_key(line: str) -> str:
-    """Drop the comment of a public key if a shell could misread it."""
-    fields = line.split(None, 2)
-    if len(fields) == 3 and not re.fullmatch(r"[\w@.:+,/ -]*", fields[2], re.ASCII):
-        line = " ".join(fields[:2])
-    return shell_safe("public key", line)

@@ -11,7 +11,7 @@ from stratuslab_libcloud.sandbox.compute.rules import CallRefusedError, Compute
 from stratuslab_libcloud.sandbox.store import Account
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["MAX_CALL_BYTES", "METHODS", "answer"]
+__all__ = ["MAX_CALL_BYTES", "METHODS", "answer", "read_call"]
 
 MAX_CALL_BYTES = 512 * 1024
 
@@ -29,7 +29,7 @@ def answer(compute: Compute, request: Request, account: Account) -> Response:
     if request.method != "POST":
         return Response(status=405, headers={"Allow": "POST"})
     try:
-        method, parameters = _read_call(request.get_data())
+        method, parameters = read_call(request.get_data(), MAX_CALL_BYTES)
         array = _call(compute, account, method, parameters)
         text = xmlrpc.client.dumps((array,), methodresponse=True)
     except xmlrpc.client.Fault as fault:
@@ -56,10 +56,15 @@ def _call(
         return [False, f"[{tag}] {refused}", refused.code]
 
 
-def _read_call(body: bytes) -> tuple[str, list[object]]:
-    """Read method and parameters; None stands for a value of a type that no method takes."""
-    if len(body) > MAX_CALL_BYTES:
-        raise xmlrpc.client.Fault(-509, "The call is larger than 512 KiB")
+def read_call(body: bytes, largest: int) -> tuple[str, list[object]]:
+    """
+    Read method and parameters; None stands for a value of a type that no method takes.
+
+    :param largest: bytes that a call may have.
+    :raises xmlrpc.client.Fault: it is too large, or not XML-RPC.
+    """
+    if len(body) > largest:
+        raise xmlrpc.client.Fault(-509, f"The call is larger than {largest >> 10} KiB")
     try:
         root = xml.parse(body)
         if max("".join(root.itertext()), default="") > "\uffff":

@@ -23,6 +23,7 @@ from stratuslab_libcloud.sandbox.http.browsers import Names, is_foreign
 from stratuslab_libcloud.sandbox.http.wire import MAX_BODY_BYTES
 from stratuslab_libcloud.sandbox.marketplace import rest as marketplace_rest
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
+from stratuslab_libcloud.sandbox.opennebula.engine import OpenNebula
 from stratuslab_libcloud.sandbox.pages.answer import Pages
 from stratuslab_libcloud.sandbox.pages.visit import HOME, wants_page
 from stratuslab_libcloud.sandbox.phrases import status_line
@@ -66,6 +67,7 @@ class Application:
         self,
         accounts: Accounts,
         compute: Compute,
+        opennebula: OpenNebula,
         storage: Storage,
         marketplace: Registry,
         find_image: Callable[[str], pathlib.Path | None],
@@ -81,6 +83,7 @@ class Application:
         self._pages = pages
         self._names = names
         self._on_request = on_request
+        self._opennebula = opennebula
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         # The form for proxies; the host in it takes precedence (RFC 9112 3.2.2).
@@ -170,6 +173,9 @@ class Application:
         keep_single_range(request, image.stat().st_size)
         return send_file(image, request.environ, mimetype="application/octet-stream")
 
+    def _call_opennebula(self, request: Request) -> Response:
+        return self._opennebula.answer(request)
+
     def _call_compute(self, request: Request, door: str) -> Response:
         account = self._authenticate(request, door)
         if isinstance(account, Response):
@@ -211,6 +217,7 @@ _ROUTES = Routes(
     (None, f"{HOME}/<any(pswd, cert):door>", Application._show_page),
     (None, f"{HOME}/<any(pswd, cert):door>/<rest:rest>", Application._show_page),
     ("GET", "/images/<name>", Application._send_image),
+    (None, "/RPC2", Application._call_opennebula),
     ("GET", "/marketplace", Application._enter_marketplace),
     (None, f"/{_MARKETPLACE_DOOR}", Application._ask_marketplace),
     (None, f"/{_MARKETPLACE_DOOR}/<rest:rest>", Application._ask_marketplace),

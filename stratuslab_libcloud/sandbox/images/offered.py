@@ -54,6 +54,11 @@ class OfferedImages:
     def __len__(self) -> int:
         return len(self._offers)
 
+    @property
+    def entries(self) -> list[Entry]:
+        """The entries of all images."""
+        return [entry for _, entry in self._offers.values()]
+
     def find(self, name: str) -> pathlib.Path | None:
         """Return the file offered under this name, if any."""
         if name not in self._offers:

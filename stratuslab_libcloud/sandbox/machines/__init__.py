@@ -45,12 +45,16 @@ class Machine:
     A machine as the machinery sees it.
 
     :ivar obstacle: why the transfer of its disks must fail; empty if it need not.
+    :ivar keeps_files: whether its files outlive its process, because it may be started again.
+    :ivar paused: whether it was left paused by an earlier process.
     """
 
     id: int
     phase: Phase
     template: Template
     obstacle: str = ""
+    keeps_files: bool = False
+    paused: bool = False
 
     @property
     def is_saved(self) -> bool:
@@ -128,6 +132,32 @@ class Machinery(Protocol):
         :raises UnsettledError: it is not known whether the guest keeps it.
         :raises MachineError: the guest keeps it.
         """
+
+    def pause(self, machine_id: int) -> None:
+        """
+        Stop a machine's processors; its memory stays.
+
+        :raises MachineError: it does not run.
+        """
+
+    def go_on(self, machine_id: int) -> None:
+        """
+        Let a paused machine go on.
+
+        :raises MachineError: it does not run.
+        """
+
+    def grow(self, machine_id: int, device: str, size: int) -> None:
+        """
+        Enlarge a drive of a running machine.
+
+        :param device: ``driveN`` of those that it started with, or the device of one plugged later.
+        :param size: in bytes.
+        :raises MachineError: it cannot be enlarged.
+        """
+
+    def folder(self, machine_id: int) -> pathlib.Path | None:
+        """Return the directory with the files of a machine; None where they have none."""
 
     def console(self, machine_id: int) -> bytes:
         """

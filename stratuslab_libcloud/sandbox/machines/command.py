@@ -177,7 +177,8 @@ def _node(name: str, drive: Drive) -> dict[str, object]:
 
 
 def _device(number: int, drive: Drive, rank: int) -> dict[str, object]:
-    device: dict[str, object] = {"drive": f"drive{number}", "serial": drive.serial}
+    name = f"drive{number}"
+    device: dict[str, object] = {"drive": name, "id": name, "serial": drive.serial}
     if number == 0:
         device["bootindex"] = 1
     bus, letter = drive.target[:2], drive.target[2]

@@ -66,7 +66,8 @@ def lay_out(
         if uuid:
             drives.append(Drive(target, str(disks / uuid), serial=uuid[:SERIAL_LENGTH]))
         elif source:
-            drives.append(_layer(target, fetch(source, stop), folder, stop))
+            size = disk.get("GROWN_TO", "")
+            drives.append(_layer(target, fetch(source, stop), size, folder, stop))
         elif volatile := _volatile(target, disk, folder, stop):
             drives.append(volatile)
     return drives
@@ -87,13 +88,24 @@ def flatten(
     _run(folder, ["qemu-img", "convert", "-f", "qcow2", "-O", "raw", target, str(path)], stop)
 
 
-def _layer(target: str, image: FetchedImage, folder: pathlib.Path, stop: threading.Event) -> Drive:
-    """Make the machine's own layer over an image, which itself is never written to."""
+def _layer(
+    target: str, image: FetchedImage, size: str, folder: pathlib.Path, stop: threading.Event
+) -> Drive:
+    """
+    Make the machine's own layer over an image, which itself is never written to.
+
+    One that is there already has what the machine has written before.
+
+    :param size: in MiB; empty for that of the image.
+    """
+    if (folder / target).exists():
+        return Drive(target, target, "qcow2")
     # Relative: QEMU takes the text before a colon for a protocol.
     backing = os.path.relpath(image.path, folder)
     _run(
         folder,
-        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", backing, "-F", image.format, target],
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", backing, "-F", image.format, target]
+        + ([f"{size}M"] if re.fullmatch("[0-9]{1,9}", size) else []),
         stop,
     )
     return Drive(target, target, "qcow2")
@@ -108,16 +120,22 @@ def _volatile(
         raise MachineError(f"disk {target} cannot have a SIZE of {size[:20]} MiB")
     if int(size) == 0:
         return None
-    if kind == "swap":
+    command: list[str] = []
+    if kind == "blank":
+        pass  # its guest makes of it what it likes
+    elif kind == "swap":
         command = ["mkswap", target]
     elif kind == "fs" and disk.get("FORMAT") in _FILE_SYSTEMS:
         command = ["mke2fs", "-q", "-F", "-t", disk["FORMAT"], target]
     else:
         raise MachineError(f"disk {target} has no SOURCE, and is neither swap nor a file system")
     path = folder / target
+    if path.exists():
+        return Drive(target, target)
     path.touch(mode=0o600)
     os.truncate(path, int(size) * _MIB)
-    _run(folder, command, stop)
+    if command:
+        _run(folder, command, stop)
     return Drive(target, target)
 
 

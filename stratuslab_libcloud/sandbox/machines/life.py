@@ -34,6 +34,7 @@ class Life:
     recorder: subprocess.Popen[bytes] | None = None  # of its console; likewise
     monitor: Monitor | None = None
     power_button: asyncio.Task[None] | None = None
+    paused: bool = False
     saving: bool = False  # its files are still needed
 
     @property
@@ -62,7 +63,7 @@ class Life:
             if running_process(self.folder):
                 raise
             return
-        if status in _STOPPED:
+        if status in _STOPPED and not (self.paused and status == "paused"):
             raise MachineError(f"QEMU has stopped the machine: {status}")
 
     async def await_boot(self) -> Phase | None:
@@ -137,6 +138,11 @@ def remove(folder: pathlib.Path, *, keep_console: bool = False) -> None:
     if kept:
         folder.mkdir(mode=0o700)
         (folder / console.FILES[-1]).write_bytes(kept)
+
+
+def is_at_rest(folder: pathlib.Path) -> bool:
+    """Return whether these are the files of a machine that may start again."""
+    return any(path.name not in console.FILES for path in folder.iterdir())
 
 
 def live_on(directory: pathlib.Path) -> bool:

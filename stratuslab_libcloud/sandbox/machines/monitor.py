@@ -125,6 +125,7 @@ class Events:
 def listening(folder: pathlib.Path) -> Iterator[socket.socket]:
     """Open the socket for the monitor of a QEMU that is started in the block."""
     with _short_path(folder) as path, socket.socket(socket.AF_UNIX) as listener:
+        pathlib.Path(path).unlink(missing_ok=True)  # of the run before
         listener.bind(path)
         listener.listen(1)
         yield listener

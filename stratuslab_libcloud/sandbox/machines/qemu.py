@@ -16,6 +16,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -35,7 +36,7 @@ from stratuslab_libcloud.sandbox.machines import (
     hotplug,
 )
 from stratuslab_libcloud.sandbox.machines.command import Host
-from stratuslab_libcloud.sandbox.machines.life import Life, launch, remove
+from stratuslab_libcloud.sandbox.machines.life import Life, is_at_rest, launch, remove
 from stratuslab_libcloud.sandbox.machines.monitor import (
     PID_FILE,
     Monitor,
@@ -116,6 +117,18 @@ class Qemu:
     def unplug(self, machine_id: int, device: str) -> None:
         self._wait_for(self._unplug(machine_id, device))
 
+    def pause(self, machine_id: int) -> None:
+        self._wait_for(self._pause(machine_id, paused=True))
+
+    def go_on(self, machine_id: int) -> None:
+        self._wait_for(self._pause(machine_id, paused=False))
+
+    def grow(self, machine_id: int, device: str, size: int) -> None:
+        self._wait_for(self._grow(machine_id, device, size))
+
+    def folder(self, machine_id: int) -> pathlib.Path | None:
+        return self._directory / str(machine_id)
+
     def console(self, machine_id: int) -> bytes:
         return console.read(self._directory / str(machine_id))
 
@@ -160,12 +173,14 @@ class Qemu:
 
     async def _enter(self, machine: Machine) -> None:
         life = self._lives.get(machine.id)
+        if life:
+            life.machine = replace(life.machine, keeps_files=machine.keeps_files)
         if machine.phase is Phase.DONE:
             if life is None:  # otherwise it notices by itself
                 folder = self._directory / str(machine.id)
                 await self._in_thread(self._reporting, lambda: remove(folder))
         elif life is None:
-            life = Life(machine, self._directory / str(machine.id))
+            life = Life(machine, self._directory / str(machine.id), paused=machine.paused)
             self._lives[machine.id] = life
             life.task = self._loop.create_task(self._lead(life, machine))
             if machine.phase in _ENDING:
@@ -194,7 +209,7 @@ class Qemu:
     def _sweep(self, alive: set[int]) -> None:
         """Remove what is left of machines that failed."""
         for folder in self._directory.iterdir():
-            if folder.name not in map(str, alive):
+            if folder.name not in map(str, alive) and not is_at_rest(folder):
                 remove(folder)
 
     async def _let_go(self, life: Life, keep: bool) -> None:
@@ -265,8 +280,9 @@ class Qemu:
         if machine.obstacle:
             raise MachineError(machine.obstacle)
         try:
-            shutil.rmtree(life.folder, ignore_errors=True)
-            life.folder.mkdir(mode=0o700)
+            if not life.machine.keeps_files:
+                shutil.rmtree(life.folder, ignore_errors=True)
+            life.folder.mkdir(mode=0o700, exist_ok=True)
             vectors = machine.template.vectors("CONTEXT")
             context.burn(vectors[0] if vectors else {}, life.folder / command.CONTEXT_CD)
             fetch = partial(self._images.fetch, find=partial(self._saved.find, life.id))
@@ -378,17 +394,30 @@ class Qemu:
         _OUTLIVING[:] = [process for process in _OUTLIVING if process.poll() is None]
         if life.monitor:
             await life.monitor.close()
-        await self._in_thread(
-            self._reporting, lambda: remove(life.folder, keep_console=keep_console)
-        )
+        if not life.machine.keeps_files:
+            await self._in_thread(
+                self._reporting, lambda: remove(life.folder, keep_console=keep_console)
+            )
 
     # Disks.
 
     async def _plug(self, machine_id: int, device: str, disk: pathlib.Path) -> None:
+        await hotplug.plug(self._running(machine_id).connected(), device, disk)
+
+    async def _pause(self, machine_id: int, *, paused: bool) -> None:
+        life = self._running(machine_id)
+        life.paused = paused
+        await life.connected().execute("stop" if paused else "cont")
+
+    async def _grow(self, machine_id: int, device: str, size: int) -> None:
+        monitor = self._running(machine_id).connected()
+        await monitor.execute("block_resize", node_name=device, size=size)
+
+    def _running(self, machine_id: int) -> Life:
         life = self._lives.get(machine_id)
         if life is None:
             raise MachineError("the machine does not run")
-        await hotplug.plug(life.connected(), device, disk)
+        return life
 
     async def _unplug(self, machine_id: int, device: str) -> None:
         life = self._lives.get(machine_id)

@@ -95,6 +95,19 @@ class Simulated:
     def unplug(self, machine_id: int, device: str) -> None:
         """Do nothing: no guest could notice."""
 
+    def pause(self, machine_id: int) -> None:
+        """Do nothing: no guest could notice."""
+
+    def go_on(self, machine_id: int) -> None:
+        """Do nothing: no guest could notice."""
+
+    def grow(self, machine_id: int, device: str, size: int) -> None:
+        """Do nothing: no guest could notice."""
+
+    def folder(self, machine_id: int) -> pathlib.Path | None:
+        """Return None: nothing is kept of what no guest writes."""
+        return None
+
     def console(self, machine_id: int) -> bytes:
         return _CONSOLE
 

@@ -3,9 +3,13 @@
 from hashlib import sha1
 
 from stratuslab_libcloud.metadata.entry import Entry
-from stratuslab_libcloud.sandbox.marketplace.descriptions import Endorser, describe_image
+from stratuslab_libcloud.sandbox.marketplace.descriptions import (
+    VALID_UNTIL,
+    Endorser,
+    describe_image,
+)
 
-__all__ = ["example_entries"]
+__all__ = ["current_examples", "example_entries"]
 
 _ADA, _BEA = (
     Endorser(f"{user}@example.org", name, "Example Org")
@@ -55,3 +59,10 @@ def example_entries() -> list[Entry]:
         example(_BEA, "2013-05-13", "CentOS", "6.4", "CentOS 6.4", valid="2013-11-07T00:00:00Z"),
         example(_ADA, "2024-06-01", "Fedora", "39", "Fedora 39", deprecated="Fedora 39 has ended."),
     ]
+
+
+def current_examples() -> list[Entry]:
+    """Describe those that can be started: of each image, the entry that was endorsed last."""
+    entries = sorted(example_entries(), key=lambda entry: entry.endorsed or "")
+    current = {one.identifier: one for one in entries}
+    return [one for one in current.values() if one.valid == VALID_UNTIL and one.deprecated is None]

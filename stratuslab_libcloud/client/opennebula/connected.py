@@ -1,0 +1,140 @@
+"""What the parts of an OpenNebula cloud share: its settings, and one engine for each process."""
+
+import os
+
+from stratuslab_libcloud.client.http.options import HTTPOptions
+from stratuslab_libcloud.client.opennebula.documents import EngineImage
+from stratuslab_libcloud.client.opennebula.engine import Engine
+from stratuslab_libcloud.client.opennebula.states import ERROR, LOCKED
+from stratuslab_libcloud.client.opennebula.waiting import wait_until
+from stratuslab_libcloud.configuration.settings import Settings
+from stratuslab_libcloud.errors import (
+    ConfigurationError,
+    MissingCredentialsError,
+    NotFoundError,
+    ServiceError,
+)
+
+__all__ = ["Connected"]
+
+_WAITS = 5  # times the time-out: how long a call may wait for what the engine does meanwhile
+
+
+class Connected:
+    """The part of the cloud that the others build on. Threads share the engine."""
+
+    def __init__(
+        self, settings: Settings, *, timeout: float = 60.0, proxy_url: str | None = None
+    ) -> None:
+        """
+        :param timeout: seconds that a request may take.
+        :param proxy_url: an HTTP proxy to go through.
+        """
+        self.settings = settings
+        self._timeout = timeout
+        self._proxy_url = proxy_url
+        self._patience = _WAITS * timeout
+        self._engines: dict[int, Engine] = {}
+        self._failed: dict[str, list[str]] = {}  # ids of the images of failed machines
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, on connections of this process; a parent's are closed."""
+        mine = self._engines.get(os.getpid())
+        if mine is None:
+            inherited = list(self._engines)
+            # No lock, as a fork could copy a held one: simultaneous threads get the same engine.
+            mine = self._engines.setdefault(os.getpid(), self._connect())
+            for number in inherited:
+                other = self._engines.pop(number, mine)
+                if other is not mine:
+                    other.close()
+        return mine
+
+    def close(self) -> None:
+        """Close idle connections; a later call opens new ones."""
+        for engine in list(self._engines.values()):
+            engine.close()
+
+    @property
+    def machine_account(self) -> object:
+        """The endpoint and the account; a location without an endpoint equals no other."""
+        return self.settings.endpoint or self.settings.location, self.settings.credentials
+
+    @property
+    def volume_account(self) -> object:
+        """The same: an engine keeps machines and volumes."""
+        return self.machine_account
+
+    def _connect(self) -> Engine:
+        settings = self.settings
+        if not settings.endpoint:
+            raise ConfigurationError(
+                f"there is no endpoint in {settings.where}; set it there, or use another location"
+            )
+        if settings.credentials is None:
+            raise MissingCredentialsError(
+                f"there are no complete credentials in {settings.where}; set username and password"
+            )
+        options = HTTPOptions(
+            timeout=self._timeout,
+            proxy_url=self._proxy_url,
+            verify_tls=settings.options.verify_tls,
+            ca_certificate=settings.options.ca_certificate or None,
+        )
+        return Engine(settings.endpoint, settings.credentials, options)
+
+    def _finished(self, image_id: str, what: str, patience: float | None = None) -> EngineImage:
+        """
+        Wait until an image has been made, which the engine does after it has answered.
+
+        :param what: what it is, for messages.
+        :param patience: seconds; default: five times the time-out.
+        :raises ServiceError: it could not be made; the text has the engine's reason.
+        :raises UnavailableError: it takes too long.
+        """
+        known = f"{what} {image_id} exists all the same"
+        found = wait_until(
+            lambda image: image.state not in (0, LOCKED),
+            lambda: self.engine.image(image_id),
+            self._patience if patience is None else patience,
+            f"making {what} {image_id}",
+            known,
+        )
+        if found.state == ERROR:
+            reason = found.error or "the cloud gives no reason"
+            raise ServiceError(f"{what} {image_id} could not be made: {reason}", advice=known)
+        return found
+
+    def _delete(self, image_id: str, what: str) -> None:
+        """Delete an image, and wait until it is gone: only then its name is free again."""
+        number = int(image_id)
+        try:
+            self.engine.change("one.image.delete", number)
+        except NotFoundError as error:
+            if not error.retried:
+                raise
+            return
+        except ServiceError as error:
+            if "mage locked" not in error.value:
+                raise
+            self._finished(image_id, what)
+            self.engine.change("one.image.delete", number)
+        left = wait_until(
+            lambda image: image is None or image.state == ERROR,
+            lambda: self._remaining(image_id),
+            self._patience,
+            f"deleting {what} {image_id}",
+            "it goes on all the same",
+        )
+        if left is not None:
+            reason = left.error or "the cloud gives no reason"
+            raise ServiceError(
+                f"{what} {image_id} could not be deleted: {reason}", advice="delete it again"
+            )
+
+    def _remaining(self, image_id: str) -> EngineImage | None:
+        try:
+            return self.engine.image(image_id)
+        except NotFoundError:
+            return None

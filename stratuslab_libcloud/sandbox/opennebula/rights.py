@@ -1,0 +1,116 @@
+"""Whose something is, who may use it, and which part of a pool somebody sees (modern 2, 3)."""
+
+import re
+from typing import TypeVar
+
+from stratuslab_libcloud.sandbox.opennebula.records import USERS_GID, Book, Item
+from stratuslab_libcloud.sandbox.opennebula.refusals import (
+    API,
+    AUTHORIZATION,
+    NO_EXISTS,
+    RefusedError,
+)
+from stratuslab_libcloud.sandbox.store import Account
+
+__all__ = ["bad_name", "chmod", "demand", "may", "obtain", "pool", "taken"]
+
+T = TypeVar("T", bound=Item)
+
+_MAX_NAME_BYTES = 128
+_FORBIDDEN = re.compile(r"""[<>&'"/:;|$#{}\\\n\t]""")
+
+
+def may(account: Account, item: Item, right: str) -> bool:
+    """
+    Return whether an account has a right on something.
+
+    :param right: ``USE``, ``MANAGE`` or ``ADMIN``.
+    """
+    bit = ("USE", "MANAGE", "ADMIN").index(right)
+    if item.locked and right != "USE":
+        return False
+    bits = [item.permissions[6 + bit]]
+    if account.uid == item.uid:
+        bits.append(item.permissions[bit])
+    if item.gid == USERS_GID:
+        bits.append(item.permissions[3 + bit])
+    return "1" in bits
+
+
+def demand(account: Account, item: Item, right: str) -> None:
+    """
+    Demand a right.
+
+    :raises RefusedError: the account does not have it.
+    """
+    if not may(account, item, right):
+        text = f"Not authorized to perform {right} {item.RIGHT} [{item.id}]."
+        raise RefusedError(text, AUTHORIZATION)
+
+
+def obtain(book: Book, account: Account, kind: type[T], number: int, right: str) -> T:
+    """
+    Find something that the account has a right on. That it exists is no secret (engines 7).
+
+    :raises RefusedError: it does not exist, or the account does not have that right.
+    """
+    item = book.find(kind, number) if number > -1 else None
+    if item is None and number < 0:
+        if right == "USE":
+            raise RefusedError(f"Not authorized to perform USE {kind.RIGHT}.", AUTHORIZATION)
+        raise RefusedError(f"Error getting {kind.WHAT} Pool.", NO_EXISTS)
+    if item is None:
+        raise RefusedError(f"Error getting {kind.WHAT} [{number}].", NO_EXISTS, number)
+    demand(account, item, right)
+    return item
+
+
+def pool(
+    book: Book, account: Account, kind: type[T], flag: int, start: int = -1, end: int = -1
+) -> list[T]:
+    """Return the part of a pool that filter and range select, newest first (modern 2)."""
+    if flag < -4:
+        raise RefusedError("Incorrect filter_flag", API)
+    found = []
+    for item in book.all(kind):
+        if flag >= 0 and item.uid != flag:
+            continue
+        if flag in (-3, -4) and item.uid != account.uid:
+            continue
+        group_only = flag == -1 and item.gid != USERS_GID and item.uid != account.uid
+        if not group_only and may(account, item, "USE"):
+            found.append(item)
+    if end < -1:  # skip some, give so many
+        first = max(start, 0)
+        return found[first : first - end]
+    last = end if end >= 0 else 1 << 62
+    return [item for item in found if start <= item.id <= last]
+
+
+def chmod(account: Account, item: Item, bits: tuple[int, ...]) -> None:
+    """Change permissions; -1 leaves one as it is (modern 4)."""
+    right = "ADMIN" if any(bits[2::3][place] == 1 for place in range(3)) else "MANAGE"
+    if any(bit > 1 for bit in bits):
+        right = "ADMIN"
+    demand(account, item, right)
+    old = item.permissions
+    item.permissions = "".join(
+        was if bit < 0 else str(bit) for was, bit in zip(old, bits, strict=True)
+    )
+
+
+def bad_name(name: str) -> str:
+    """Return what is wrong with a name; empty if nothing is (modern 4)."""
+    if not name:
+        return "Invalid NAME, it cannot be empty"
+    if match := _FORBIDDEN.search(name):
+        return f"Invalid NAME, char '{match[0]}' is not allowed"
+    if len(name.encode()) > _MAX_NAME_BYTES:
+        return f"Invalid NAME, max length is {_MAX_NAME_BYTES} chars"
+    return ""
+
+
+def taken(book: Book, kind: type[Item], uid: int, name: str) -> str:
+    """Return that a name is taken, in the engine's words; empty if it is not."""
+    other = book.named(kind, uid, name)
+    return f"NAME is already taken by {kind.RIGHT} {other.id}." if other else ""

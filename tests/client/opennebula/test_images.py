@@ -1,0 +1,73 @@
+"""Images of an engine (modern 4 and 7)."""
+
+import pytest
+from engines import Scripted, done, image, machine, pool_of, refused
+
+from stratuslab_libcloud.errors import ConflictError, NotFoundError, ServiceError
+
+
+def test_the_list_has_what_machines_start_from() -> None:
+    documents = (
+        image(9, 7, type=0),
+        image(8),
+        image(7, type=1),
+        image(6, type=0, public=1, size=3),
+    )
+    with Scripted({"imagepool.info": pool_of("IMAGE", *documents)}) as engine:
+        (found,) = engine.cloud().images()
+    assert engine.calls == [("imagepool.info", -2, -1, -1)]  # other people's public ones included
+    assert (found.id, found.name) == ("6", "image 6")
+    told = found.details()
+    assert (told["size"], told["state"], told["owner"]) == (3 * 2**20, "READY", "alice")
+    assert (told["persistent"], told["visibility"], told["type"]) == (True, "public", "OS")
+    assert (told["datastore"], told["format"]) == ("default", "raw")
+    assert told["created"] == "2026-11-26T20:23:10Z"
+
+
+def test_one_that_is_not_there() -> None:
+    answers = {"image.info": refused("[one.image.info] Error getting image [99].", 1024)}
+    with Scripted(answers) as engine, pytest.raises(NotFoundError):
+        engine.cloud().image("99")
+
+
+def test_saving_waits_for_image_and_machine() -> None:
+    answers = {
+        "vm.info": [done(machine()), done(machine("3/26")), done(machine())],
+        "vm.disksaveas": done(6),
+        "image.update": done(6),
+        "image.info": [done(image(6, 4, type=0)), done(image(6, type=0, persistent=0))],
+    }
+    seen: list[str] = []
+    with Scripted(answers) as engine:
+        saved = engine.cloud().save_image("81", "web 2", "mine", timeout=20, waiting=seen.append)
+    assert engine.calls[1] == ("vm.disksaveas", 81, 0, "web 2", "", -1)
+    assert (saved.id, saved.details()["description"]) == ("6", "mine")
+    assert seen == ["3/26", "Running"]
+
+
+def test_saving_in_a_state_that_does_not_allow_it() -> None:
+    text = "[one.vm.disksaveas] VM has to be RUNNING, POWEROFF or SUSPENDED to save disks."
+    answers = {"vm.info": done(machine("1")), "vm.disksaveas": refused(text, 8192)}
+    with Scripted(answers) as engine, pytest.raises(ConflictError, match="RUNNING, POWEROFF"):
+        engine.cloud().save_image("81", "web", timeout=20)
+
+
+def test_saving_that_fails_later() -> None:
+    text = "<ERROR>Error saving: injected: full</ERROR>"
+    answers = {
+        "vm.info": done(machine()),
+        "vm.disksaveas": done(6),
+        "image.info": done(image(6, 5, type=0, template=text)),
+    }
+    with Scripted(answers) as engine, pytest.raises(ServiceError, match="injected: full"):
+        engine.cloud().save_image("81", "web", timeout=20)
+
+
+def test_copies() -> None:
+    answers = {
+        "image.clone": done(6),
+        "image.info": [done(image(6, 4, type=0)), done(image(6, type=0))],
+    }
+    with Scripted(answers) as engine:
+        assert engine.cloud().copy_image("5", "again", timeout=20).id == "6"
+    assert engine.calls[0] == ("image.clone", 5, "again")
