@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.long
+@pytest.mark.early
 def test_every_kind_of_row_is_measured() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "benchmarks", "--quick"],

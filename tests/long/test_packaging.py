@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("packages")  # which are made once
+
 ROOT = Path(__file__).parents[2]
 LITTER = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
 GUIDE = """
