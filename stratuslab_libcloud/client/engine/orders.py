@@ -8,7 +8,17 @@ from stratuslab_libcloud.client.data import NewMachine
 from stratuslab_libcloud.client.engine.template import SHELL_VARIABLES, Vector, shell_safe
 from stratuslab_libcloud.errors import InvalidValueError
 
-__all__ = ["check_numbers", "context_pairs", "ip_address", "plain_key", "plain_text"]
+__all__ = [
+    "check_numbers",
+    "context_pairs",
+    "disk_prefix",
+    "ip_address",
+    "plain_key",
+    "plain_text",
+    "screen",
+]
+
+_PREFIXES = {"ide": "hd", "scsi": "sd", "virtio": "vd"}
 
 
 def check_numbers(machine: NewMachine) -> None:
@@ -31,6 +41,30 @@ def check_numbers(machine: NewMachine) -> None:
             f"cpu_amount must be a number of CPUs, more than 0 and at most {machine.cpus}, not "
             f"{amount!r}"
         )
+
+
+def disk_prefix(bus: str, whose: str = "disks_bus") -> str:
+    """
+    Return what the names of disks on a bus begin with, such as ``vd``.
+
+    :param whose: whose bus it is, for the message.
+    """
+    prefix = _PREFIXES.get(plain_text(whose, bus))
+    if prefix is None:
+        raise InvalidValueError(f"the {whose} must be ide, scsi or virtio, not {bus!r}")
+    return prefix
+
+
+def screen(machine: NewMachine) -> Vector:
+    """Check what a machine's screen should be like; the port -1 is any."""
+    port = machine.vnc_port
+    if not isinstance(port, int) or isinstance(port, bool) or not (port == -1 or 0 < port < 65536):
+        raise InvalidValueError(f"vnc_port must be a TCP port, or -1 for any, not {port!r}")
+    return [
+        ("PORT", port),
+        ("LISTEN", ip_address("vnc_listen", machine.vnc_listen)),
+        ("KEYMAP", plain_text("keymap", machine.keymap)),
+    ]
 
 
 def ip_address(what: str, text: str) -> str:

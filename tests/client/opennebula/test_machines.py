@@ -25,8 +25,9 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAoK jane@example.org"
 TEMPLATE = (
     "<VMTEMPLATE><ID>4</ID><UNAME>oneadmin</UNAME><NAME>site</NAME><TEMPLATE><CPU>0.5</CPU>"
     "<MEMORY>256</MEMORY><DISK><IMAGE>alpine</IMAGE><IMAGE_UNAME>oneadmin</IMAGE_UNAME></DISK>"
-    "<DISK><TYPE>swap</TYPE><SIZE>64</SIZE></DISK><NIC><NETWORK_ID>3</NETWORK_ID></NIC>"
-    "<NIC><NETWORK>second</NETWORK></NIC><CONTEXT><NETWORK>YES</NETWORK>"
+    "<DISK><TYPE>SWAP</TYPE><SIZE>64</SIZE></DISK><NIC><NETWORK_ID>3</NETWORK_ID><IP>10.0.0.9</IP>"
+    "<NAME>NIC0</NAME><MODEL>virtio</MODEL></NIC><NIC><NETWORK>second</NETWORK></NIC><GRAPHICS>"
+    "<TYPE>SPICE</TYPE><PASSWD>a</PASSWD><KEYMAP>fr</KEYMAP></GRAPHICS><CONTEXT><NETWORK>YES</NETWORK>"
     "<SSH_PUBLIC_KEY>$USER[SSH_PUBLIC_KEY]</SSH_PUBLIC_KEY><REPORT_READY>NO</REPORT_READY></CONTEXT>"
     "</TEMPLATE></VMTEMPLATE>"
 )
@@ -166,20 +167,35 @@ class TestTemplates:
     def test_what_replaces_a_part_keeps_the_rest(self) -> None:
         with Scripted(self.ANSWERS) as engine:
             engine.cloud().create_machine(
-                order(template="4", image="9", volumes=["5"], network="public", public_keys=[KEY])
+                order(
+                    template="4",
+                    image="9",
+                    swap=32,
+                    volumes=["5"],
+                    network="public",
+                    public_keys=[KEY],
+                    vnc_port=5901,
+                )
             )
         text = template_of(engine)
         for part in (
             'DISK = [\n  IMAGE_ID = "9"',
-            'DISK = [\n  TYPE = "swap",\n  SIZE = "64" ]',
+            'DISK = [\n  TYPE = "SWAP",\n  SIZE = "64" ]',
             'DISK = [\n  IMAGE_ID = "5"',
-            'NIC = [\n  NETWORK_ID = "0" ]',
+            'NIC = [\n  NAME = "NIC0",\n  MODEL = "virtio",\n  NETWORK_ID = "0" ]',
             'NIC = [\n  NETWORK = "second" ]',
             f'SSH_PUBLIC_KEY = "$USER[SSH_PUBLIC_KEY]\n{KEY}"',
             'REPORT_READY = "NO"',
+            'TYPE = "SPICE",\n  PASSWD = "a",\n  KEYMAP = "fr",\n  PORT = "5901" ]',
         ):
             assert part in text
         assert "alpine" not in text
+        assert text.count("DISK = [") == 3
+
+    def test_a_keyboard(self) -> None:
+        with Scripted(self.ANSWERS) as engine:
+            engine.cloud().create_machine(order(template="4", image="", keymap="de"))
+        assert 'PASSWD = "a",\n  KEYMAP = "de" ]' in template_of(engine)
 
     def test_a_larger_disk(self) -> None:
         with Scripted(self.ANSWERS) as engine:
