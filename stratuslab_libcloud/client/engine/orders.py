@@ -10,6 +10,7 @@ from stratuslab_libcloud.errors import InvalidValueError
 
 __all__ = [
     "check_numbers",
+    "context_method",
     "context_pairs",
     "disk_prefix",
     "ip_address",
@@ -80,6 +81,15 @@ def plain_text(what: str, value: str) -> str:
     if not isinstance(value, str):
         raise InvalidValueError(f"{what} must be text, not {value!r}")
     return value
+
+
+def context_method(machine: NewMachine) -> str:
+    """Refuse what is not a way for a context to reach its machine."""
+    if machine.context_method not in ("one", "cloud-init"):
+        raise InvalidValueError(
+            f"the context method must be one or cloud-init, not {machine.context_method!r}"
+        )
+    return machine.context_method
 
 
 def context_pairs(context: Mapping[str, str], reserved: Collection[str]) -> Vector:

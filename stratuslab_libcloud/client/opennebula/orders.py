@@ -2,12 +2,14 @@
 
 import base64
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 
 from stratuslab_libcloud.client.data import MachineTemplate, NewMachine
 from stratuslab_libcloud.client.engine.ids import checked_id
 from stratuslab_libcloud.client.engine.orders import (
     check_numbers,
+    context_method,
     context_pairs,
     disk_prefix,
     ip_address,
@@ -27,8 +29,6 @@ _USUAL_KEYMAP = "en-us"  # what callers have who do not ask for any
 _OF_NETWORK = re.compile("NETWORK|IP|MAC|AR_ID|GATEWAY|DNS|SCHED_")
 _RESERVED_CONTEXT = {"NETWORK", "SSH_PUBLIC_KEY", "USERDATA", "USERDATA_ENCODING", "USER_DATA"}
 
-_Given = dict[str, list[Vector]]
-
 
 def render(machine: NewMachine, network: str | None, base: MachineTemplate | None = None) -> str:
     """
@@ -44,37 +44,26 @@ def render(machine: NewMachine, network: str | None, base: MachineTemplate | Non
     check_numbers(machine)
     prefix = disk_prefix(machine.disks_bus or "virtio")
     given = _vectors(base)
-    lines = (
-        [single("NAME", name)] if (name := checked_name("node", machine.name, needed=False)) else []
-    )
-    lines += _capacity(machine)
-    lines += [vector("DISK", disk) for disk in _disks(machine, prefix, given.get("DISK", []))]
-    if network is not None:
-        lines += [vector("NIC", nic) for nic in _nics(machine, network, given.get("NIC", []))]
-    elif machine.address or machine.network_model:
-        raise InvalidValueError("an address or network_model needs a network: give that, too")
-    lines += [vector("GRAPHICS", pairs) for pairs in _graphics(machine, base, given.get("GRAPHICS", []))]
-    if machine.use_host_cpu:
-        lines.append(vector("CPU_MODEL", [("MODEL", "host-passthrough")]))
-    if context := _context(machine, given.get("CONTEXT", [])):
-        lines.append(vector("CONTEXT", context))
-    if machine.requirements:
-        lines.append(single("SCHED_REQUIREMENTS", plain_text("requirements", machine.requirements)))
-    if machine.mark:
-        lines.append(
-            single("LABELS", ",".join(filter(None, (_text(base, "LABELS"), machine.mark))))
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _capacity(machine: NewMachine) -> list[str]:
     share = machine.cpu_amount
-    amounts: list[tuple[str, object]] = [
+    labels = filter(None, (_text(base, "LABELS"), machine.mark))
+    singles: Vector = [
+        ("NAME", checked_name("node", machine.name, needed=False)),
         ("CPU", machine.cpus if share is None else f"{share:g}"),
         ("VCPU", machine.cpus),
         ("MEMORY", machine.ram),
+        ("SCHED_REQUIREMENTS", plain_text("requirements", machine.requirements)),
+        ("LABELS", ",".join(labels) if machine.mark else ""),
     ]
-    return [single(name, amount) for name, amount in amounts if amount]
+    vectors: dict[str, list[Vector]] = {
+        "DISK": _disks(machine, prefix, given["DISK"]),
+        "NIC": _nics(machine, network, given["NIC"]),
+        "GRAPHICS": _graphics(machine, base, given["GRAPHICS"]),
+        "CPU_MODEL": [[("MODEL", "host-passthrough")]] if machine.use_host_cpu else [],
+        "CONTEXT": _contexts(machine, given["CONTEXT"]),
+    }
+    lines = [single(name, value) for name, value in singles if value]
+    lines += [vector(name, pairs) for name, found in vectors.items() for pairs in found]
+    return "\n".join(lines) + "\n"
 
 
 def _disks(machine: NewMachine, prefix: str, given: list[Vector]) -> list[Vector]:
@@ -105,8 +94,12 @@ def _is_swap(disk: Vector) -> bool:
     return any(name == "TYPE" and str(value).lower() == "swap" for name, value in disk)
 
 
-def _nics(machine: NewMachine, network: str, given: list[Vector]) -> list[Vector]:
+def _nics(machine: NewMachine, network: str | None, given: list[Vector]) -> list[Vector]:
     """The first network card is put into the network that is asked for; the others stay."""
+    if network is None:
+        if machine.address or machine.network_model:
+            raise InvalidValueError("an address or network_model needs a network: give that, too")
+        return []
     asked: Vector = [
         ("NETWORK_ID", network),
         ("IP", ip_address("address", machine.address)),
@@ -134,8 +127,9 @@ def _replaced(given: Vector, asked: Vector) -> Vector:
     return [*(pair for pair in given if pair[0] not in names), *asked]
 
 
-def _context(machine: NewMachine, given: list[Vector]) -> Vector:
+def _contexts(machine: NewMachine, given: list[Vector]) -> list[Vector]:
     """What the guest reads: the site's own, with ours in the place of what has the same name."""
+    context_method(machine)  # modern guests understand either, with what follows
     before = given[0] if given else []
     own = context_pairs(machine.context, _RESERVED_CONTEXT)
     if machine.public_keys:
@@ -155,14 +149,14 @@ def _context(machine: NewMachine, given: list[Vector]) -> Vector:
     kept = [pair for pair in before if pair[0].upper() not in names]
     if not any(name.upper() == "NETWORK" for name, _ in kept):
         kept.insert(0, ("NETWORK", "YES"))  # without it the guest gets no address
-    return [*kept, *own]
+    return [[*kept, *own]]
 
 
-def _vectors(base: MachineTemplate | None) -> _Given:
-    found: _Given = {}
+def _vectors(base: MachineTemplate | None) -> defaultdict[str, list[Vector]]:
+    found: defaultdict[str, list[Vector]] = defaultdict(list)
     for name, told in base.attributes if base else ():
         if isinstance(told, list):
-            found.setdefault(name, []).append([*told])
+            found[name].append([*told])
     return found
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from stratuslab_libcloud.client.data import NewImage, NewMachine
 from stratuslab_libcloud.client.engine.orders import (
     check_numbers,
+    context_method,
     context_pairs,
     disk_prefix,
     ip_address,
@@ -205,17 +206,13 @@ def _context(machine: NewMachine) -> Vector:
     keys = "\n".join(map(plain_key, machine.public_keys))
     pairs: Vector = [("PUBLIC_KEY", keys)] if keys else []
     pairs += context_pairs(machine.context, _RESERVED_CONTEXT)
-    if machine.context_method == "cloud-init":
+    if context_method(machine) == "cloud-init":
         pairs.append(("CONTEXT_METHOD", "cloud-init"))
         if keys:
             authorized = base64.b64encode(f"{keys}\n".encode()).decode("ascii")
             pairs.append(("CLOUD_INIT_AUTHORIZED_KEYS", authorized))
         if machine.user_data:
             pairs.append(("CLOUD_INIT_USER_DATA", packed(machine.user_data)))
-    elif machine.context_method != "one":
-        raise InvalidValueError(
-            f"the context method must be one or cloud-init, not {machine.context_method!r}"
-        )
     elif machine.user_data:
         raise InvalidValueError("user data needs the context method 'cloud-init'")
     return [*pairs, ("TARGET", _CONTEXT_TARGET)]

@@ -107,6 +107,7 @@ class TestOrders:
             {"context": {"A": "$HOME"}},
             {"context": {"network": "NO"}},
             {"disks_bus": "floppy"},
+            {"context_method": "smoke"},
             {"volumes": ["a-b"]},
         ],
         ids=str,
