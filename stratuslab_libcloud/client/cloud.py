@@ -176,8 +176,10 @@ class Cloud(Verbs, Protocol):
         :param waiting: called with the state of the machine, again and again.
         :raises InvalidValueError: the image cannot be called or described so; nothing was sent.
         :raises ConflictError: the machine was not started to be saved, or does not run.
-        :raises NodeFailedError: the cloud could not save it.
-        :raises NodeNotReadyError: time ran out; the image may still appear.
+        :raises NodeFailedError: the cloud could not save it; where it keeps images itself it is a
+            :class:`.ServiceError`.
+        :raises NodeNotReadyError: time ran out; the image may still appear. Where the cloud keeps
+            images itself it is an :class:`.UnavailableError`.
         :raises NotFoundError: it was saved, but there is no entry of it.
         :raises LostAnswerError: it may be shutting down, and be saved.
         """

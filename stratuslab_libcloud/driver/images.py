@@ -122,11 +122,14 @@ class ImageMethods(LocationMethods):
             runs.
         :raises ConflictError: The node was not started with ``ex_save_as``, or does not run or shut
             down.
-        :raises NodeFailedError: The cloud could not save the node, for the reason in the text.
-        :raises NodeNotReadyError: Time ran out.
+        :raises NodeFailedError: The cloud could not save the node, for the reason in the text; on
+            OpenNebula it is a :class:`.ServiceError`.
+        :raises NodeNotReadyError: Time ran out; on OpenNebula it is an :class:`.UnavailableError`,
+            whose text has the id of the image that may still become ready.
         :raises NotFoundError: There is no such node; or it was killed; or it was saved, but is not
             described in this Marketplace.
-        :raises LostAnswerError: The answer was lost; the node may be shutting down.
+        :raises LostAnswerError: The answer was lost; the node may be shutting down or, on
+            OpenNebula, there may be an image of that name.
         :rtype: :class:`.NodeImage`
         """
         with creating() as created, self._asking_for(node) as cloud:
@@ -197,6 +200,8 @@ class ImageMethods(LocationMethods):
         :return: The copy, when nodes can start from it.
         :raises InvalidValueError: The name is not allowed. Nothing was sent.
         :raises ConflictError: There is an image of that name.
+        :raises ServiceError: The cloud could not copy it, for the reason in the text.
+        :raises UnavailableError: Time ran out; the text has the id of the copy.
         :raises LostAnswerError: The answer was lost; the copy may exist.
         :raises NotSupportedError: The cloud is a StratusLab cloud.
         :rtype: :class:`.NodeImage`
@@ -208,8 +213,9 @@ class ImageMethods(LocationMethods):
             created.asking(doubt) as sending,
         ):
             image = arguments.expected(node_image, NodeImage, "node_image")
+            seconds = arguments.checked_timeout(ex_timeout)
             copied = cloud.copy_image(
-                str(image.id), name, description, timeout=ex_timeout, sending=sending
+                str(image.id), name, description, timeout=seconds, sending=sending
             )
             return to_image(copied, self)
 

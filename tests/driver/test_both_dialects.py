@@ -181,6 +181,10 @@ class TestOpenNebula:
             with pytest.raises(InvalidValueError, match=re.escape(text)):
                 started(one, **wrong)
         assert one.list_nodes() == []
+        (image, *_) = before = one.list_images()
+        with pytest.raises(InvalidValueError, match="timeout must be a positive number"):
+            one.copy_image("default", image, "copy", ex_timeout="soon")  # type: ignore[arg-type]
+        assert len(one.list_images()) == len(before)
 
     def test_a_saved_image_starts(self, one: StratusLabNodeDriver) -> None:
         node = started(one)
