@@ -93,18 +93,24 @@ class Connected:
         :raises ServiceError: it could not be made; the text has the engine's reason.
         :raises UnavailableError: it takes too long.
         """
-        known = f"{what} {image_id} exists all the same"
-        found = wait_until(
+        found = self._unlocked(image_id, what, patience)
+        if found.state == ERROR:
+            reason = found.error or "the cloud gives no reason"
+            raise ServiceError(
+                f"{what} {image_id} could not be made: {reason}",
+                advice=f"{what} {image_id} exists all the same",
+            )
+        return found
+
+    def _unlocked(self, image_id: str, what: str, patience: float | None = None) -> EngineImage:
+        """Wait until an image has been made, or has not."""
+        return wait_until(
             lambda image: image.state not in (0, LOCKED),
             lambda: self.engine.image(image_id),
             self._patience if patience is None else patience,
             f"making {what} {image_id}",
-            known,
+            f"{what} {image_id} exists all the same",
         )
-        if found.state == ERROR:
-            reason = found.error or "the cloud gives no reason"
-            raise ServiceError(f"{what} {image_id} could not be made: {reason}", advice=known)
-        return found
 
     def _delete(self, image_id: str, what: str) -> None:
         """Delete an image, and wait until it is gone: only then its name is free again."""
@@ -118,7 +124,7 @@ class Connected:
         except ServiceError as error:
             if "mage locked" not in error.value:
                 raise
-            self._finished(image_id, what)
+            self._unlocked(image_id, what)
             self.engine.change("one.image.delete", number)
         left = wait_until(
             lambda image: image is None or image.state == ERROR,

@@ -95,8 +95,9 @@ class TestOrders:
     @pytest.mark.parametrize("wanted", ["", "nowhere"])
     def test_a_network_that_is_not_clear(self, wanted: str) -> None:
         with Scripted({"vnpool.info": TWO_NETWORKS}) as engine:
-            with pytest.raises(InvalidValueError, match=r"private \(3\), public \(0\)"):
+            with pytest.raises(InvalidValueError, match=r": private \(3\), public \(0\)") as caught:
                 engine.cloud().create_machine(order(network=wanted))
+        assert wanted or "by ex_network, or by network in" in str(caught.value)
 
     @pytest.mark.parametrize(
         "wrong",
@@ -292,6 +293,23 @@ class TestPower:
             engine.cloud().start_machine("81")
         assert [call[1] for call in engine.calls[:2]] == ["resume", "release"]
 
+    @pytest.mark.parametrize("state", ["3/18", "3/6", "3/5", "3/10", "3/30"])
+    def test_one_that_is_stopping_is_started_then(self, state: str) -> None:
+        text = "[one.vm.action] This action is not available for state SHUTDOWN_POWEROFF"
+        stopped = [done(machine(one)) for one in (state, state, "8", "3/20")]
+        answers = {"vm.action": [refused(text, 2048), done(81)], "vm.info": stopped}
+        with Scripted(answers) as engine:
+            engine.cloud().start_machine("81")
+        assert [call[1] for call in engine.calls if call[0] == "vm.action"] == ["resume"] * 2
+
+    @pytest.mark.parametrize("state", ["3/3", "3/2", "1", "6"])
+    def test_one_that_does_not_rest_is_not_started(self, state: str) -> None:
+        text = "[one.vm.action] This action is not available for state RUNNING"
+        answers = {"vm.action": refused(text, 2048), "vm.info": done(machine(state))}
+        with Scripted(answers) as engine, pytest.raises(ConflictError, match="state RUNNING"):
+            engine.cloud().start_machine("81")
+        assert engine.methods == ["vm.action", "vm.info"]
+
     def test_reboot(self) -> None:
         with Scripted({"vm.action": done(81)}) as engine:
             engine.cloud().reboot_machine("81")
@@ -324,6 +342,18 @@ class TestPower:
             engine.cloud().rename_machine("81", "db")
         assert engine.methods == ["vm.info", "vm.resize", "vm.info", "vm.info", "vm.rename"]
         assert engine.calls[-1] == ("vm.rename", 81, "db")
+
+
+def test_addresses_of_each_family() -> None:
+    nic = (
+        "<NIC><NETWORK>lan</NETWORK><IP>10.0.0.5</IP><IP6_GLOBAL>2001:db8::1</IP6_GLOBAL>"
+        "<IP6_ULA>fd00::1</IP6_ULA><IP6_LINK>fe80::1</IP6_LINK></NIC>"
+        "<NIC_ALIAS><NETWORK>lan</NETWORK><IP6>2001:db8::2</IP6></NIC_ALIAS>"
+    )
+    with Scripted({"vm.info": done(machine(nic=nic))}) as engine:
+        found = engine.cloud().machine("81")
+    known = ["10.0.0.5", "2001:db8::1", "fd00::1", "2001:db8::2"]
+    assert [one["ip"] for one in found.nics] == known
 
 
 class TestAccount:
