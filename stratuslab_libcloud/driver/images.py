@@ -1,5 +1,7 @@
 """The driver's methods for images, and for what people endorse about them."""
 
+from functools import partial
+
 from libcloud.compute.base import Node, NodeImage, NodeLocation
 
 from stratuslab_libcloud.client.data import Endorsement
@@ -340,7 +342,8 @@ class ImageMethods(LocationMethods):
         """
         with self._asking(location) as cloud:
             options = cloud.settings.options
-            key = signing_key(
+            key = partial(
+                signing_key,
                 ex_p12_certificate or options.p12_certificate,
                 options.p12_password if ex_p12_password is None else ex_p12_password,
             )

@@ -130,6 +130,7 @@ class TestSession:
                 lambda: driver.ex_verify_image(driver.list_images()[0]),
                 lambda: driver.ex_list_endorsements("x"),
                 lambda: driver.ex_upload_metadata(b""),
+                lambda: driver.ex_deprecate_image(driver.list_images()[0]),
                 lambda: driver.ex_download_volume(volume, "nowhere"),
                 lambda: driver.ex_upload_volume("nowhere", "name"),
             ]
