@@ -72,11 +72,6 @@ class StratusLabCloud(Services, Absent):
 
     # -- machines ------------------------------------------------------------------------------
 
-    @property
-    def machine_account(self) -> object:
-        """The endpoint and the account; a location without an endpoint equals no other."""
-        return self.settings.endpoint or self.settings.location, self.settings.credentials
-
     def machines(self, timeout: float | None = None) -> list[Machine]:
         """List the account's machines that have not ended; one request."""
         return self.compute.machines(timeout)
