@@ -1,5 +1,5 @@
 """
-Ask several questions at once, or one for a limited time.
+Ask several questions at once, or one for a limited time; compute a value once, without a lock.
 
 No thread is left when a call returns, not even one that is about to end: a thread that used TLS
 cleans up at its very end, holding a lock of OpenSSL. With an ``os.fork()`` at that moment the child
@@ -12,14 +12,40 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
-from typing import TypeVar
+from typing import Any, Generic, TypeVar, overload
 
-__all__ = ["ask_all", "ask_within"]
+__all__ = ["ask_all", "ask_within", "lazy"]
 
 T = TypeVar("T")
 
 _LONGEST_END = 1.0  # seconds; a thread with nothing left to do ends far sooner
 _POLL_PAUSE = 0.0001
+
+
+class lazy(Generic[T]):  # noqa: N801 - used like property
+    """
+    A property that is computed when it is first read.
+
+    Threads that read it at the same moment may each compute it. ``functools.cached_property`` has a
+    lock in Python 3.10 and 3.11, for all objects of a class, which the child of a fork could
+    inherit while it is held.
+    """
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+        self.__doc__ = make.__doc__
+
+    @overload
+    def __get__(self, thing: None, owner: type) -> "lazy[T]": ...
+
+    @overload
+    def __get__(self, thing: object, owner: type) -> T: ...
+
+    def __get__(self, thing: object, owner: type) -> "lazy[T] | T":
+        if thing is None:
+            return self
+        made: T = thing.__dict__.setdefault(self._make.__name__, self._make(thing))
+        return made
 
 
 def ask_all(

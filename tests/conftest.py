@@ -1,5 +1,6 @@
 """What every test starts from: no environment, no home directory of anybody's."""
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -60,6 +61,11 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
         found = Site(sandbox, seen)
         yield found
         found.driver.ex_close()
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: do not go through it again for each piece of garbage."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

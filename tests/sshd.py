@@ -129,7 +129,7 @@ class Sshd:
         return [str(_PROGRAMS["sshd"]), "-D", "-e", "-f", str(settings)]
 
     def _wait(self) -> None:
-        for _ in range(100):
+        for _ in range(1200):
             try:
                 socket.create_connection((self.address, self.port), 1).close()
                 return

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import stratuslab_libcloud
 from stratuslab_libcloud.sandbox.site import Sandbox
 
 CHILDREN, EACH = 4, 5
@@ -18,6 +19,13 @@ import json, os, signal, sys, threading, time
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 
 driver = StratusLabNodeDriver(stratuslab_user_config=sys.argv[1])
+parent, there, forked = os.getpid(), threading.Event(), threading.Event()
+
+def until_forked():
+    "Keep the parent's other thread where it is until there is a child."
+    if os.getpid() == parent and threading.current_thread() is not threading.main_thread():
+        there.set()
+        forked.wait(60)
 
 def in_child(work):
     "What work() returns in a child; None where it hangs."
@@ -31,6 +39,7 @@ def in_child(work):
             os.write(theirs, json.dumps(repr(error)).encode())
         os._exit(0)
     os.close(theirs)
+    forked.set()
     return child, ours
 
 def result(child, ours):
@@ -60,20 +69,51 @@ print(json.dumps([before, *told, nodes("after")()]))
 LOCKED = """
 from stratuslab_libcloud.client.stratuslab import services
 
-making, usual = threading.Event(), services.ComputeClient.__init__
+usual = services.ComputeClient.__init__
 
 def slow(*arguments):
-    making.set()
-    time.sleep(2)
+    until_forked()
     usual(*arguments)
 
 services.ComputeClient.__init__ = slow
 thread = threading.Thread(target=driver.list_nodes)
 thread.start()
-making.wait()
+there.wait()
 child = in_child(lambda: len(driver.list_nodes()))
 thread.join()
 print(json.dumps(result(*child)))
+"""
+
+COMPUTED = """
+from stratuslab_libcloud.client.http import service
+from stratuslab_libcloud.errors import NotFoundError
+
+images = driver.list_images()
+masked, details = service.mask, type(images[0]._described).details
+
+def refused():
+    try:
+        driver.ex_get_node("99")
+    except NotFoundError as error:
+        return str(error)
+
+def slow(usual):
+    def compute(*arguments):
+        until_forked()
+        return usual(*arguments)
+    return compute
+
+service.mask, type(images[0]._described).details = slow(masked), slow(details)
+in_parent, in_our_child = {
+    "masks": [refused, refused],
+    "descriptions": [lambda: images[0].extra, lambda: images[1].extra],
+}[sys.argv[2]]
+thread = threading.Thread(target=in_parent)
+thread.start()
+there.wait()
+child = in_child(lambda: len(in_our_child()))
+thread.join()
+print(json.dumps([result(*child), len(in_our_child())]))
 """
 
 LOGGED = """
@@ -92,12 +132,12 @@ class Log:
     def flush(self):
         pass
 
-log = Log()
+log, here = Log(), driver.list_locations()[0]
 libcloud.enable_debug(log)
-thread = threading.Thread(target=driver.list_nodes)
+thread = threading.Thread(target=driver.ex_list_nodes, args=[here])
 thread.start()
 log.writing.wait()
-child = in_child(lambda: [len(driver.list_nodes()), log.text.count("# >")])
+child = in_child(lambda: [len(driver.ex_list_nodes(here)), log.text.count("# >")])
 thread.join()
 print(json.dumps(result(*child)))
 """
@@ -140,6 +180,20 @@ def test_each_process_asks_an_engine_by_itself(tmp_path: Path) -> None:
 def test_a_child_waits_for_no_lock_of_a_thread_that_it_does_not_have(tmp_path: Path) -> None:
     with Sandbox(tmp_path / "site") as sandbox:
         assert run(LOCKED, sandbox) == 0
+
+
+@pytest.mark.parametrize("what", ["masks", "descriptions"])
+def test_nor_for_one_that_computes_something(tmp_path: Path, what: str) -> None:
+    with Sandbox(tmp_path / "site") as sandbox:
+        in_the_child, in_the_parent = run(COMPUTED, sandbox, what)
+    assert in_the_child == in_the_parent
+
+
+def test_nothing_that_forks_may_meet_is_computed_under_a_lock_of_its_class() -> None:
+    package = Path(stratuslab_libcloud.__file__).parent
+    modules = [path for path in package.rglob("*.py") if "sandbox" not in path.parts]
+    assert len(modules) > 50
+    assert [path for path in modules if "cached_property\n" in path.read_text()] == []
 
 
 def test_nor_for_the_debug_logs(tmp_path: Path) -> None:

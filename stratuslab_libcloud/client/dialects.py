@@ -9,9 +9,20 @@ from stratuslab_libcloud.configuration import endpoints
 from stratuslab_libcloud.configuration.settings import Settings
 from stratuslab_libcloud.errors import ServiceError
 
-__all__ = ["cloud"]
+__all__ = ["cloud", "dialect"]
 
 _UNKNOWN_METHOD = "XML-RPC fault -506"
+
+
+def dialect(settings: Settings) -> str:
+    """
+    Return the dialect of a location as far as its configuration says.
+
+    :return: ``stratuslab``, ``opennebula``, or nothing for an engine that has to be asked.
+    """
+    if settings.options.dialect or endpoints.is_engine(settings.endpoint):
+        return settings.options.dialect
+    return "stratuslab"
 
 
 def cloud(settings: Settings, *, timeout: float = 60.0, proxy_url: str | None = None) -> Cloud:
@@ -22,11 +33,11 @@ def cloud(settings: Settings, *, timeout: float = 60.0, proxy_url: str | None = 
     :param proxy_url: an HTTP proxy to go through.
     """
     old = StratusLabCloud(settings, timeout=timeout, proxy_url=proxy_url)
-    dialect = settings.options.dialect
-    if dialect == "stratuslab" or not (dialect or endpoints.is_engine(settings.endpoint)):
+    spoken = dialect(settings)
+    if spoken == "stratuslab":
         return old
     modern = OpenNebulaCloud(settings, timeout=timeout, proxy_url=proxy_url)
-    return modern if dialect else cast(Cloud, _Engine(old, modern))
+    return modern if spoken else cast(Cloud, _Engine(old, modern))
 
 
 class _Engine:

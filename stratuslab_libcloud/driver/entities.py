@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from functools import cached_property
 from typing import Any
 
 from libcloud.compute.base import (
@@ -22,6 +21,7 @@ from stratuslab_libcloud.configuration.file import suggestion
 from stratuslab_libcloud.configuration.instance_types import InstanceType
 from stratuslab_libcloud.configuration.settings import Settings
 from stratuslab_libcloud.errors import InvalidValueError
+from stratuslab_libcloud.parallel import lazy
 from stratuslab_libcloud.portable import Portable
 
 __all__ = [
@@ -102,8 +102,8 @@ class StratusLabImage(Portable, NodeImage):
         self._uuid = None
         self._described = described
 
-    @cached_property
-    def extra(self) -> dict[str, Any]:  # type: ignore[override] # an attribute in the base class
+    @lazy
+    def extra(self) -> dict[str, Any]:
         return self._described.details()
 
 

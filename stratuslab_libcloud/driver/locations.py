@@ -265,7 +265,7 @@ class LocationMethods(NodeDriver):
 
     @contextmanager
     def _asking_for(self, thing: Node | StorageVolume | VolumeSnapshot) -> Iterator[Cloud]:
-        """Give the cloud of a thing that has one; if there is only one location, it is that one."""
+        """Give the cloud of a thing, the only one if the thing names none."""
         extra = thing.extra or {}
         what = f"{type(thing).__name__} {thing.id}"
         location_id = extra.get("location")
@@ -288,14 +288,14 @@ class LocationMethods(NodeDriver):
                 "extra['location']",
                 driver=self,
             )
-        known = self._locations.ids
-        if len(known) > 1:
+        first, *others = self._locations.places
+        if others:
             raise InvalidValueError(
                 f"{what} does not say which location it is in: set its extra['location'] to "
-                f"one of: {', '.join(known)}",
+                f"one of: {', '.join(self._locations.ids)}",
                 driver=self,
             )
-        return known[0] if known else self._locations.default
+        return first
 
     def _check_same_storage(self, thing: Node | StorageVolume, other: Cloud) -> None:
         """Refuse to combine disks and machines of different accounts of storage services."""

@@ -24,7 +24,7 @@ class PowerMethods(NodeMethods):
         :param node: A node of this driver (required).
         :return: ``True``.
         :raises ConflictError: The node is not running, or is being changed.
-        :raises NotImplementedError: The cloud is a StratusLab cloud.
+        :raises NotSupportedError: The cloud is a StratusLab cloud.
         :rtype: ``bool``
         """
         with self._asking_for(node) as cloud:

@@ -17,7 +17,7 @@ The errors of this package, in one tree.
          |   |   +- QuotaExceededError  a limit of the account
          |   +- NotFoundError
          |   +- ConflictError           wrong state, in use, already there
-         |   +- NotSupportedError       this service has no such operation
+         |   +- NotSupportedError       (NotImplementedError) this service has no such operation
          |   +- UnavailableError        (ServiceUnavailableError) its own fault, perhaps temporary
          +- NodeFailedError             a node that was waited for has failed or ended
          +- NodeNotReadyError           time ran out before a node was ready

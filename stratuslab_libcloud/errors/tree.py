@@ -167,8 +167,8 @@ class ConflictError(ServiceError):
     """The thing is in the wrong state, in use, or exists already."""
 
 
-class NotSupportedError(ServiceError):
-    """This service has no such operation."""
+class NotSupportedError(ServiceError, NotImplementedError):  # type: ignore[misc]
+    """This service has no such operation; Libcloud's drivers raise ``NotImplementedError`` then."""
 
 
 class UnavailableError(ServiceError, ServiceUnavailableError):  # type: ignore[misc]

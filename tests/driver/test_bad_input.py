@@ -136,7 +136,7 @@ class TestBadInput:
 
     def test_endpoints_that_do_not_answer(self) -> None:
         with Canned([lambda handler, request: time.sleep(2)]) as server:
-            driver = StratusLabNodeDriver("u", "p", host=f"{server.url}/xmlrpc", timeout=0.6)
+            driver = StratusLabNodeDriver("u", "p", host=f"{server.url}/xmlrpc", timeout=3)
             self.check(ConnectionFailedError, "did not answer", driver.list_nodes)
         driver = StratusLabNodeDriver("u", "p", host=f"{server.url}/xmlrpc", timeout=2)
         self.check(ConnectionFailedError, "refused", driver.list_nodes)

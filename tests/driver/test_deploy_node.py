@@ -13,7 +13,7 @@ from typing import Any
 
 import paramiko
 import pytest
-from clouds import Site, context
+from clouds import Site, config, configured, context, section
 from libcloud.common.types import LibcloudError
 from libcloud.compute.base import Node, NodeAuthSSHKey
 from libcloud.compute.deployment import (
@@ -25,6 +25,7 @@ from libcloud.compute.deployment import (
 )
 from libcloud.compute.ssh import SSHCommandTimeoutError
 from libcloud.compute.types import DeploymentError, NodeState
+from looks import wait_for
 from present import present
 from sshd import AT_COMMAND, AT_LOGIN, FLAVOURS, FaultySshd, Sshd, free_port, make_key, needed
 
@@ -152,7 +153,7 @@ def test_other_user_names_are_tried(cloud: Cloud) -> None:
             script,
             ssh_username="nobody",
             ssh_alternate_usernames=[cloud.sshd.username],
-            timeout=2,
+            timeout=5,
         )
     assert script.exit_status == 3
 
@@ -325,13 +326,13 @@ def test_it_ends_in_time_whatever_the_server_does(cloud: Cloud, point: str) -> N
 
 def test_why_nobody_could_log_in_is_reported(cloud: Cloud) -> None:
     cloud.sshd.authorized_keys.write_text("")
-    where = f"{cloud.sshd.address}:{cloud.sshd.port} as {cloud.sshd.username} within 2 seconds"
+    where = f"{cloud.sshd.address}:{cloud.sshd.port} as {cloud.sshd.username} within 5 seconds"
     with pytest.raises(DeploymentError) as caught:
-        cloud.deploy(hello(), timeout=2)
+        cloud.deploy(hello(), timeout=5)
     assert f"{where}: [Errno None] Unable to connect" in str(caught.value)
     cloud.driver.destroy_node(caught.value.node)
     with cloud.sshd, pytest.raises(DeploymentError) as caught:
-        cloud.deploy(hello(), timeout=2)
+        cloud.deploy(hello(), timeout=5)
     assert f"{where}: Authentication failed." in str(caught.value)
     assert isinstance(caught.value.original_error, NodeNotReadyError)
     assert isinstance(caught.value.original_error, LibcloudError)
@@ -377,10 +378,15 @@ def test_a_key_that_stays_refused_leaves_the_node(cloud: Cloud, tmp_path: Path, 
 
 
 def test_a_node_that_fails_ends_it_at_once(tmp_path: Path) -> None:
-    with Sandbox(tmp_path / "slow", boot_seconds=60) as sandbox:
+    with Sandbox(tmp_path / "slow", boot_seconds=3600) as sandbox:
         driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
-        timer = threading.Timer(1, sandbox.fail, (0, "the disk is full"))
-        timer.start()
+
+        def fail_once_there() -> None:
+            wait_for(lambda: len(driver.list_nodes()), 1)
+            sandbox.fail(0, "the disk is full")
+
+        failing = threading.Thread(target=fail_once_there)
+        failing.start()
         before = time.monotonic()
         with pytest.raises(DeploymentError, match="the disk is full") as caught:
             driver.deploy_node(
@@ -392,6 +398,7 @@ def test_a_node_that_fails_ends_it_at_once(tmp_path: Path) -> None:
                 timeout=60,
             )
         assert time.monotonic() - before < 30
+        failing.join()
         assert isinstance(caught.value.original_error, NodeFailedError)
         assert caught.value.node.id == "0"
         driver.ex_close()
@@ -402,9 +409,8 @@ def test_it_waits_at_the_right_location(tmp_path: Path) -> None:
         Sandbox(tmp_path / "a") as a,
         Sandbox(tmp_path / "b", boot_seconds=3600) as b,
     ):
-        sections = a.config_path.read_text().replace("sandbox]", "a]").replace("= sandbox", "= a")
-        other = b.config_path.read_text().partition("[sandbox]")[2]
-        both = io.StringIO(f"{sections}\n[b]\n{other}")
+        keys = {"user_public_key_file": str(b.dir / "id_ed25519.pub")}
+        both = config(section("a", a, **keys), section("b", b, **keys), selected_section="a")
         driver = StratusLabNodeDriver(stratuslab_user_config=both)
         at_a, at_b = driver.list_locations()
         what: dict[str, Any] = {"size": driver.list_sizes()[0], "image": driver.list_images()[0]}
@@ -439,10 +445,12 @@ class TestNothingIsCreated:
 
     def test_with_halves_of_two_pairs(self, cloud: Cloud, tmp_path: Path) -> None:
         make_key(tmp_path / "other", "rsa")
-        text = cloud.sandbox.config_path.read_text().replace("id_ed25519.pub", "other.pub")
-        text = text.replace(str(cloud.sandbox.dir / "other.pub"), str(tmp_path / "other.pub"))
-        text += f"user_private_key_file = {cloud.sandbox.dir / 'id_ed25519'}\n"
-        driver = StratusLabNodeDriver(stratuslab_user_config=io.StringIO(text))
+        keys = {
+            "user_public_key_file": tmp_path / "other.pub",
+            "user_private_key_file": cloud.sandbox.dir / "id_ed25519",
+        }
+        file = configured(cloud.sandbox, tmp_path, **keys)
+        driver = StratusLabNodeDriver(stratuslab_user_config=file)
         with pytest.raises(ConfigurationError, match="is not the private key of"):
             driver.deploy_node(deploy=hello(), name="n", **cloud.what)
         assert cloud.driver.list_nodes() == []

@@ -126,7 +126,7 @@ class TestLocations:
         together = threading.Barrier(3)
 
         def wait(handler: Handler, request: object) -> None:
-            together.wait(10)
+            together.wait(60)
             handler.send(*pool())
 
         with Canned([wait]) as server:

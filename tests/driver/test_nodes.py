@@ -126,7 +126,7 @@ class TestNodes:
         assert site.requests() == []
 
     def test_states_in_their_order(self, tmp_path: Path) -> None:
-        with Sandbox(tmp_path / "slow", boot_seconds=0.6) as sandbox:
+        with Sandbox(tmp_path / "slow", boot_seconds=3) as sandbox:
             driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
             node = driver.create_node("n", driver.list_sizes()[0], driver.list_images()[0])
             assert (node.state, len(node.public_ips)) == (NodeState.PENDING, 1)

@@ -231,7 +231,7 @@ class TestDeleteImage:
     def test_copying_is_not_implemented(self, site: Site) -> None:
         image = site.driver.list_images()[0]
         with pytest.raises(NotImplementedError):
-            site.driver.copy_image("here", image, "copy")
+            site.driver.copy_image("sandbox", image, "copy")
 
 
 def test_an_image_is_endorsed_for_good(site: Site) -> None:

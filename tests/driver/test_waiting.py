@@ -78,8 +78,8 @@ class TestWaiting:
     def test_it_ends_in_time(self) -> None:
         with Canned([self.vm(1, 0)]) as server:
             driver = StratusLabNodeDriver("u", "p", host=f"{server.url}/xmlrpc")
-            with pytest.raises(NodeNotReadyError, match=r"after 0.2 seconds.*do not run yet.*: 0$"):
-                driver.wait_until_running([self.node(driver)], wait_period=0.05, timeout=0.2)
+            with pytest.raises(NodeNotReadyError, match=r"after 3 seconds.*do not run yet.*: 0$"):
+                driver.wait_until_running([self.node(driver)], wait_period=0.5, timeout=3)
 
     def test_slow_is_not_failed(self) -> None:
         assert issubclass(NodeNotReadyError, LibcloudError)

@@ -396,10 +396,14 @@ def test_an_interrupt_does_not_wait_for_the_machine(tmp_path: Path) -> None:
         libclouds = faulty_client(server, tmp_path)
         libclouds.connect()
         timer = threading.Timer(1, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
-        timer.start()
+
+        def run() -> None:
+            timer.start()
+            ChannelClient(libclouds, limit=120).run("true")
+
         before = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
-            ChannelClient(libclouds, limit=120).run("true")
+            run()
         assert time.monotonic() - before < 20
         timer.join()
         libclouds.close()

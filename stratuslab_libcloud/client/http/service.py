@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
 from typing import IO, TypeVar
 
 import requests
@@ -51,6 +50,7 @@ from stratuslab_libcloud.errors import (
 )
 from stratuslab_libcloud.errors.asked import asking
 from stratuslab_libcloud.metadata.entry import MetadataError
+from stratuslab_libcloud.parallel import lazy
 from stratuslab_libcloud.untrusted import xml
 
 __all__ = ["Service", "read_answer"]
@@ -109,8 +109,11 @@ class Service:
         if options.ca_certificate and options.verify_tls:
             check_authority(options.ca_certificate)
 
-    @cached_property
-    def _masked(self) -> Callable[[str], str]:
+    def _masked(self, text: str) -> str:
+        return self._mask(text)
+
+    @lazy
+    def _mask(self) -> Callable[[str], str]:
         """Masks our secrets; made when a text may have them, as it takes milliseconds."""
         return mask(self._secrets)
 

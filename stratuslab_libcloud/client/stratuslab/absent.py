@@ -43,9 +43,7 @@ class Absent:
 
     def reboot_machine(self, machine_id: str) -> NoReturn:
         """Guide 9.1.4."""
-        raise NotImplementedError(
-            "StratusLab clouds cannot reboot nodes: do it in the node, by SSH"
-        )
+        raise _unsupported("nodes cannot be rebooted", "do it in the node, by SSH")
 
     def suspend_machine(self, machine_id: str) -> NoReturn:
         """Machines that do not run have ended."""

@@ -9,7 +9,6 @@ import threading
 import warnings
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from stratuslab_libcloud.metadata.entry import Entry, MetadataError
 from stratuslab_libcloud.metadata.keys import Certificate, read_certificates
 from stratuslab_libcloud.metadata.rules import read_date
 from stratuslab_libcloud.metadata.signature import Endorser, verify
+from stratuslab_libcloud.parallel import lazy
 from stratuslab_libcloud.untrusted.text import one_line
 
 __all__ = ["Found", "Judged", "Trust"]
@@ -165,7 +165,7 @@ class Trust:
             self._warned.add(identifier)
         warnings.warn(f"image {identifier}: {why}", stacklevel=2)
 
-    @cached_property
+    @lazy
     def _authorities(self) -> list[Certificate]:
         if not self._ca:
             return []

@@ -648,7 +648,7 @@ def test_a_node_that_there_is_not_is_not_taken_for_a_lack_of_consoles() -> None:
 )
 def test_an_answer_that_is_no_console_of_this_node_is_refused(document: object) -> None:
     with Canned([console_answer(200, document)]) as server:
-        cloud = ComputeClient(f"{server.url}/xmlrpc", Password("u", "p"), HTTPOptions(timeout=0.5))
+        cloud = ComputeClient(f"{server.url}/xmlrpc", Password("u", "p"), HTTPOptions(timeout=5))
         with pytest.raises(MalformedAnswerError):
             cloud.console("7")
         cloud.close()

@@ -328,7 +328,7 @@ def test_a_killed_machine_is_listed_until_it_is_gone() -> None:
 
 
 def test_a_killed_machine_is_gone_in_the_end() -> None:
-    with Sandbox(users=USERS, ending_seconds=0.3) as site:
+    with Sandbox(users=USERS, ending_seconds=2) as site:
         jane = Caller(site, ("jane", USERS["jane"]))
         killed, asked, begun = jane.start(), jane.start(), time.monotonic()
         lease = NIC.format(f", ip={address(jane, killed)}")
@@ -336,7 +336,7 @@ def test_a_killed_machine_is_gone_in_the_end() -> None:
         jane.act("finalize", killed)
         jane.act("shutdown", asked)
         wait_for(lambda: [jane.states(vm_id) for vm_id in (killed, asked)], [DONE, DONE])
-        assert time.monotonic() - begun >= 0.3
+        assert time.monotonic() - begun >= 2
         assert jane.pool() == []
         for vm_id, reason in ((killed, "3"), (asked, "0")):
             history = present(jane.info(vm_id).find("HISTORY_RECORDS/HISTORY"))
@@ -347,7 +347,7 @@ def test_a_killed_machine_is_gone_in_the_end() -> None:
 
 
 def test_a_machine_boots_in_real_time_and_through_the_real_states() -> None:
-    with Sandbox(users=USERS, boot_seconds=0.6) as site:
+    with Sandbox(users=USERS, boot_seconds=3) as site:
         jane = Caller(site, ("jane", USERS["jane"]))
         begun = time.monotonic()
         vm_id = jane.start()
@@ -361,8 +361,9 @@ def test_a_machine_boots_in_real_time_and_through_the_real_states() -> None:
             if (now := jane.states(vm_id)) != seen[-1]:
                 seen.append(now)
             assert time.monotonic() < begun + 60
+            time.sleep(0.02)
         assert seen == [PENDING, PROLOG, BOOT, RUNNING]
-        assert time.monotonic() - begun >= 0.6
+        assert time.monotonic() - begun >= 3
         jane.act("shutdown", vm_id)
         assert jane.states(vm_id) == SHUTDOWN
         wait_for(lambda: jane.states(vm_id), EPILOG)

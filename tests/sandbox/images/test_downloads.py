@@ -107,7 +107,7 @@ def test_a_server_that_drips_holds_nobody_who_stops(held: str) -> None:
 
 
 def test_what_comes_slowly_but_steadily_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "_SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(downloads, "_SILENCE_SECONDS", 3.0)
     monkeypatch.setattr(downloads, "_SLOWEST", 1)
     body = bytes(range(40))
 
@@ -117,7 +117,7 @@ def test_what_comes_slowly_but_steadily_comes(monkeypatch: pytest.MonkeyPatch) -
         handler.end_headers()
         for number in body:
             handler.wfile.write(bytes([number]))
-            threading.Event().wait(0.02)
+            threading.Event().wait(0.1)
 
     with Canned([drip]) as server:
         assert whole(server.url) == body
