@@ -59,7 +59,7 @@ def section(name: str, sandbox: Sandbox, **more: str) -> str:
     return "\n".join([f"[{name}]", *(f"{key} = {text}" for key, text in options.items())])
 
 
-def configured(sandbox: Sandbox, folder: Path, *, section: str = "sandbox", **more: object) -> Path:
+def configured(sandbox: Sandbox, folder: Path, section: str = "sandbox", /, **more: object) -> Path:
     """The sandbox's configuration file, with other values in one of its sections."""
     parser = configparser.RawConfigParser()
     parser.read(sandbox.config_path)

@@ -208,9 +208,7 @@ class TestOnMachines:
         self, site: Sandbox, sshd: Sshd, tmp_path: Path, *words: str, section: str = "sandbox"
     ) -> "subprocess.CompletedProcess[str]":
         key = tmp_path / "key.pub"
-        path = configured(
-            site, tmp_path, section=section, ssh_port=sshd.port, user_public_key_file=key
-        )
+        path = configured(site, tmp_path, section, ssh_port=sshd.port, user_public_key_file=key)
         code = "from stratuslab_libcloud.cli.creation import create_image as c; c()"
         return subprocess.run(
             [sys.executable, "-c", code, "-c", str(path), "-S", section, *ALL, *words],
