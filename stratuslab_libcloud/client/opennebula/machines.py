@@ -151,8 +151,8 @@ class Machines(Attaching):
         if fitting:
             what = f"several networks named {wanted!r}" if wanted else "several networks"
             raise InvalidValueError(
-                f"there are {what}; choose one by ex_network, or by network in "
-                f"{self.settings.where}: {names}"
+                f"there are {what}; choose one by ex_network, or by the location's option "
+                f"network: {names}"
             )
         raise InvalidValueError(
             f"there is no network {wanted!r}; there are: {names}"

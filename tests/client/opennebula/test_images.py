@@ -51,7 +51,7 @@ def test_saving_waits_for_image_and_machine() -> None:
         saved = engine.cloud().save_image("81", "web 2", "mine", timeout=20, waiting=seen.append)
     assert engine.calls[1] == ("vm.disksaveas", 81, 0, "web 2", "", -1)
     assert (saved.id, saved.details()["description"]) == ("6", "mine")
-    assert seen == ["3/26", "Running"]
+    assert seen == ["Hotplug_Saveas", "Running"]
 
 
 def test_saving_in_a_state_that_does_not_allow_it() -> None:

@@ -97,7 +97,7 @@ class TestOrders:
         with Scripted({"vnpool.info": TWO_NETWORKS}) as engine:
             with pytest.raises(InvalidValueError, match=r": private \(3\), public \(0\)") as caught:
                 engine.cloud().create_machine(order(network=wanted))
-        assert wanted or "by ex_network, or by network in" in str(caught.value)
+        assert wanted or "by ex_network, or by the location's option network: " in str(caught.value)
 
     @pytest.mark.parametrize(
         "wrong",
