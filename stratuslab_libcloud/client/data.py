@@ -22,29 +22,30 @@ _ACTIVE, _DONE = 3, 6
 _ENDING = (11, 12, 13, 15, 23)
 _RESTING = (2, 4, 5, 8, 9)
 _FAILED, _FAILURES = (7, 11), (14, *range(36, 43), 44, *range(46, 51), 61)
-_STATES = (
-    "Init Pending Hold Active Stopped Suspended Done Failed Poweroff Undeployed Cloning "
-    "Cloning_Failure"
-).split()
-# By LCM_STATE (compute-xmlrpc 3.3); the first 17 as StratusLab's own client shows them.
-_ACTIVE_STATES = (
-    "Init Prolog Boot Running Migrate Save_Stop Save_Suspend Save_Migrate Prolog_Migrate "
-    "Prolog_Resume Epilog_Stop Epilog Shutdown Cancel Failure Delete Unknown "
-    "Hotplug Shutdown_Poweroff Boot_Unknown Boot_Poweroff Boot_Suspended Boot_Stopped "
-    "Cleanup_Delete Hotplug_Snapshot Hotplug_Nic Hotplug_Saveas Hotplug_Saveas_Poweroff "
-    "Hotplug_Saveas_Suspended Shutdown_Undeploy Epilog_Undeploy Prolog_Undeploy Boot_Undeploy "
-    "Hotplug_Prolog_Poweroff Hotplug_Epilog_Poweroff Boot_Migrate Boot_Failure "
-    "Boot_Migrate_Failure Prolog_Migrate_Failure Prolog_Failure Epilog_Failure "
-    "Epilog_Stop_Failure Epilog_Undeploy_Failure Prolog_Migrate_Poweroff "
-    "Prolog_Migrate_Poweroff_Failure Prolog_Migrate_Suspend Prolog_Migrate_Suspend_Failure "
-    "Boot_Undeploy_Failure Boot_Stopped_Failure Prolog_Resume_Failure Prolog_Undeploy_Failure "
-    "Disk_Snapshot_Poweroff Disk_Snapshot_Revert_Poweroff Disk_Snapshot_Delete_Poweroff "
-    "Disk_Snapshot_Suspended Disk_Snapshot_Revert_Suspended Disk_Snapshot_Delete_Suspended "
-    "Disk_Snapshot Disk_Snapshot_Revert Disk_Snapshot_Delete Prolog_Migrate_Unknown "
-    "Prolog_Migrate_Unknown_Failure Disk_Resize Disk_Resize_Poweroff Disk_Resize_Undeployed "
-    "Hotplug_Nic_Poweroff Hotplug_Resize Hotplug_Saveas_Undeployed Hotplug_Saveas_Stopped "
-    "Backup Backup_Poweroff Restore"
-).split()
+_STATES, _ACTIVE_STATES = map(
+    str.split,
+    (
+        "Init Pending Hold Active Stopped Suspended Done Failed Poweroff Undeployed Cloning "
+        "Cloning_Failure",
+        # By LCM_STATE (compute-xmlrpc 3.3); the first 17 as StratusLab's own client shows them.
+        "Init Prolog Boot Running Migrate Save_Stop Save_Suspend Save_Migrate Prolog_Migrate "
+        "Prolog_Resume Epilog_Stop Epilog Shutdown Cancel Failure Delete Unknown "
+        "Hotplug Shutdown_Poweroff Boot_Unknown Boot_Poweroff Boot_Suspended Boot_Stopped "
+        "Cleanup_Delete Hotplug_Snapshot Hotplug_Nic Hotplug_Saveas Hotplug_Saveas_Poweroff "
+        "Hotplug_Saveas_Suspended Shutdown_Undeploy Epilog_Undeploy Prolog_Undeploy Boot_Undeploy "
+        "Hotplug_Prolog_Poweroff Hotplug_Epilog_Poweroff Boot_Migrate Boot_Failure "
+        "Boot_Migrate_Failure Prolog_Migrate_Failure Prolog_Failure Epilog_Failure "
+        "Epilog_Stop_Failure Epilog_Undeploy_Failure Prolog_Migrate_Poweroff "
+        "Prolog_Migrate_Poweroff_Failure Prolog_Migrate_Suspend Prolog_Migrate_Suspend_Failure "
+        "Boot_Undeploy_Failure Boot_Stopped_Failure Prolog_Resume_Failure Prolog_Undeploy_Failure "
+        "Disk_Snapshot_Poweroff Disk_Snapshot_Revert_Poweroff Disk_Snapshot_Delete_Poweroff "
+        "Disk_Snapshot_Suspended Disk_Snapshot_Revert_Suspended Disk_Snapshot_Delete_Suspended "
+        "Disk_Snapshot Disk_Snapshot_Revert Disk_Snapshot_Delete Prolog_Migrate_Unknown "
+        "Prolog_Migrate_Unknown_Failure Disk_Resize Disk_Resize_Poweroff Disk_Resize_Undeployed "
+        "Hotplug_Nic_Poweroff Hotplug_Resize Hotplug_Saveas_Undeployed Hotplug_Saveas_Stopped "
+        "Backup Backup_Poweroff Restore",
+    ),
+)
 
 
 class Nic(TypedDict):
