@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,12 @@ def test_a_name_that_is_none_is_answered_with_those_that_there_are(
     told = {"provider": "dummy", "arguments": {"creds": "0"}, "image": "Minix", "size": "Small"}
     with pytest.raises(SystemExit, match=r"no 'Minix'; there are: Ubuntu 9\.10"):
         main(provider(tmp_path, **told))
+
+
+def test_without_a_file_it_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["any_cloud.py"])
+    with pytest.raises(SystemExit, match=r"python any_cloud\.py PROVIDER-FILE"):
+        runpy.run_path(str(EXAMPLES / "any_cloud.py"), run_name="__main__")
 
 
 def test_the_provider_file_is_that_of_an_engine() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stratuslab_libcloud import errors
+from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 
 ROOT = Path(__file__).parents[1]
 PROTOCOLS = ROOT / "docs" / "protocols"
@@ -111,3 +112,19 @@ def test_every_command_has_its_help_on_a_page() -> None:
     assert "Usage: stratus-show-image [options] IMAGE-ID\n" in images
     assert "  --json" in images
     assert "    $ stratus-list-images --os 'ubuntu*' --arch x86_64\n" in images
+
+
+def test_the_file_on_the_page_about_opennebula_is_one(home: Path) -> None:
+    text = (ROOT / "docs" / "opennebula.md").read_text()
+    (written,) = re.findall(r"^```ini\n(.*?)^```", text, re.M | re.S)
+    (home / ".stratuslab").mkdir()
+    path = home / ".stratuslab" / "stratuslab-user.cfg"
+    path.touch(0o600)
+    path.write_text(written)
+    (examples,) = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    for line in examples.splitlines():
+        made = eval(line.removeprefix("driver = "), {"StratusLabNodeDriver": StratusLabNodeDriver})
+        (location,) = made.list_locations()
+        endpoint = made._locations.cloud(location.id).settings.endpoint
+        assert endpoint == "https://one.example.org:2633/RPC2"
+        made.ex_close()

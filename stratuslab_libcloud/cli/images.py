@@ -185,7 +185,10 @@ def _found(given: Given, criteria: Sequence[Criterion], whole: bool) -> list["Im
 
 def _details(image: "Image") -> Details:
     """All that is known of an image; one of an OpenNebula has no Marketplace entry."""
-    return {"title": image.name, **_UNKNOWN, **image.details()}
+    told = image.details()
+    return (
+        told if "title" in told else {"title": image.name, "name": image.name, **_UNKNOWN, **told}
+    )
 
 
 # -- how they look --------------------------------------------------------------------------------
@@ -240,6 +243,7 @@ def _cells(image: "Image") -> tuple[str, ...]:
 def _brief_lines(image_id: str, details: Details) -> list[str]:
     """Format an image as the original's list does; absent values are left out."""
     return [
+        *_labelled("Name", details.get("name")),
         *_labelled("Description", details["description"]),
         *_labelled("ID", image_id),
         *_os_line(details),
@@ -251,6 +255,7 @@ def _brief_lines(image_id: str, details: Details) -> list[str]:
 def _all_lines(image_id: str, details: Details) -> list[str]:
     """Format an image as the original's ``stratus-show-image`` does."""
     return [
+        *_labelled("Name", details.get("name")),
         *_labelled("Description", details["description"]),
         *_labelled("ID", image_id),
         *_labelled("Creator", details["creator"]),
@@ -264,6 +269,9 @@ def _all_lines(image_id: str, details: Details) -> list[str]:
         *_labelled("Publisher", details["publisher"]),
         *_labelled("Hypervisor", details["hypervisor"]),
         *_labelled("Endorser", *details["endorsers"]),
+        *_labelled("Owner", details.get("owner")),
+        *_labelled("State", details.get("state")),
+        *_labelled("Datastore", details.get("datastore")),
         *(f"{algorithm} {digest}" for algorithm, digest in details["checksums"].items()),
     ]
 

@@ -278,7 +278,7 @@ def deprecate_metadata(
     if not email:
         raise click.UsageError("Missing email address. Please provide email of endorser")
     cloud = given.cloud("marketplace")
-    key = given.signing_key()
+    key = given.signing_key
     click.echo(cloud.deprecate_image(images[0], key, reason, email=email, created=created))
 
 

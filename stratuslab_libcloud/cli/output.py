@@ -66,7 +66,9 @@ def shape(thing: "Machine | Volume | Image") -> dict[str, Any]:
 
     A machine has its ``summary`` besides, such as ``Running``. Names are added, never changed.
     """
-    if not isinstance(thing, tuple):
+    from stratuslab_libcloud import Machine, Volume
+
+    if not isinstance(thing, (Machine, Volume)):
         return {"id": thing.id, "name": thing.name, **thing.details()}
     values = thing._asdict()
     if "lcm_state" in values:

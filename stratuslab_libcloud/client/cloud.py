@@ -81,7 +81,7 @@ class Cloud(Verbs, Protocol):
     def deprecate_image(
         self,
         image_id: str,
-        key: SigningKey,
+        key: SigningKey | Callable[[], SigningKey],
         reason: str,
         *,
         email: str | None = None,
@@ -90,6 +90,7 @@ class Cloud(Verbs, Protocol):
         """
         Withdraw the key owner's endorsement of an image, by publishing one that is deprecated.
 
+        :param key: the endorser's, or what reads it; not read where nothing is endorsed.
         :param email: the endorser's address, if the certificate has none.
         :param created: date of the endorsement to repeat; default: the current one.
         :return: the URL of the new endorsement.
@@ -154,6 +155,12 @@ class Cloud(Verbs, Protocol):
         :raises NotSupportedError: the cloud does not show consoles.
         """
 
+    saves_at_end: bool
+    """
+    Whether machines become images as they are shut down, if they were started for that
+    (:attr:`.NewMachine.save_as`); otherwise any machine can be saved, and goes on.
+    """
+
     def save_image(
         self,
         machine_id: str,
@@ -167,8 +174,8 @@ class Cloud(Verbs, Protocol):
         """
         Make an image of what is on a machine's first disk, and wait until it is there.
 
-        Where a cloud can only do this as the machine ends, it is shut down. Asking again for one
-        that has been asked for goes on waiting.
+        Where a cloud can only do this as the machine ends (:attr:`saves_at_end`), it is shut down.
+        Asking again for one that has been asked for goes on waiting.
 
         :param description: default: what the cloud has for it.
         :param timeout: seconds to wait.
@@ -176,8 +183,10 @@ class Cloud(Verbs, Protocol):
         :param waiting: called with the state of the machine, again and again.
         :raises InvalidValueError: the image cannot be called or described so; nothing was sent.
         :raises ConflictError: the machine was not started to be saved, or does not run.
-        :raises NodeFailedError: the cloud could not save it.
-        :raises NodeNotReadyError: time ran out; the image may still appear.
+        :raises NodeFailedError: the cloud could not save it; where it keeps images itself it is a
+            :class:`.ServiceError`.
+        :raises NodeNotReadyError: time ran out; the image may still appear. Where the cloud keeps
+            images itself it is an :class:`.UnavailableError`.
         :raises NotFoundError: it was saved, but there is no entry of it.
         :raises LostAnswerError: it may be shutting down, and be saved.
         """

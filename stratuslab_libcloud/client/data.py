@@ -22,28 +22,29 @@ _ACTIVE, _DONE = 3, 6
 _ENDING = (11, 12, 13, 15, 23)
 _RESTING = (2, 4, 5, 8, 9)
 _FAILED, _FAILURES = (7, 11), (14, *range(36, 43), 44, *range(46, 51), 61)
-_STATES = (
-    *("Init", "Pending", "Hold", "Active", "Stopped", "Suspended", "Done", "Failed"),
-    *("Poweroff", "Undeployed", "Cloning", "Cloning_Failure"),
-)
-_ACTIVE_STATES = (
-    "Init",
-    "Prolog",
-    "Boot",
-    "Running",
-    "Migrate",
-    "Save_Stop",
-    "Save_Suspend",
-    "Save_Migrate",
-    "Prolog_Migrate",
-    "Prolog_Resume",
-    "Epilog_Stop",
-    "Epilog",
-    "Shutdown",
-    "Cancel",
-    "Failure",
-    "Delete",
-    "Unknown",
+_STATES, _ACTIVE_STATES = map(
+    str.split,
+    (
+        "Init Pending Hold Active Stopped Suspended Done Failed Poweroff Undeployed Cloning "
+        "Cloning_Failure",
+        # By LCM_STATE (compute-xmlrpc 3.3); the first 17 as StratusLab's own client shows them.
+        "Init Prolog Boot Running Migrate Save_Stop Save_Suspend Save_Migrate Prolog_Migrate "
+        "Prolog_Resume Epilog_Stop Epilog Shutdown Cancel Failure Delete Unknown "
+        "Hotplug Shutdown_Poweroff Boot_Unknown Boot_Poweroff Boot_Suspended Boot_Stopped "
+        "Cleanup_Delete Hotplug_Snapshot Hotplug_Nic Hotplug_Saveas Hotplug_Saveas_Poweroff "
+        "Hotplug_Saveas_Suspended Shutdown_Undeploy Epilog_Undeploy Prolog_Undeploy Boot_Undeploy "
+        "Hotplug_Prolog_Poweroff Hotplug_Epilog_Poweroff Boot_Migrate Boot_Failure "
+        "Boot_Migrate_Failure Prolog_Migrate_Failure Prolog_Failure Epilog_Failure "
+        "Epilog_Stop_Failure Epilog_Undeploy_Failure Prolog_Migrate_Poweroff "
+        "Prolog_Migrate_Poweroff_Failure Prolog_Migrate_Suspend Prolog_Migrate_Suspend_Failure "
+        "Boot_Undeploy_Failure Boot_Stopped_Failure Prolog_Resume_Failure Prolog_Undeploy_Failure "
+        "Disk_Snapshot_Poweroff Disk_Snapshot_Revert_Poweroff Disk_Snapshot_Delete_Poweroff "
+        "Disk_Snapshot_Suspended Disk_Snapshot_Revert_Suspended Disk_Snapshot_Delete_Suspended "
+        "Disk_Snapshot Disk_Snapshot_Revert Disk_Snapshot_Delete Prolog_Migrate_Unknown "
+        "Prolog_Migrate_Unknown_Failure Disk_Resize Disk_Resize_Poweroff Disk_Resize_Undeployed "
+        "Hotplug_Nic_Poweroff Hotplug_Resize Hotplug_Saveas_Undeployed Hotplug_Saveas_Stopped "
+        "Backup Backup_Poweroff Restore",
+    ),
 )
 
 
@@ -307,11 +308,17 @@ class Mount(NamedTuple):
     """
     A disk in a machine.
 
-    :ivar device: such as ``vdc``; ``static`` if the disk was attached when the machine started.
+    :ivar device: such as ``vdc``; ``static`` if the disk was attached when the machine started;
+        empty if the machine is somebody else's, and nobody says.
     """
 
     machine_id: str
     device: str
+
+    @property
+    def known(self) -> bool:
+        """Whether ``device`` is the name of a device."""
+        return self.device not in ("", "static")
 
     @property
     def hot_plugged(self) -> bool:

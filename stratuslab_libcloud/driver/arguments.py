@@ -23,6 +23,7 @@ __all__ = [
     "key_path",
     "network_name",
     "numbers_of",
+    "template_id",
 ]
 
 T = TypeVar("T")
@@ -37,11 +38,11 @@ def expected(value: object, kind: type[T], name: str) -> T:
     return value
 
 
-def all_of(values: Sequence[T], kind: type[T]) -> list[T]:
+def all_of(values: Sequence[T], kind: type[T], name: str) -> list[T]:
     """Return the values as a list if each is of that kind."""
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise InvalidValueError(f"the value must be a list of {kind.__name__}, not {values!r}")
-    return [expected(value, kind, "each item of the list") for value in values]
+        raise InvalidValueError(f"{name} must be a list of {kind.__name__}, not {values!r}")
+    return [expected(value, kind, f"each item of {name}") for value in values]
 
 
 def numbers_of(size: NodeSize | None) -> dict[str, Any]:
@@ -104,6 +105,16 @@ def network_name(name: str) -> str:
     if not isinstance(name, str) or not name.strip():
         raise InvalidValueError(f"{name!r} is not the name of a network")
     return name
+
+
+def template_id(template: object) -> str:
+    """Return the id of a template, which may be an id itself; empty if there is none."""
+    if template is None:
+        return ""
+    found = str(getattr(template, "id", template))
+    if not found:
+        raise InvalidValueError(f"ex_template must be a template or its id, not {template!r}")
+    return found
 
 
 def checked_proxy(url: str | None) -> str | None:

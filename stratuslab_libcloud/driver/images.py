@@ -1,5 +1,7 @@
 """The driver's methods for images, and for what people endorse about them."""
 
+from functools import partial
+
 from libcloud.compute.base import Node, NodeImage, NodeLocation
 
 from stratuslab_libcloud.client.data import Endorsement
@@ -122,11 +124,14 @@ class ImageMethods(LocationMethods):
             runs.
         :raises ConflictError: The node was not started with ``ex_save_as``, or does not run or shut
             down.
-        :raises NodeFailedError: The cloud could not save the node, for the reason in the text.
-        :raises NodeNotReadyError: Time ran out.
+        :raises NodeFailedError: The cloud could not save the node, for the reason in the text; on
+            OpenNebula it is a :class:`.ServiceError`.
+        :raises NodeNotReadyError: Time ran out; on OpenNebula it is an :class:`.UnavailableError`,
+            whose text has the id of the image that may still become ready.
         :raises NotFoundError: There is no such node; or it was killed; or it was saved, but is not
             described in this Marketplace.
-        :raises LostAnswerError: The answer was lost; the node may be shutting down.
+        :raises LostAnswerError: The answer was lost; the node may be shutting down or, on
+            OpenNebula, there may be an image of that name.
         :rtype: :class:`.NodeImage`
         """
         with creating() as created, self._asking_for(node) as cloud:
@@ -197,6 +202,8 @@ class ImageMethods(LocationMethods):
         :return: The copy, when nodes can start from it.
         :raises InvalidValueError: The name is not allowed. Nothing was sent.
         :raises ConflictError: There is an image of that name.
+        :raises ServiceError: The cloud could not copy it, for the reason in the text.
+        :raises UnavailableError: Time ran out; the text has the id of the copy.
         :raises LostAnswerError: The answer was lost; the copy may exist.
         :raises NotSupportedError: The cloud is a StratusLab cloud.
         :rtype: :class:`.NodeImage`
@@ -208,8 +215,9 @@ class ImageMethods(LocationMethods):
             created.asking(doubt) as sending,
         ):
             image = arguments.expected(node_image, NodeImage, "node_image")
+            seconds = arguments.checked_timeout(ex_timeout)
             copied = cloud.copy_image(
-                str(image.id), name, description, timeout=ex_timeout, sending=sending
+                str(image.id), name, description, timeout=seconds, sending=sending
             )
             return to_image(copied, self)
 
@@ -334,7 +342,8 @@ class ImageMethods(LocationMethods):
         """
         with self._asking(location) as cloud:
             options = cloud.settings.options
-            key = signing_key(
+            key = partial(
+                signing_key,
                 ex_p12_certificate or options.p12_certificate,
                 options.p12_password if ex_p12_password is None else ex_p12_password,
             )

@@ -170,12 +170,13 @@ class NodeMethods(LocationMethods):
             stay attached until the node ends.
         :param ex_readonly_images: Images to attach for reading (optional).
         :param ex_context: Further values for the guest's context (optional, compute-xmlrpc 4.6).
-        :param ex_user_data: Data for cloud-init, 16 KiB at most after compression (optional).
+        :param ex_user_data: Data for cloud-init (optional); on StratusLab clouds 16 KiB at most
+            after compression.
         :param ex_context_method: ``one`` or ``cloud-init`` (optional); if not given, ``cloud-init``
             with user data and the location's method without.
         :param ex_network: ``public``, ``local`` or ``private``, on OpenNebula the name or id of any
-            network (optional); if not given, the location's ``network`` and, without that,
-            ``public`` or, on OpenNebula, the only network that there is.
+            network (optional); if not given, the template's, or else the location's ``network``
+            and, without that, ``public`` or, on OpenNebula, the only network that there is.
         :param ex_volatile_disk: GiB of a disk with an empty ext3 that is gone with the node
             (optional); 0, the default, for none.
         :param ex_address: The IP address to have, of that network (optional); refused if it is not
@@ -212,26 +213,27 @@ class NodeMethods(LocationMethods):
         :rtype: :class:`.Node`
         """
         with creating() as created, self._asking(location) as cloud:
-            if ex_template is None or image is not None:
+            template = arguments.template_id(ex_template)
+            if not template or image is not None:
                 image = arguments.expected(image, NodeImage, "image")
-            if ex_template is None or size is not None:
+            if not template or size is not None:
                 size = arguments.expected(size, NodeSize, "size")
                 size = whole_size(size, self._locations.instance_types, self)
-            volumes = arguments.all_of(ex_volumes, StorageVolume)
+            volumes = arguments.all_of(ex_volumes, StorageVolume, "ex_volumes")
             for volume in volumes:
                 self._check_same_storage(volume, cloud)
-            readonly = arguments.all_of(ex_readonly_images, NodeImage)
+            readonly = arguments.all_of(ex_readonly_images, NodeImage, "ex_readonly_images")
             context = arguments.expected(ex_context or {}, Mapping, "ex_context")  # type: ignore[type-abstract]
+            # A template says itself which networks its nodes are in.
+            network = "" if template else cloud.settings.options.network
             order = NewMachine(
                 image="" if image is None else str(image.id),
                 **arguments.numbers_of(size),
                 name="" if name is None else name,
-                network=cloud.settings.options.network
-                if ex_network is None
-                else arguments.network_name(ex_network),
+                network=network if ex_network is None else arguments.network_name(ex_network),
                 volumes=[volume.id for volume in volumes],
                 readonly_images=[read.id for read in readonly],
-                public_keys=self._public_keys(cloud.settings, auth, needed=ex_template is None),
+                public_keys=self._public_keys(cloud.settings, auth, needed=not template),
                 context=context,
                 user_data=arguments.as_bytes(ex_user_data),
                 context_method=ex_context_method
@@ -248,11 +250,9 @@ class NodeMethods(LocationMethods):
                 vnc_port=ex_vnc_port,
                 vnc_listen=ex_vnc_listen or "",
                 keymap=ex_keymap,
-                template=""
-                if ex_template is None
-                else str(getattr(ex_template, "id", ex_template)),
+                template=template,
                 disk_size=ex_disk_size,
-                hold=ex_hold,
+                hold=arguments.expected(ex_hold, bool, "ex_hold"),
                 save_as=ex_save_as,
             )
             with created.asking(

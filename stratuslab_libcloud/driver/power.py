@@ -34,7 +34,8 @@ class PowerMethods(NodeMethods):
     def start_node(self, node: Node) -> bool:
         """
         Start a node that was stopped, suspended or created with ``ex_hold`` (OpenNebula only). Two
-        requests; the first is sent once.
+        requests; the first is sent once. More if the node is still stopping: that is waited for,
+        five times ``timeout`` at most.
 
         Source: opennebula-modern 6.
 
@@ -94,7 +95,7 @@ class PowerMethods(NodeMethods):
 
     def ex_resume_node(self, node: Node) -> bool:
         """
-        Let a suspended node go on (OpenNebula only). Two requests; the first is sent once.
+        Let a suspended node go on (OpenNebula only). Two requests, as for :meth:`start_node`.
 
         Source: opennebula-modern 6.
 

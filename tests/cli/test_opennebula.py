@@ -137,7 +137,10 @@ def test_images_are_those_of_the_engine(site: Sandbox, one: Cloud) -> None:
     assert [row[0] for row in rows[1:]] == [image.id for image in one.images()]
     assert done(site, search_image, first.name[:8]).splitlines()[1].startswith(first.id)
     assert f"ID: {first.id}\n" in done(site, show_image, first.id)
-    assert shown(site, show_image, first.id)[0]["name"] == first.name
+    assert f"Name: {first.name}\n" in done(site, show_image, first.id)
+    assert shown(site, show_image, first.id) == [
+        {"id": first.id, "name": first.name, **first.details()}
+    ]
     assert "ID: " in done(site, list_images, "--long")
 
 
@@ -149,7 +152,12 @@ def test_what_only_the_marketplace_has_is_refused_with_advice(
     p12 = pkcs12_file(tmp_path / "key.p12", certified("P-256", email="a@example.org"))
     key = ("--p12-cert", str(p12), "--p12-password=geheim", "--email=a@example.org")
     image = "PAG0IrP3g8RVUUaDvFINgBAacn2"
-    for command, words in ((upload_metadata, [str(metadata)]), (deprecate_metadata, [*key, image])):
+    for command, words, advice in (
+        (upload_metadata, [str(metadata)], "make images with create_image(), copy_image()"),
+        (deprecate_metadata, [*key, image], "delete an image of your own with delete_image()"),
+        # Nobody there has such a file, and should not be asked for it.
+        (deprecate_metadata, ["--email=a@example.org", image], "or stratus-delete-volume"),
+    ):
         result = on(site, command, *words)
         assert (result.exit_code, result.stdout) == (1, "")
-        assert "list_images() has the images that may be used" in result.stderr
+        assert advice in result.stderr

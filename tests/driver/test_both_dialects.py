@@ -1,12 +1,13 @@
 """One session, on every dialect: the same calls, and what Libcloud promises of them."""
 
+import re
 import unittest
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import libcloud.test.compute
 import pytest
-from clouds import KEY, Site
+from clouds import KEY, Site, config, section
 from dialects import DIALECTS, driver_for
 from libcloud.compute.base import Node
 from libcloud.compute.types import NodeState, StorageVolumeState
@@ -14,7 +15,12 @@ from looks import wait_for
 from present import present
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
-from stratuslab_libcloud.errors import ConflictError, NodeFailedError, NotFoundError
+from stratuslab_libcloud.errors import (
+    ConflictError,
+    InvalidValueError,
+    NodeFailedError,
+    NotFoundError,
+)
 from stratuslab_libcloud.sandbox.site import Sandbox
 
 
@@ -110,6 +116,7 @@ class TestSession:
                 lambda: driver.ex_verify_image(driver.list_images()[0]),
                 lambda: driver.ex_list_endorsements("x"),
                 lambda: driver.ex_upload_metadata(b""),
+                lambda: driver.ex_deprecate_image(driver.list_images()[0]),
                 lambda: driver.ex_download_volume(volume, "nowhere"),
                 lambda: driver.ex_upload_volume("nowhere", "name"),
             ]
@@ -137,6 +144,34 @@ class TestOpenNebula:
                 one.wait_until_running([each], timeout=30)
             one.start_node(each)
         assert len(one.wait_until_running([held, node], wait_period=0.1, timeout=60)) == 2
+
+    def test_a_template_keeps_its_networks(self, site: Site) -> None:
+        """Whatever the location's own is: here one that does not exist."""
+        settings = section("one", site.sandbox, endpoint=f"{site.sandbox.url}/RPC2", network="lan")
+        driver = site.new_driver(stratuslab_user_config=config(settings, selected_section="one"))
+        template = driver.ex_list_templates()[0]
+        assert driver.create_node("n", ex_template=template).extra["networks"] == ["public"]
+        with pytest.raises(InvalidValueError, match="no network 'lan'"):
+            driver.create_node("n", ex_template=template, ex_network="lan")
+        driver.ex_close()
+
+    def test_what_cannot_be_meant(self, one: StratusLabNodeDriver) -> None:
+        calls: list[tuple[dict[str, Any], str]] = [
+            ({"ex_template": ""}, "ex_template must be a template or its id, not ''"),
+            ({"ex_template": "x"}, "'x' is not the id of a template"),
+            ({"ex_hold": "no"}, "ex_hold must be a bool, not 'no'"),
+            ({"ex_hold": None}, "ex_hold must be a bool, not None"),
+            ({"ex_volumes": None}, "ex_volumes must be a list of StorageVolume, not None"),
+            ({"ex_volumes": ["1"]}, "each item of ex_volumes must be a StorageVolume, not '1'"),
+        ]
+        for wrong, text in calls:
+            with pytest.raises(InvalidValueError, match=re.escape(text)):
+                started(one, **wrong)
+        assert one.list_nodes() == []
+        (image, *_) = before = one.list_images()
+        with pytest.raises(InvalidValueError, match="timeout must be a positive number"):
+            one.copy_image("opennebula", image, "copy", ex_timeout="soon")  # type: ignore[arg-type]
+        assert len(one.list_images()) == len(before)
 
     def test_a_saved_image_starts(self, one: StratusLabNodeDriver) -> None:
         node = started(one)

@@ -129,8 +129,11 @@ class TestRefusals:
         (user,) = site.sandbox.users
         number = 1 if name in ("IMAGES", "SIZE") else 0
         site.sandbox.opennebula.limit(user, name, amount, number)
-        with pytest.raises(QuotaExceededError, match=rf"limit of \S+ reached for {name} quota"):
+        with pytest.raises(
+            QuotaExceededError, match=rf"limit of \S+ reached for {name} quota"
+        ) as e:
             call(one)
+        assert "ask the operator for more" in str(e.value)
 
     def test_the_system_disk_stays(self, one: StratusLabNodeDriver) -> None:
         node, volume = running(one), one.create_volume(1, "v")
@@ -171,6 +174,15 @@ class TestRefusals:
     "site", [{"users": {"ann": "a1", "bob": "b1"}}], ids=["two"], indirect=True
 )
 class TestOthers:
+    def test_a_device_that_nobody_says(self, site: Site) -> None:
+        ann, bob = connected(site, "ann", "a1"), connected(site, "bob", "b1")
+        volume = ann.create_volume(1, "v", ex_visibility="public")
+        mine = running(bob)
+        bob.attach_volume(mine, volume)
+        assert ann.ex_disk_mounts(volume) == [{"node": mine.id, "device": ""}]
+        ann.ex_close()
+        bob.ex_close()
+
     def test_another_users_volume_and_node(self, site: Site) -> None:
         ann, bob = connected(site, "ann", "a1"), connected(site, "bob", "b1")
         node, volume = running(ann), ann.create_volume(1, "v")

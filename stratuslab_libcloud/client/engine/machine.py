@@ -14,6 +14,9 @@ __all__ = ["attributes", "to_machine", "weight"]
 # The elements that OpenNebula 3.2 writes between the name and HISTORY_RECORDS, each once.
 _ONCE = ("STATE", "LCM_STATE", "STIME", "MEMORY", "CPU", "TEMPLATE")
 
+# IP6_LINK, which a card may have besides, cannot be reached from elsewhere.
+_ADDRESSES = ("IP", "IP6_GLOBAL", "IP6", "IP6_ULA")
+
 _MACHINE, _PART = 500, 200  # bytes of memory without the texts; a part is a disk or a network card
 
 
@@ -101,9 +104,7 @@ def _nics(template: ET.Element) -> list[Nic]:
     found: list[Nic] = []
     for nic in (*template.findall("NIC"), *template.findall("NIC_ALIAS")):
         network = text(nic, "NETWORK")
-        # IP6_LINK cannot be reached from elsewhere.
-        texts = (text(nic, "IP"), text(nic, "IP6_GLOBAL") or text(nic, "IP6"))
-        known: list[str | None] = [ip for ip in texts if ip]
+        known: list[str | None] = [ip for tag in _ADDRESSES if (ip := text(nic, tag))]
         found += [{"ip": ip, "network": network} for ip in known or [None]]
     return found
 

@@ -8,7 +8,18 @@ from stratuslab_libcloud.client.data import NewMachine
 from stratuslab_libcloud.client.engine.template import SHELL_VARIABLES, Vector, shell_safe
 from stratuslab_libcloud.errors import InvalidValueError
 
-__all__ = ["check_numbers", "context_pairs", "ip_address", "plain_key", "plain_text"]
+__all__ = [
+    "check_numbers",
+    "context_method",
+    "context_pairs",
+    "disk_prefix",
+    "ip_address",
+    "plain_key",
+    "plain_text",
+    "screen",
+]
+
+_PREFIXES = {"ide": "hd", "scsi": "sd", "virtio": "vd"}
 
 
 def check_numbers(machine: NewMachine) -> None:
@@ -33,6 +44,30 @@ def check_numbers(machine: NewMachine) -> None:
         )
 
 
+def disk_prefix(bus: str, whose: str = "disks_bus") -> str:
+    """
+    Return what the names of disks on a bus begin with, such as ``vd``.
+
+    :param whose: whose bus it is, for the message.
+    """
+    prefix = _PREFIXES.get(plain_text(whose, bus))
+    if prefix is None:
+        raise InvalidValueError(f"the {whose} must be ide, scsi or virtio, not {bus!r}")
+    return prefix
+
+
+def screen(machine: NewMachine) -> Vector:
+    """Check what a machine's screen should be like; the port -1 is any."""
+    port = machine.vnc_port
+    if not isinstance(port, int) or isinstance(port, bool) or not (port == -1 or 0 < port < 65536):
+        raise InvalidValueError(f"vnc_port must be a TCP port, or -1 for any, not {port!r}")
+    return [
+        ("PORT", port),
+        ("LISTEN", ip_address("vnc_listen", machine.vnc_listen)),
+        ("KEYMAP", plain_text("keymap", machine.keymap)),
+    ]
+
+
 def ip_address(what: str, text: str) -> str:
     """Refuse what is neither empty nor an IP address."""
     try:
@@ -46,6 +81,15 @@ def plain_text(what: str, value: str) -> str:
     if not isinstance(value, str):
         raise InvalidValueError(f"{what} must be text, not {value!r}")
     return value
+
+
+def context_method(machine: NewMachine) -> str:
+    """Refuse what is not a way for a context to reach its machine."""
+    if machine.context_method not in ("one", "cloud-init"):
+        raise InvalidValueError(
+            f"the context method must be one or cloud-init, not {machine.context_method!r}"
+        )
+    return machine.context_method
 
 
 def context_pairs(context: Mapping[str, str], reserved: Collection[str]) -> Vector:

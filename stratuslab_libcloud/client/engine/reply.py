@@ -39,6 +39,7 @@ _MEANINGS: tuple[tuple[re.Pattern[str], type[ServiceError]], ...] = (
     (re.compile(r"[Ii]mage (?:cannot be in state|locked)|VM has to be RUNNING"), ConflictError),
     (re.compile(r"does not exist\.?\s*$|does not own an? "), NotFoundError),
 )
+_MORE = "end nodes or delete volumes and images, or ask the operator for more"
 
 
 class _Reply:
@@ -183,4 +184,4 @@ def _refusal(text: str, code: str) -> ServiceError:
         kind = NotFoundError
     elif code == "2048" or "Wrong state" in text or "wrong state" in text:
         kind = ConflictError
-    return kind(text)
+    return kind(text, advice=_MORE if kind is QuotaExceededError else "")

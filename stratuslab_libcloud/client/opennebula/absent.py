@@ -9,33 +9,44 @@ from stratuslab_libcloud.metadata.keys import SigningKey
 
 __all__ = ["Absent"]
 
+_NOT_ENDORSED = (
+    "its images have no endorsements",
+    "list_images() and stratus-list-images have those that may be used",
+)
+
 
 class Absent:
     """Methods of :class:`.Cloud` that only say why they cannot be offered; no request."""
 
     def verify_image(self, image_id: str) -> NoReturn:
         """Only Marketplace entries are signed."""
-        raise _no_marketplace()
+        raise _unsupported(*_NOT_ENDORSED)
 
     def endorsements(self, image_id: str) -> NoReturn:
         """Only Marketplace entries are endorsed."""
-        raise _no_marketplace()
+        raise _unsupported(*_NOT_ENDORSED)
 
     def upload_metadata(self, document: bytes) -> NoReturn:
         """There is nowhere to publish it."""
-        raise _no_marketplace()
+        raise _unsupported(
+            "there is no Marketplace to publish in",
+            "make images with create_image(), copy_image() or stratus-create-image",
+        )
 
     def deprecate_image(
         self,
         image_id: str,
-        key: SigningKey,
+        key: SigningKey | Callable[[], SigningKey],
         reason: str,
         *,
         email: str | None = None,
         created: str | None = None,
     ) -> NoReturn:
         """Only Marketplace entries are endorsed."""
-        raise _no_marketplace()
+        raise _unsupported(
+            "its images have no endorsements",
+            "delete an image of your own with delete_image() or stratus-delete-volume",
+        )
 
     def console_output(self, machine_id: str) -> NoReturn:
         """The engine shows consoles as they are, through VNC."""
@@ -74,12 +85,6 @@ class Absent:
     ) -> NoReturn:
         """The engine sends no content."""
         raise _unsupported("volumes cannot be downloaded", "read them in a node")
-
-
-def _no_marketplace() -> NotSupportedError:
-    return _unsupported(
-        "its images have no endorsements", "list_images() has the images that may be used"
-    )
 
 
 def _unsupported(what: str, instead: str) -> NotSupportedError:

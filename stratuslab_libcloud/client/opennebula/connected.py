@@ -1,8 +1,6 @@
-"""What the parts of an OpenNebula cloud share: its settings, and one engine for each process."""
+"""What the parts of an OpenNebula cloud share: its engine, and waiting for its images."""
 
-import os
-
-from stratuslab_libcloud.client.http.options import HTTPOptions
+from stratuslab_libcloud.client.http.processes import Services, once_per_process
 from stratuslab_libcloud.client.opennebula.documents import EngineImage
 from stratuslab_libcloud.client.opennebula.engine import Engine
 from stratuslab_libcloud.client.opennebula.states import ERROR, LOCKED
@@ -20,53 +18,20 @@ __all__ = ["Connected"]
 _WAITS = 5  # times the time-out: how long a call may wait for what the engine does meanwhile
 
 
-class Connected:
-    """The part of the cloud that the others build on. Threads share the engine."""
+class Connected(Services):
+    """The part of the cloud that the others build on."""
 
     def __init__(
         self, settings: Settings, *, timeout: float = 60.0, proxy_url: str | None = None
     ) -> None:
-        """
-        :param timeout: seconds that a request may take.
-        :param proxy_url: an HTTP proxy to go through.
-        """
-        self.settings = settings
-        self._timeout = timeout
-        self._proxy_url = proxy_url
+        """See :class:`.Services`."""
+        super().__init__(settings, timeout=timeout, proxy_url=proxy_url)
         self._patience = _WAITS * timeout
-        self._engines: dict[int, Engine] = {}
         self._failed: dict[str, list[str]] = {}  # ids of the images of failed machines
 
-    @property
+    @once_per_process
     def engine(self) -> Engine:
-        """The engine, on connections of this process; a parent's are closed."""
-        mine = self._engines.get(os.getpid())
-        if mine is None:
-            inherited = list(self._engines)
-            # No lock, as a fork could copy a held one: simultaneous threads get the same engine.
-            mine = self._engines.setdefault(os.getpid(), self._connect())
-            for number in inherited:
-                other = self._engines.pop(number, mine)
-                if other is not mine:
-                    other.close()
-        return mine
-
-    def close(self) -> None:
-        """Close idle connections; a later call opens new ones."""
-        for engine in list(self._engines.values()):
-            engine.close()
-
-    @property
-    def machine_account(self) -> object:
-        """The endpoint and the account; a location without an endpoint equals no other."""
-        return self.settings.endpoint or self.settings.location, self.settings.credentials
-
-    @property
-    def volume_account(self) -> object:
-        """The same: an engine keeps machines and volumes."""
-        return self.machine_account
-
-    def _connect(self) -> Engine:
+        """The engine."""
         settings = self.settings
         if not settings.endpoint:
             raise ConfigurationError(
@@ -76,13 +41,12 @@ class Connected:
             raise MissingCredentialsError(
                 f"there are no complete credentials in {settings.where}; set username and password"
             )
-        options = HTTPOptions(
-            timeout=self._timeout,
-            proxy_url=self._proxy_url,
-            verify_tls=settings.options.verify_tls,
-            ca_certificate=settings.options.ca_certificate or None,
-        )
-        return Engine(settings.endpoint, settings.credentials, options)
+        return Engine(settings.endpoint, settings.credentials, self._options())
+
+    @property
+    def volume_account(self) -> object:
+        """The same: an engine keeps machines and volumes."""
+        return self.machine_account
 
     def _finished(self, image_id: str, what: str, patience: float | None = None) -> EngineImage:
         """
@@ -93,18 +57,24 @@ class Connected:
         :raises ServiceError: it could not be made; the text has the engine's reason.
         :raises UnavailableError: it takes too long.
         """
-        known = f"{what} {image_id} exists all the same"
-        found = wait_until(
+        found = self._unlocked(image_id, what, patience)
+        if found.state == ERROR:
+            reason = found.error or "the cloud gives no reason"
+            raise ServiceError(
+                f"{what} {image_id} could not be made: {reason}",
+                advice=f"{what} {image_id} exists all the same",
+            )
+        return found
+
+    def _unlocked(self, image_id: str, what: str, patience: float | None = None) -> EngineImage:
+        """Wait until an image has been made, or has not."""
+        return wait_until(
             lambda image: image.state not in (0, LOCKED),
             lambda: self.engine.image(image_id),
             self._patience if patience is None else patience,
             f"making {what} {image_id}",
-            known,
+            f"{what} {image_id} exists all the same",
         )
-        if found.state == ERROR:
-            reason = found.error or "the cloud gives no reason"
-            raise ServiceError(f"{what} {image_id} could not be made: {reason}", advice=known)
-        return found
 
     def _delete(self, image_id: str, what: str) -> None:
         """Delete an image, and wait until it is gone: only then its name is free again."""
@@ -118,7 +88,7 @@ class Connected:
         except ServiceError as error:
             if "mage locked" not in error.value:
                 raise
-            self._finished(image_id, what)
+            self._unlocked(image_id, what)
             self.engine.change("one.image.delete", number)
         left = wait_until(
             lambda image: image is None or image.state == ERROR,

@@ -1,9 +1,11 @@
 """Images that machines start from (modern 4 and 7)."""
 
+import time
 from collections.abc import Callable, Sequence
 
 from stratuslab_libcloud.client.data import Image, Machine
 from stratuslab_libcloud.client.engine.ids import checked_id
+from stratuslab_libcloud.client.engine.orders import plain_text
 from stratuslab_libcloud.client.engine.template import single
 from stratuslab_libcloud.client.opennebula.connected import Connected
 from stratuslab_libcloud.client.opennebula.engine import USABLE
@@ -19,6 +21,8 @@ _SAME_TYPE, _NOW = "", -1
 
 class Images(Connected):
     """The part of the cloud that is about images."""
+
+    saves_at_end = False
 
     def images(self, whole: bool = False) -> Sequence[Image]:
         """List the images that the account may use, public ones included; one request."""
@@ -43,16 +47,14 @@ class Images(Connected):
         Save the disk that a machine started from, running or not; four requests and more while it
         lasts, one more for a description.
         """
-        name = checked_name("image", name)
-        engine = self.engine
-        machine = engine.info(machine_id)
+        name, more = checked_name("image", name), _described(description)
+        machine = self.engine.info(machine_id)
         disk = _first_disk(machine)
+        end = time.monotonic() + timeout
         sending()
         image_id = self._save_disk(machine, disk, name, "image", timeout, waiting)
-        if description:
-            text = single("DESCRIPTION", description)
-            engine.change("one.image.update", int(image_id), text, 1)
-        found = self._finished(image_id, "image", timeout)
+        self._describe(image_id, more)
+        found = self._finished(image_id, "image", max(0.0, end - time.monotonic()))
         return found._replace(description=description or found.description)
 
     def delete_image(self, image_id: str) -> None:
@@ -70,14 +72,16 @@ class Images(Connected):
     ) -> Image:
         """Copy an image; two requests and more while it lasts, one more for a description."""
         number = int(checked_id(image_id, "image"))
-        name = checked_name("image", name)
+        name, more = checked_name("image", name), _described(description)
         sending()
         copied = self.engine.create("one.image.clone", number, name, if_lost=_look_for(name))
         found = self._finished(copied, "image", timeout)
-        if description:
-            text = single("DESCRIPTION", description)
-            self.engine.change("one.image.update", int(copied), text, 1)
+        self._describe(copied, more)
         return found._replace(description=description or found.description)
+
+    def _describe(self, image_id: str, more: str) -> None:
+        if more:
+            self.engine.change("one.image.update", int(image_id), more, 1)
 
     def _save_disk(
         self,
@@ -112,6 +116,12 @@ class Images(Connected):
         if after.error and after.error != machine.error and not self.engine.image(saved).ready:
             raise ServiceError(f"{what} {saved} could not be made: {after.error}", advice=known)
         return saved
+
+
+def _described(description: str | None) -> str:
+    """Write a description before there is an image: nothing is made if it cannot be written."""
+    text = plain_text("the description", description or "")
+    return single("DESCRIPTION", text) if text else ""
 
 
 def _look_for(name: str) -> str:

@@ -150,7 +150,10 @@ class Machines(Attaching):
         names = ", ".join(f"{one.name} ({one.id})" for one in fitting or known) or "none"
         if fitting:
             what = f"several networks named {wanted!r}" if wanted else "several networks"
-            raise InvalidValueError(f"there are {what}: set ex_network to one of {names}")
+            raise InvalidValueError(
+                f"there are {what}; choose one by ex_network, or by the location's option "
+                f"network: {names}"
+            )
         raise InvalidValueError(
             f"there is no network {wanted!r}; there are: {names}"
             if wanted

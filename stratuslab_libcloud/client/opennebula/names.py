@@ -20,10 +20,10 @@ def checked_name(what: str, name: object, *, needed: bool = True) -> str:
     :raises InvalidValueError: the engine would refuse it.
     """
     if not isinstance(name, str):
-        raise InvalidValueError(f"the name of a {what} must be text, not {name!r}")
+        raise InvalidValueError(f"the {what} name must be text, not {name!r}")
     name = name.strip(" ")
     if needed and not name:
-        raise InvalidValueError(f"a {what} must have a name on OpenNebula")
+        raise InvalidValueError(f"the {what} must have a name on OpenNebula")
     if found := _REFUSED.search(name):
         raise InvalidValueError(f"the {what} name {name!r} must not contain {found[0]!r}")
     length = len(name.encode())

@@ -1,16 +1,21 @@
 """Write the template of a new machine, or what is to replace a part of a site's (modern 6)."""
 
 import base64
+import re
+from collections import defaultdict
 from collections.abc import Sequence
 
 from stratuslab_libcloud.client.data import MachineTemplate, NewMachine
 from stratuslab_libcloud.client.engine.ids import checked_id
 from stratuslab_libcloud.client.engine.orders import (
     check_numbers,
+    context_method,
     context_pairs,
+    disk_prefix,
     ip_address,
     plain_key,
     plain_text,
+    screen,
 )
 from stratuslab_libcloud.client.engine.template import Vector, single, vector
 from stratuslab_libcloud.client.opennebula.names import checked_name
@@ -18,11 +23,11 @@ from stratuslab_libcloud.errors import InvalidValueError
 
 __all__ = ["render"]
 
-_PREFIXES = {"": "vd", "ide": "hd", "scsi": "sd", "virtio": "vd"}
 _MIB_IN_GIB = 1024
+_USUAL_KEYMAP = "en-us"  # what callers have who do not ask for any
+# What a template says of the network of a card; the rest is about the card itself.
+_OF_NETWORK = re.compile("NETWORK|IP|MAC|AR_ID|GATEWAY|DNS|SCHED_")
 _RESERVED_CONTEXT = {"NETWORK", "SSH_PUBLIC_KEY", "USERDATA", "USERDATA_ENCODING", "USER_DATA"}
-
-_Given = dict[str, list[Vector]]
 
 
 def render(machine: NewMachine, network: str | None, base: MachineTemplate | None = None) -> str:
@@ -37,47 +42,32 @@ def render(machine: NewMachine, network: str | None, base: MachineTemplate | Non
     :raises InvalidValueError: names the value that cannot be written.
     """
     check_numbers(machine)
-    if machine.disks_bus not in _PREFIXES:
-        raise InvalidValueError(
-            f"the disks_bus must be ide, scsi or virtio, not {machine.disks_bus!r}"
-        )
+    prefix = disk_prefix(machine.disks_bus or "virtio")
     given = _vectors(base)
-    lines = (
-        [single("NAME", name)] if (name := checked_name("node", machine.name, needed=False)) else []
-    )
-    lines += _capacity(machine)
-    lines += [vector("DISK", disk) for disk in _disks(machine, given.get("DISK", []))]
-    if network is not None:
-        lines += [vector("NIC", nic) for nic in _nics(machine, network, given.get("NIC", []))]
-    elif machine.address or machine.network_model:
-        raise InvalidValueError("an address or network_model needs a network: give that, too")
-    lines += [vector("GRAPHICS", pairs) for pairs in _graphics(machine, base)]
-    if machine.use_host_cpu:
-        lines.append(vector("CPU_MODEL", [("MODEL", "host-passthrough")]))
-    if context := _context(machine, given.get("CONTEXT", [])):
-        lines.append(vector("CONTEXT", context))
-    if machine.requirements:
-        lines.append(single("SCHED_REQUIREMENTS", plain_text("requirements", machine.requirements)))
-    if machine.mark:
-        lines.append(
-            single("LABELS", ",".join(filter(None, (_text(base, "LABELS"), machine.mark))))
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _capacity(machine: NewMachine) -> list[str]:
     share = machine.cpu_amount
-    amounts: list[tuple[str, object]] = [
+    labels = filter(None, (_text(base, "LABELS"), machine.mark))
+    singles: Vector = [
+        ("NAME", checked_name("node", machine.name, needed=False)),
         ("CPU", machine.cpus if share is None else f"{share:g}"),
         ("VCPU", machine.cpus),
         ("MEMORY", machine.ram),
+        ("SCHED_REQUIREMENTS", plain_text("requirements", machine.requirements)),
+        ("LABELS", ",".join(labels) if machine.mark else ""),
     ]
-    return [single(name, amount) for name, amount in amounts if amount]
+    vectors: dict[str, list[Vector]] = {
+        "DISK": _disks(machine, prefix, given["DISK"]),
+        "NIC": _nics(machine, network, given["NIC"]),
+        "GRAPHICS": _graphics(machine, base, given["GRAPHICS"]),
+        "CPU_MODEL": [[("MODEL", "host-passthrough")]] if machine.use_host_cpu else [],
+        "CONTEXT": _contexts(machine, given["CONTEXT"]),
+    }
+    lines = [single(name, value) for name, value in singles if value]
+    lines += [vector(name, pairs) for name, found in vectors.items() for pairs in found]
+    return "\n".join(lines) + "\n"
 
 
-def _disks(machine: NewMachine, given: list[Vector]) -> list[Vector]:
+def _disks(machine: NewMachine, prefix: str, given: list[Vector]) -> list[Vector]:
     """All disks, if there are others than those of the site's template."""
-    prefix = _PREFIXES[machine.disks_bus]
     disks = list(given)
     if machine.image:
         boot: Vector = [("IMAGE_ID", checked_id(machine.image, "image")), ("DEV_PREFIX", prefix)]
@@ -85,10 +75,8 @@ def _disks(machine: NewMachine, given: list[Vector]) -> list[Vector]:
     if machine.disk_size:
         if not disks:
             raise InvalidValueError("ex_disk_size needs an image, or a template that names one")
-        size = machine.disk_size * _MIB_IN_GIB
-        disks[0] = [pair for pair in disks[0] if pair[0] != "SIZE"] + [("SIZE", size)]
-    swapping = any(("TYPE", "swap") in disk for disk in given)
-    if machine.swap and not swapping:
+        disks[0] = _replaced(disks[0], [("SIZE", machine.disk_size * _MIB_IN_GIB)])
+    if machine.swap and not any(map(_is_swap, given)):
         disks.append([("TYPE", "swap"), ("SIZE", machine.swap), ("DEV_PREFIX", prefix)])
     for volume in machine.volumes:
         disks.append([("IMAGE_ID", checked_id(volume, "volume")), ("DEV_PREFIX", prefix)])
@@ -102,30 +90,46 @@ def _disks(machine: NewMachine, given: list[Vector]) -> list[Vector]:
     return [] if disks == given else disks
 
 
-def _nics(machine: NewMachine, network: str, given: list[Vector]) -> list[Vector]:
-    """The first network card is the one that is asked for; the others stay."""
-    first: Vector = [
+def _is_swap(disk: Vector) -> bool:
+    return any(name == "TYPE" and str(value).lower() == "swap" for name, value in disk)
+
+
+def _nics(machine: NewMachine, network: str | None, given: list[Vector]) -> list[Vector]:
+    """The first network card is put into the network that is asked for; the others stay."""
+    if network is None:
+        if machine.address or machine.network_model:
+            raise InvalidValueError("an address or network_model needs a network: give that, too")
+        return []
+    asked: Vector = [
         ("NETWORK_ID", network),
         ("IP", ip_address("address", machine.address)),
         ("MODEL", plain_text("network_model", machine.network_model)),
     ]
-    return [first, *given[1:]]
+    card = [pair for pair in given[0] if not _OF_NETWORK.match(pair[0])] if given else []
+    return [_replaced(card, asked), *given[1:]]
 
 
-def _graphics(machine: NewMachine, base: MachineTemplate | None) -> list[Vector]:
-    port = machine.vnc_port
-    if not isinstance(port, int) or isinstance(port, bool) or not (port == -1 or 0 < port < 65536):
-        raise InvalidValueError(f"vnc_port must be a TCP port, or -1 for any, not {port!r}")
-    listen = ip_address("vnc_listen", machine.vnc_listen)
-    if base is not None and port == -1 and not listen:
-        return []
-    keymap = plain_text("keymap", machine.keymap)
-    own = [("PORT", "" if port == -1 else port), ("LISTEN", listen), ("KEYMAP", keymap)]
-    return [[("TYPE", "VNC"), *own]]
+def _graphics(
+    machine: NewMachine, base: MachineTemplate | None, given: list[Vector]
+) -> list[Vector]:
+    """The screen, unless that of the site's template will do."""
+    asked = [pair for pair in screen(machine) if pair != ("PORT", -1)]
+    usual: Vector = [("TYPE", "VNC")]
+    if base is None:
+        return [[*usual, *asked]]
+    asked = [pair for pair in asked if pair[1] not in ("", _USUAL_KEYMAP)]
+    return [_replaced(given[0] if given else usual, asked)] if asked else []
 
 
-def _context(machine: NewMachine, given: list[Vector]) -> Vector:
+def _replaced(given: Vector, asked: Vector) -> Vector:
+    """What is given, with what is asked for in the place of what has the same name."""
+    names = {name for name, value in asked if value != ""}
+    return [*(pair for pair in given if pair[0] not in names), *asked]
+
+
+def _contexts(machine: NewMachine, given: list[Vector]) -> list[Vector]:
     """What the guest reads: the site's own, with ours in the place of what has the same name."""
+    context_method(machine)  # modern guests understand either, with what follows
     before = given[0] if given else []
     own = context_pairs(machine.context, _RESERVED_CONTEXT)
     if machine.public_keys:
@@ -145,14 +149,14 @@ def _context(machine: NewMachine, given: list[Vector]) -> Vector:
     kept = [pair for pair in before if pair[0].upper() not in names]
     if not any(name.upper() == "NETWORK" for name, _ in kept):
         kept.insert(0, ("NETWORK", "YES"))  # without it the guest gets no address
-    return [*kept, *own]
+    return [[*kept, *own]]
 
 
-def _vectors(base: MachineTemplate | None) -> _Given:
-    found: _Given = {}
+def _vectors(base: MachineTemplate | None) -> defaultdict[str, list[Vector]]:
+    found: defaultdict[str, list[Vector]] = defaultdict(list)
     for name, told in base.attributes if base else ():
         if isinstance(told, list):
-            found.setdefault(name, []).append([*told])
+            found[name].append([*told])
     return found
 
 

@@ -7,7 +7,7 @@ from stratuslab_libcloud.client.engine.ids import checked_id
 from stratuslab_libcloud.client.engine.template import single
 from stratuslab_libcloud.client.opennebula.machines import Machines
 from stratuslab_libcloud.client.opennebula.names import checked_name
-from stratuslab_libcloud.client.opennebula.states import changing
+from stratuslab_libcloud.client.opennebula.states import changing, stopping
 from stratuslab_libcloud.client.opennebula.waiting import wait_until
 from stratuslab_libcloud.errors import ConflictError, InvalidValueError, UnavailableError
 
@@ -25,13 +25,21 @@ class Power(Machines):
         self._act("poweroff", machine_id, lambda machine: not machine.running)
 
     def start_machine(self, machine_id: str) -> None:
-        """Start a machine that is stopped, suspended or on hold; two requests."""
+        """
+        Start a machine that is stopped, suspended or on hold; two requests.
+
+        One that is just stopping is waited for.
+        """
+        word = "resume"
         try:
-            self._act("resume", machine_id, lambda machine: not machine.resting)
+            self._act(word, machine_id, _wakes)
+            return
         except ConflictError as error:
-            if _ON_HOLD not in error.value:
+            if _ON_HOLD in error.value:
+                word = "release"
+            elif not self._rests(machine_id):
                 raise
-            self._act("release", machine_id, lambda machine: not machine.resting)
+        self._act(word, machine_id, _wakes)
 
     def reboot_machine(self, machine_id: str) -> None:
         """Ask a running machine to boot again; one request, as nothing shows that it does."""
@@ -72,6 +80,17 @@ class Power(Machines):
         number = int(checked_id(machine_id))
         self.engine.change("one.vm.rename", number, checked_name("node", name))
 
+    def _rests(self, machine_id: str) -> bool:
+        """Wait for a machine that is stopping; whether it can be started then."""
+        found = wait_until(
+            lambda machine: not stopping(machine),
+            lambda: self.engine.info(machine_id),
+            self._patience,
+            f"stopping node {machine_id}",
+            "it goes on all the same",
+        )
+        return found.resting
+
     def _act(self, word: str, machine_id: str, done: Callable[[Machine], bool] | None) -> None:
         """
         Call an action, once, and look until it shows.
@@ -89,3 +108,7 @@ class Power(Machines):
             )
         except UnavailableError:
             return  # it was accepted, and the guest takes its time
+
+
+def _wakes(machine: Machine) -> bool:
+    return not machine.resting

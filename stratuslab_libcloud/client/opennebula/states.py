@@ -2,7 +2,7 @@
 
 from stratuslab_libcloud.client.data import Machine
 
-__all__ = ["IMAGE_STATES", "VOLUME_STATES", "changing", "gone", "plugging"]
+__all__ = ["IMAGE_STATES", "VOLUME_STATES", "changing", "gone", "plugging", "stopping"]
 
 LOCKED, ERROR, DELETE = 4, 5, 7
 
@@ -35,6 +35,7 @@ _ACTIVE, _DONE = 3, 6
 # the failures. In any other the engine is at work, and refuses most actions until it is done.
 _AT_REST = {3, 16, *range(36, 43), 44, *range(46, 51), 61}
 _ENDING = {11, 12, 23}  # EPILOG, SHUTDOWN, CLEANUP_DELETE
+_STOPPING = {5, 6, 10, 18, 29, 30}  # on its way to STOPPED, SUSPENDED, POWEROFF or UNDEPLOYED
 _PLUGGING = {17, 25, 33, 34, 65}  # a disk or a network card comes or goes
 
 
@@ -46,6 +47,11 @@ def changing(machine: Machine) -> bool:
 def gone(machine: Machine) -> bool:
     """Whether a machine has ended, or is about to and nothing can keep it from that."""
     return machine.state == _DONE or (machine.state == _ACTIVE and machine.lcm_state in _ENDING)
+
+
+def stopping(machine: Machine) -> bool:
+    """Whether a machine will soon rest, and can be started again then."""
+    return machine.state == _ACTIVE and machine.lcm_state in _STOPPING
 
 
 def plugging(machine: Machine) -> bool:

@@ -31,7 +31,9 @@ def wait_until(
         while not done(found := look()):
             left = end - time.monotonic()
             if left <= 0:
-                raise UnavailableError(f"{what} took more than {patience:g} seconds", refused=True)
+                raise UnavailableError(
+                    f"{what} took more than {patience:.3g} seconds", refused=True
+                )
             time.sleep(min(pause, left))
             pause = min(pause * 1.5, _LONGEST_PAUSE)
     except StratusLabError as error:

@@ -53,13 +53,15 @@ class StratusLabCloud(Services, Absent):
     def deprecate_image(
         self,
         image_id: str,
-        key: SigningKey,
+        key: SigningKey | Callable[[], SigningKey],
         reason: str,
         *,
         email: str | None = None,
         created: str | None = None,
     ) -> str:
         """Withdraw the key owner's endorsement; two requests, as it is looked up first."""
+        if not isinstance(key, SigningKey):
+            key = key()
         return self.marketplace.deprecate(image_id, key, reason, email=email, created=created)
 
     def delete_image(self, image_id: str) -> None:
@@ -69,11 +71,6 @@ class StratusLabCloud(Services, Absent):
         self.deprecate_image(image_id, key, _WITHDRAWN)
 
     # -- machines ------------------------------------------------------------------------------
-
-    @property
-    def machine_account(self) -> object:
-        """The endpoint and the account; a location without an endpoint equals no other."""
-        return self.settings.endpoint or self.settings.location, self.settings.credentials
 
     def machines(self, timeout: float | None = None) -> list[Machine]:
         """List the account's machines that have not ended; one request."""
@@ -126,6 +123,8 @@ class StratusLabCloud(Services, Absent):
             bus=bus or (entry.disks_bus or "").strip() or "ide",
             inbound_ports=entry.inbound_ports,
         )
+
+    saves_at_end = True
 
     def save_image(
         self,

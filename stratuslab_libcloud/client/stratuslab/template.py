@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from stratuslab_libcloud.client.data import NewImage, NewMachine
 from stratuslab_libcloud.client.engine.orders import (
     check_numbers,
+    context_method,
     context_pairs,
+    disk_prefix,
     ip_address,
     plain_key,
     plain_text,
+    screen,
 )
 from stratuslab_libcloud.client.engine.template import Vector, checked_name, packed, single, vector
 from stratuslab_libcloud.errors import InvalidValueError
@@ -23,7 +26,6 @@ from stratuslab_libcloud.metadata.rules import is_email
 
 __all__ = ["BootDisk", "render"]
 
-_TARGET_PREFIXES = {"ide": "hd", "scsi": "sd", "virtio": "vd"}
 _CONTEXT_TARGET = "hdd"
 _HOST_CPU = (  # for libvirt
     "<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>"
@@ -71,9 +73,7 @@ def render(
     :param readonly_images: URLs of the Marketplace entries of its read-only images.
     :raises InvalidValueError: names the value that cannot be written.
     """
-    if boot.bus not in _TARGET_PREFIXES:
-        whose = "disks_bus" if machine.disks_bus else "image's disk bus"
-        raise InvalidValueError(f"the {whose} must be ide, scsi or virtio, not {boot.bus!r}")
+    prefix = disk_prefix(boot.bus, "disks_bus" if machine.disks_bus else "image's disk bus")
     check_numbers(machine)
     lines = [
         single("CPU", machine.cpus if machine.cpu_amount is None else f"{machine.cpu_amount:g}"),
@@ -87,8 +87,9 @@ def render(
         raise InvalidValueError(f"the name of a node must be text, not {machine.name!r}")
     if machine.name:
         lines.append(single("NAME", checked_name(machine.name)))
-    lines += _disks(machine, boot, volumes, readonly_images)
-    lines += [vector("NIC", _nic(machine)), vector("GRAPHICS", _graphics(machine))]
+    lines += _disks(machine, boot, prefix, volumes, readonly_images)
+    graphics: Vector = [*screen(machine), ("TYPE", "vnc")]
+    lines += [vector("NIC", _nic(machine)), vector("GRAPHICS", graphics)]
     if machine.use_host_cpu:
         lines.append(vector("RAW", [("TYPE", "kvm"), ("DATA", _HOST_CPU)]))
     lines.append(vector("CONTEXT", _context(machine)))
@@ -110,27 +111,18 @@ def _nic(machine: NewMachine) -> Vector:
     ]
 
 
-def _graphics(machine: NewMachine) -> Vector:
-    port = machine.vnc_port
-    if not isinstance(port, int) or isinstance(port, bool) or not (port == -1 or 0 < port < 65536):
-        raise InvalidValueError(f"vnc_port must be a TCP port, or -1 for any, not {port!r}")
-    return [
-        ("PORT", port),
-        ("LISTEN", ip_address("vnc_listen", machine.vnc_listen)),
-        ("KEYMAP", plain_text("keymap", machine.keymap)),
-        ("TYPE", "vnc"),
-    ]
-
-
 def _disks(
-    machine: NewMachine, boot: BootDisk, volumes: Sequence[str], readonly_images: Sequence[str]
+    machine: NewMachine,
+    boot: BootDisk,
+    prefix: str,
+    volumes: Sequence[str],
+    readonly_images: Sequence[str],
 ) -> list[str]:
     """
     Give every disk a target letter of its own, other than the context drive's.
 
     Volumes come first, as the guide finds one at ``c`` (7.3.1).
     """
-    prefix = _TARGET_PREFIXES[boot.bus]
     letters = (
         prefix + letter
         for letter in "cdefghijklmnopqrstuvwxyz"
@@ -214,17 +206,13 @@ def _context(machine: NewMachine) -> Vector:
     keys = "\n".join(map(plain_key, machine.public_keys))
     pairs: Vector = [("PUBLIC_KEY", keys)] if keys else []
     pairs += context_pairs(machine.context, _RESERVED_CONTEXT)
-    if machine.context_method == "cloud-init":
+    if context_method(machine) == "cloud-init":
         pairs.append(("CONTEXT_METHOD", "cloud-init"))
         if keys:
             authorized = base64.b64encode(f"{keys}\n".encode()).decode("ascii")
             pairs.append(("CLOUD_INIT_AUTHORIZED_KEYS", authorized))
         if machine.user_data:
             pairs.append(("CLOUD_INIT_USER_DATA", packed(machine.user_data)))
-    elif machine.context_method != "one":
-        raise InvalidValueError(
-            f"the context method must be one or cloud-init, not {machine.context_method!r}"
-        )
     elif machine.user_data:
         raise InvalidValueError("user data needs the context method 'cloud-init'")
     return [*pairs, ("TARGET", _CONTEXT_TARGET)]

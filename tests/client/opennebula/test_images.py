@@ -1,9 +1,18 @@
 """Images of an engine (modern 4 and 7)."""
 
+import time
+from typing import Any
+
 import pytest
 from engines import Scripted, done, image, machine, pool_of, refused
 
-from stratuslab_libcloud.errors import ConflictError, NotFoundError, ServiceError
+from stratuslab_libcloud.errors import (
+    ConflictError,
+    InvalidValueError,
+    NotFoundError,
+    ServiceError,
+    UnavailableError,
+)
 
 
 def test_the_list_has_what_machines_start_from() -> None:
@@ -42,7 +51,7 @@ def test_saving_waits_for_image_and_machine() -> None:
         saved = engine.cloud().save_image("81", "web 2", "mine", timeout=20, waiting=seen.append)
     assert engine.calls[1] == ("vm.disksaveas", 81, 0, "web 2", "", -1)
     assert (saved.id, saved.details()["description"]) == ("6", "mine")
-    assert seen == ["3/26", "Running"]
+    assert seen == ["Hotplug_Saveas", "Running"]
 
 
 def test_saving_in_a_state_that_does_not_allow_it() -> None:
@@ -71,3 +80,28 @@ def test_copies() -> None:
     with Scripted(answers) as engine:
         assert engine.cloud().copy_image("5", "again", timeout=20).id == "6"
     assert engine.calls[0] == ("image.clone", 5, "again")
+
+
+@pytest.mark.parametrize("description", [5, "]]>", "\U0001f600"])
+def test_a_description_that_cannot_be_kept_makes_no_image(description: Any) -> None:
+    with Scripted({"vm.info": done(machine())}) as engine:
+        cloud = engine.cloud()
+        for call in (cloud.save_image, cloud.copy_image):
+            with pytest.raises(InvalidValueError):
+                call("5", "again", description, timeout=20)
+    assert engine.calls == []
+
+
+def test_the_time_is_for_all_of_it() -> None:
+    """It is over when the machine has been waited for, so the image is looked at once."""
+    answers = {
+        "vm.info": done(machine()),
+        "vm.disksaveas": done(6),
+        "image.info": done(image(6, 4, type=0)),
+    }
+    with Scripted(answers) as engine:
+        with pytest.raises(UnavailableError, match="image 6 exists all the same"):
+            engine.cloud().save_image(
+                "81", "web", timeout=0.3, waiting=lambda state: time.sleep(0.35)
+            )
+    assert engine.methods.count("image.info") == 1

@@ -25,8 +25,9 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAoK jane@example.org"
 TEMPLATE = (
     "<VMTEMPLATE><ID>4</ID><UNAME>oneadmin</UNAME><NAME>site</NAME><TEMPLATE><CPU>0.5</CPU>"
     "<MEMORY>256</MEMORY><DISK><IMAGE>alpine</IMAGE><IMAGE_UNAME>oneadmin</IMAGE_UNAME></DISK>"
-    "<DISK><TYPE>swap</TYPE><SIZE>64</SIZE></DISK><NIC><NETWORK_ID>3</NETWORK_ID></NIC>"
-    "<NIC><NETWORK>second</NETWORK></NIC><CONTEXT><NETWORK>YES</NETWORK>"
+    "<DISK><TYPE>SWAP</TYPE><SIZE>64</SIZE></DISK><NIC><NETWORK_ID>3</NETWORK_ID><IP>10.0.0.9</IP>"
+    "<NAME>NIC0</NAME><MODEL>virtio</MODEL></NIC><NIC><NETWORK>second</NETWORK></NIC><GRAPHICS>"
+    "<TYPE>SPICE</TYPE><PASSWD>a</PASSWD><KEYMAP>fr</KEYMAP></GRAPHICS><CONTEXT><NETWORK>YES</NETWORK>"
     "<SSH_PUBLIC_KEY>$USER[SSH_PUBLIC_KEY]</SSH_PUBLIC_KEY><REPORT_READY>NO</REPORT_READY></CONTEXT>"
     "</TEMPLATE></VMTEMPLATE>"
 )
@@ -94,8 +95,9 @@ class TestOrders:
     @pytest.mark.parametrize("wanted", ["", "nowhere"])
     def test_a_network_that_is_not_clear(self, wanted: str) -> None:
         with Scripted({"vnpool.info": TWO_NETWORKS}) as engine:
-            with pytest.raises(InvalidValueError, match=r"private \(3\), public \(0\)"):
+            with pytest.raises(InvalidValueError, match=r": private \(3\), public \(0\)") as caught:
                 engine.cloud().create_machine(order(network=wanted))
+        assert wanted or "by ex_network, or by the location's option network: " in str(caught.value)
 
     @pytest.mark.parametrize(
         "wrong",
@@ -106,6 +108,7 @@ class TestOrders:
             {"context": {"A": "$HOME"}},
             {"context": {"network": "NO"}},
             {"disks_bus": "floppy"},
+            {"context_method": "smoke"},
             {"volumes": ["a-b"]},
         ],
         ids=str,
@@ -166,20 +169,35 @@ class TestTemplates:
     def test_what_replaces_a_part_keeps_the_rest(self) -> None:
         with Scripted(self.ANSWERS) as engine:
             engine.cloud().create_machine(
-                order(template="4", image="9", volumes=["5"], network="public", public_keys=[KEY])
+                order(
+                    template="4",
+                    image="9",
+                    swap=32,
+                    volumes=["5"],
+                    network="public",
+                    public_keys=[KEY],
+                    vnc_port=5901,
+                )
             )
         text = template_of(engine)
         for part in (
             'DISK = [\n  IMAGE_ID = "9"',
-            'DISK = [\n  TYPE = "swap",\n  SIZE = "64" ]',
+            'DISK = [\n  TYPE = "SWAP",\n  SIZE = "64" ]',
             'DISK = [\n  IMAGE_ID = "5"',
-            'NIC = [\n  NETWORK_ID = "0" ]',
+            'NIC = [\n  NAME = "NIC0",\n  MODEL = "virtio",\n  NETWORK_ID = "0" ]',
             'NIC = [\n  NETWORK = "second" ]',
             f'SSH_PUBLIC_KEY = "$USER[SSH_PUBLIC_KEY]\n{KEY}"',
             'REPORT_READY = "NO"',
+            'TYPE = "SPICE",\n  PASSWD = "a",\n  KEYMAP = "fr",\n  PORT = "5901" ]',
         ):
             assert part in text
         assert "alpine" not in text
+        assert text.count("DISK = [") == 3
+
+    def test_a_keyboard(self) -> None:
+        with Scripted(self.ANSWERS) as engine:
+            engine.cloud().create_machine(order(template="4", image="", keymap="de"))
+        assert 'PASSWD = "a",\n  KEYMAP = "de" ]' in template_of(engine)
 
     def test_a_larger_disk(self) -> None:
         with Scripted(self.ANSWERS) as engine:
@@ -275,6 +293,23 @@ class TestPower:
             engine.cloud().start_machine("81")
         assert [call[1] for call in engine.calls[:2]] == ["resume", "release"]
 
+    @pytest.mark.parametrize("state", ["3/18", "3/6", "3/5", "3/10", "3/30"])
+    def test_one_that_is_stopping_is_started_then(self, state: str) -> None:
+        text = "[one.vm.action] This action is not available for state SHUTDOWN_POWEROFF"
+        stopped = [done(machine(one)) for one in (state, state, "8", "3/20")]
+        answers = {"vm.action": [refused(text, 2048), done(81)], "vm.info": stopped}
+        with Scripted(answers) as engine:
+            engine.cloud().start_machine("81")
+        assert [call[1] for call in engine.calls if call[0] == "vm.action"] == ["resume"] * 2
+
+    @pytest.mark.parametrize("state", ["3/3", "3/2", "1", "6"])
+    def test_one_that_does_not_rest_is_not_started(self, state: str) -> None:
+        text = "[one.vm.action] This action is not available for state RUNNING"
+        answers = {"vm.action": refused(text, 2048), "vm.info": done(machine(state))}
+        with Scripted(answers) as engine, pytest.raises(ConflictError, match="state RUNNING"):
+            engine.cloud().start_machine("81")
+        assert engine.methods == ["vm.action", "vm.info"]
+
     def test_reboot(self) -> None:
         with Scripted({"vm.action": done(81)}) as engine:
             engine.cloud().reboot_machine("81")
@@ -307,6 +342,18 @@ class TestPower:
             engine.cloud().rename_machine("81", "db")
         assert engine.methods == ["vm.info", "vm.resize", "vm.info", "vm.info", "vm.rename"]
         assert engine.calls[-1] == ("vm.rename", 81, "db")
+
+
+def test_addresses_of_each_family() -> None:
+    nic = (
+        "<NIC><NETWORK>lan</NETWORK><IP>10.0.0.5</IP><IP6_GLOBAL>2001:db8::1</IP6_GLOBAL>"
+        "<IP6_ULA>fd00::1</IP6_ULA><IP6_LINK>fe80::1</IP6_LINK></NIC>"
+        "<NIC_ALIAS><NETWORK>lan</NETWORK><IP6>2001:db8::2</IP6></NIC_ALIAS>"
+    )
+    with Scripted({"vm.info": done(machine(nic=nic))}) as engine:
+        found = engine.cloud().machine("81")
+    known = ["10.0.0.5", "2001:db8::1", "fd00::1", "2001:db8::2"]
+    assert [one["ip"] for one in found.nics] == known
 
 
 class TestAccount:

@@ -301,6 +301,17 @@ class TestEnding:
             engine.cloud().delete_volume("5")
         assert engine.methods.count("image.delete") == 2
 
+    def test_one_that_cannot_be_made_is_deleted_all_the_same(self) -> None:
+        locked = "[one.image.delete] Image locked, use --force flag to remove the image."
+        gone = refused("[one.image.info] Error getting image [5].", 1024)
+        answers = {
+            "image.delete": [refused(locked, 8192), done(5)],
+            "image.info": [done(image(5, 4)), done(image(5, 5)), gone],
+        }
+        with Scripted(answers) as engine:
+            engine.cloud().delete_volume("5")
+        assert engine.methods.count("image.delete") == 2
+
     def test_one_that_is_used(self) -> None:
         text = "[one.image.delete] Cannot delete image. There are 1 VMs using it."
         with Scripted({"image.delete": refused(text, 2048)}) as engine:
