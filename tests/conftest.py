@@ -64,7 +64,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported and collected stays: do not go through it again for each piece of garbage."""
+    """Let garbage be looked for only in what comes after: all this stays."""
     gc.freeze()
 
 

@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
 from typing import IO, TypeVar
 
 import requests
@@ -105,14 +104,9 @@ class Service:
             secrets += [credentials.password, login.decode(), encoded(login)]
         elif isinstance(credentials, Certificate):
             self._certificate = checked_certificate(credentials)
-        self._secrets = secrets
+        self._masked = mask(secrets)
         if options.ca_certificate and options.verify_tls:
             check_authority(options.ca_certificate)
-
-    @cached_property
-    def _masked(self) -> Callable[[str], str]:
-        """Masks our secrets; made when a text may have them, as it takes milliseconds."""
-        return mask(self._secrets)
 
     def send(
         self,
