@@ -63,9 +63,15 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
         found.driver.ex_close()
 
 
-def pytest_collection_finish() -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[object]:
     """Let garbage be looked for only in what comes after: all this stays."""
-    gc.freeze()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
