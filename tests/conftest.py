@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 from clouds import Site
 from machines import children
+from xdist.scheduler import LoadGroupScheduling  # type: ignore[import-untyped]
 
 from stratuslab_libcloud.sandbox import guest
 from stratuslab_libcloud.sandbox.site import Sandbox
@@ -80,6 +81,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for name in ("machine", "node"):
             if item.path.parent.name == "real" and name in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {name}"))
+
+
+class _ByFunction(LoadGroupScheduling):  # type: ignore[misc]
+    """Gives out all cases of a function at once: one by one, to find the next takes seconds."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return str(super()._split_scope(nodeid)).partition("[")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFunction | None:
+    return _ByFunction(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
