@@ -64,16 +64,23 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported and collected stays: do not go through it again for each piece of garbage."""
+    """What was imported and collected stays: no garbage is looked for in it again and again."""
     gc.freeze()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a machine are run by one process, so that it boots once."""
+    """
+    Tests that share what takes long to make are run by one process, so that it is made once.
+
+    What takes a minute begins first, so that nothing is left to wait for alone at the end.
+    """
     for item in items:
-        for name in ("machine", "node"):
+        for name in ("machine", "node", "visitor"):
             if item.path.parent.name == "real" and name in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {name}"))
+    early = {"early", "xdist_group"}
+    items.sort(key=lambda item: early.isdisjoint(mark.name for mark in item.iter_markers()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

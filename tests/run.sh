@@ -1,7 +1,7 @@
 #!/bin/sh
 # The tests, from nothing: sets up what is missing and runs tox.
-#   sh tests/run.sh            style, types, and everything on one Python: some minutes
-#   sh tests/run.sh all        the same on every Python that there is: what .ci/run does
+#   sh tests/run.sh            style, types, and one Python, and real machines: some minutes
+#   sh tests/run.sh all        on every Python that there is, and what is long: what .ci/run does
 #   sh tests/run.sh -e py311 -- tests/configuration/test_config.py     what is given to `tox run`
 set -eu
 here=$(dirname "$0")

@@ -208,7 +208,7 @@ class DeploymentMethods(NodeMethods):
         self, node: Node, interface: str, force_ipv4: bool, timeout: float
     ) -> tuple[Node, list[str]]:
         """Get a node as it is now, with its addresses if it runs."""
-        with self._asking_for(node) as cloud:
+        with self._asking_for(node, Node) as cloud:
             machine = cloud.machine(str(node.id), min(timeout, self._timeout))
             current = self._to_node(machine, cloud)
             over = current.state in (NodeState.ERROR, NodeState.TERMINATED)

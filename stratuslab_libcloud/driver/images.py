@@ -134,7 +134,7 @@ class ImageMethods(LocationMethods):
             OpenNebula, there may be an image of that name.
         :rtype: :class:`.NodeImage`
         """
-        with creating() as created, self._asking_for(node) as cloud:
+        with creating() as created, self._asking_for(node, Node) as cloud:
             seconds = arguments.checked_timeout(ex_timeout)
             doubt = f"node {node.id} may be shutting down, and become the image {name!r}"
             with created.asking(doubt) as sending:

@@ -290,7 +290,7 @@ class NodeMethods(LocationMethods):
         :return: ``True``.
         :rtype: ``bool``
         """
-        with self._asking_for(node) as cloud:
+        with self._asking_for(node, Node) as cloud:
             cloud.kill_machine(str(node.id))
             return True
 
@@ -308,7 +308,7 @@ class NodeMethods(LocationMethods):
         :return: ``True``.
         :rtype: ``bool``
         """
-        with self._asking_for(node) as cloud:
+        with self._asking_for(node, Node) as cloud:
             cloud.shut_down_machine(str(node.id))
             return True
 
@@ -334,7 +334,7 @@ class NodeMethods(LocationMethods):
         :raises NotSupportedError: The cloud is not a sandbox.
         :rtype: ``str``
         """
-        with self._asking_for(node) as cloud:
+        with self._asking_for(node, Node) as cloud:
             return cloud.console_output(str(node.id))
 
     def _nodes_of(self, cloud: Cloud, timeout: float | None) -> list[Node]:

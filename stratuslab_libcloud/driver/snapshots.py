@@ -41,7 +41,7 @@ class SnapshotMethods(LocationMethods):
         :raises LostAnswerError: The answer was lost; the snapshot may exist.
         :rtype: :class:`.VolumeSnapshot`
         """
-        with creating() as created, self._asking_for(volume) as cloud:
+        with creating() as created, self._asking_for(volume, StorageVolume) as cloud:
             with created.asking(
                 f"a snapshot of volume {volume.id} may have been created: look for it with "
                 "list_volume_snapshots()"
@@ -68,7 +68,7 @@ class SnapshotMethods(LocationMethods):
         :param volume: The volume (required).
         :rtype: ``list`` of :class:`.VolumeSnapshot`
         """
-        with self._asking_for(volume) as cloud:
+        with self._asking_for(volume, StorageVolume) as cloud:
             return [
                 to_snapshot(one, volume.id, cloud.settings, self)
                 for one in cloud.snapshots(volume.id)
@@ -91,6 +91,6 @@ class SnapshotMethods(LocationMethods):
         :raises NotPermittedError: It belongs to somebody else.
         :rtype: ``bool``
         """
-        with self._asking_for(snapshot) as cloud:
+        with self._asking_for(snapshot, VolumeSnapshot) as cloud:
             cloud.delete_volume(str(snapshot.id))
             return True

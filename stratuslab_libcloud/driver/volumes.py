@@ -4,6 +4,7 @@ from libcloud.compute.base import Node, NodeLocation, StorageVolume, VolumeSnaps
 from libcloud.compute.types import StorageVolumeState
 
 from stratuslab_libcloud.client.cloud import Cloud
+from stratuslab_libcloud.driver import arguments
 from stratuslab_libcloud.driver.creation import creating
 from stratuslab_libcloud.driver.entities import to_volume
 from stratuslab_libcloud.driver.locations import LocationMethods
@@ -79,7 +80,11 @@ class VolumeMethods(LocationMethods):
         """
         if snapshot is not None:
             _check_fits(snapshot, size, location)
-        where = self._asking(location) if snapshot is None else self._asking_for(snapshot)
+        where = (
+            self._asking(location)
+            if snapshot is None
+            else self._asking_for(snapshot, VolumeSnapshot)
+        )
         with creating() as created, where as cloud:
             with created.asking(
                 f"a volume named {name or ''!r} may have been created: look for it with "
@@ -118,8 +123,8 @@ class VolumeMethods(LocationMethods):
         """
         with (
             creating() as created,
-            self._asking_for(node) as cloud,
-            self._asking_for(volume) as storing,
+            self._asking_for(node, Node) as cloud,
+            self._asking_for(volume, StorageVolume) as storing,
         ):
             self._check_same_storage(node, storing)
             with created.asking(
@@ -148,10 +153,10 @@ class VolumeMethods(LocationMethods):
             it.
         :rtype: ``bool``
         """
-        with self._asking_for(volume) as cloud:
+        with self._asking_for(volume, StorageVolume) as cloud:
             node_id = (volume.extra or {}).get("node")
             if ex_node is not None:
-                self._check_same_storage(ex_node, cloud)
+                self._check_same_storage(arguments.expected(ex_node, Node, "ex_node"), cloud)
                 node_id = str(ex_node.id)
             try:
                 cloud.detach_volume(volume.id, node_id)
@@ -184,7 +189,7 @@ class VolumeMethods(LocationMethods):
         :raises NotPermittedError: It belongs to somebody else.
         :rtype: ``bool``
         """
-        with self._asking_for(volume) as cloud:
+        with self._asking_for(volume, StorageVolume) as cloud:
             cloud.delete_volume(volume.id)
             return True
 
@@ -206,7 +211,7 @@ class VolumeMethods(LocationMethods):
         :raises NotFoundError: There is no such volume.
         :rtype: ``list`` of ``dict``
         """
-        with self._asking_for(volume) as cloud:
+        with self._asking_for(volume, StorageVolume) as cloud:
             return [
                 {
                     "node": mount.machine_id,
@@ -236,7 +241,7 @@ class VolumeMethods(LocationMethods):
         :raises NotPermittedError: It belongs to somebody else.
         :rtype: ``bool``
         """
-        with self._asking_for(volume) as cloud:
+        with self._asking_for(volume, StorageVolume) as cloud:
             cloud.update_volume(volume.id, name=name, visibility=visibility)
         if name is not None:
             volume.name = name

@@ -7,7 +7,8 @@ from typing import Any
 
 import libcloud.test.compute
 import pytest
-from clouds import KEY, Site, config, section
+from clouds import KEY, Site
+from dialects import DIALECTS, driver_for
 from libcloud.compute.base import Node
 from libcloud.compute.types import NodeState, StorageVolumeState
 from looks import wait_for
@@ -22,25 +23,10 @@ from stratuslab_libcloud.errors import (
 )
 from stratuslab_libcloud.sandbox.site import Sandbox
 
-DIALECTS = ["stratuslab", "opennebula"]
-
-
-def engine_driver(sandbox: Sandbox) -> StratusLabNodeDriver:
-    """A driver whose only location is the sandbox's modern engine."""
-    ((username, password),) = sandbox.users.items()
-    return StratusLabNodeDriver(
-        stratuslab_user_config=config(
-            endpoint=f"{sandbox.url}/RPC2",
-            username=username,
-            password=password,
-            user_public_key_file=str(sandbox.dir / "id_ed25519.pub"),
-        )
-    )
-
 
 @pytest.fixture(params=DIALECTS)
 def driver(request: pytest.FixtureRequest, site: Site) -> Iterator[StratusLabNodeDriver]:
-    made = site.new_driver() if request.param == "stratuslab" else engine_driver(site.sandbox)
+    made = driver_for(site.sandbox, request.param)
     yield made
     made.ex_close()
 
@@ -100,6 +86,24 @@ class TestSession:
                 assert driver.destroy_volume_snapshot(snapshot)
             assert driver.destroy_volume(one)
 
+    def test_a_thing_of_another_kind_is_refused(self, driver: StratusLabNodeDriver) -> None:
+        """On an engine the ids of volumes are those of nodes, too."""
+        node, volume = started(driver), driver.create_volume(1, "data")
+        nodes, volumes = [node.id], [volume.id]
+        of_nodes: list[Callable[[Any], object]] = [driver.destroy_node, driver.ex_shutdown_node]
+        of_nodes += [driver.reboot_node, lambda one: driver.attach_volume(one, volume)]
+        of_volumes: list[Callable[[Any], object]] = [driver.destroy_volume, driver.detach_volume]
+        of_volumes += [driver.create_volume_snapshot, lambda one: driver.attach_volume(node, one)]
+        for calls, kind, other in ((of_nodes, "Node", volume), (of_volumes, "StorageVolume", node)):
+            for call in calls:
+                for wrong in (other, None, "1"):
+                    with pytest.raises(InvalidValueError, match=rf" is not a {kind}$"):
+                        call(wrong)
+        with pytest.raises(InvalidValueError, match="ex_node must be a Node, not "):
+            driver.detach_volume(volume, ex_node=volume)  # type: ignore[arg-type]
+        assert [one.id for one in driver.list_nodes()] == nodes
+        assert [one.id for one in driver.list_volumes()] == volumes
+
     def test_what_the_other_cannot_do_is_said_in_one_line(
         self, driver: StratusLabNodeDriver
     ) -> None:
@@ -142,7 +146,7 @@ class TestSession:
 class TestOpenNebula:
     @pytest.fixture
     def one(self, site: Site) -> Iterator[StratusLabNodeDriver]:
-        made = engine_driver(site.sandbox)
+        made = driver_for(site.sandbox, "opennebula", dialect="")  # the endpoint says it
         yield made
         made.ex_close()
 
@@ -161,8 +165,7 @@ class TestOpenNebula:
 
     def test_a_template_keeps_its_networks(self, site: Site) -> None:
         """Whatever the location's own is: here one that does not exist."""
-        settings = section("one", site.sandbox, endpoint=f"{site.sandbox.url}/RPC2", network="lan")
-        driver = site.new_driver(stratuslab_user_config=config(settings, selected_section="one"))
+        driver = driver_for(site.sandbox, "opennebula", network="lan")
         template = driver.ex_list_templates()[0]
         assert driver.create_node("n", ex_template=template).extra["networks"] == ["public"]
         with pytest.raises(InvalidValueError, match="no network 'lan'"):
@@ -184,7 +187,12 @@ class TestOpenNebula:
         assert one.list_nodes() == []
         (image, *_) = before = one.list_images()
         with pytest.raises(InvalidValueError, match="timeout must be a positive number"):
-            one.copy_image("default", image, "copy", ex_timeout="soon")  # type: ignore[arg-type]
+            one.copy_image("opennebula", image, "copy", ex_timeout="soon")  # type: ignore[arg-type]
+        nothing: Any = None
+        with pytest.raises(InvalidValueError, match="key_pair must be a KeyPair, not None"):
+            one.delete_key_pair(nothing)
+        with pytest.raises(InvalidValueError, match="key_file_path must be a path, not None"):
+            one.import_key_pair_from_file("k", nothing)
         assert len(one.list_images()) == len(before)
 
     def test_a_saved_image_starts(self, one: StratusLabNodeDriver) -> None:
@@ -230,7 +238,7 @@ class TestOpenNebula:
         assert cost(lambda: one.ex_rename_node(node, "x")) == 1
         assert cost(lambda: one.ex_resize_node(node, one.list_sizes()[1])) == 3
         assert cost(lambda: one.create_image(node, "image")) == 4
-        assert cost(lambda: one.copy_image("default", image, "copy")) == 2
+        assert cost(lambda: one.copy_image("opennebula", image, "copy")) == 2
         assert cost(lambda: one.create_key_pair("k")) == 3
         assert cost(lambda: one.destroy_node(node)) == 1
         assert cost(lambda: one.ex_shutdown_node(other)) == 1
@@ -245,7 +253,7 @@ class TestLibcloudsOwn(libcloud.test.compute.TestCaseMixin, unittest.TestCase):
         self.sandbox = Sandbox()
         self.sandbox.start()
         self.addCleanup(self.sandbox.stop)
-        self.driver = engine_driver(self.sandbox)
+        self.driver = driver_for(self.sandbox, "opennebula")
         self.addCleanup(self.driver.ex_close)
         size, image = self.driver.list_sizes()[0], self.driver.list_images()[0]
         self.driver.create_node("first", size, image, auth=KEY)

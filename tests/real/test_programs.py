@@ -17,6 +17,7 @@ PROGRAM = Path(sys.executable).with_name("stratus-sandbox")
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
+@pytest.mark.early
 def test_the_demo_shows_that_disks_keep_their_data(tmp_path: Path) -> None:
     with real_sandbox():
         pass  # real machines can be had

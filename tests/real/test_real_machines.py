@@ -24,7 +24,8 @@ from sshd import make_key
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.errors import ConflictError, NodeFailedError, NotFoundError
-from stratuslab_libcloud.sandbox.site import Sandbox, register_image
+from stratuslab_libcloud.sandbox.registering import register_image
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 GIB = 1 << 30
 
@@ -150,6 +151,7 @@ def test_a_machine_that_halts_itself_is_unknown(
 # -- chapter 7
 
 
+@pytest.mark.early
 def test_what_a_machine_writes_on_a_disk_the_next_machine_reads(
     site: Sandbox, driver: StratusLabNodeDriver
 ) -> None:
@@ -319,6 +321,7 @@ def deploy_on(
 
 
 @pytest.mark.parametrize("flavour", ["standard", "ttylinux"])
+@pytest.mark.early
 def test_deploy_node_with_each_kind_of_key(
     site: Sandbox, driver: StratusLabNodeDriver, tmp_path: Path, flavour: str
 ) -> None:

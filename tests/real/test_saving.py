@@ -44,6 +44,7 @@ def standard(driver: StratusLabNodeDriver) -> NodeImage:
 
 
 @pytest.mark.timeout(3600)
+@pytest.mark.early
 def test_it_is_saved_endorsed_for_good_and_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,6 +91,7 @@ def test_it_is_saved_endorsed_for_good_and_started(
 
 
 @pytest.mark.timeout(3600)
+@pytest.mark.early
 def test_create_image_runs_scripts_and_saves(tmp_path: Path) -> None:
     script = tmp_path / "set up.sh"
     script.write_text(f'#!/bin/sh\necho "{MARK} $1" > /etc/mark\n')
@@ -111,6 +113,7 @@ def test_create_image_runs_scripts_and_saves(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(3600)
+@pytest.mark.early
 def test_kill_9_in_a_save(tmp_path: Path) -> None:
     site_dir = tmp_path / "site"
     with real_sandbox(site_dir):

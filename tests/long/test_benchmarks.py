@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.early
 def test_every_kind_of_row_is_measured() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "benchmarks", "--quick"],

@@ -65,6 +65,7 @@ def curl(*words: str | Path) -> float:
 
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
+@pytest.mark.early
 def test_two_gib(tmp_path: Path) -> None:
     small, image = packed(noise(tmp_path / "small", MIB)), noise(tmp_path / "large", SIZE)
     compressed = packed(image)

@@ -223,6 +223,7 @@ def statuses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
+@pytest.mark.early
 def test_nothing_fails_is_lost_or_leaks(
     tmp_path: Path, statuses: list[int], monkeypatch: pytest.MonkeyPatch, record_property: Any
 ) -> None:

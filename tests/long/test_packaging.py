@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("packages")  # which are made once
+
 ROOT = Path(__file__).parents[2]
 LITTER = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
 GUIDE = """
@@ -44,10 +46,13 @@ def run(*command: object) -> str:
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The source distribution, and the wheel that is built from it."""
+    """The source distribution, and the wheel made from it, where an old build lies about."""
     folder = tmp_path_factory.mktemp("packages")
     shutil.copytree(ROOT, folder / "tree", ignore=LITTER)
     shutil.copytree(ROOT / ".ci", folder / "tree" / ".ci")
+    stale = folder / "tree" / "build" / "lib" / "stratuslab_libcloud" / "stale.py"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("raise ImportError('from an old build')\n")
     run(sys.executable, "-m", "build", "--outdir", folder / "dist", folder / "tree")
     (sdist,), (wheel,) = (list((folder / "dist").glob(f"*.{kind}")) for kind in ("tar.gz", "whl"))
     return sdist, wheel
@@ -92,7 +97,8 @@ def test_the_wheel_works_where_nothing_else_is(packages: tuple[Path, Path], tmp_
     run(sys.executable, "-m", "venv", tmp_path / "venv")
     programs = tmp_path / "venv" / "bin"
     python, pip = programs / "python", (programs / "pip", "--disable-pip-version-check")
-    run(*pip, "install", "--quiet", packages[1])
+    install = (*pip, "install", "--quiet", "--no-compile")
+    run(*install, packages[1])
     assert "No broken requirements" in run(*pip, "check")
     assert run(python, "-W", "error::ResourceWarning", "-c", GUIDE) == "['t1.micro', 'm1.small']\n"
     assert "wrote configuration file" in run(programs / "stratus-copy-config")
@@ -100,21 +106,14 @@ def test_the_wheel_works_where_nothing_else_is(packages: tuple[Path, Path], tmp_
     bare = subprocess.run([programs / "stratus-sandbox", "up"], capture_output=True, text=True)
     assert bare.returncode == 1
     assert "pip install 'stratuslab-libcloud-drivers[sandbox]==" in bare.stderr
-    run(*pip, "install", "--quiet", f"{packages[1]}[sandbox]")
+    run(*install, f"{packages[1]}[sandbox]")
     assert "No broken requirements" in run(*pip, "check")
     assert int(run(python, "-c", SITE)) > 0
 
 
-def test_what_lies_about_in_build_is_not_tested(tmp_path: Path) -> None:
-    """tox makes its wheel from a source distribution: an old build/lib stays behind."""
-    tree = tmp_path / "tree"
-    shutil.copytree(ROOT, tree, ignore=LITTER)
-    stale = tree / "build" / "lib" / "stratuslab_libcloud" / "stale.py"
-    stale.parent.mkdir(parents=True)
-    stale.write_text("raise ImportError('from an old build')\n")
+def test_what_lies_about_in_build_is_not_tested(packages: tuple[Path, Path]) -> None:
+    """tox makes its wheel from a source distribution, as above: an old build/lib stays behind."""
     settings = configparser.ConfigParser()
     settings.read(ROOT / "tox.ini")
     assert settings["testenv"]["package"] == "sdist-wheel"
-    run(sys.executable, "-m", "build", "--outdir", tmp_path / "dist", tree)  # as tox does
-    (wheel,) = (tmp_path / "dist").glob("*.whl")
-    assert not [name for name in zipfile.ZipFile(wheel).namelist() if "stale" in name]
+    assert not [name for name in zipfile.ZipFile(packages[1]).namelist() if "stale" in name]
