@@ -143,23 +143,30 @@ def create_image(given: Given, /, images: tuple[str, ...], list_types: bool, **a
         told.step("Machine ready for use")
         told.line(f"\n\tMachine IP: {machine.address}\tRemember to stop the machine when finished")
         return 0
+    image = _image(given, cloud, vm_id, asked, told)
+    if image and given.json:
+        output.as_json([output.shape(image)])
+    elif image:
+        click.echo(f"IMAGE {image.id}")
+    return 0
+
+
+def _image(
+    given: Given, cloud: "Cloud", vm_id: str, asked: dict[str, Any], told: "_Told"
+) -> "Image | None":
+    """Let a machine end, and become an image; ``None`` if that is not waited for."""
     if not cloud.saves_at_end:
         told.step("Saving machine")
         with _ended_if_it_fails(cloud, vm_id, keep=True):
-            image = _saved(given, cloud, vm_id, asked, save_as.comment)
+            image = _saved(given, cloud, vm_id, asked, asked["comment"])
         cloud.kill_machine(vm_id)
-    else:
-        told.box(f"Please check {save_as.email} for new image ID and instruction.")
-        told.step("Shutting down machine")
-        if not asked["wait"]:
-            cloud.shut_down_machine(vm_id)
-            return 0
-        image = _saved(given, cloud, vm_id, asked)
-    if given.json:
-        output.as_json([output.shape(image)])
-    else:
-        click.echo(f"IMAGE {image.id}")
-    return 0
+        return image
+    told.box(f"Please check {asked['author_email']} for new image ID and instruction.")
+    told.step("Shutting down machine")
+    if asked["wait"]:
+        return _saved(given, cloud, vm_id, asked)
+    cloud.shut_down_machine(vm_id)
+    return None
 
 
 def _saved(
