@@ -359,7 +359,7 @@ class NodeMethods(LocationMethods):
             warnings.warn(
                 f"there is no user_public_key_file in {settings.where}, and no key in ~/.ssh: "
                 "nobody will be able to log in to the node; set one, or give auth",
-                stacklevel=4,
+                stacklevel=3,
             )
             return []
         return ssh_keys.read_public(pair[0])
