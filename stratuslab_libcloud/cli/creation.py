@@ -36,7 +36,7 @@ from stratuslab_libcloud.cli.run import (
 from stratuslab_libcloud.cli.saving import IMAGE, described
 
 if TYPE_CHECKING:
-    from stratuslab_libcloud import Cloud, Image, Machine
+    from stratuslab_libcloud import Cloud, Machine
 
 __all__ = ["create_image"]
 
@@ -105,8 +105,6 @@ def create_image(given: Given, /, images: tuple[str, ...], list_types: bool, **a
 
     The new image is a persistent disk of yours. Its entry in the Marketplace is valid for two days;
     sign it with your own certificate and upload it within that time.
-
-    On OpenNebula the machine is saved first, which is always waited for, and ended then.
     """
     if list_types:
         list_types_of(given)
@@ -127,7 +125,7 @@ def create_image(given: Given, /, images: tuple[str, ...], list_types: bool, **a
     told.step("Checking that base image exists")
     steps = _Steps.of(cloud.image(base).details().get("os"), asked)
     asked |= dict.fromkeys(_ONLY_TO_RUN)
-    wanted = order(cloud, base, asked, save_as if cloud.saves_at_end else None)
+    wanted = order(cloud, base, asked, save_as)
     if asked["persistent_disk"]:
         check_disk(cloud, asked["persistent_disk"], 1)
     told.step("Starting base image")
@@ -143,44 +141,23 @@ def create_image(given: Given, /, images: tuple[str, ...], list_types: bool, **a
         told.step("Machine ready for use")
         told.line(f"\n\tMachine IP: {machine.address}\tRemember to stop the machine when finished")
         return 0
-    image = _image(given, cloud, vm_id, asked, told)
-    if image and given.json:
-        output.as_json([output.shape(image)])
-    elif image:
-        click.echo(f"IMAGE {image.id}")
-    return 0
-
-
-def _image(
-    given: Given, cloud: "Cloud", vm_id: str, asked: dict[str, Any], told: "_Told"
-) -> "Image | None":
-    """Let a machine end, and become an image; ``None`` if that is not waited for."""
-    if not cloud.saves_at_end:
-        told.step("Saving machine")
-        with _ended_if_it_fails(cloud, vm_id, keep=True):
-            image = _saved(given, cloud, vm_id, asked, asked["comment"])
-        cloud.kill_machine(vm_id)
-        return image
-    told.box(f"Please check {asked['author_email']} for new image ID and instruction.")
+    told.box(f"Please check {save_as.email} for new image ID and instruction.")
     told.step("Shutting down machine")
-    if asked["wait"]:
-        return _saved(given, cloud, vm_id, asked)
-    cloud.shut_down_machine(vm_id)
-    return None
-
-
-def _saved(
-    given: Given, cloud: "Cloud", vm_id: str, asked: dict[str, Any], comment: str | None = None
-) -> "Image":
-    """Make an image of a machine, and wait for it."""
+    if not asked["wait"]:
+        cloud.shut_down_machine(vm_id)
+        return 0
     with output.Progress(bool(given.quiet)) as progress:
-        return cloud.save_image(
+        image = cloud.save_image(
             vm_id,
-            asked["title"],
-            comment,
+            save_as.title,
             timeout=asked["timeout"],
             waiting=lambda state: progress.show(f"machine {vm_id} is {state}"),
         )
+    if given.json:
+        output.as_json([output.shape(image)])
+    else:
+        click.echo(f"IMAGE {image.id}")
+    return 0
 
 
 class _Told:

@@ -155,12 +155,6 @@ class Cloud(Verbs, Protocol):
         :raises NotSupportedError: the cloud does not show consoles.
         """
 
-    saves_at_end: bool
-    """
-    Whether machines become images as they are shut down, if they were started for that
-    (:attr:`.NewMachine.save_as`); otherwise any machine can be saved, and goes on.
-    """
-
     def save_image(
         self,
         machine_id: str,
@@ -174,8 +168,8 @@ class Cloud(Verbs, Protocol):
         """
         Make an image of what is on a machine's first disk, and wait until it is there.
 
-        Where a cloud can only do this as the machine ends (:attr:`saves_at_end`), it is shut down.
-        Asking again for one that has been asked for goes on waiting.
+        Where a cloud can only do this as the machine ends, it is shut down. Asking again for one
+        that has been asked for goes on waiting.
 
         :param description: default: what the cloud has for it.
         :param timeout: seconds to wait.

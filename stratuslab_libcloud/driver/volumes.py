@@ -198,8 +198,8 @@ class VolumeMethods(LocationMethods):
         List where a volume is attached. One request.
 
         Each item has ``node``, the id of a node, and ``device``: its path, such as ``/dev/vdc``,
-        or ``static`` if the volume was attached when the node started. On OpenNebula it is empty if
-        the node is somebody else's.
+        or ``static`` if the volume was attached when the node started. It is empty if the node is
+        somebody else's, as may be on OpenNebula.
 
         Source: pdisk-rest 2.3.
 
@@ -215,7 +215,7 @@ class VolumeMethods(LocationMethods):
             return [
                 {
                     "node": mount.machine_id,
-                    "device": f"/dev/{mount.device}" if mount.known else mount.device,
+                    "device": f"/dev/{mount.device}" if mount.hot_plugged else mount.device,
                 }
                 for mount in cloud.volume_mounts(volume.id)
             ]

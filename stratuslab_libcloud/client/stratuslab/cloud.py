@@ -124,8 +124,6 @@ class StratusLabCloud(Services, Absent):
             inbound_ports=entry.inbound_ports,
         )
 
-    saves_at_end = True
-
     def save_image(
         self,
         machine_id: str,
