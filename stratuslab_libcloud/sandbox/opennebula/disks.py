@@ -9,7 +9,7 @@ from stratuslab_libcloud.sandbox.opennebula import drives, quotas
 from stratuslab_libcloud.sandbox.opennebula.core import Core
 from stratuslab_libcloud.sandbox.opennebula.files import MIB, convert
 from stratuslab_libcloud.sandbox.opennebula.hot import change
-from stratuslab_libcloud.sandbox.opennebula.images import TYPES, made, new_name, spoil
+from stratuslab_libcloud.sandbox.opennebula.new_images import TYPES, made, new_name, spoil
 from stratuslab_libcloud.sandbox.opennebula.records import Book, Image, Machine, owned
 from stratuslab_libcloud.sandbox.opennebula.refusals import (
     ACTION,

@@ -4,7 +4,8 @@ import string
 
 from stratuslab_libcloud.sandbox.opennebula.core import Core
 from stratuslab_libcloud.sandbox.opennebula.files import PREFIX
-from stratuslab_libcloud.sandbox.opennebula.images import LOCKED, TYPES, reserve, settle
+from stratuslab_libcloud.sandbox.opennebula.image_uses import WAITING, reserve, settle
+from stratuslab_libcloud.sandbox.opennebula.new_images import TYPES
 from stratuslab_libcloud.sandbox.opennebula.records import Book, Image, Machine
 from stratuslab_libcloud.sandbox.opennebula.refusals import ACTION, AUTHORIZATION, RefusedError
 from stratuslab_libcloud.sandbox.opennebula.rights import demand
@@ -12,8 +13,6 @@ from stratuslab_libcloud.sandbox.store import Account
 from stratuslab_libcloud.sandbox.template import Template, Vector
 
 __all__ = ["complete", "let_go", "next_disk_id", "run_template", "take_target"]
-
-_WAITING = (LOCKED, 9, 10)
 
 
 def complete(
@@ -36,7 +35,7 @@ def complete(
         text = f"Image {image.id} ({kind.lower()} file) of type {kind} cannot be used as DISK."
         raise RefusedError(text, ACTION)
     _check_size(image, disk)
-    waits = image.state in _WAITING
+    waits = image.state in WAITING
     reserve(book, image, machine.id, locked_too=starting)
     new = image.persistent
     size = image.grown or image.size

@@ -4,7 +4,7 @@ from ipaddress import IPv4Address
 
 from stratuslab_libcloud.sandbox.opennebula.core import Core
 from stratuslab_libcloud.sandbox.opennebula.documents import Value, network_document, xml_of
-from stratuslab_libcloud.sandbox.opennebula.images import FREE_MIB
+from stratuslab_libcloud.sandbox.opennebula.new_images import FREE_MIB
 from stratuslab_libcloud.sandbox.opennebula.records import Image, Network
 from stratuslab_libcloud.sandbox.opennebula.refusals import AUTHORIZATION, NO_EXISTS, RefusedError
 from stratuslab_libcloud.sandbox.opennebula.rights import obtain, pool
