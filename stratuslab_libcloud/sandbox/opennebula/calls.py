@@ -8,6 +8,7 @@ takes an int too. Those after a bar may be left out; what comes after the last i
 from collections.abc import Callable
 
 from stratuslab_libcloud.sandbox.opennebula import (
+    cards,
     changes,
     disks,
     image_snapshots,
@@ -32,6 +33,8 @@ CALLS: dict[str, tuple[str, Callable[..., int | str]]] = {
     "one.vm.action": ("si", machines.action),
     "one.vm.attach": ("is", disks.attach),
     "one.vm.detach": ("ii", disks.detach),
+    "one.vm.attachnic": ("is", cards.attach),
+    "one.vm.detachnic": ("ii", cards.detach),
     "one.vm.disksaveas": ("iissi", disks.save_as),
     "one.vm.diskresize": ("iis", disks.resize),
     "one.vm.disksnapshotcreate": ("iis", snapshots.disk_create),
@@ -48,7 +51,7 @@ CALLS: dict[str, tuple[str, Callable[..., int | str]]] = {
     "one.vm.chmod": (f"i{_NINE}", changes.permit),
     "one.vm.lock": ("ii|b", changes.lock),
     "one.vm.unlock": ("i", changes.unlock),
-    "one.vm.recover": ("ii", places.forbidden("ADMIN VM")),
+    "one.vm.recover": ("ii", machines.recover),
     "one.vm.migrate": ("ii", places.forbidden("ADMIN VM")),
     "one.vm.deploy": ("ii", places.forbidden("ADMIN VM")),
     "one.vmpool.info": ("iiii", changes.listing),
@@ -96,9 +99,10 @@ CALLS: dict[str, tuple[str, Callable[..., int | str]]] = {
     "one.secgrouppool.info": ("iii", places.security_groups),
     "one.host.info": ("i|B", places.forbidden("USE HOST")),
     "one.hostpool.info": ("", places.empty("HOST_POOL")),
+    "one.cluster.info": ("i|B", places.forbidden("USE CLUSTER")),
     "one.clusterpool.info": ("", places.empty("CLUSTER_POOL")),
-    "one.marketpool.info": ("", places.empty("MARKETPLACE_POOL")),
-    "one.marketapppool.info": ("iii", places.empty("MARKETPLACEAPP_POOL")),
+    "one.marketpool.info": ("", places.markets),
+    "one.marketapppool.info": ("iii", places.apps),
     "one.vmgrouppool.info": ("iii", places.empty("VM_GROUP_POOL")),
     "one.vrouterpool.info": ("iii", places.empty("VROUTER_POOL")),
 }

@@ -64,6 +64,10 @@ def complete(
     }
     if new:
         disk["PERSISTENT"] = "YES"
+        if core.is_new:
+            disk["PERSISTENT_SNAPSHOTS"] = "NO"
+        machine.disk_snapshots[disk["DISK_ID"]] = image.snapshots
+        machine.next_disk_snapshots[disk["DISK_ID"]] = image.next_snapshot
     if waits:
         disk["CLONING"] = "YES"
     take_target(machine, disk, disk["DEV_PREFIX"])
@@ -162,9 +166,10 @@ def let_go(book: Book, machine: Machine, disk: Vector, *, ends: bool, failed: bo
     settle(image)
     if failed and image.persistent:
         image.state = 5
-    if image.persistent and (left := machine.disk_snapshots.pop(disk["DISK_ID"], None)):
-        image.snapshots = left
-        image.next_snapshot = max(int(one["ID"]) for one in left) + 1
+    left = machine.disk_snapshots.pop(disk["DISK_ID"], [])
+    following = machine.next_disk_snapshots.pop(disk["DISK_ID"], 0)
+    if image.persistent:
+        image.snapshots, image.next_snapshot = left, following
     book.put(image)
 
 

@@ -2,6 +2,7 @@
 
 import time
 
+from stratuslab_libcloud.sandbox.opennebula import rights
 from stratuslab_libcloud.sandbox.opennebula.core import Core
 from stratuslab_libcloud.sandbox.opennebula.documents import image_document
 from stratuslab_libcloud.sandbox.opennebula.image_uses import (
@@ -21,14 +22,7 @@ from stratuslab_libcloud.sandbox.opennebula.refusals import (
     INTERNAL,
     RefusedError,
 )
-from stratuslab_libcloud.sandbox.opennebula.rights import (
-    bad_name,
-    chmod,
-    demand,
-    may,
-    obtain,
-    pool,
-)
+from stratuslab_libcloud.sandbox.opennebula.rights import bad_name, obtain, pool
 from stratuslab_libcloud.sandbox.opennebula.states import IMAGE_STATES
 from stratuslab_libcloud.sandbox.opennebula.templates import flat, parse
 from stratuslab_libcloud.sandbox.store import Account
@@ -121,9 +115,7 @@ def update(core: Core, account: Account, number: int, text: str, mode: int = 0) 
 def permit(core: Core, account: Account, number: int, *bits: int) -> int:
     """Change permissions."""
     with core.changing() as book:
-        image = obtain(book, account, Image, number, "USE")
-        chmod(account, image, bits)
-        book.put(image)
+        rights.permit(book, account, Image, number, bits)
     return number
 
 
@@ -170,7 +162,7 @@ def chtype(core: Core, account: Account, number: int, kind: str) -> int:
     with core.changing() as book:
         image = obtain(book, account, Image, number, "MANAGE")
         if kind.upper() not in TYPES:
-            raise RefusedError("Unknown type ", INTERNAL)
+            raise RefusedError("known type ", INTERNAL)  # without its beginning, as recorded
         image.type = TYPES.index(kind.upper())
         book.put(image)
     return number
@@ -188,9 +180,5 @@ def lock(core: Core, account: Account, number: int, level: int, test: bool = Fal
 def unlock(core: Core, account: Account, number: int) -> int:
     """Let an image be changed again."""
     with core.changing() as book:
-        image = obtain(book, account, Image, number, "USE")
-        image.locked = 0
-        if not may(account, image, "MANAGE"):
-            demand(account, image, "MANAGE")
-        book.put(image)
+        rights.unlock(book, account, Image, number)
     return number

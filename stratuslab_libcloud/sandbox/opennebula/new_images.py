@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from stratuslab_libcloud.sandbox.errors import MachineError
-from stratuslab_libcloud.sandbox.opennebula import quotas
+from stratuslab_libcloud.sandbox.opennebula import quotas, sources
 from stratuslab_libcloud.sandbox.opennebula.core import Core
 from stratuslab_libcloud.sandbox.opennebula.image_uses import (
     CLONE,
@@ -27,6 +27,7 @@ from stratuslab_libcloud.sandbox.opennebula.refusals import (
     RefusedError,
 )
 from stratuslab_libcloud.sandbox.opennebula.rights import bad_name, obtain, taken
+from stratuslab_libcloud.sandbox.opennebula.sources import Source
 from stratuslab_libcloud.sandbox.opennebula.states import IMAGE_STATES
 from stratuslab_libcloud.sandbox.opennebula.templates import flat, parse
 from stratuslab_libcloud.sandbox.store import Account
@@ -38,7 +39,7 @@ TYPES = ("OS", "CDROM", "DATABLOCK", "KERNEL", "RAMDISK", "CONTEXT")
 FREE_MIB = 1 << 20
 _DATASTORES = (0, 1, 2)
 _NEW = "Error allocating a new image. "
-_OWN = ("NAME", "TYPE", "SIZE", "PERSISTENT", "FORMAT", "PATH")
+_OWN = ("NAME", "TYPE", "SIZE", "PERSISTENT", "FORMAT", "PATH", "FROM_APP")
 
 
 def allocate(core: Core, account: Account, text: str, datastore: int, check: bool = True) -> int:
@@ -54,7 +55,8 @@ def allocate(core: Core, account: Account, text: str, datastore: int, check: boo
     if "SOURCE" in values:
         raise RefusedError("Template includes a restricted attribute SOURCE.", AUTHORIZATION)
     kind = values.get("TYPE", "OS").upper()
-    size = _size(account, values)
+    source = _source(core, account, values)
+    size = source.size
     with core.changing() as book:
         name = new_name(book, account, values.get("NAME", ""))
         _check_kind(kind, datastore)
@@ -72,24 +74,24 @@ def allocate(core: Core, account: Account, text: str, datastore: int, check: boo
             template={"DEV_PREFIX": "sd"} | {k: v for k, v in values.items() if k not in _OWN},
         )
         book.add(image)
-        book.then.append(lambda: core.step(lambda: made(core, image.id)))
+        book.then.append(lambda: core.step(lambda: made(core, image.id, source.fill)))
     return image.id
 
 
-def _size(account: Account, values: dict[str, str]) -> int:
+def _source(core: Core, account: Account, values: dict[str, str]) -> Source:
+    """Find where the content comes from; a SIZE beside that is ignored."""
+    if number := values.get("FROM_APP"):
+        return sources.of_app(core, number)
+    if path := values.get("PATH"):
+        return sources.of_path(core, path)
     text = values.get("SIZE", "").strip()
-    if "PATH" in values or "FROM_APP" in values:
-        if "FROM_APP" in values:
-            raise RefusedError("Cannot determine image SIZE.", INTERNAL)
-        reason = "the sandbox makes no images of a PATH"
-        raise RefusedError(f"Cannot parse image SIZE: {reason}", INTERNAL)
     if not text.removeprefix("-").isdecimal():
         wrong = "Cannot parse image SIZE: Wrong number or missing SIZE attribute."
         raise RefusedError(wrong, INTERNAL)
     if int(text) < 0:
         wrong = f"user [{account.uid}] Image size must be a positive integer value."
         raise RefusedError(wrong, AUTHORIZATION)
-    return int(text)
+    return Source(int(text))
 
 
 def _check_kind(kind: str, datastore: int) -> None:
@@ -160,7 +162,7 @@ def made(core: Core, number: int, fill: Callable[[str], object] | None = None) -
         image = book.find(Image, number)
     if image is None:
         return
-    reason = core.failure("image")
+    reason, name = core.failure("image"), ""
     try:
         if reason:
             raise MachineError(reason)
@@ -169,6 +171,7 @@ def made(core: Core, number: int, fill: Callable[[str], object] | None = None) -
             fill(name)
     except MachineError as error:
         reason = str(error)
+        core.files.delete(name)
     with core.changing() as book:
         image = book.find(Image, number)
         if image is None:

@@ -16,6 +16,7 @@ _NAME = re.compile(r"[A-Za-z0-9_]+")
 _EQUAL = re.compile(r"[ \t]*=[ \t]*")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _BARE = re.compile(r"[^=#,\[\]\s\"]+")
+_UNENDED = re.compile(r"\"[^=#,\[\]\s\"\\]*(?=\s|$)")  # a quotation mark that no other follows
 _SYNTAX = "Parse error: syntax error, unexpected {}, expecting {} at line {}, columns {}:{}"
 _MAX_ATTRIBUTES = 10_000
 
@@ -77,8 +78,6 @@ class _Reader:
             attributes.append((name, value))
             if len(attributes) > _MAX_ATTRIBUTES:
                 raise TemplateError("Parse error: too many attributes")
-        if not attributes:
-            raise TemplateError(_SYNTAX.format("$end", "VARIABLE", 1, 1, 1))
         return attributes
 
     def _vector(self) -> Vector:
@@ -105,7 +104,7 @@ class _Reader:
             return quoted[1].replace('\\"', '"')
         if self._text.startswith("\n", self._at) or self._at == len(self._text):
             return ""
-        return self._take(_BARE, "STRING")
+        return self._take(_UNENDED if self._text.startswith('"', self._at) else _BARE, "STRING")
 
     def _skip(self) -> int:
         blank = _BLANK.match(self._text, self._at)

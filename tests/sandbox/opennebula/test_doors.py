@@ -159,7 +159,7 @@ def test_nobody_sees_or_changes_what_is_somebody_elses(site: Sandbox, alice: One
         parameters[1 if verb == "action" else 0] = ids[kind]
         if verb == "action":
             parameters[0] = "terminate"
-        if verb == "attach":
+        if verb in ("attach", "attachnic"):
             parameters[1] = "DISK=[TYPE=fs,SIZE=1]"
         if verb in ("update", "updateconf", "resize"):
             parameters[1] = 'CONTEXT=[A="b"]'

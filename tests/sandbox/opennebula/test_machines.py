@@ -71,7 +71,7 @@ def test_what_makes_no_machine(her: One, text: str, words: str) -> None:
     assert her.refusal("vm.allocate", text) == (8192, words)
 
 
-@pytest.mark.parametrize("text", ["", "X", "=", "CPU=[", 'CPU="1', "CPU=1\nDISK=[A=1 B=2]"])
+@pytest.mark.parametrize("text", ["X", "=", "CPU=[", 'NAME="a\\"', "CPU=1\nDISK=[A=1 B=2]"])
 def test_what_is_no_template(her: One, text: str) -> None:
     code, words = her.refusal("vm.allocate", text)
     assert code == 8192
