@@ -3,6 +3,9 @@ The documents of a modern engine (modern 4, 5, 6), written with lxml as the engi
 libxml2.
 """
 
+import base64
+import hashlib
+import secrets
 from collections.abc import Iterable, Mapping
 
 from lxml import etree
@@ -30,6 +33,7 @@ __all__ = [
 
 Value = str | int | float | Mapping[str, "Value"] | Iterable[Mapping[str, "Value"]]
 
+_KEY = secrets.token_bytes()
 _DATASTORES = {0: "system", 1: "default", 2: "files"}
 _POOL_DISK = (
     *("CLONE", "CLONE_TARGET", "DATASTORE", "DATASTORE_ID", "DISK_ID", "DISK_SNAPSHOT_TOTAL_SIZE"),
@@ -163,7 +167,7 @@ def machine_document(machine: Machine, new: bool, *, full: bool) -> str:
     if not full:
         del values["PREV_STATE"], values["PREV_LCM_STATE"]
     root = _element("VM", values)
-    template = Template(machine.template.attributes if full else _pooled(machine.template))
+    template = Template(_concealed(machine.template) if full else _pooled(machine.template))
     root.append(template.element())
     user = [
         (name, value)
@@ -186,6 +190,17 @@ def machine_document(machine: Machine, new: bool, *, full: bool) -> str:
             root.append(_element("SNAPSHOTS", shown))
         root.append(_element("BACKUPS", {"BACKUP_CONFIG": {}, "BACKUP_IDS": {}}))
     return etree.tostring(root, encoding="unicode")
+
+
+def _concealed(template: Template) -> list[tuple[str, str | Vector]]:
+    """Return a template whose password nobody can read, as the engine encrypts it (modern 6)."""
+    shown: list[tuple[str, str | Vector]] = []
+    for name, value in template.attributes:
+        if name == "CONTEXT" and isinstance(value, dict) and "PASSWORD" in value:
+            digest = hashlib.blake2b(value["PASSWORD"].encode(), key=_KEY).digest()
+            value = {**value, "PASSWORD": base64.b64encode(digest).decode()}
+        shown.append((name, value))
+    return shown
 
 
 def _pooled(template: Template) -> list[tuple[str, str | Vector]]:

@@ -17,6 +17,7 @@ __all__ = ["MAX_CALL_BYTES", "answer"]
 
 MAX_CALL_BYTES = 1 << 20
 _BEGIN = '<?xml version="1.0" encoding="UTF-8"?>\n<methodResponse><params><param><value>'
+_ABOUT_CALLS = {f"system.{name}" for name in ("listMethods", "methodHelp", "methodSignature")}
 _END = "</value></param></params></methodResponse>"
 _TYPES: dict[str, tuple[type, str]] = {
     "i": (int, "integer"),
@@ -75,6 +76,8 @@ def _one_of_several(core: Core, accounts: Accounts, call: object) -> str:
 
 def _called(core: Core, accounts: Accounts, method: str, parameters: list[object]) -> list[str]:
     """Make a call, and return the elements of its answer."""
+    if method in _ABOUT_CALLS:
+        raise xmlrpc.client.Fault(-502, f"{method} takes no session, and is for users only")
     if method not in CALLS:
         raise xmlrpc.client.Fault(-506, f"Method '{method}' not defined")
     signature, rule = CALLS[method]

@@ -575,6 +575,15 @@ def test_what_the_user_says_is_merged_or_replaced(her: One) -> None:
     assert her.refusal("vm.update", number, "C=1", 7) == (4096, "Wrong update type")
 
 
+def test_a_password_does_not_come_back(her: One) -> None:
+    number = her.start('CONTEXT=[PASSWORD="s3cret",A="b"]')
+    document = her("vm.info", number, True)
+    assert "<PASSWORD>" in document
+    for shown in (document, her("vmpool.infoextended", -3, -1, -1, -1)):
+        assert "s3cret" not in shown
+    assert her.vm(number).findtext("TEMPLATE/CONTEXT/A") == "b"
+
+
 def test_a_context_is_merged_or_replaced(her: One) -> None:
     number = her.start(NET, 'CONTEXT=[NETWORK="YES",A="1"]')
     her("vm.updateconf", number, 'CONTEXT=[B="2"]', 1)
