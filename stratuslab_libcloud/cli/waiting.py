@@ -27,7 +27,7 @@ def until_running(cloud: Cloud, machine_id: str, end: float, progress: Progress)
 
     def runs(machine: Machine) -> bool:
         progress.show(f"machine {machine_id} is {machine.summary}")
-        if machine.failed or machine.ending:
+        if machine.failed or machine.ending or machine.resting:
             reason = machine.error or "the cloud gives no reason"
             raise errors.NodeFailedError(f"machine {machine_id} is {machine.summary}: {reason}")
         return machine.running

@@ -307,7 +307,8 @@ class Mount(NamedTuple):
     """
     A disk in a machine.
 
-    :ivar device: such as ``vdc``; ``static`` if the disk was attached when the machine started.
+    :ivar device: such as ``vdc``; ``static`` if the disk was attached when the machine started;
+        empty if the machine is somebody else's.
     """
 
     machine_id: str
@@ -315,7 +316,7 @@ class Mount(NamedTuple):
 
     @property
     def hot_plugged(self) -> bool:
-        return self.device != "static"
+        return self.device not in ("", "static")
 
 
 class Endorsement(NamedTuple):

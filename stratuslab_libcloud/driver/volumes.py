@@ -193,7 +193,8 @@ class VolumeMethods(LocationMethods):
         List where a volume is attached. One request.
 
         Each item has ``node``, the id of a node, and ``device``: its path, such as ``/dev/vdc``,
-        or ``static`` if the volume was attached when the node started.
+        or ``static`` if the volume was attached when the node started. It is empty if the node is
+        somebody else's, as may be on OpenNebula.
 
         Source: pdisk-rest 2.3.
 
