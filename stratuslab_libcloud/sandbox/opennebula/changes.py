@@ -128,7 +128,8 @@ def update_context(core: Core, account: Account, number: int, text: str, mode: i
                 kept = {key: present[0][key] for key in ("DISK_ID", "TARGET")}
                 present[0].clear()
                 present[0].update(kept)
-            present[0].update(context)
+            own = ("DISK_ID", "TARGET")
+            present[0].update({key: one for key, one in context.items() if key not in own})
         book.put(machine)
     return number
 
@@ -192,7 +193,7 @@ def resize(core: Core, account: Account, number: int, text: str, enforce: bool =
 
 def _amount(name: str, text: str, old: str) -> str:
     """Return the new amount; what is no amount changes nothing (modern 7)."""
-    number = re.fullmatch(r"(-?)([0-9]+(?:\.[0-9]+)?)", text.strip())
+    number = re.fullmatch(r"(-?)([0-9]{1,18}(?:\.[0-9]{1,18})?)", text.strip())
     if number and number[1]:
         kind = "float or integer" if name == "CPU" else "integer"
         raise RefusedError(f"{name} must be a positive {kind} value.", INTERNAL)

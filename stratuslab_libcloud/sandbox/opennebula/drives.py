@@ -9,10 +9,14 @@ from stratuslab_libcloud.sandbox.opennebula.new_images import TYPES
 from stratuslab_libcloud.sandbox.opennebula.records import Book, Image, Machine
 from stratuslab_libcloud.sandbox.opennebula.refusals import ACTION, AUTHORIZATION, RefusedError
 from stratuslab_libcloud.sandbox.opennebula.rights import demand
+from stratuslab_libcloud.sandbox.opennebula.templates import whole
 from stratuslab_libcloud.sandbox.store import Account
 from stratuslab_libcloud.sandbox.template import Template, Vector
 
 __all__ = ["complete", "let_go", "next_disk_id", "run_template", "take_target"]
+
+# What a DISK says that only the engine knows; a user may write it, and it means nothing.
+_ENGINES_OWN = ("ATTACH", "CLONING", "PERSISTENT", "PERSISTENT_SNAPSHOTS", "ORIGINAL_SIZE")
 
 
 def complete(
@@ -24,6 +28,8 @@ def complete(
     :param starting: whether the machine is new, and may wait for its images.
     :raises RefusedError: it cannot be used.
     """
+    for name in _ENGINES_OWN:
+        disk.pop(name, None)
     image = _image(book, account, disk)
     if image is None:
         _complete_volatile(disk)
@@ -76,9 +82,10 @@ def complete(
 def _image(book: Book, account: Account, disk: Vector) -> Image | None:
     """Return the image that a DISK names; None if it names none."""
     if number := disk.get("IMAGE_ID", ""):
-        if not number.isdecimal():
+        found = whole(number)
+        if found is None:
             raise RefusedError(f"String '{number}' is not a valid ID.", AUTHORIZATION)
-        image = book.find(Image, int(number))
+        image = book.find(Image, found)
         if image is None:
             raise RefusedError(f"Image with ID: {number} does not exist", ACTION)
         return image
@@ -91,8 +98,8 @@ def _image(book: Book, account: Account, disk: Vector) -> Image | None:
         if owner not in owners:
             raise RefusedError("User set in IMAGE_UNAME does not exist", ACTION)
         uid = owners[owner]
-    elif disk.get("IMAGE_UID", "").isdecimal():
-        uid = int(disk["IMAGE_UID"])
+    elif (given := whole(disk.get("IMAGE_UID", ""))) is not None:
+        uid = given
     image = book.named(Image, uid, name)
     if image is None:
         text = f"User {uid} does not own an image with name: {name} . "
@@ -104,7 +111,7 @@ def _complete_volatile(disk: Vector) -> None:
     kind, size = disk.get("TYPE", ""), disk.get("SIZE", "")
     if kind.lower() not in ("fs", "swap"):
         raise RefusedError(f"Unknown disk type {kind.upper()}", ACTION)
-    if not size.isdecimal() or int(size) == 0:
+    if not whole(size):
         raise RefusedError("SIZE attribute must be a positive integer value.", ACTION)
     disk |= {"DEV_PREFIX": disk.get("DEV_PREFIX", "sd"), "DRIVER": "raw", "TM_MAD": "local"}
     disk.setdefault("FORMAT", "raw")
@@ -117,7 +124,8 @@ def _check_size(image: Image, disk: Vector) -> None:
     if image.persistent:
         text = f"SIZE attribute is not supported for persistent image [{image.id}]."
         raise RefusedError(text, ACTION)
-    if size.isdecimal() and int(size) < image.size:
+    wanted = whole(size)
+    if wanted is not None and wanted < image.size:
         text = f"SIZE of {size}MB is less than the image [{image.id}] size of {image.size}MB."
         raise RefusedError(text, ACTION)
 
@@ -203,6 +211,6 @@ def _run_disk(book: Book, disk: Vector) -> Vector:
         return {"TARGET": disk["TARGET"], "SOURCE": f"pdisk:{image.source}"}
     source = image.source if "/" in image.source else f"{PREFIX}{image.source}"
     given = {"TARGET": disk["TARGET"], "SOURCE": source}
-    if disk["SIZE"].isdecimal() and int(disk["SIZE"]) > int(disk["ORIGINAL_SIZE"]):
+    if (whole(disk["SIZE"]) or 0) > int(disk["ORIGINAL_SIZE"]):
         given["GROWN_TO"] = disk["SIZE"]
     return given

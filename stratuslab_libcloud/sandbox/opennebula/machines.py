@@ -27,7 +27,12 @@ from stratuslab_libcloud.sandbox.opennebula.states import (
     Request,
     state_name,
 )
-from stratuslab_libcloud.sandbox.opennebula.templates import expand_context, parse, restricted
+from stratuslab_libcloud.sandbox.opennebula.templates import (
+    expand_context,
+    parse,
+    restricted,
+    whole,
+)
 from stratuslab_libcloud.sandbox.store import Account
 from stratuslab_libcloud.sandbox.template import Template, TemplateError, Vector
 
@@ -35,6 +40,7 @@ __all__ = ["action", "allocate", "image_settled", "recover", "register", "start"
 
 _CPU = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
 _MAX_REFERENCES = 256
+_MOST_CPUS = 1e100
 _RECOVERIES = 6  # what administrators may do to a machine that hangs
 # What is a machine's own; everything else is its user's, and in USER_TEMPLATE.
 _OWN = {
@@ -113,9 +119,9 @@ def _check_capacity(template: Template, *, stripped: bool) -> None:
     if stripped:
         cpu, memory, vcpu = cpu.strip(), memory.strip(), vcpu.strip()
     for name, value in (("MEMORY", memory), ("VCPU", vcpu or "1")):
-        if not value.isdecimal() or int(value) == 0:
+        if not whole(value):
             raise RefusedError(f"{name} attribute must be a positive integer value.", INTERNAL)
-    if not _CPU.fullmatch(cpu) or float(cpu) <= 0:
+    if not _CPU.fullmatch(cpu) or not 0 < float(cpu) < _MOST_CPUS:
         raise RefusedError("CPU attribute must be a positive float or integer value.", INTERNAL)
     template.set("CPU", f"{float(cpu):.6g}")
     template.set("MEMORY", str(int(memory)))
@@ -171,7 +177,7 @@ def _check_graphics(template: Template) -> None:
     """Check the ports of screens; the engine chooses those that are not given."""
     for graphics in template.vectors("GRAPHICS"):
         port = graphics.get("PORT", "")
-        if port and not (port.isdecimal() and 0 < int(port) < 1 << 16):
+        if port and not 0 < (whole(port) or 0) < 1 << 16:
             raise RefusedError("Wrong PORT number in GRAPHICS attribute", INTERNAL)
 
 

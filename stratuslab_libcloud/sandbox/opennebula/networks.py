@@ -8,6 +8,7 @@ from stratuslab_libcloud.sandbox import addresses
 from stratuslab_libcloud.sandbox.opennebula.records import Book, Machine, Network
 from stratuslab_libcloud.sandbox.opennebula.refusals import INTERNAL, RefusedError
 from stratuslab_libcloud.sandbox.opennebula.rights import obtain
+from stratuslab_libcloud.sandbox.opennebula.templates import whole
 from stratuslab_libcloud.sandbox.store import Account
 from stratuslab_libcloud.sandbox.template import Vector
 
@@ -35,7 +36,8 @@ def lease(book: Book, account: Account, machine: Machine, nics: list[Vector]) ->
 
     :raises RefusedError: a network or an address is not available.
     """
-    used = {int(nic["NIC_ID"]) for nic in machine.nics if "NIC_ID" in nic}
+    others = [nic for nic in machine.nics if all(nic is not one for one in nics)]
+    used = {int(nic["NIC_ID"]) for nic in others}
     for number, nic in enumerate(nics, max(used, default=-1) + 1):
         nic["NIC_ID"] = str(number)
         if nic.get("NETWORK_MODE", "").lower() == "auto" and "NETWORK" not in nic:
@@ -107,9 +109,10 @@ def _free_those(book: Book, network: Network, those: Iterable[str]) -> None:
 def _network(book: Book, account: Account, nic: Vector) -> Network | None:
     """Return the network that a NIC names; None if it names none."""
     if number := nic.get("NETWORK_ID"):
-        if not number.isdecimal() or book.find(Network, int(number)) is None:
+        found = whole(number)
+        if found is None or book.find(Network, found) is None:
             raise RefusedError(f"Virtual network with ID: {number} does not exist", INTERNAL)
-        return obtain(book, account, Network, int(number), "USE")
+        return obtain(book, account, Network, found, "USE")
     name = nic.get("NETWORK")
     if not name:
         return None

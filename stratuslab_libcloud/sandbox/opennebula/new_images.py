@@ -29,7 +29,7 @@ from stratuslab_libcloud.sandbox.opennebula.refusals import (
 from stratuslab_libcloud.sandbox.opennebula.rights import bad_name, obtain, taken
 from stratuslab_libcloud.sandbox.opennebula.sources import Source
 from stratuslab_libcloud.sandbox.opennebula.states import IMAGE_STATES
-from stratuslab_libcloud.sandbox.opennebula.templates import flat, parse
+from stratuslab_libcloud.sandbox.opennebula.templates import flat, parse, whole
 from stratuslab_libcloud.sandbox.store import Account
 from stratuslab_libcloud.sandbox.template import TemplateError
 
@@ -85,13 +85,14 @@ def _source(core: Core, account: Account, values: dict[str, str]) -> Source:
     if path := values.get("PATH"):
         return sources.of_path(core, path)
     text = values.get("SIZE", "").strip()
-    if not text.removeprefix("-").isdecimal():
+    size = whole(text.removeprefix("-"))
+    if size is None:
         wrong = "Cannot parse image SIZE: Wrong number or missing SIZE attribute."
         raise RefusedError(wrong, INTERNAL)
-    if int(text) < 0:
+    if text.startswith("-") and size:
         wrong = f"user [{account.uid}] Image size must be a positive integer value."
         raise RefusedError(wrong, AUTHORIZATION)
-    return Source(int(text))
+    return Source(size)
 
 
 def _check_kind(kind: str, datastore: int) -> None:

@@ -14,6 +14,7 @@ from stratuslab_libcloud.sandbox.opennebula.core import Core
 from stratuslab_libcloud.sandbox.opennebula.files import MIB
 from stratuslab_libcloud.sandbox.opennebula.records import Book, Image
 from stratuslab_libcloud.sandbox.opennebula.refusals import INTERNAL, RefusedError
+from stratuslab_libcloud.sandbox.opennebula.templates import whole
 
 __all__ = ["Source", "app_images", "of_app", "of_path"]
 
@@ -53,10 +54,10 @@ def of_path(core: Core, path: str) -> Source:
 
 def _size_of(download: Download, url: str) -> int:
     answer = download.get(url, _way)
-    length = answer.headers.get("Content-Length", "")
-    if answer.status_code != 200 or not length.isdecimal():
+    length = whole(answer.headers.get("Content-Length", ""))
+    if answer.status_code != 200 or length is None:
         raise MachineError(f"{url} answered {answer.status_code}, without the size of a file")
-    return int(length)
+    return length
 
 
 def _way(url: str) -> Mapping[str, Any]:

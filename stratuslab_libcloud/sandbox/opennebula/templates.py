@@ -9,7 +9,7 @@ import re
 from stratuslab_libcloud.sandbox.template import Template, TemplateError, Vector
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["expand_context", "flat", "merge", "parse", "restricted"]
+__all__ = ["expand_context", "flat", "merge", "parse", "restricted", "whole"]
 
 _BLANK = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
 _NAME = re.compile(r"[A-Za-z0-9_]+")
@@ -124,6 +124,11 @@ class _Reader:
         kind = kinds.get(text[at : at + 1], "VARIABLE")
         line = text.count("\n", 0, at) + 1
         return TemplateError(_SYNTAX.format(kind, expected, line, at + 1, at + 2))
+
+
+def whole(text: str) -> int | None:
+    """Return the whole number that a text is; None if it is none, or one that nothing has."""
+    return int(text) if re.fullmatch("[0-9]{1,18}", text.strip()) else None
 
 
 def flat(template: Template) -> dict[str, str]:

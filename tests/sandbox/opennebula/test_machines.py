@@ -631,3 +631,54 @@ def test_a_record_of_every_time_on_a_host(her: One) -> None:
     assert (records[0].find("PLAN_ID") is not None) == new
     (short,) = her.document("vmpool.info", -3, number, number, -1)
     assert [one.findtext("SEQ") for one in short.iterfind("HISTORY_RECORDS/HISTORY")] == ["1"]
+
+
+# -- what nobody means well by
+
+MANY = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        (f"VCPU={MANY}", 8192),
+        (f"MEMORY={MANY}", 8192),
+        (f"CPU={MANY}", 8192),
+        (f"DISK=[IMAGE_ID={'9' * 19}]", 512),
+        (f"DISK=[IMAGE_ID={MANY}]", 512),
+        ("DISK=[IMAGE_ID=\u0660]", 512),
+        (f"DISK=[TYPE=fs,SIZE={MANY}]", 8192),
+        (f"NIC=[NETWORK_ID={MANY}]", 8192),
+        (f"GRAPHICS=[PORT={MANY}]", 8192),
+    ],
+    ids=["cores", "memory", "share", "19", "image", "digit", "disk", "network", "port"],
+)
+def test_numbers_that_nothing_has(her: One, lines: str, code: int) -> None:
+    text = "\n".join([lines, "CPU=1", "MEMORY=64"])
+    assert her.refusal("vm.allocate", text)[0] == code
+
+
+def test_what_only_the_engine_knows_is_not_believed(both: Sandbox, her: One) -> None:
+    forged = "ATTACH=YES,CLONING=YES,PERSISTENT=YES,DISK_ID=x"
+    number = her.start(f"DISK=[TYPE=fs,SIZE=5,{forged}]", "NIC=[NETWORK_ID=0,NIC_ID=x]")
+    machine = her.vm(number)
+    assert her.state(number) == RUNNING
+    for name in ("ATTACH", "CLONING", "PERSISTENT"):
+        assert machine.find(f"TEMPLATE/DISK/{name}") is None
+    assert machine.findtext("TEMPLATE/DISK/DISK_ID") == "0"
+    assert machine.findtext("TEMPLATE/NIC/NIC_ID") == "0"
+    both.opennebula.limit("alice", "SYSTEM_DISK_SIZE", 0)
+    try:
+        for image in ("TYPE=fs,SIZE=5", "IMAGE_ID=0"):
+            text = f"CPU=1\nMEMORY=64\nDISK=[{image},{forged}]"
+            assert "SYSTEM_DISK_SIZE" in her.refusal("vm.allocate", text)[1]
+    finally:
+        both.opennebula.limit("alice", "SYSTEM_DISK_SIZE", -1)
+
+
+def test_a_contexts_place_is_the_engines(her: One) -> None:
+    number = her.start('CONTEXT=[A="b"]')
+    her("vm.updateconf", number, "CONTEXT=[DISK_ID=x,TARGET=vda]", 1)
+    her("vm.attach", number, 'DISK=[TYPE=fs,SIZE=1,DEV_PREFIX="vd"]')
+    assert her.vm(number).findtext("TEMPLATE/DISK/TARGET") == "vda"
+    assert her.vm(number).findtext("TEMPLATE/CONTEXT/DISK_ID") == "0"
