@@ -39,6 +39,14 @@ class Cloud(Verbs, Protocol):
     def volume_account(self) -> object:
         """A value that is equal for two locations with the same volumes."""
 
+    @property
+    def saves_as_it_ends(self) -> bool:
+        """
+        Whether a machine can only be saved as it ends, and says at its start that it will be.
+
+        Otherwise it is saved at any time, and goes on as before.
+        """
+
     def images(self, whole: bool = False) -> Sequence[Image]:
         """
         List the current images. No signature is verified.

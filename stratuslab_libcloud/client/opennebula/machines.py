@@ -116,7 +116,8 @@ class Machines(Attaching):
         )
         try:
             wait_until(
-                lambda image: not image.machines,
+                # Others may have the image that it started from, which is none of its own.
+                lambda image: not image.persistent or machine_id not in image.machines,
                 lambda: self.engine.image(volume_id),
                 self._patience,
                 f"detaching volume {volume_id}",

@@ -28,6 +28,8 @@ _WITHDRAWN = "This image has been deprecated"
 class StratusLabCloud(Services, Absent):
     """The methods of :class:`.Cloud`, by the services of one location."""
 
+    saves_as_it_ends = True
+
     # -- images --------------------------------------------------------------------------------
 
     def images(self, whole: bool = False) -> Sequence[Image]:

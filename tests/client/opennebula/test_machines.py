@@ -260,8 +260,8 @@ class TestEnding:
             "vm.info": [done(machine(state, 0, 5)), done(machine("3/23", 0, 5))],
             "vm.action": done(81),
             "image.info": [
-                done(image(0, type=0, persistent=0)),
-                done(image(0, type=0, persistent=0)),
+                done(image(0, 2, type=0, persistent=0, machines=(7,))),  # which others have
+                done(image(0, 2, type=0, persistent=0, machines=(7,))),
                 done(image(5, 8, machines=(81,))),
                 done(image(5, 5)),
             ],
