@@ -296,15 +296,16 @@ class NodeMethods(LocationMethods):
 
     def ex_shutdown_node(self, node: Node) -> bool:
         """
-        Ask a running node to shut down; it ends when its operating system has. One request.
+        Ask a running node to shut down; it ends when its operating system has. One request. On
+        OpenNebula a node that is stopped, suspended, pending or on hold ends at once.
 
-        Source: compute-xmlrpc 2.6.
+        Source: compute-xmlrpc 2.6; opennebula-modern 6.
 
         >>> driver.ex_shutdown_node(node)
         True
 
         :param node: A node of this driver (required).
-        :raises ConflictError: The node is not running.
+        :raises ConflictError: The node is not running, or is being changed.
         :return: ``True``.
         :rtype: ``bool``
         """
