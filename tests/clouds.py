@@ -59,11 +59,11 @@ def section(name: str, sandbox: Sandbox, **more: str) -> str:
     return "\n".join([f"[{name}]", *(f"{key} = {text}" for key, text in options.items())])
 
 
-def configured(sandbox: Sandbox, folder: Path, section: str = "sandbox", /, **more: object) -> Path:
-    """The sandbox's configuration file, with other values in one of its sections."""
+def configured(sandbox: Sandbox, folder: Path, **more: object) -> Path:
+    """The sandbox's configuration file, with other values in its first section."""
     parser = configparser.RawConfigParser()
     parser.read(sandbox.config_path)
-    parser[section].update({key: str(value) for key, value in more.items()})
+    parser["sandbox"].update({key: str(value) for key, value in more.items()})
     path = folder / "configured.cfg"
     with path.open("w") as file:
         parser.write(file)

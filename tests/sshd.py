@@ -24,6 +24,7 @@ __all__ = [
     "AT_LOGIN",
     "FLAVOURS",
     "FaultySshd",
+    "Greeter",
     "Sshd",
     "free_port",
     "make_key",
@@ -291,3 +292,28 @@ class _Session(paramiko.ServerInterface):
                 time.sleep(0.01)  # or it would take a whole processor
             except (OSError, EOFError):
                 return
+
+
+class Greeter:
+    """Whatever says that it speaks SSH at an address."""
+
+    def __init__(self, address: str, port: int) -> None:
+        self._listener = socket.create_server((address, port))
+        self._thread = threading.Thread(target=self._greet)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+
+    def _greet(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            connection.sendall(b"welcome\r\nSSH-2.0-test\r\n")
+            connection.close()

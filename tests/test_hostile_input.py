@@ -113,7 +113,7 @@ def snapshot(driver: Any, uuid: Any) -> VolumeSnapshot:
 
 
 def copied(driver: Any, *, back: bool) -> object:
-    with driver._asking_for(volume(driver, DISK)) as cloud:
+    with driver._asking_for(volume(driver, DISK), StorageVolume) as cloud:
         return (cloud.rebase_volume if back else cloud.copy_volume)(DISK)
 
 

@@ -36,7 +36,7 @@ from stratuslab_libcloud.cli.run import (
 from stratuslab_libcloud.cli.saving import IMAGE, described
 
 if TYPE_CHECKING:
-    from stratuslab_libcloud import Cloud, Image, Machine
+    from stratuslab_libcloud import Cloud, Image, Machine, NewImage
 
 __all__ = ["create_image"]
 
@@ -106,11 +106,14 @@ def create_image(given: Given, /, images: tuple[str, ...], list_types: bool, **a
     The new image is a persistent disk of yours. Its entry in the Marketplace is valid for two days;
     sign it with your own certificate and upload it within that time.
 
-    On OpenNebula the machine is saved first, which is always waited for, and ended then.
+    On OpenNebula the title is the name of the new image, and the comment its description. It is
+    always waited for.
     """
     if list_types:
         list_types_of(given)
         return 0
+    from stratuslab_libcloud.client.opennebula.names import checked_name
+
     base = only_image(images)
     if asked["no_upload"] and not asked["no_shutdown"]:
         raise click.UsageError(
@@ -127,7 +130,9 @@ def create_image(given: Given, /, images: tuple[str, ...], list_types: bool, **a
     told.step("Checking that base image exists")
     steps = _Steps.of(cloud.image(base).details().get("os"), asked)
     asked |= dict.fromkeys(_ONLY_TO_RUN)
-    wanted = order(cloud, base, asked, save_as if cloud.saves_at_end else None)
+    if not cloud.saves_as_it_ends:
+        checked_name("image", save_as.title)  # before all the work, not after it
+    wanted = order(cloud, base, asked, save_as if cloud.saves_as_it_ends else None)
     if asked["persistent_disk"]:
         check_disk(cloud, asked["persistent_disk"], 1)
     told.step("Starting base image")
@@ -143,18 +148,15 @@ def create_image(given: Given, /, images: tuple[str, ...], list_types: bool, **a
         told.step("Machine ready for use")
         told.line(f"\n\tMachine IP: {machine.address}\tRemember to stop the machine when finished")
         return 0
-    if not cloud.saves_at_end:
-        told.step("Saving machine")
-        with _ended_if_it_fails(cloud, vm_id, keep=True):
-            image = _saved(given, cloud, vm_id, asked, save_as.comment)
-        cloud.kill_machine(vm_id)
-    else:
+    if cloud.saves_as_it_ends:
         told.box(f"Please check {save_as.email} for new image ID and instruction.")
-        told.step("Shutting down machine")
-        if not asked["wait"]:
-            cloud.shut_down_machine(vm_id)
-            return 0
-        image = _saved(given, cloud, vm_id, asked)
+    told.step("Shutting down machine")
+    if not asked["wait"] and cloud.saves_as_it_ends:
+        cloud.shut_down_machine(vm_id)
+        return 0
+    with output.Progress(bool(given.quiet)) as progress:
+        save = _save_at_its_end if cloud.saves_as_it_ends else _save_at_rest
+        image = save(cloud, vm_id, save_as, time.monotonic() + asked["timeout"], progress)
     if given.json:
         output.as_json([output.shape(image)])
     else:
@@ -162,18 +164,40 @@ def create_image(given: Given, /, images: tuple[str, ...], list_types: bool, **a
     return 0
 
 
-def _saved(
-    given: Given, cloud: "Cloud", vm_id: str, asked: dict[str, Any], comment: str | None = None
+def _save_at_its_end(
+    cloud: "Cloud", vm_id: str, save_as: "NewImage", end: float, progress: output.Progress
 ) -> "Image":
-    """Make an image of a machine, and wait for it."""
-    with output.Progress(bool(given.quiet)) as progress:
-        return cloud.save_image(
+    """Shut a machine down that was started to be saved."""
+    return cloud.save_image(
+        vm_id,
+        save_as.title,
+        timeout=max(0.0, end - time.monotonic()),
+        waiting=lambda state: progress.show(f"machine {vm_id} is {state}"),
+    )
+
+
+def _save_at_rest(
+    cloud: "Cloud", vm_id: str, save_as: "NewImage", end: float, progress: output.Progress
+) -> "Image":
+    """Stop a machine, so that everything is on its disk, save that, and end the machine."""
+    from stratuslab_libcloud.cli.waiting import until_stopped
+
+    try:
+        cloud.stop_machine(vm_id)
+        until_stopped(cloud, vm_id, end, progress)
+        image = cloud.save_image(
             vm_id,
-            asked["title"],
-            comment,
-            timeout=asked["timeout"],
+            save_as.title,
+            save_as.comment,
+            timeout=max(0.0, end - time.monotonic()),
             waiting=lambda state: progress.show(f"machine {vm_id} is {state}"),
         )
+    except BaseException:
+        progress.clear()
+        output.warning(f"machine {vm_id} is left, with all that was done on it")
+        raise
+    cloud.kill_machine(vm_id)
+    return image
 
 
 class _Told:

@@ -62,6 +62,7 @@ _LONG = (
 def list_images(given: Given, /, long: bool, **asked: Any) -> None:
     """
     List the current images of the Marketplace, or those with TEXT in their id, name or description.
+    On OpenNebula they are the images that the account may use.
 
     A PATTERN is the whole value, where * stands for anything. Capital letters make no difference.
     """
@@ -89,7 +90,7 @@ def list_images(given: Given, /, long: bool, **asked: Any) -> None:
 def search_image(given: Given, /, long: bool, **asked: Any) -> None:
     """
     Show the current images that meet all criteria; a TEXT is looked for in id, name and
-    description.
+    description. Images on OpenNebula have neither system, architecture, endorser nor creator.
 
     A PATTERN is the whole value, where * stands for anything. Capital letters make no difference.
     """
@@ -115,7 +116,7 @@ def search_image(given: Given, /, long: bool, **asked: Any) -> None:
 @click.argument("ids", metavar="IMAGE-ID", nargs=-1)
 @pass_given
 def show_image(given: Given, ids: tuple[str, ...]) -> None:
-    """Show everything that the Marketplace knows about an image."""
+    """Show everything that the Marketplace, or an OpenNebula, knows about an image."""
     if len(ids) != 1:
         raise click.UsageError("Only specify one image to show" if ids else "Specify image to show")
     _show(given, [given.cloud("marketplace").image(ids[0])], _all_lines)

@@ -233,7 +233,11 @@ def validate_metadata(given: Given, /, files: tuple[str, ...]) -> int:
 @click.argument("files", metavar="METADATA-FILE", nargs=-1)
 @pass_given
 def upload_metadata(given: Given, /, files: tuple[str, ...]) -> None:
-    """Publish signed metadata in the Marketplace, and print the address that it has there."""
+    """
+    Publish signed metadata in the Marketplace, and print the address that it has there.
+
+    An OpenNebula has none: make images there with stratus-create-image.
+    """
     source = _file(files, "Please specify an image manifest", "Image manifest does not exist: {}")
     document = _read(source)
     cloud = given.cloud("marketplace")
@@ -271,7 +275,8 @@ def deprecate_metadata(
     """
     Withdraw your endorsement of an image from the Marketplace, and print the new entry's address.
 
-    The image is no longer listed then, unless others endorse it.
+    The image is no longer listed then, unless others endorse it. An OpenNebula has no endorsements:
+    delete images there with stratus-delete-volume.
     """
     if len(images) != 1:
         raise click.UsageError("Please specify an image ID")

@@ -165,7 +165,7 @@ MACHINE = (
 def run_instance(given: Given, /, images: tuple[str, ...], list_types: bool, **asked: Any) -> int:
     """
     Start machines from IMAGE: the identifier of an image of the Marketplace, or the UUID of a
-    bootable disk.
+    bootable disk; on OpenNebula the id of an image.
 
     Does not wait for them, unless --wait says so.
     """

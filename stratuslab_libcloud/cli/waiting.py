@@ -8,7 +8,7 @@ from stratuslab_libcloud import Cloud, Machine, errors
 from stratuslab_libcloud.cli.output import Progress
 from stratuslab_libcloud.client.waiting import until
 
-__all__ = ["until_running", "until_ssh_answers"]
+__all__ = ["until_running", "until_ssh_answers", "until_stopped"]
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0  # seconds between two looks
 _SHORTEST_LOOK = 1.0  # seconds that a look may take once the time is over
@@ -27,7 +27,7 @@ def until_running(cloud: Cloud, machine_id: str, end: float, progress: Progress)
 
     def runs(machine: Machine) -> bool:
         progress.show(f"machine {machine_id} is {machine.summary}")
-        if machine.failed or machine.ending:
+        if machine.failed or machine.ending or machine.resting:
             reason = machine.error or "the cloud gives no reason"
             raise errors.NodeFailedError(f"machine {machine_id} is {machine.summary}: {reason}")
         return machine.running
@@ -39,6 +39,27 @@ def until_running(cloud: Cloud, machine_id: str, end: float, progress: Progress)
         f"machine {machine_id} does not run yet, and the time is over",
         longest_pause=_LONGEST_PAUSE,
         unseen=lambda: progress.show(f"machine {machine_id} cannot be looked at"),
+    )
+
+
+def until_stopped(cloud: Cloud, machine_id: str, end: float, progress: Progress) -> None:
+    """
+    Wait until a machine that was asked to stop has done so.
+
+    :param end: by the monotonic clock.
+    :raises NodeNotReadyError: time ran out: its guest does not listen.
+    """
+
+    def rests(machine: Machine) -> bool:
+        progress.show(f"machine {machine_id} is {machine.summary}")
+        return machine.resting
+
+    until(
+        rests,
+        lambda seconds: cloud.machine(machine_id, seconds),
+        end,
+        f"machine {machine_id} has not stopped, and the time is over",
+        longest_pause=_LONGEST_PAUSE,
     )
 
 

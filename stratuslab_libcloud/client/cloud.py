@@ -39,6 +39,14 @@ class Cloud(Verbs, Protocol):
     def volume_account(self) -> object:
         """A value that is equal for two locations with the same volumes."""
 
+    @property
+    def saves_as_it_ends(self) -> bool:
+        """
+        Whether a machine can only be saved as it ends, and says at its start that it will be.
+
+        Otherwise it is saved at any time, and goes on as before.
+        """
+
     def images(self, whole: bool = False) -> Sequence[Image]:
         """
         List the current images. No signature is verified.
@@ -155,12 +163,6 @@ class Cloud(Verbs, Protocol):
         :raises NotSupportedError: the cloud does not show consoles.
         """
 
-    saves_at_end: bool
-    """
-    Whether machines become images as they are shut down, if they were started for that
-    (:attr:`.NewMachine.save_as`); otherwise any machine can be saved, and goes on.
-    """
-
     def save_image(
         self,
         machine_id: str,
@@ -174,8 +176,8 @@ class Cloud(Verbs, Protocol):
         """
         Make an image of what is on a machine's first disk, and wait until it is there.
 
-        Where a cloud can only do this as the machine ends (:attr:`saves_at_end`), it is shut down.
-        Asking again for one that has been asked for goes on waiting.
+        Where a cloud can only do this as the machine ends, it is shut down. Asking again for one
+        that has been asked for goes on waiting.
 
         :param description: default: what the cloud has for it.
         :param timeout: seconds to wait.

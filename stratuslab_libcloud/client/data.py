@@ -309,20 +309,15 @@ class Mount(NamedTuple):
     A disk in a machine.
 
     :ivar device: such as ``vdc``; ``static`` if the disk was attached when the machine started;
-        empty if the machine is somebody else's, and nobody says.
+        empty if the machine is somebody else's.
     """
 
     machine_id: str
     device: str
 
     @property
-    def known(self) -> bool:
-        """Whether ``device`` is the name of a device."""
-        return self.device not in ("", "static")
-
-    @property
     def hot_plugged(self) -> bool:
-        return self.device != "static"
+        return self.device not in ("", "static")
 
 
 class Endorsement(NamedTuple):

@@ -72,7 +72,7 @@ class _Engine:
 
     def _choose(self) -> StratusLabCloud | OpenNebulaCloud:
         try:
-            self._modern.engine.change("one.system.version")
+            self._modern.engine.version()
         except ServiceError as error:
             if not error.value.startswith(_UNKNOWN_METHOD):
                 raise

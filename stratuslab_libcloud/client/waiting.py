@@ -51,7 +51,8 @@ def until(
         else:
             if settled(machine):
                 return machine
-            trouble, failed = f"it is {machine.summary}", False
+            said = f" ({machine.scheduler})" if machine.scheduler else ""
+            trouble, failed = f"it is {machine.summary}{said}", False
         left = end - time.monotonic()
         if left <= 0:
             raise NodeNotReadyError(f"{late}: {trouble}", advice=advice)

@@ -64,12 +64,14 @@ def as_bytes(user_data: str | bytes | None) -> bytes:
     return expected(user_data, str, "ex_user_data").encode("utf-8", "surrogateescape")
 
 
-def key_path(path: str | os.PathLike[str]) -> str:
-    """Return the path of a private key, with ``~`` replaced by the home directory."""
+def key_path(path: str | os.PathLike[str], name: str = "ssh_key") -> str:
+    """Return the path of a key, with ``~`` replaced by the home directory."""
     try:
         return str(expanded(os.fspath(path)))
+    except TypeError:
+        raise InvalidValueError(f"{name} must be a path, not {path!r}") from None
     except ValueError as error:
-        raise InvalidValueError(f"ssh_key {error}") from None
+        raise InvalidValueError(f"{name} {error}") from None
 
 
 def check_interface(name: str) -> None:

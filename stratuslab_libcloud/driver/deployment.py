@@ -165,13 +165,15 @@ class DeploymentMethods(NodeMethods):
         :return: Each node as it is now, with its addresses.
         :raises NodeFailedError: A node failed, or was ended, stopped, suspended or put on hold, so
             that it will not run; raised at once with the cloud's text.
-        :raises NodeNotReadyError: Time ran out; the text has the trouble met meanwhile, if any.
+        :raises NodeNotReadyError: Time ran out; the text has the trouble met meanwhile, if any, and
+            what the cloud's scheduler says.
         :rtype: ``list`` of ``tuple``
         """
         arguments.check_interface(ssh_interface)
         end = time.monotonic() + timeout
         found: dict[int, tuple[Node, list[str]]] = {}
         trouble: dict[int, StratusLabError] = {}
+        said: dict[int, str] = {}
         pause = _FIRST_PAUSE
         while True:
             for number, node in enumerate(nodes):
@@ -190,6 +192,7 @@ class DeploymentMethods(NodeMethods):
                         trouble[number] = error
                     continue
                 trouble.pop(number, None)
+                said[number] = current.extra["scheduler"] or ""
                 if addresses:
                     found[number] = (current, addresses)
             if len(found) == len(nodes):
@@ -198,6 +201,7 @@ class DeploymentMethods(NodeMethods):
                 raise self._not_running(
                     [node for number, node in enumerate(nodes) if number not in found],
                     list(trouble.values()),
+                    [text for number, text in said.items() if text and number not in found],
                     f"after {timeout} seconds these nodes do not run yet, or have no address in "
                     f"{ssh_interface}",
                 )
@@ -208,7 +212,7 @@ class DeploymentMethods(NodeMethods):
         self, node: Node, interface: str, force_ipv4: bool, timeout: float
     ) -> tuple[Node, list[str]]:
         """Get a node as it is now, with its addresses if it runs."""
-        with self._asking_for(node) as cloud:
+        with self._asking_for(node, Node) as cloud:
             machine = cloud.machine(str(node.id), min(timeout, self._timeout))
             current = self._to_node(machine, cloud)
             over = current.state in (NodeState.ERROR, NodeState.TERMINATED)
@@ -224,9 +228,9 @@ class DeploymentMethods(NodeMethods):
         return current, [a for a in found if not force_ipv4 or is_valid_ip_address(a)]
 
     def _not_running(
-        self, nodes: list[Node], trouble: list[StratusLabError], what: str
+        self, nodes: list[Node], trouble: list[StratusLabError], said: list[str], what: str
     ) -> NodeNotReadyError:
-        met = "; ".join(dict.fromkeys(map(str, trouble)))
+        met = "; ".join(dict.fromkeys([*map(str, trouble), *said]))
         names = ", ".join(str(node.id) for node in nodes)
         error = NodeNotReadyError(f"{what}: {names}" + (f" ({met})" if met else ""), driver=self)
         error.__cause__ = trouble[-1] if trouble else None

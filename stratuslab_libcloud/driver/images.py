@@ -19,7 +19,8 @@ class ImageMethods(LocationMethods):
 
     def list_images(self, location: NodeLocation | None = None) -> list[NodeImage]:
         """
-        List the current images of a location's Marketplace. One request, however many there are.
+        List the current images of a location's Marketplace or, on OpenNebula, the images that the
+        account may use, public ones included. One request, however many there are.
 
         An image is named by its title or, without one, by the first line of its description or by
         its identifier. ``extra`` describes the newest endorsement:
@@ -34,7 +35,17 @@ class ImageMethods(LocationMethods):
         otherwise they are ``None`` or empty. No signature is verified, and ``verdict`` is ``None``:
         :meth:`get_image` and :meth:`ex_verify_image` do that, and :meth:`create_node`.
 
-        Source: marketplace-rest 3; guide 9.1.4.
+        On OpenNebula ``extra`` has, here as from :meth:`get_image`:
+
+        * ``size``: bytes
+        * ``state``: the engine's word, such as ``READY``; ``error``: its text, or ``None``
+        * ``owner``, ``datastore``, ``format``, ``type``, ``description``: text
+        * ``visibility``: ``private`` or ``public``
+        * ``persistent``: whether what nodes write to it is kept
+        * ``created``: when, as text (``YYYY-MM-DDThh:mm:ssZ``)
+        * ``users``: the number of nodes that have it
+
+        Source: marketplace-rest 3; guide 9.1.4; opennebula-modern 4.
 
         >>> [image.name for image in driver.list_images() if image.extra["os"] == "Debian"]
         ['Debian 12 (bookworm)']
@@ -48,7 +59,7 @@ class ImageMethods(LocationMethods):
 
     def get_image(self, image_id: str) -> NodeImage:
         """
-        Get one image of the default location's Marketplace, with its whole entry. One request.
+        Get one image of the default location, with its whole Marketplace entry. One request.
 
         ``extra`` has, besides the keys of :meth:`list_images`:
 
@@ -71,7 +82,7 @@ class ImageMethods(LocationMethods):
         >>> whole.extra["format"], whole.extra["inbound_ports"]
         ('qcow2', [22])
 
-        :param image_id: The identifier, 27 characters (required).
+        :param image_id: The identifier, 27 characters; on OpenNebula a number (required).
         :raises NotFoundError: The image is unknown, expired or deprecated.
         :raises ConfigurationError: ``trusted_ca`` cannot be read, or nobody is trusted although
             that is required.
@@ -134,7 +145,7 @@ class ImageMethods(LocationMethods):
             OpenNebula, there may be an image of that name.
         :rtype: :class:`.NodeImage`
         """
-        with creating() as created, self._asking_for(node) as cloud:
+        with creating() as created, self._asking_for(node, Node) as cloud:
             seconds = arguments.checked_timeout(ex_timeout)
             doubt = f"node {node.id} may be shutting down, and become the image {name!r}"
             with created.asking(doubt) as sending:

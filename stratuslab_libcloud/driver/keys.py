@@ -5,6 +5,7 @@ from pathlib import Path
 
 from libcloud.compute.base import KeyPair
 
+from stratuslab_libcloud.driver import arguments
 from stratuslab_libcloud.driver.locations import LocationMethods
 from stratuslab_libcloud.errors import ConflictError, InvalidValueError, NotFoundError
 from stratuslab_libcloud.ssh import keys as ssh_keys
@@ -116,7 +117,8 @@ class KeyPairMethods(LocationMethods):
         :raises ConfigurationError: The file cannot be read.
         :rtype: :class:`.KeyPair`
         """
-        lines = ssh_keys.read_public(Path(os.path.expanduser(key_file_path)))
+        path = arguments.key_path(key_file_path, "key_file_path")
+        lines = ssh_keys.read_public(Path(path))
         return self.import_key_pair_from_string(name, "\n".join(lines))
 
     def delete_key_pair(self, key_pair: KeyPair) -> bool:
@@ -132,6 +134,7 @@ class KeyPairMethods(LocationMethods):
         :rtype: ``bool``
         """
         with self._asking(None) as cloud:
+            key_pair = arguments.expected(key_pair, KeyPair, "key_pair")
             lines = cloud.public_keys()
             left = [line for line in lines if ssh_keys.name_of(line) != key_pair.name]
             if len(left) == len(lines):

@@ -4,7 +4,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeAlias, TypeVar
 
 from libcloud.compute.base import (
     Node,
@@ -29,6 +29,7 @@ from stratuslab_libcloud.locations import Locations
 __all__ = ["LocationMethods"]
 
 T = TypeVar("T")
+Thing: TypeAlias = Node | StorageVolume | VolumeSnapshot
 
 
 class LocationMethods(NodeDriver):
@@ -264,8 +265,14 @@ class LocationMethods(NodeDriver):
             return self._locations.ask_all(what, account, ask)
 
     @contextmanager
-    def _asking_for(self, thing: Node | StorageVolume | VolumeSnapshot) -> Iterator[Cloud]:
-        """Give the cloud of a thing, the only one if the thing names none."""
+    def _asking_for(self, thing: Thing, kind: type[Thing]) -> Iterator[Cloud]:
+        """
+        Give the cloud of a thing, the only one if the thing names none.
+
+        :param kind: what it must be: the ids of nodes, say, are those of volumes, too.
+        """
+        if not isinstance(thing, kind):
+            raise InvalidValueError(f"{thing!r} is not a {kind.__name__}", driver=self)
         extra = thing.extra or {}
         what = f"{type(thing).__name__} {thing.id}"
         location_id = extra.get("location")
@@ -299,7 +306,7 @@ class LocationMethods(NodeDriver):
 
     def _check_same_storage(self, thing: Node | StorageVolume, other: Cloud) -> None:
         """Refuse to combine disks and machines of different accounts of storage services."""
-        with self._asking_for(thing) as cloud:
+        with self._asking_for(thing, type(thing)) as cloud:
             if cloud.volume_account != other.volume_account:
                 raise InvalidValueError(
                     f"{type(thing).__name__} {thing.id} is in location {cloud.settings.location}, "

@@ -290,25 +290,26 @@ class NodeMethods(LocationMethods):
         :return: ``True``.
         :rtype: ``bool``
         """
-        with self._asking_for(node) as cloud:
+        with self._asking_for(node, Node) as cloud:
             cloud.kill_machine(str(node.id))
             return True
 
     def ex_shutdown_node(self, node: Node) -> bool:
         """
-        Ask a running node to shut down; it ends when its operating system has. One request.
+        Ask a running node to shut down; it ends when its operating system has. One request. On
+        OpenNebula a node that is stopped, suspended, pending or on hold ends at once.
 
-        Source: compute-xmlrpc 2.6.
+        Source: compute-xmlrpc 2.6; opennebula-modern 6.
 
         >>> driver.ex_shutdown_node(node)
         True
 
         :param node: A node of this driver (required).
-        :raises ConflictError: The node is not running.
+        :raises ConflictError: The node is not running, or is being changed.
         :return: ``True``.
         :rtype: ``bool``
         """
-        with self._asking_for(node) as cloud:
+        with self._asking_for(node, Node) as cloud:
             cloud.shut_down_machine(str(node.id))
             return True
 
@@ -334,7 +335,7 @@ class NodeMethods(LocationMethods):
         :raises NotSupportedError: The cloud is not a sandbox.
         :rtype: ``str``
         """
-        with self._asking_for(node) as cloud:
+        with self._asking_for(node, Node) as cloud:
             return cloud.console_output(str(node.id))
 
     def _nodes_of(self, cloud: Cloud, timeout: float | None) -> list[Node]:
@@ -359,7 +360,7 @@ class NodeMethods(LocationMethods):
             warnings.warn(
                 f"there is no user_public_key_file in {settings.where}, and no key in ~/.ssh: "
                 "nobody will be able to log in to the node; set one, or give auth",
-                stacklevel=4,
+                stacklevel=3,
             )
             return []
         return ssh_keys.read_public(pair[0])

@@ -27,7 +27,7 @@ class PowerMethods(NodeMethods):
         :raises NotSupportedError: The cloud is a StratusLab cloud.
         :rtype: ``bool``
         """
-        with self._asking_for(node) as cloud:
+        with self._asking_for(node, Node) as cloud:
             cloud.reboot_machine(str(node.id))
             return True
 
@@ -48,7 +48,7 @@ class PowerMethods(NodeMethods):
         :raises NotSupportedError: The cloud is a StratusLab cloud.
         :rtype: ``bool``
         """
-        with self._asking_for(node) as cloud:
+        with self._asking_for(node, Node) as cloud:
             cloud.start_machine(str(node.id))
             return True
 
@@ -70,7 +70,7 @@ class PowerMethods(NodeMethods):
         :raises NotSupportedError: The cloud is a StratusLab cloud.
         :rtype: ``bool``
         """
-        with self._asking_for(node) as cloud:
+        with self._asking_for(node, Node) as cloud:
             cloud.stop_machine(str(node.id))
             return True
 
@@ -89,7 +89,7 @@ class PowerMethods(NodeMethods):
         :raises NotSupportedError: The cloud is a StratusLab cloud.
         :rtype: ``bool``
         """
-        with self._asking_for(node) as cloud:
+        with self._asking_for(node, Node) as cloud:
             cloud.suspend_machine(str(node.id))
             return True
 
@@ -108,7 +108,7 @@ class PowerMethods(NodeMethods):
         :raises NotSupportedError: The cloud is a StratusLab cloud.
         :rtype: ``bool``
         """
-        with self._asking_for(node) as cloud:
+        with self._asking_for(node, Node) as cloud:
             cloud.resume_machine(str(node.id))
             return True
 
@@ -131,7 +131,7 @@ class PowerMethods(NodeMethods):
         :raises NotSupportedError: The cloud is a StratusLab cloud.
         :rtype: ``bool``
         """
-        with self._asking_for(node) as cloud:
+        with self._asking_for(node, Node) as cloud:
             size = arguments.expected(size, NodeSize, "size")
             size = whole_size(size, self._locations.instance_types, self)
             numbers = arguments.numbers_of(size)
@@ -157,7 +157,7 @@ class PowerMethods(NodeMethods):
         :raises NotSupportedError: The cloud is a StratusLab cloud.
         :rtype: ``bool``
         """
-        with self._asking_for(node) as cloud:
+        with self._asking_for(node, Node) as cloud:
             cloud.rename_machine(str(node.id), name)
         node.name = name
         return True

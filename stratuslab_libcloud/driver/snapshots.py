@@ -24,6 +24,9 @@ class SnapshotMethods(LocationMethods):
         uses: what is written to the volume later does not change it, and any number of volumes can
         be made from it. The volume cannot be deleted as long as it has snapshots.
 
+        On OpenNebula a snapshot is a copy, as large as the volume, which nodes may have meanwhile,
+        and which may be deleted before its snapshots. Five requests and more, until it is made.
+
         ``size`` is in GiB. ``extra`` has ``location``, ``endpoint``, ``owner`` and ``volume_id``.
 
         Source: pdisk-rest 2.2.3, 3.2.
@@ -33,15 +36,16 @@ class SnapshotMethods(LocationMethods):
         >>> driver.destroy_volume(again) and driver.destroy_volume_snapshot(snapshot)
         True
 
-        :param volume: The volume (required); no node may have it.
-        :param name: 40 characters at most (optional); empty if not given.
+        :param volume: The volume (required); on StratusLab clouds no node may have it.
+        :param name: 40 characters at most, on OpenNebula 128 bytes (optional); empty or, on
+            OpenNebula, the cloud's choice if not given.
         :raises InvalidValueError: The name is not allowed. Nothing was sent.
         :raises ConflictError: A node has the volume.
         :raises NotPermittedError: It belongs to somebody else.
         :raises LostAnswerError: The answer was lost; the snapshot may exist.
         :rtype: :class:`.VolumeSnapshot`
         """
-        with creating() as created, self._asking_for(volume) as cloud:
+        with creating() as created, self._asking_for(volume, StorageVolume) as cloud:
             with created.asking(
                 f"a snapshot of volume {volume.id} may have been created: look for it with "
                 "list_volume_snapshots()"
@@ -68,7 +72,7 @@ class SnapshotMethods(LocationMethods):
         :param volume: The volume (required).
         :rtype: ``list`` of :class:`.VolumeSnapshot`
         """
-        with self._asking_for(volume) as cloud:
+        with self._asking_for(volume, StorageVolume) as cloud:
             return [
                 to_snapshot(one, volume.id, cloud.settings, self)
                 for one in cloud.snapshots(volume.id)
@@ -76,7 +80,7 @@ class SnapshotMethods(LocationMethods):
 
     def destroy_volume_snapshot(self, snapshot: VolumeSnapshot) -> bool:
         """
-        Delete a snapshot. One request.
+        Delete a snapshot. One request; on OpenNebula two and more.
 
         Source: pdisk-rest 2.2.5.
 
@@ -91,6 +95,6 @@ class SnapshotMethods(LocationMethods):
         :raises NotPermittedError: It belongs to somebody else.
         :rtype: ``bool``
         """
-        with self._asking_for(snapshot) as cloud:
+        with self._asking_for(snapshot, VolumeSnapshot) as cloud:
             cloud.delete_volume(str(snapshot.id))
             return True

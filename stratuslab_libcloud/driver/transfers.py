@@ -97,7 +97,7 @@ class TransferMethods(LocationMethods):
         :raises ConflictError: A node has the volume.
         :rtype: ``bool``
         """
-        with self._asking_for(volume) as cloud:
+        with self._asking_for(volume, StorageVolume) as cloud:
             cloud.download_volume(volume.id, Path(path), progress or _unseen)
             return True
 

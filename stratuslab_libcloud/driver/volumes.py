@@ -4,6 +4,7 @@ from libcloud.compute.base import Node, NodeLocation, StorageVolume, VolumeSnaps
 from libcloud.compute.types import StorageVolumeState
 
 from stratuslab_libcloud.client.cloud import Cloud
+from stratuslab_libcloud.driver import arguments
 from stratuslab_libcloud.driver.creation import creating
 from stratuslab_libcloud.driver.entities import to_volume
 from stratuslab_libcloud.driver.locations import LocationMethods
@@ -34,7 +35,9 @@ class VolumeMethods(LocationMethods):
 
         Snapshots are not among them where the service reports the types of disks.
 
-        Source: guide 7.2; pdisk-rest 2.1.1.
+        On OpenNebula volumes are the persistent datablocks of the account.
+
+        Source: guide 7.2; pdisk-rest 2.1.1; opennebula-modern 4.
 
         >>> [(volume.name, volume.size) for volume in driver.list_volumes()]
         [('data', 5)]
@@ -61,25 +64,38 @@ class VolumeMethods(LocationMethods):
         Create a volume: an empty persistent disk, or one with what is on a snapshot. One request,
         which is sent once; from a snapshot it is two.
 
-        Source: guide 7.1; pdisk-rest 2.1.2, 2.2.3.
+        On OpenNebula it is in the location's ``datastore`` or, without that, in the first one for
+        images. Two requests and more, as the volume can be used when it is returned; one more for
+        the first, and from a snapshot five and more.
+
+        Source: guide 7.1; pdisk-rest 2.1.2, 2.2.3; opennebula-modern 4.
 
         >>> scratch = driver.create_volume(size=1, name="scratch", ex_visibility="public")
         >>> scratch.extra["visibility"]
         'public'
 
-        :param size: GiB, 1 to 1024 (required); with a snapshot, its size.
-        :param name: 40 characters at most (required).
+        :param size: GiB, 1 to 1024, on OpenNebula as many as there is room for (required); with a
+            snapshot, its size.
+        :param name: 40 characters at most; on OpenNebula 128 bytes, and no other image or volume of
+            the account may have it (required).
         :param location: Where to create it (optional); the default location if not given.
         :param snapshot: A snapshot, from :meth:`create_volume_snapshot` (optional). The volume is
             created where the snapshot is.
         :param ex_visibility: ``private`` (the default) or ``public`` (optional).
         :raises InvalidValueError: The size, name or visibility is not allowed. Nothing was sent.
+        :raises ConflictError: The name is taken, or there is no room (OpenNebula).
+        :raises QuotaExceededError: The account may not have that much (OpenNebula).
+        :raises ServiceError: The cloud could not make it, for the reason in the text (OpenNebula).
         :raises LostAnswerError: The answer was lost; the volume may exist.
         :rtype: :class:`.StorageVolume`
         """
         if snapshot is not None:
             _check_fits(snapshot, size, location)
-        where = self._asking(location) if snapshot is None else self._asking_for(snapshot)
+        where = (
+            self._asking(location)
+            if snapshot is None
+            else self._asking_for(snapshot, VolumeSnapshot)
+        )
         with creating() as created, where as cloud:
             with created.asking(
                 f"a volume named {name or ''!r} may have been created: look for it with "
@@ -101,7 +117,10 @@ class VolumeMethods(LocationMethods):
         The cloud chooses the device. Afterwards ``volume.extra["device"]`` has its path and
         ``volume.extra["node"]`` the id of the node.
 
-        Source: guide 7.4; pdisk-rest 2.3, 3.3.
+        On OpenNebula it is three requests and more, until the volume is attached; the node may be
+        stopped, too.
+
+        Source: guide 7.4; pdisk-rest 2.3, 3.3; opennebula-modern 5.
 
         >>> driver.attach_volume(node, volume)
         True
@@ -113,13 +132,15 @@ class VolumeMethods(LocationMethods):
         :param device: Ignored.
         :return: ``True``.
         :raises ConflictError: The node is not running, or another node has the volume.
+        :raises ServiceError: The cloud could not attach it, for the reason in the text
+            (OpenNebula).
         :raises LostAnswerError: The answer was lost; the volume may be attached.
         :rtype: ``bool``
         """
         with (
             creating() as created,
-            self._asking_for(node) as cloud,
-            self._asking_for(volume) as storing,
+            self._asking_for(node, Node) as cloud,
+            self._asking_for(volume, StorageVolume) as storing,
         ):
             self._check_same_storage(node, storing)
             with created.asking(
@@ -132,9 +153,10 @@ class VolumeMethods(LocationMethods):
     def detach_volume(self, volume: StorageVolume, ex_node: Node | None = None) -> bool:
         """
         Detach a volume from a node; unmount it in the node first. One request; two if neither
-        ``ex_node`` nor ``volume.extra["node"]`` says which node has it.
+        ``ex_node`` nor ``volume.extra["node"]`` says which node has it. On OpenNebula two more, and
+        more until it is detached.
 
-        Source: guide 7.4; pdisk-rest 2.4.
+        Source: guide 7.4; pdisk-rest 2.4; opennebula-modern 5.
 
         >>> _ = driver.attach_volume(node, volume)
         >>> driver.detach_volume(volume)
@@ -144,14 +166,16 @@ class VolumeMethods(LocationMethods):
         :param ex_node: The node that has it (optional).
         :return: ``True``.
         :raises NotFoundError: The volume is not attached, or not to that node. Nothing changed.
-        :raises ConflictError: The volume was attached when the node started, or several nodes have
-            it.
+        :raises ConflictError: The volume was attached when the node started, on OpenNebula only if
+            the node started from it; or several nodes have it.
+        :raises ServiceError: The cloud could not detach it, for the reason in the text
+            (OpenNebula).
         :rtype: ``bool``
         """
-        with self._asking_for(volume) as cloud:
+        with self._asking_for(volume, StorageVolume) as cloud:
             node_id = (volume.extra or {}).get("node")
             if ex_node is not None:
-                self._check_same_storage(ex_node, cloud)
+                self._check_same_storage(arguments.expected(ex_node, Node, "ex_node"), cloud)
                 node_id = str(ex_node.id)
             try:
                 cloud.detach_volume(volume.id, node_id)
@@ -170,7 +194,8 @@ class VolumeMethods(LocationMethods):
 
     def destroy_volume(self, volume: StorageVolume) -> bool:
         """
-        Delete a volume with its contents. One request.
+        Delete a volume with its contents. One request; on OpenNebula two and more, until its name
+        is free again.
 
         Source: guide 7.5; pdisk-rest 2.2.5.
 
@@ -184,7 +209,7 @@ class VolumeMethods(LocationMethods):
         :raises NotPermittedError: It belongs to somebody else.
         :rtype: ``bool``
         """
-        with self._asking_for(volume) as cloud:
+        with self._asking_for(volume, StorageVolume) as cloud:
             cloud.delete_volume(volume.id)
             return True
 
@@ -193,8 +218,8 @@ class VolumeMethods(LocationMethods):
         List where a volume is attached. One request.
 
         Each item has ``node``, the id of a node, and ``device``: its path, such as ``/dev/vdc``,
-        or ``static`` if the volume was attached when the node started. On OpenNebula it is empty if
-        the node is somebody else's.
+        or ``static`` if the volume was attached when the node started. It is empty if the node is
+        somebody else's, as may be on OpenNebula.
 
         Source: pdisk-rest 2.3.
 
@@ -206,11 +231,11 @@ class VolumeMethods(LocationMethods):
         :raises NotFoundError: There is no such volume.
         :rtype: ``list`` of ``dict``
         """
-        with self._asking_for(volume) as cloud:
+        with self._asking_for(volume, StorageVolume) as cloud:
             return [
                 {
                     "node": mount.machine_id,
-                    "device": f"/dev/{mount.device}" if mount.known else mount.device,
+                    "device": f"/dev/{mount.device}" if mount.hot_plugged else mount.device,
                 }
                 for mount in cloud.volume_mounts(volume.id)
             ]
@@ -219,7 +244,7 @@ class VolumeMethods(LocationMethods):
         self, volume: StorageVolume, name: str | None = None, visibility: str | None = None
     ) -> bool:
         """
-        Rename a volume, or make it private or public. One request.
+        Rename a volume, or make it private or public. One request; on OpenNebula one for each.
 
         Source: guide 7.1; pdisk-rest 2.2.4.
 
@@ -236,7 +261,7 @@ class VolumeMethods(LocationMethods):
         :raises NotPermittedError: It belongs to somebody else.
         :rtype: ``bool``
         """
-        with self._asking_for(volume) as cloud:
+        with self._asking_for(volume, StorageVolume) as cloud:
             cloud.update_volume(volume.id, name=name, visibility=visibility)
         if name is not None:
             volume.name = name

@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from invoked import done, refused, run
-from sshd import Sshd, free_port, make_key, needed
+from sshd import Greeter, Sshd, free_port, make_key, needed
 
 from stratuslab_libcloud import Cloud, Machine, connect, errors
 from stratuslab_libcloud.cli import instances
@@ -62,31 +61,6 @@ def configured(site: Sandbox, folder: Path, **more: object) -> Path:
     path.write_text(text.replace("[sandbox]\n", f"[sandbox]\n{lines}"))
     path.chmod(0o600)
     return path
-
-
-class Greeter:
-    """Whatever says that it speaks SSH at an address."""
-
-    def __init__(self, address: str, port: int) -> None:
-        self._listener = socket.create_server((address, port))
-        self._thread = threading.Thread(target=self._greet)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._listener.close()
-
-    def _greet(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            connection.sendall(b"welcome\r\nSSH-2.0-test\r\n")
-            connection.close()
 
 
 class TestRun:

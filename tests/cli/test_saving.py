@@ -14,7 +14,7 @@ from clouds import configured
 from invoked import run
 from sshd import Sshd, free_port, make_key, needed
 
-from stratuslab_libcloud import Cloud, connect
+from stratuslab_libcloud import Cloud
 from stratuslab_libcloud.cli.creation import create_image
 from stratuslab_libcloud.cli.run import run_instance
 from stratuslab_libcloud.sandbox.site import Sandbox
@@ -190,13 +190,10 @@ class TestOnMachines:
     """With a real SSH server at the address that the next machine will have."""
 
     @pytest.fixture
-    def sshd(self, site: Sandbox, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Sshd]:
-        section, image = getattr(request, "param", ("sandbox", TTYLINUX))
-        cloud = connect(site.config_path, section)
-        started = run(run_instance, site, "-q", "-S", section, image).stdout
+    def sshd(self, site: Sandbox, cloud: Cloud, tmp_path: Path) -> Iterator[Sshd]:
+        started = run(run_instance, site, "-q", TTYLINUX).stdout
         vm_id, address = started.strip().split(", ")
         cloud.kill_machine(vm_id)
-        cloud.close()
         first, last = address.rsplit(".", 1)
         sshd = Sshd(tmp_path, f"{first}.{int(last) + 1}", free_port(address))
         key = tmp_path / "key"
@@ -205,13 +202,13 @@ class TestOnMachines:
             yield sshd
 
     def created(
-        self, site: Sandbox, sshd: Sshd, tmp_path: Path, *words: str, section: str = "sandbox"
+        self, site: Sandbox, sshd: Sshd, tmp_path: Path, *words: str
     ) -> "subprocess.CompletedProcess[str]":
         key = tmp_path / "key.pub"
-        path = configured(site, tmp_path, section, ssh_port=sshd.port, user_public_key_file=key)
+        path = configured(site, tmp_path, ssh_port=sshd.port, user_public_key_file=key)
         code = "from stratuslab_libcloud.cli.creation import create_image as c; c()"
         return subprocess.run(
-            [sys.executable, "-c", code, "-c", str(path), "-S", section, *ALL, *words],
+            [sys.executable, "-c", code, "-c", str(path), *ALL, *words],
             env=os.environ | sshd._users(),  # whose home has known_hosts
             capture_output=True,
             text=True,
@@ -247,23 +244,6 @@ class TestOnMachines:
         uploaded = Path("/tmp", script.name)
         assert stat.S_IMODE(uploaded.stat().st_mode) == 0o755
         uploaded.unlink()
-
-    @pytest.mark.parametrize("sshd", [("opennebula", "0")], ids=["opennebula"], indirect=True)
-    def test_an_engine_saves_it_before_it_ends(
-        self, site: Sandbox, sshd: Sshd, tmp_path: Path
-    ) -> None:
-        one = connect(site.config_path, "opennebula")
-        done = self.created(site, sshd, tmp_path, "0", section="opennebula")
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.endswith(f" :: Saving machine\nIMAGE {one.images()[0].id}\n")
-        saved = one.images()[0]
-        assert (saved.name, saved.details()["description"]) == (
-            ASKED["--title"],
-            ASKED["--comment"],
-        )
-        assert (saved.details()["state"], one.machines()) == ("READY", [])
-        one.delete_image(saved.id)
-        one.close()
 
     def test_json_is_the_image(
         self, site: Sandbox, cloud: Cloud, sshd: Sshd, tmp_path: Path

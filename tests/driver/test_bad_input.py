@@ -217,8 +217,9 @@ class TestBadInput:
     def test_no_key_at_all_is_a_warning(self, site: Site) -> None:
         file = config(section("s", site.sandbox))
         driver = StratusLabNodeDriver(stratuslab_user_config=file)
-        with pytest.warns(UserWarning, match="nobody will be able to log in"):
+        with pytest.warns(UserWarning, match="nobody will be able to log in") as warned:
             site.node(driver=driver)
+        assert [Path(one.filename).name for one in warned] == ["clouds.py"]  # which asked for it
 
     @pytest.mark.parametrize(
         "options",

@@ -7,7 +7,7 @@ from typing import Any
 
 import libcloud.test.compute
 import pytest
-from clouds import KEY, Site, config, section
+from clouds import KEY, Site
 from dialects import DIALECTS, driver_for
 from libcloud.compute.base import Node
 from libcloud.compute.types import NodeState, StorageVolumeState
@@ -86,6 +86,24 @@ class TestSession:
                 assert driver.destroy_volume_snapshot(snapshot)
             assert driver.destroy_volume(one)
 
+    def test_a_thing_of_another_kind_is_refused(self, driver: StratusLabNodeDriver) -> None:
+        """On an engine the ids of volumes are those of nodes, too."""
+        node, volume = started(driver), driver.create_volume(1, "data")
+        nodes, volumes = [node.id], [volume.id]
+        of_nodes: list[Callable[[Any], object]] = [driver.destroy_node, driver.ex_shutdown_node]
+        of_nodes += [driver.reboot_node, lambda one: driver.attach_volume(one, volume)]
+        of_volumes: list[Callable[[Any], object]] = [driver.destroy_volume, driver.detach_volume]
+        of_volumes += [driver.create_volume_snapshot, lambda one: driver.attach_volume(node, one)]
+        for calls, kind, other in ((of_nodes, "Node", volume), (of_volumes, "StorageVolume", node)):
+            for call in calls:
+                for wrong in (other, None, "1"):
+                    with pytest.raises(InvalidValueError, match=rf" is not a {kind}$"):
+                        call(wrong)
+        with pytest.raises(InvalidValueError, match="ex_node must be a Node, not "):
+            driver.detach_volume(volume, ex_node=volume)  # type: ignore[arg-type]
+        assert [one.id for one in driver.list_nodes()] == nodes
+        assert [one.id for one in driver.list_volumes()] == volumes
+
     def test_what_the_other_cannot_do_is_said_in_one_line(
         self, driver: StratusLabNodeDriver
     ) -> None:
@@ -147,8 +165,7 @@ class TestOpenNebula:
 
     def test_a_template_keeps_its_networks(self, site: Site) -> None:
         """Whatever the location's own is: here one that does not exist."""
-        settings = section("one", site.sandbox, endpoint=f"{site.sandbox.url}/RPC2", network="lan")
-        driver = site.new_driver(stratuslab_user_config=config(settings, selected_section="one"))
+        driver = driver_for(site.sandbox, "opennebula", network="lan")
         template = driver.ex_list_templates()[0]
         assert driver.create_node("n", ex_template=template).extra["networks"] == ["public"]
         with pytest.raises(InvalidValueError, match="no network 'lan'"):
@@ -171,6 +188,11 @@ class TestOpenNebula:
         (image, *_) = before = one.list_images()
         with pytest.raises(InvalidValueError, match="timeout must be a positive number"):
             one.copy_image("opennebula", image, "copy", ex_timeout="soon")  # type: ignore[arg-type]
+        nothing: Any = None
+        with pytest.raises(InvalidValueError, match="key_pair must be a KeyPair, not None"):
+            one.delete_key_pair(nothing)
+        with pytest.raises(InvalidValueError, match="key_file_path must be a path, not None"):
+            one.import_key_pair_from_file("k", nothing)
         assert len(one.list_images()) == len(before)
 
     def test_a_saved_image_starts(self, one: StratusLabNodeDriver) -> None:

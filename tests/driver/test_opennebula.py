@@ -15,6 +15,7 @@ from stratuslab_libcloud.errors import (
     ConflictError,
     CredentialsError,
     NodeFailedError,
+    NodeNotReadyError,
     NotFoundError,
     NotPermittedError,
     QuotaExceededError,
@@ -168,6 +169,16 @@ class TestRefusals:
         ):
             with pytest.raises(NotFoundError):
                 call()
+
+
+def test_what_the_scheduler_says_is_said_when_time_is_over(
+    site: Site, one: StratusLabNodeDriver
+) -> None:
+    site.sandbox.opennebula.fail("schedule", "Cannot dispatch VM: no room")
+    node = create(one)
+    with pytest.raises(NodeNotReadyError, match=r"these nodes do .*: 0 \(.*VM: no room\)$"):
+        one.wait_until_running([node], wait_period=0.1, timeout=0.2)
+    assert "no room" in one.ex_get_node(present(node.id)).extra["scheduler"]
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ CONTENT = b"measured\0" * 1000
 
 def copied(driver: StratusLabNodeDriver, volume: StorageVolume, *, back: bool) -> Any:
     """A copy on write, or an image made of one: what the commands ask for."""
-    with driver._asking_for(volume) as cloud:
+    with driver._asking_for(volume, StorageVolume) as cloud:
         return (cloud.rebase_volume if back else cloud.copy_volume)(volume.id)
 
 
@@ -729,7 +729,7 @@ class Bench:
             things.snapshots = [maker.create_volume_snapshot(things.volume)]
         for need, kind in (("i", "MACHINE_IMAGE_ORIGIN"), ("l", "MACHINE_IMAGE_LIVE")):
             if need in needs:
-                with maker._asking_for(things.volume) as cloud:
+                with maker._asking_for(things.volume, StorageVolume) as cloud:
                     cloud.update_volume(things.volume.id, kind=kind)
         maker.ex_close()
         return things

@@ -1,6 +1,7 @@
 """
 Nobody sees, changes or guesses machines and disks of somebody else: every route, by every door,
-in both layouts (pdisk-rest 1.4 and 2, compute-xmlrpc 2, opennebula-engines 7).
+in both layouts (pdisk-rest 1.4 and 2, compute-xmlrpc 2, opennebula-engines 7), and by that of the
+modern engine (opennebula-modern 2 to 10).
 """
 
 import re
@@ -15,6 +16,7 @@ from callers import Caller
 from present import present
 
 from stratuslab_libcloud.sandbox.compute.xmlrpc import METHODS
+from stratuslab_libcloud.sandbox.opennebula.calls import CALLS as ENGINE_CALLS
 from stratuslab_libcloud.sandbox.site import Sandbox
 
 USERS = {"certified": "pw-c", "ursula": "pw-u", "stranger": "pw-s"}
@@ -100,6 +102,37 @@ TEMPLATES = [
 ]
 
 
+# What she has on the modern engine; and the calls that say, with an id, what to do with which.
+OF_URSULA: dict[str, tuple[Any, ...]] = {
+    "vm": ("one.vm.allocate", 'NAME="name-of-ursula"\nCPU=1\nMEMORY=64\nNOTE="key-of-ursula"'),
+    "image": ("one.image.allocate", 'NAME="tag-of-ursula"\nPERSISTENT=YES\nSIZE=1', 1),
+    "template": ("one.template.allocate", 'NAME="tag-of-ursula"\nCPU=1\nMEMORY=64'),
+}
+ENGINE_CHANGES = [
+    method
+    for method in ENGINE_CALLS
+    if method.split(".")[1] in OF_URSULA and not method.endswith(".allocate")
+]
+ENGINE_TEXTS = {
+    **dict.fromkeys(("one.vm.attach", "one.vm.attachnic"), "DISK=[TYPE=fs,SIZE=1]\nNIC=[]"),
+    "one.vm.action": "terminate-hard",
+}
+ENGINE_POOLS = [
+    *(("one.imagepool.info", flag) for flag in (-4, -3, -2, -1, "{ursula}")),
+    *(("one.templatepool.info", flag) for flag in (-4, -3, -2, -1, "{ursula}")),
+    *(("one.vmpool.info", flag, -2) for flag in (-4, -3, -2, -1, "{ursula}")),
+    *(("one.vmpool.infoextended", flag, -2) for flag in (-4, -3, -2, -1, "{ursula}")),
+    ("one.marketapppool.info", -2),
+]
+ENGINE_TEMPLATES = [
+    "DISK=[IMAGE_ID={engine image}]",
+    'DISK=[IMAGE="tag-of-ursula",IMAGE_UNAME="ursula"]',
+    'DISK=[IMAGE="tag-of-ursula",IMAGE_UID="{ursula}"]',
+    'DISK=[SOURCE="pdisk:h/{spare}"]',
+    'DISK=[TYPE="BLOCK",SOURCE="pdisk:h/{spare}"]',
+]
+
+
 @dataclass
 class Place:
     """A site, what Ursula has there, and who else is about."""
@@ -118,13 +151,17 @@ class Place:
         return text.format(**self.ids)
 
     def everything(
-        self, tables: tuple[str, ...] = ("machines", "addresses", "disks", "mounts")
+        self, tables: tuple[str, ...] = ("machines", "addresses", "disks", "mounts", "opennebula")
     ) -> list[tuple[object, ...]]:
         """What the site remembers of machines and disks, and the disks' files."""
         with sqlite3.connect(f"file:{self.site.dir}/sandbox.db?mode=ro", uri=True) as db:
             rows = [(name, *row) for name in tables for row in db.execute(f"SELECT * FROM {name}")]
         db.close()
-        files = [(path.name, path.stat().st_mtime) for path in (self.site.dir / "disks").iterdir()]
+        files = [
+            (path.name, path.stat().st_mtime)
+            for folder in ("disks", "datastore")
+            for path in (self.site.dir / folder).iterdir()
+        ]
         return sorted(rows + files, key=repr)
 
     def call(self, who: str, path: str, method: str, *parameters: Any) -> Any:
@@ -135,6 +172,16 @@ class Place:
         returned: Any = xmlrpc.client.loads(answer.content)[0][0]
         success, result, code = returned
         return result if success else (result, code)
+
+    def ask_engine(self, who: str, method: str, *parameters: Any) -> Any:
+        """What the modern engine answers: a value, or text and code."""
+        caller, options = self.caller("nobody")  # it takes no login of HTTP
+        session = f"{who}:{USERS.get(who, '')}"
+        body = xmlrpc.client.dumps((session, *parameters), method).encode()
+        answer = caller.request("POST", "/RPC2", data=body, **options)
+        assert answer.status_code == 200, answer.text
+        returned: Any = xmlrpc.client.loads(answer.content)[0][0]
+        return returned[1] if returned[0] else tuple(returned[1:3])
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +201,10 @@ def place() -> Iterator[Place]:
         assert plugged.status_code == 200, plugged.text
         document = found.call("ursula", "/pswd/xmlrpc", "one.vm.info", vm_id)
         found.ids["ursula"] = present(re.search("<UID>([0-9]+)", document))[1]
+        for kind, (method, *parameters) in OF_URSULA.items():
+            made = found.ask_engine("ursula", method, *parameters)
+            assert isinstance(made, int), made
+            found.ids[f"engine {kind}"] = str(made)
         yield found
 
 
@@ -269,6 +320,81 @@ def test_no_route_is_forgotten(place: Place) -> None:
         assert answer.status_code == 405
         assert set(answer.headers["Allow"].split(", ")) == methods, pattern
     assert len(patterns) == 8
+
+
+@pytest.mark.parametrize("method", ENGINE_CHANGES)
+@pytest.mark.parametrize("who", ["stranger", "nobody"])
+def test_what_is_somebody_elses_is_left_alone_by_the_engine(
+    place: Place, who: str, method: str
+) -> None:
+    kind, signature = method.split(".")[1], ENGINE_CALLS[method][0].partition("|")[0]
+    samples = {"i": 0, "s": ENGINE_TEXTS.get(method, "A=1"), "b": False}
+    parameters: list[object] = [samples[one] for one in signature]
+    parameters[signature.index("i")] = int(place.ids[f"engine {kind}"])
+    before = place.everything()
+    text, code = place.ask_engine(who, method, *parameters)
+    assert code == (512 if who == "stranger" else 256)
+    assert place.everything() == before
+    assert [secret for secret in SECRETS if secret in text] == []
+
+
+@pytest.mark.parametrize("call", ENGINE_POOLS, ids=str)
+def test_what_is_somebody_elses_is_in_no_pool_of_the_engine(
+    place: Place, call: tuple[Any, ...]
+) -> None:
+    method, flag, *states = call
+    flag = int(place.filled(str(flag)))
+    document = place.ask_engine("stranger", method, flag, -1, -1, *states)
+    assert isinstance(document, str)
+    assert [secret for secret in SECRETS if secret in document] == []
+    assert place.ask_engine("nobody", method, flag, -1, -1, *states)[1] == 256
+
+
+def test_nor_what_the_engine_tells_of_several_machines_and_of_users(place: Place) -> None:
+    for method, *parameters in (
+        ("one.vmpool.infoset", place.ids["engine vm"], True),
+        ("one.userpool.info",),
+        ("one.user.info", -1),
+        ("one.datastorepool.info",),
+        ("one.vnpool.info", -2, -1, -1),
+    ):
+        document = place.ask_engine("stranger", method, *parameters)
+        assert [secret for secret in SECRETS if secret in document] == [], method
+    before = place.everything()
+    hers = int(place.ids["ursula"])
+    for method, *parameters in (
+        ("one.user.info", hers),
+        ("one.user.update", hers, "A=1", 1),
+        ("one.user.login", "ursula", "", 60),
+        ("one.user.quota", hers, "VM=[VMS=0]"),
+    ):
+        assert place.ask_engine("stranger", method, *parameters)[1] == 512
+    assert place.everything() == before
+
+
+@pytest.mark.parametrize("template", ENGINE_TEMPLATES)
+def test_a_disk_of_somebody_elses_gets_into_no_machine_of_the_engine(
+    place: Place, template: str
+) -> None:
+    before = place.everything()
+    text = f"CPU=1\nMEMORY=64\n{place.filled(template)}"
+    refusal, code = place.ask_engine("stranger", "one.vm.allocate", text)
+    assert code in (512, 8192)
+    assert place.everything() == before
+    assert [secret for secret in SECRETS if secret in refusal] == []
+
+
+def test_machines_of_one_door_are_none_of_the_other(place: Place) -> None:
+    """Their numbers are the same, and belong to different people."""
+    mine = place.ask_engine("stranger", "one.vm.allocate", "CPU=1\nMEMORY=64")
+    for number in (int(place.ids["machine"]), mine):
+        document = place.ask_engine("stranger", "one.vm.info", number)
+        if isinstance(document, str):
+            assert [secret for secret in SECRETS if secret in document] == []
+    before = place.everything()
+    place.call("stranger", "/pswd/xmlrpc", "one.vm.action", "finalize", int(mine))
+    machines = [row for row in place.everything() if row[0] == "opennebula"]
+    assert machines == [row for row in before if row[0] == "opennebula"]
 
 
 def test_disks_cannot_be_guessed(place: Place) -> None:

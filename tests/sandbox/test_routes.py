@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 
 from stratuslab_libcloud.metadata.entry import Entry
 from stratuslab_libcloud.sandbox.compute.xmlrpc import METHODS
+from stratuslab_libcloud.sandbox.opennebula.calls import CALLS as ENGINE_CALLS
 from stratuslab_libcloud.sandbox.site import Sandbox
 from stratuslab_libcloud.sandbox.storage.rules import Storage
 
 DISK = "7a031320-9d3b-492f-9a97-3c5bd0ba786b"
+SESSION = "jane:s3cret:with colon"
 JANE = "Basic amFuZTpzM2NyZXQ6d2l0aCBjb2xvbg=="  # jane:s3cret:with colon
 NOT_OURS = {500, 502, 503, 504, 505}
 
@@ -66,6 +68,7 @@ DOORS += [
     "/pswd/xmlrpc",
     "/pswd/xmlrpc/machines/0",
     "/one-proxy/pswd/xmlrpc",
+    "/RPC2",
 ]
 PATHS = st.builds(
     lambda door, words: "/".join([door, *words]) or "/",
@@ -303,9 +306,15 @@ def test_what_fails_on_a_full_disk_is_told_in_one_line(
         raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setitem(METHODS, "one.vmpool.info", (*METHODS["one.vmpool.info"][:2], full))
+    monkeypatch.setitem(ENGINE_CALLS, "one.vmpool.info", ("iiii", full))
     monkeypatch.setattr(Storage, "disks", full)
-    call = xmlrpc.client.dumps(("s", -3, -1, -1, -1), "one.vmpool.info").encode()
-    for method, path, body in (("GET", "/pswd/disks", b""), ("POST", "/pswd/xmlrpc", call)):
+    parameters = (SESSION, -3, -1, -1, -1)
+    call = xmlrpc.client.dumps(parameters, "one.vmpool.info").encode()
+    for method, path, body in (
+        ("GET", "/pswd/disks", b""),
+        ("POST", "/pswd/xmlrpc", call),
+        ("POST", "/RPC2", call),
+    ):
         caplog.clear()
         answer, _ = ask(site, method, path, {}, body)
         assert answer.status == 500
@@ -388,4 +397,50 @@ def test_any_call_is_answered_with_a_result_a_refusal_or_a_fault(
     else:
         success, _, code = returned
         assert (success, code) == (True, 0) or code in (512, 1024, 2048, 4096, 8192)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+TEMPLATES = [
+    *("", "CPU=1\nMEMORY=64", "A=[", "<a>", "<a><b/></a>", "\ud7ff", "$", '"', "terminate", "9"),
+    *('NAME="x]]>"\nCPU=1\nMEMORY=64', "CPU=1\nMEMORY=64\nCONTEXT=[A=$,A=$]", "DISK=1\nNIC=2"),
+    *("CPU=1\nMEMORY=64\nDISK=[IMAGE_ID=0,SIZE=x]\nNIC=[NETWORK_ID=x]", "NIC=[NETWORK_ID=0]"),
+    *("CPU=1e99\nMEMORY=64", "CPU=1\nMEMORY=64\nVCPU=" + "9" * 5000, "DISK=[TYPE=fs,SIZE=1]"),
+    *("NAME=a\nSIZE=1", "NAME=b\nSIZE=\u0661", "NAME=c\nSIZE=1\nTYPE=CONTEXT", "DISK=[IMAGE_ID=0]"),
+    *("CPU=1\nMEMORY=64\nOS=[BOOT=disk]\nGRAPHICS=[PORT=\u0661]", "IP=\n", "CPU=1\nMEMORY=\u0661"),
+    *("CONTEXT=[DISK_ID=x]", "CPU=1\nMEMORY=64\nDISK=[DISK_ID=x,IMAGE_ID=" + "9" * 30 + "]", "\r"),
+    *("CPU=1\nMEMORY=64\nNIC=[NETWORK_ID=0,IP=\u0661]", "CPU=1\nMEMORY=64\nNIC_ALIAS=[PARENT=x]"),
+    *("NIC=[NIC_ID=x,NETWORK_ID=0]", "DISK=[TYPE=fs,SIZE=1,DISK_ID=x]", "NAME=d\nFROM_APP=0"),
+]
+ENGINE_VALUES = {
+    "i": st.sampled_from([0, 0, 1, 2, -1, -2, -3, 99, 2**31 - 1, -(2**31)]),
+    "s": st.sampled_from(TEMPLATES) | st.text(max_size=9),
+    "b": st.booleans(),
+    "B": st.booleans(),
+}
+
+
+@st.composite
+def engine_calls(draw: st.DrawFn) -> tuple[str, list[Any]]:
+    """A call that the modern engine knows, mostly with parameters of the right types."""
+    method = draw(st.sampled_from(sorted(ENGINE_CALLS)))
+    kinds = ENGINE_CALLS[method][0].replace("|", "")
+    return method, [SESSION, *(draw(ENGINE_VALUES[kind]) for kind in kinds)]
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(engine_calls())
+def test_any_call_of_the_engine_is_answered_with_a_result_a_refusal_or_a_fault(
+    site: Sandbox, caplog: pytest.LogCaptureFixture, call: tuple[str, list[Any]]
+) -> None:
+    method, parameters = call
+    caplog.clear()
+    body = xmlrpc.client.dumps(tuple(parameters), method).encode("utf-8", "replace")
+    answer, content = ask(site, "POST", "/RPC2", {"Content-Type": "text/xml"}, body)
+    assert answer.status == 200
+    try:
+        returned: Any = xmlrpc.client.loads(content)[0][0]
+    except xmlrpc.client.Fault as fault:
+        assert fault.faultCode in (-501, -503, -509)
+    else:
+        assert returned[0] is True or returned[2] in (512, 1024, 2048, 4096, 8192, 16384)
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []

@@ -11,11 +11,11 @@ from stratuslab_libcloud.client.engine.sources import image_id
 
 __all__ = ["attributes", "to_machine", "weight"]
 
-# The elements that OpenNebula 3.2 writes between the name and HISTORY_RECORDS, each once.
-_ONCE = ("STATE", "LCM_STATE", "STIME", "MEMORY", "CPU", "TEMPLATE")
-
 # IP6_LINK, which a card may have besides, cannot be reached from elsewhere.
 _ADDRESSES = ("IP", "IP6_GLOBAL", "IP6", "IP6_ULA")
+
+# The elements that OpenNebula 3.2 writes between the name and HISTORY_RECORDS, each once.
+_ONCE = ("STATE", "LCM_STATE", "STIME", "MEMORY", "CPU", "TEMPLATE")
 
 _MACHINE, _PART = 500, 200  # bytes of memory without the texts; a part is a disk or a network card
 

@@ -32,6 +32,8 @@ _PROXY_FAILURES = ("Failed to ", "internal server error")
 # What modern engines mean, whatever the code (modern 10): the same fault has several.
 _MEANINGS: tuple[tuple[re.Pattern[str], type[ServiceError]], ...] = (
     (re.compile(r"limit of \S+ reached for .*quota", re.DOTALL), QuotaExceededError),
+    # 7.4, when what is attached takes more than there may be (modern 8).
+    (re.compile(r"not authorized to perform action on virtual machine"), QuotaExceededError),
     (
         re.compile(r"NAME is already taken|collides with|Cannot (?:acquire|clone) image"),
         ConflictError,

@@ -33,7 +33,7 @@ class Attaching(Volumes):
         try:
             self._plug(number, machine_id)
         except ConflictError as error:
-            if "state: ERROR" not in error.value or not self._mend(number):
+            if not self._mended(error, [number]):
                 raise
             self._plug(number, machine_id)
         after = self._plugged(machine_id, f"volume {number} may be attached all the same")

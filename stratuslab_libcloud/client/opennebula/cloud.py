@@ -13,3 +13,5 @@ class OpenNebulaCloud(Account, Absent):
 
     Each part builds on the one before: images, volumes, attaching, machines, power, account.
     """
+
+    saves_as_it_ends = False

@@ -39,6 +39,10 @@ class Engine(Calls):
         service = Service(endpoint, credentials, options, basic=False)
         super().__init__(service, session, proxied=False)
 
+    def version(self) -> str:
+        """Ask for the version; an engine of 2012 does not know the question."""
+        return self.send(read_value, "one.system.version")
+
     def act(self, word: str, machine_id: str, if_lost: str = "") -> None:
         """Call an action on a machine."""
         self._send_about(machine_id, read_value, "one.vm.action", word, if_lost=if_lost)

@@ -22,8 +22,6 @@ _SAME_TYPE, _NOW = "", -1
 class Images(Connected):
     """The part of the cloud that is about images."""
 
-    saves_at_end = False
-
     def images(self, whole: bool = False) -> Sequence[Image]:
         """List the images that the account may use, public ones included; one request."""
         found = self.engine.images(USABLE)

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
-from stratuslab_libcloud.client.data import Machine, NewMachine
+from stratuslab_libcloud.client.data import Machine, MachineTemplate, NewMachine
 from stratuslab_libcloud.client.engine.ids import checked_id, is_id
 from stratuslab_libcloud.client.opennebula.attaching import Attaching
 from stratuslab_libcloud.client.opennebula.orders import render
@@ -45,29 +45,16 @@ class Machines(Attaching):
                 "this cloud speaks OpenNebula's dialect: nodes do not become images as they end",
                 advice="save a node with create_image(), as often as you like",
             )
-        mark = new.mark or f"stratuslab-{uuid.uuid4().hex[:12]}"
-        engine = self.engine
-        base = engine.template(new.template) if new.template else None
-        text = render(replace(new, mark=mark), self._network(new), base)
-        if_lost = (
-            f"a node named {new.name!r} may have been created: it is the one with the label {mark} "
-            "in the list of nodes"
-        )
+        new = replace(new, mark=new.mark or f"stratuslab-{uuid.uuid4().hex[:12]}")
+        base = self.engine.template(new.template) if new.template else None
+        text = render(new, self._network(new), base)
         sending()
-        for again in (True, False):
-            try:
-                if base is None:
-                    return engine.create("one.vm.allocate", text, new.hold, if_lost=if_lost)
-                return engine.create(
-                    "one.template.instantiate",
-                    *(int(base.id), new.name, new.hold, text, False),
-                    if_lost=if_lost,
-                )
-            except ConflictError as error:
-                broken = again and "state: ERROR" in error.value
-                if not broken or not any(map(self._mend, new.volumes)):
-                    raise
-        raise AssertionError("unreachable")
+        try:
+            return self._allocate(new, text, base)
+        except ConflictError as error:
+            if not self._mended(error, new.volumes):
+                raise
+        return self._allocate(new, text, base)
 
     def kill_machine(self, machine_id: str) -> None:
         """
@@ -94,6 +81,19 @@ class Machines(Attaching):
         if_lost = f"node {machine_id} may be shutting down all the same"
         self.engine.act("terminate", checked_id(machine_id), if_lost=if_lost)
 
+    def _allocate(self, new: NewMachine, text: str, base: MachineTemplate | None) -> str:
+        if_lost = (
+            f"a node named {new.name!r} may have been created: it is the one with the label "
+            f"{new.mark} in the list of nodes"
+        )
+        if base is None:
+            return self.engine.create("one.vm.allocate", text, new.hold, if_lost=if_lost)
+        return self.engine.create(
+            "one.template.instantiate",
+            *(int(base.id), new.name, new.hold, text, False),
+            if_lost=if_lost,
+        )
+
     def _end_later(self, machine_id: str) -> None:
         found = wait_until(
             lambda machine: gone(machine) or not changing(machine),
@@ -116,14 +116,15 @@ class Machines(Attaching):
         )
         try:
             wait_until(
-                lambda image: not image.machines,
+                # Others may have the image that it started from, which is none of its own.
+                lambda image: not image.persistent or machine_id not in image.machines,
                 lambda: self.engine.image(volume_id),
                 self._patience,
                 f"detaching volume {volume_id}",
                 "attaching it again mends it",
             )
             self._mend(volume_id)
-        except (NotFoundError, ServiceError):
+        except ServiceError:
             return  # somebody else's, or gone: nothing that could be done about it here
 
     def _noted(self, machine: Machine) -> Machine:

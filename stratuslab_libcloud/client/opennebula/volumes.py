@@ -1,6 +1,7 @@
 """Volumes: persistent datablocks (modern 4), and their snapshots, which are copies."""
 
 import uuid
+from collections.abc import Sequence
 
 from stratuslab_libcloud.client.data import Mount, Volume
 from stratuslab_libcloud.client.engine.ids import checked_id
@@ -187,6 +188,13 @@ class Volumes(Images):
         except NotPermittedError:  # somebody else's
             return ""
         return next((disk["target"] or "" for disk in disks if disk["image"] == volume_id), "")
+
+    def _mended(self, error: ConflictError, volumes: Sequence[str]) -> bool:
+        """Whether volumes were in the state that a call was refused for, and can be used now."""
+        if "state: ERROR" not in error.value:
+            return False
+        mended = [self._mend(one) for one in volumes]  # all of them: any may be the next to fail
+        return any(mended)
 
     def _mend(self, volume_id: str) -> bool:
         """

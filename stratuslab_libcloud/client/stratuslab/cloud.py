@@ -28,6 +28,8 @@ _WITHDRAWN = "This image has been deprecated"
 class StratusLabCloud(Services, Absent):
     """The methods of :class:`.Cloud`, by the services of one location."""
 
+    saves_as_it_ends = True
+
     # -- images --------------------------------------------------------------------------------
 
     def images(self, whole: bool = False) -> Sequence[Image]:
@@ -123,8 +125,6 @@ class StratusLabCloud(Services, Absent):
             bus=bus or (entry.disks_bus or "").strip() or "ide",
             inbound_ports=entry.inbound_ports,
         )
-
-    saves_at_end = True
 
     def save_image(
         self,

@@ -14,6 +14,7 @@ from stratuslab_libcloud.untrusted import xml
 __all__ = ["MAX_CALL_BYTES", "METHODS", "answer", "read_call"]
 
 MAX_CALL_BYTES = 512 * 1024
+_DEEPEST = 8  # values in values; several calls in one have four
 
 # Method to the tag of its error texts, the types of its parameters, and its rule.
 METHODS: dict[str, tuple[str, tuple[type, ...], Callable[..., int | str]]] = {
@@ -58,7 +59,8 @@ def _call(
 
 def read_call(body: bytes, largest: int) -> tuple[str, list[object]]:
     """
-    Read method and parameters; None stands for a value of a type that no method takes.
+    Read method and parameters; None stands for a value of a type that no method takes. Of arrays
+    and structs are made lists and dicts.
 
     :param largest: bytes that a call may have.
     :raises xmlrpc.client.Fault: it is too large, or not XML-RPC.
@@ -77,11 +79,20 @@ def read_call(body: bytes, largest: int) -> tuple[str, list[object]]:
         raise xmlrpc.client.Fault(-503, f"Call is not valid XML-RPC: {error}") from None
 
 
-def _read_value(value: ET.Element) -> object:
+def _read_value(value: ET.Element | None, depth: int = 0) -> object:
+    if value is None or depth > _DEEPEST:
+        raise ValueError("a value is missing, or in too many others")
     typed = value[0] if len(value) else None
     if typed is None or typed.tag == "string":
         return (value if typed is None else typed).text or ""
     text = (typed.text or "").strip()
+    if typed.tag == "array":
+        return [_read_value(one, depth + 1) for one in typed.iterfind("data/value")]
+    if typed.tag == "struct":
+        return {
+            one.findtext("name"): _read_value(one.find("value"), depth + 1)
+            for one in typed.iterfind("member")
+        }
     if typed.tag in ("int", "i4"):
         if not re.fullmatch("[+-]?[0-9]{1,10}", text) or not -(2**31) <= int(text) < 2**31:
             raise ValueError("not a 32-bit integer")

@@ -2,7 +2,7 @@
 
 import re
 
-from stratuslab_libcloud.sandbox.opennebula import quotas
+from stratuslab_libcloud.sandbox.opennebula import quotas, rights
 from stratuslab_libcloud.sandbox.opennebula.core import Core
 from stratuslab_libcloud.sandbox.opennebula.documents import machine_document
 from stratuslab_libcloud.sandbox.opennebula.hot import change
@@ -13,7 +13,7 @@ from stratuslab_libcloud.sandbox.opennebula.refusals import (
     INTERNAL,
     RefusedError,
 )
-from stratuslab_libcloud.sandbox.opennebula.rights import bad_name, chmod, may, obtain, pool
+from stratuslab_libcloud.sandbox.opennebula.rights import bad_name, in_range, may, obtain, pool
 from stratuslab_libcloud.sandbox.opennebula.states import DONE, state_name
 from stratuslab_libcloud.sandbox.opennebula.templates import merge, parse, restricted
 from stratuslab_libcloud.sandbox.store import Account
@@ -28,7 +28,9 @@ _MAX_STATE = 11
 def info(core: Core, account: Account, number: int, decrypt: bool = False) -> str:
     """Return the document of a machine, whole."""
     with core.reading() as book:
-        return machine_document(obtain(book, account, Machine, number, "USE"), full=True)
+        return machine_document(
+            obtain(book, account, Machine, number, "USE"), core.is_new, full=True
+        )
 
 
 def listing(core: Core, account: Account, flag: int, start: int, end: int, state: int) -> str:
@@ -55,9 +57,8 @@ def _listed(core: Core, account: Account, which: tuple[int, int, int, int], *, f
         first = max(start, 0)
         machines = machines[first : first - end]
     else:
-        last = end if end >= 0 else 1 << 62
-        machines = [one for one in machines if start <= one.id <= last]
-    documents = "".join(machine_document(one, full=full) for one in machines)
+        machines = [one for one in machines if in_range(one, start, end)]
+    documents = "".join(machine_document(one, core.is_new, full=full) for one in machines)
     return f"<VM_POOL>{documents}</VM_POOL>"
 
 
@@ -74,7 +75,7 @@ def listing_set(core: Core, account: Account, numbers: str, extended: bool) -> s
         for text in re.findall("[0-9]{1,9}", numbers):
             machine = book.find(Machine, int(text))
             if machine and may(account, machine, "USE"):
-                documents += machine_document(machine, full=extended)
+                documents += machine_document(machine, core.is_new, full=extended)
     return f"<VM_POOL>{documents}</VM_POOL>"
 
 
@@ -127,7 +128,8 @@ def update_context(core: Core, account: Account, number: int, text: str, mode: i
                 kept = {key: present[0][key] for key in ("DISK_ID", "TARGET")}
                 present[0].clear()
                 present[0].update(kept)
-            present[0].update(context)
+            own = ("DISK_ID", "TARGET")
+            present[0].update({key: one for key, one in context.items() if key not in own})
         book.put(machine)
     return number
 
@@ -135,9 +137,7 @@ def update_context(core: Core, account: Account, number: int, text: str, mode: i
 def permit(core: Core, account: Account, number: int, *bits: int) -> int:
     """Change permissions."""
     with core.changing() as book:
-        machine = obtain(book, account, Machine, number, "USE")
-        chmod(account, machine, bits)
-        book.put(machine)
+        rights.permit(book, account, Machine, number, bits)
     return number
 
 
@@ -153,9 +153,7 @@ def lock(core: Core, account: Account, number: int, level: int, test: bool = Fal
 def unlock(core: Core, account: Account, number: int) -> int:
     """Let a machine be changed again."""
     with core.changing() as book:
-        machine = obtain(book, account, Machine, number, "USE")
-        machine.locked = 0
-        book.put(machine)
+        rights.unlock(book, account, Machine, number)
     return number
 
 
@@ -195,7 +193,7 @@ def resize(core: Core, account: Account, number: int, text: str, enforce: bool =
 
 def _amount(name: str, text: str, old: str) -> str:
     """Return the new amount; what is no amount changes nothing (modern 7)."""
-    number = re.fullmatch(r"(-?)([0-9]+(?:\.[0-9]+)?)", text.strip())
+    number = re.fullmatch(r"(-?)([0-9]{1,18}(?:\.[0-9]{1,18})?)", text.strip())
     if number and number[1]:
         kind = "float or integer" if name == "CPU" else "integer"
         raise RefusedError(f"{name} must be a positive {kind} value.", INTERNAL)

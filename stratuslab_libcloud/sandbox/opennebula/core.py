@@ -28,6 +28,7 @@ class Core:
     :param version: one of ``VERSIONS``: how it answers where they differ.
     :param seconds: how long a step takes, such as attaching a disk. Without, and on simulated
         machines, it is over before the call is answered.
+    :ivar stopping: set when the site is stopped.
     :ivar machinery: what machines run on; set once it is there.
     :ivar report: what it reports to.
     :ivar image_settled: called with the machines that wait for an image that is made, or failed.
@@ -50,7 +51,7 @@ class Core:
         self._store = store
         self._seconds = seconds
         self._failures: defaultdict[str, list[str]] = defaultdict(list)
-        self._closed = threading.Event()
+        self.stopping = threading.Event()
         self._pool = ThreadPoolExecutor(_THREADS, "sandbox step") if seconds or real else None
         with store.transaction() as db:
             for statement in SCHEMA.split(";"):
@@ -75,12 +76,12 @@ class Core:
         """Do some work that takes time: now, or in a thread."""
         if self._pool is None:
             work()
-        elif not self._closed.is_set():
+        elif not self.stopping.is_set():
             self._pool.submit(self._do, work)
 
     def _do(self, work: Callable[[], object]) -> None:
         try:
-            if not self._closed.wait(self._seconds):
+            if not self.stopping.wait(self._seconds):
                 work()
         except Exception:
             _LOG.exception("a step could not be taken")
@@ -95,6 +96,6 @@ class Core:
 
     def close(self) -> None:
         """Wait for the steps that are being taken; the others are not."""
-        self._closed.set()
+        self.stopping.set()
         if self._pool:
             self._pool.shutdown(cancel_futures=True)

@@ -9,7 +9,7 @@ from stratuslab_libcloud.sandbox.opennebula import drives, quotas
 from stratuslab_libcloud.sandbox.opennebula.core import Core
 from stratuslab_libcloud.sandbox.opennebula.files import MIB, convert
 from stratuslab_libcloud.sandbox.opennebula.hot import change
-from stratuslab_libcloud.sandbox.opennebula.images import TYPES, made, new_name, spoil
+from stratuslab_libcloud.sandbox.opennebula.new_images import TYPES, made, new_name, spoil
 from stratuslab_libcloud.sandbox.opennebula.records import Book, Image, Machine, owned
 from stratuslab_libcloud.sandbox.opennebula.refusals import (
     ACTION,
@@ -19,7 +19,7 @@ from stratuslab_libcloud.sandbox.opennebula.refusals import (
 )
 from stratuslab_libcloud.sandbox.opennebula.rights import obtain
 from stratuslab_libcloud.sandbox.opennebula.states import HOLD, PENDING, RUNNING, state_name
-from stratuslab_libcloud.sandbox.opennebula.templates import parse
+from stratuslab_libcloud.sandbox.opennebula.templates import parse, whole
 from stratuslab_libcloud.sandbox.store import Account
 from stratuslab_libcloud.sandbox.template import TemplateError, Vector
 
@@ -190,7 +190,7 @@ def _save_as(
     name = new_name(book, account, name)
     if kind and kind.upper() not in TYPES:
         raise RefusedError("Error allocating a new image. Unknown type ", 16384)
-    size = int(disk["SIZE"]) if disk["SIZE"].isdecimal() else original.size
+    size = whole(disk["SIZE"]) or original.size
     quotas.check(book, account, {"IMAGES 1": 1, "SIZE 1": size})
     saved = {"SAVED_VM_ID": number, "SAVED_DISK_ID": disk_id, "SAVED_IMAGE_ID": original.id}
     prefix = original.template.get("DEV_PREFIX", "sd")
@@ -260,9 +260,9 @@ def resize(core: Core, account: Account, number: int, disk_id: int, size: str) -
         disk = machine.disk(disk_id)
         if disk is None:
             raise RefusedError("VM disk does not exist", ACTION)
-        if not size.strip().isdecimal():
+        mib, old = whole(size), whole(disk["SIZE"]) or 0
+        if mib is None:
             raise RefusedError("Disk SIZE is not a valid integer", ACTION)
-        mib, old = int(size), int(disk["SIZE"]) if disk["SIZE"].isdecimal() else 0
         if mib <= old:
             raise RefusedError("New disk size has to be greater than current one", ACTION)
         image = book.find(Image, int(disk.get("IMAGE_ID") or -1))

@@ -3,11 +3,15 @@ The documents of a modern engine (modern 4, 5, 6), written with lxml as the engi
 libxml2.
 """
 
+import base64
+import hashlib
+import secrets
 from collections.abc import Iterable, Mapping
 
 from lxml import etree
 
 from stratuslab_libcloud.sandbox.machines import HOST
+from stratuslab_libcloud.sandbox.opennebula.networks import addresses_of
 from stratuslab_libcloud.sandbox.opennebula.records import (
     Image,
     Item,
@@ -29,6 +33,7 @@ __all__ = [
 
 Value = str | int | float | Mapping[str, "Value"] | Iterable[Mapping[str, "Value"]]
 
+_KEY = secrets.token_bytes()
 _DATASTORES = {0: "system", 1: "default", 2: "files"}
 _POOL_DISK = (
     *("CLONE", "CLONE_TARGET", "DATASTORE", "DATASTORE_ID", "DISK_ID", "DISK_SNAPSHOT_TOTAL_SIZE"),
@@ -137,10 +142,11 @@ def image_document(image: Image, new: bool) -> str:
     return etree.tostring(root, encoding="unicode")
 
 
-def machine_document(machine: Machine, *, full: bool) -> str:
+def machine_document(machine: Machine, new: bool, *, full: bool) -> str:
     """
     Write a machine.
 
+    :param new: as 7.4 does.
     :param full: as ``info`` and ``infoextended`` do, not as the plain pool does.
     """
     values: dict[str, Value] = {
@@ -161,7 +167,7 @@ def machine_document(machine: Machine, *, full: bool) -> str:
     if not full:
         del values["PREV_STATE"], values["PREV_LCM_STATE"]
     root = _element("VM", values)
-    template = Template(machine.template.attributes if full else _pooled(machine.template))
+    template = Template(_concealed(machine.template) if full else _pooled(machine.template))
     root.append(template.element())
     user = [
         (name, value)
@@ -173,15 +179,28 @@ def machine_document(machine: Machine, *, full: bool) -> str:
     root.append(user_template)
     records = etree.SubElement(root, "HISTORY_RECORDS")
     for record in machine.history if full else machine.history[-1:]:
-        records.append(_element("HISTORY", _history(machine.id, record, full)))
+        records.append(_element("HISTORY", _history(machine.id, record, new, full)))
     if full:
         for disk_id, snapshots in machine.disk_snapshots.items():
-            following = max((int(one["ID"]) for one in snapshots), default=-1) + 1
+            if not snapshots:
+                continue
+            following = machine.next_disk_snapshots.get(disk_id, 0)
             shown = _snapshots(int(disk_id), snapshots, following)
             assert isinstance(shown, Mapping)  # noqa: S101 - for mypy
             root.append(_element("SNAPSHOTS", shown))
         root.append(_element("BACKUPS", {"BACKUP_CONFIG": {}, "BACKUP_IDS": {}}))
     return etree.tostring(root, encoding="unicode")
+
+
+def _concealed(template: Template) -> list[tuple[str, str | Vector]]:
+    """Return a template whose password nobody can read, as the engine encrypts it (modern 6)."""
+    shown: list[tuple[str, str | Vector]] = []
+    for name, value in template.attributes:
+        if name == "CONTEXT" and isinstance(value, dict) and "PASSWORD" in value:
+            digest = hashlib.blake2b(value["PASSWORD"].encode(), key=_KEY).digest()
+            value = {**value, "PASSWORD": base64.b64encode(digest).decode()}
+        shown.append((name, value))
+    return shown
 
 
 def _pooled(template: Template) -> list[tuple[str, str | Vector]]:
@@ -201,7 +220,7 @@ def _pooled(template: Template) -> list[tuple[str, str | Vector]]:
     return kept
 
 
-def _history(vm_id: int, record: dict[str, int], full: bool) -> dict[str, Value]:
+def _history(vm_id: int, record: dict[str, int], new: bool, full: bool) -> dict[str, Value]:
     values: dict[str, Value] = {
         "OID": vm_id,
         "SEQ": record["SEQ"],
@@ -220,6 +239,7 @@ def _history(vm_id: int, record: dict[str, int], full: bool) -> dict[str, Value]
     values["ACTION"] = record.get("ACTION", 0)
     if full:
         values |= {"UID": -1, "GID": -1, "REQUEST_ID": -1}
+        values |= {"PLAN_ID": -1, "ACTION_ID": -1} if new else {}
     return values
 
 
@@ -231,19 +251,24 @@ def template_document(template: VmTemplate) -> str:
     return etree.tostring(root, encoding="unicode")
 
 
-def network_document(network: Network, last: str, *, full: bool) -> str:
+def network_document(network: Network, last: str, new: bool, *, full: bool) -> str:
     """
     Write a network.
 
     :param last: its last address.
+    :param new: as 7.4 does.
     :param full: with the leases, as ``info`` does.
     """
     leases: list[Mapping[str, Value]]
-    leases = [{"IP": address, "MAC": "", "VM": vm} for address, vm in network.leases.items()]
-    ar: dict[str, Value] = {"AR_ID": 0, "IP": network.first, "MAC": "02:00:7f:00:00:00"}
-    ar |= {"SIZE": network.size, "TYPE": "IP4"}
+    leases = [
+        {**addresses_of(network, address), "VM": vm} for address, vm in network.leases.items()
+    ]
+    ar: dict[str, Value] = {"AR_ID": 0, **addresses_of(network, network.first)}
+    ar |= {"SIZE": network.size, "TYPE": network.type}
+    ar |= {"NEXT_INDEX": len(leases), "SHARED": "NO"} if new else {}
     if full:
-        ar |= {"IP_END": last, "MAC_END": "02:00:7f:ff:ff:ff", "USED_LEASES": len(leases)}
+        ends = {f"{name}_END": text for name, text in addresses_of(network, last).items()}
+        ar |= {**ends, "USED_LEASES": len(leases)}
         ar["LEASES"] = {"LEASE": leases}
     values = {
         **_whose(network),

@@ -4,16 +4,19 @@ import string
 
 from stratuslab_libcloud.sandbox.opennebula.core import Core
 from stratuslab_libcloud.sandbox.opennebula.files import PREFIX
-from stratuslab_libcloud.sandbox.opennebula.images import LOCKED, TYPES, reserve, settle
+from stratuslab_libcloud.sandbox.opennebula.image_uses import WAITING, reserve, settle
+from stratuslab_libcloud.sandbox.opennebula.new_images import TYPES
 from stratuslab_libcloud.sandbox.opennebula.records import Book, Image, Machine
 from stratuslab_libcloud.sandbox.opennebula.refusals import ACTION, AUTHORIZATION, RefusedError
 from stratuslab_libcloud.sandbox.opennebula.rights import demand
+from stratuslab_libcloud.sandbox.opennebula.templates import whole
 from stratuslab_libcloud.sandbox.store import Account
 from stratuslab_libcloud.sandbox.template import Template, Vector
 
 __all__ = ["complete", "let_go", "next_disk_id", "run_template", "take_target"]
 
-_WAITING = (LOCKED, 9, 10)
+# What a DISK says that only the engine knows; a user may write it, and it means nothing.
+_ENGINES_OWN = ("ATTACH", "CLONING", "PERSISTENT", "PERSISTENT_SNAPSHOTS", "ORIGINAL_SIZE")
 
 
 def complete(
@@ -25,6 +28,8 @@ def complete(
     :param starting: whether the machine is new, and may wait for its images.
     :raises RefusedError: it cannot be used.
     """
+    for name in _ENGINES_OWN:
+        disk.pop(name, None)
     image = _image(book, account, disk)
     if image is None:
         _complete_volatile(disk)
@@ -36,7 +41,7 @@ def complete(
         text = f"Image {image.id} ({kind.lower()} file) of type {kind} cannot be used as DISK."
         raise RefusedError(text, ACTION)
     _check_size(image, disk)
-    waits = image.state in _WAITING
+    waits = image.state in WAITING
     reserve(book, image, machine.id, locked_too=starting)
     new = image.persistent
     size = image.grown or image.size
@@ -65,6 +70,10 @@ def complete(
     }
     if new:
         disk["PERSISTENT"] = "YES"
+        if core.is_new:
+            disk["PERSISTENT_SNAPSHOTS"] = "NO"
+        machine.disk_snapshots[disk["DISK_ID"]] = image.snapshots
+        machine.next_disk_snapshots[disk["DISK_ID"]] = image.next_snapshot
     if waits:
         disk["CLONING"] = "YES"
     take_target(machine, disk, disk["DEV_PREFIX"])
@@ -73,9 +82,10 @@ def complete(
 def _image(book: Book, account: Account, disk: Vector) -> Image | None:
     """Return the image that a DISK names; None if it names none."""
     if number := disk.get("IMAGE_ID", ""):
-        if not number.isdecimal():
+        found = whole(number)
+        if found is None:
             raise RefusedError(f"String '{number}' is not a valid ID.", AUTHORIZATION)
-        image = book.find(Image, int(number))
+        image = book.find(Image, found)
         if image is None:
             raise RefusedError(f"Image with ID: {number} does not exist", ACTION)
         return image
@@ -88,8 +98,8 @@ def _image(book: Book, account: Account, disk: Vector) -> Image | None:
         if owner not in owners:
             raise RefusedError("User set in IMAGE_UNAME does not exist", ACTION)
         uid = owners[owner]
-    elif disk.get("IMAGE_UID", "").isdecimal():
-        uid = int(disk["IMAGE_UID"])
+    elif (given := whole(disk.get("IMAGE_UID", ""))) is not None:
+        uid = given
     image = book.named(Image, uid, name)
     if image is None:
         text = f"User {uid} does not own an image with name: {name} . "
@@ -101,7 +111,7 @@ def _complete_volatile(disk: Vector) -> None:
     kind, size = disk.get("TYPE", ""), disk.get("SIZE", "")
     if kind.lower() not in ("fs", "swap"):
         raise RefusedError(f"Unknown disk type {kind.upper()}", ACTION)
-    if not size.isdecimal() or int(size) == 0:
+    if not whole(size):
         raise RefusedError("SIZE attribute must be a positive integer value.", ACTION)
     disk |= {"DEV_PREFIX": disk.get("DEV_PREFIX", "sd"), "DRIVER": "raw", "TM_MAD": "local"}
     disk.setdefault("FORMAT", "raw")
@@ -114,7 +124,8 @@ def _check_size(image: Image, disk: Vector) -> None:
     if image.persistent:
         text = f"SIZE attribute is not supported for persistent image [{image.id}]."
         raise RefusedError(text, ACTION)
-    if size.isdecimal() and int(size) < image.size:
+    wanted = whole(size)
+    if wanted is not None and wanted < image.size:
         text = f"SIZE of {size}MB is less than the image [{image.id}] size of {image.size}MB."
         raise RefusedError(text, ACTION)
 
@@ -163,9 +174,10 @@ def let_go(book: Book, machine: Machine, disk: Vector, *, ends: bool, failed: bo
     settle(image)
     if failed and image.persistent:
         image.state = 5
-    if image.persistent and (left := machine.disk_snapshots.pop(disk["DISK_ID"], None)):
-        image.snapshots = left
-        image.next_snapshot = max(int(one["ID"]) for one in left) + 1
+    left = machine.disk_snapshots.pop(disk["DISK_ID"], [])
+    following = machine.next_disk_snapshots.pop(disk["DISK_ID"], 0)
+    if image.persistent:
+        image.snapshots, image.next_snapshot = left, following
     book.put(image)
 
 
@@ -199,6 +211,6 @@ def _run_disk(book: Book, disk: Vector) -> Vector:
         return {"TARGET": disk["TARGET"], "SOURCE": f"pdisk:{image.source}"}
     source = image.source if "/" in image.source else f"{PREFIX}{image.source}"
     given = {"TARGET": disk["TARGET"], "SOURCE": source}
-    if disk["SIZE"].isdecimal() and int(disk["SIZE"]) > int(disk["ORIGINAL_SIZE"]):
+    if (whole(disk["SIZE"]) or 0) > int(disk["ORIGINAL_SIZE"]):
         given["GROWN_TO"] = disk["SIZE"]
     return given

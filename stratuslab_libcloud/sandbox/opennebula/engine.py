@@ -18,7 +18,19 @@ __all__ = ["FAILING", "OpenNebula"]
 
 # The steps that can be made to fail.
 FAILING = (
-    *("image", "delete", "prolog", "boot", "shutdown", "epilog", "attach", "detach", "save as"),
+    *(
+        "image",
+        "delete",
+        "schedule",
+        "prolog",
+        "boot",
+        "shutdown",
+        "epilog",
+        "attach",
+        "detach",
+        "save as",
+    ),
+    *("attach nic", "detach nic"),
     *("snapshot", "disk snapshot", "disk snapshot revert", "disk snapshot delete"),
     *("resize", "disk resize"),
 )
@@ -75,10 +87,16 @@ class OpenNebula:
                     if template := book.named(VmTemplate, 0, image.name):
                         book.drop(template)
 
-    def add_network(self, name: str) -> int:
-        """Add a network beside ``public``, and return its id."""
+    def add_network(self, name: str, kind: str = "IP4") -> int:
+        """
+        Add a network beside ``public``.
+
+        :param kind: the addresses it has, one of ``networks.KINDS``; nobody answers at those of
+            IPv6, which are for documentation.
+        :return: its id.
+        """
         with self._core.changing() as book:
-            return networks.add_network(book, name).id
+            return networks.add_network(book, name, kind).id
 
     def limit(self, user: str | None, name: str, amount: float, number: int = 0) -> None:
         """

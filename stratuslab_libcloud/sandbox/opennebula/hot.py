@@ -14,6 +14,8 @@ __all__ = ["CHANGING", "MEANWHILE", "change"]
 MEANWHILE: dict[str, dict[str, Now]] = {
     "attach": {"RUNNING": (3, 17), "POWEROFF": (3, 33)},
     "detach": {"RUNNING": (3, 17), "POWEROFF": (3, 34)},
+    "attach nic": {"RUNNING": (3, 25), "POWEROFF": (3, 65)},
+    "detach nic": {"RUNNING": (3, 25), "POWEROFF": (3, 65)},
     "save as": {"RUNNING": (3, 26), "POWEROFF": (3, 27), "SUSPENDED": (3, 28)},
     "disk snapshot": {"RUNNING": (3, 57), "POWEROFF": (3, 51), "SUSPENDED": (3, 54)},
     "disk snapshot revert": {"POWEROFF": (3, 52)},
@@ -27,6 +29,8 @@ CHANGING = {now for states in MEANWHILE.values() for now in states.values()}
 _WORDS = {
     "attach": "ATTACHDISK",
     "detach": "DETACHDISK",
+    "attach nic": "ATTACHNIC",
+    "detach nic": "DETACHNIC",
     "save as": "SAVEAS",
     "disk snapshot": "DISKSNAPSHOTCREATE",
     "disk snapshot revert": "DISKSNAPSHOTREVERT",

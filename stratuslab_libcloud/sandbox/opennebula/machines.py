@@ -28,14 +28,21 @@ from stratuslab_libcloud.sandbox.opennebula.states import (
     Request,
     state_name,
 )
-from stratuslab_libcloud.sandbox.opennebula.templates import expand_context, parse, restricted
+from stratuslab_libcloud.sandbox.opennebula.templates import (
+    expand_context,
+    parse,
+    restricted,
+    whole,
+)
 from stratuslab_libcloud.sandbox.store import Account
 from stratuslab_libcloud.sandbox.template import Template, TemplateError, Vector
 
-__all__ = ["action", "allocate", "image_settled", "register", "start"]
+__all__ = ["action", "allocate", "image_settled", "recover", "register", "start"]
 
 _CPU = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
 _MAX_REFERENCES = 256
+_MOST_CPUS = 1e100
+_RECOVERIES = 6  # what administrators may do to a machine that hangs
 # What is a machine's own; everything else is its user's, and in USER_TEMPLATE.
 _OWN = {
     *("BACKUP_CONFIG", "CONTEXT", "CPU", "CPU_COST", "CPU_MODEL", "DISK", "DISK_COST", "FEATURES"),
@@ -77,11 +84,14 @@ def register(
     machine.template.set("VMID", str(machine.id))
     _add_context_place(core, machine)
     _add_disks(core, book, account, machine)
-    networks.lease(book, account, machine, machine.template.vectors("NIC"))
+    _check_graphics(machine.template)
+    networks.lease(book, account, machine, machine.nics)
     user = book.find(User, account.uid)
     _complete_context(machine, user.template if user else {})
     _check_boot_order(machine)
     quotas.check(book, account, _needs(machine, hold=hold))
+    if core.is_new and not machine.template.vectors("OS"):
+        machine.template.attributes.append(("OS", {"MACHINE": "q35"}))
     if hold:
         machine.move(HOLD)
     if any("CLONING" in disk for disk in machine.disks):
@@ -109,11 +119,11 @@ def _check_capacity(template: Template, *, stripped: bool) -> None:
     cpu, memory, vcpu = (template.text(name) for name in ("CPU", "MEMORY", "VCPU"))
     if stripped:
         cpu, memory, vcpu = cpu.strip(), memory.strip(), vcpu.strip()
-    if not _CPU.fullmatch(cpu) or float(cpu) <= 0:
-        raise RefusedError("CPU attribute must be a positive float or integer value.", INTERNAL)
     for name, value in (("MEMORY", memory), ("VCPU", vcpu or "1")):
-        if not value.isdecimal() or int(value) == 0:
+        if not whole(value):
             raise RefusedError(f"{name} attribute must be a positive integer value.", INTERNAL)
+    if not _CPU.fullmatch(cpu) or not 0 < float(cpu) < _MOST_CPUS:
+        raise RefusedError("CPU attribute must be a positive float or integer value.", INTERNAL)
     template.set("CPU", f"{float(cpu):.6g}")
     template.set("MEMORY", str(int(memory)))
 
@@ -136,6 +146,9 @@ def _add_disks(core: Core, book: Book, account: Account, machine: Machine) -> No
         except RefusedError as refused:
             if refused.code == AUTHORIZATION:
                 raise
+            if str(refused) == f"Target {disk.get('TARGET')} is already in use.":
+                text = f"Two disks have defined the same target {disk['TARGET']}"
+                raise RefusedError(text, INTERNAL) from None
             raise RefusedError(f"DISK {number}: {refused}", INTERNAL) from None
 
 
@@ -145,6 +158,9 @@ def _complete_context(machine: Machine, user: dict[str, str]) -> None:
         if sum(text.count("$") for text in context.values()) > _MAX_REFERENCES:
             raise RefusedError("There are too many variables in CONTEXT.", INTERNAL)
         known = Template([*machine.template.attributes, ("NAME", machine.name)])
+        if context.get("TOKEN", "").upper() == "YES":
+            text = "TOKEN set, but onegate endpoint was not defined in oned.conf."
+            raise RefusedError(text, INTERNAL)
         try:
             context |= expand_context(context, known, user)
         except TemplateError as error:
@@ -156,6 +172,14 @@ def _complete_context(machine: Machine, user: dict[str, str]) -> None:
                 eth = f"ETH{nic['NIC_ID']}_"
                 context |= {f"{eth}IP": nic["IP"], f"{eth}MAC": nic["MAC"]}
                 context |= {f"{eth}MASK": "255.0.0.0", f"{eth}GATEWAY": "", f"{eth}DNS": ""}
+
+
+def _check_graphics(template: Template) -> None:
+    """Check the ports of screens; the engine chooses those that are not given."""
+    for graphics in template.vectors("GRAPHICS"):
+        port = graphics.get("PORT", "")
+        if port and not 0 < (whole(port) or 0) < 1 << 16:
+            raise RefusedError("Wrong PORT number in GRAPHICS attribute", INTERNAL)
 
 
 def _check_boot_order(machine: Machine) -> None:
@@ -177,7 +201,7 @@ def _needs(machine: Machine, *, hold: bool) -> dict[str, float]:
         needs |= {f"RUNNING_{name}": amount for name, amount in list(needs.items())}
     needs["SYSTEM_DISK_SIZE"] = sum(quotas.disk_mib(disk) for disk in machine.disks)
     keys = [f"RVMS {disk['IMAGE_ID']}" for disk in machine.disks if disk.get("IMAGE_ID")]
-    nics = machine.template.vectors("NIC")
+    nics = machine.nics
     keys += [f"LEASES {nic['NETWORK_ID']}" for nic in nics if nic.get("NETWORK_ID")]
     return needs | {key: keys.count(key) for key in keys}
 
@@ -187,6 +211,10 @@ def start(core: Core, number: int) -> None:
     with core.changing() as book:
         machine = book.find(Machine, number)
         if machine is None or machine.phase != "PENDING":
+            return
+        if reason := core.failure("schedule"):
+            machine.user_template.set("SCHED_MESSAGE", f"{time.ctime()}: {reason}")
+            book.put(machine)
             return
         template = drives.run_template(book, machine)
         machine.booted = [disk["DISK_ID"] for disk in machine.disks]
@@ -238,6 +266,13 @@ def action(core: Core, account: Account, name: str, number: int) -> int:
             quotas.check(book, account, needs, resuming=True)
         _accept(core, book, machine, request)
     return number
+
+
+def recover(core: Core, account: Account, number: int, operation: int) -> int:
+    """Refuse: a machine that hangs is for an administrator."""
+    if operation not in range(_RECOVERIES):
+        raise RefusedError("Wrong recovery operation code", ACTION)
+    return action(core, account, "recover", number)
 
 
 def _accept(core: Core, book: Book, machine: Machine, request: Request) -> None:

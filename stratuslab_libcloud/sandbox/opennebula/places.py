@@ -4,10 +4,11 @@ from ipaddress import IPv4Address
 
 from stratuslab_libcloud.sandbox.opennebula.core import Core
 from stratuslab_libcloud.sandbox.opennebula.documents import Value, network_document, xml_of
-from stratuslab_libcloud.sandbox.opennebula.images import FREE_MIB
+from stratuslab_libcloud.sandbox.opennebula.new_images import FREE_MIB
 from stratuslab_libcloud.sandbox.opennebula.records import Image, Network
 from stratuslab_libcloud.sandbox.opennebula.refusals import AUTHORIZATION, NO_EXISTS, RefusedError
 from stratuslab_libcloud.sandbox.opennebula.rights import obtain, pool
+from stratuslab_libcloud.sandbox.opennebula.sources import app_images
 from stratuslab_libcloud.sandbox.store import Account
 
 __all__ = ["configuration", "datastore", "datastores", "empty", "network", "networks", "version"]
@@ -76,7 +77,7 @@ def networks(core: Core, account: Account, flag: int, start: int, end: int) -> s
     """Return the networks, all of which everybody may use."""
     with core.reading() as book:
         found = pool(book, account, Network, flag, start, end)
-    documents = "".join(network_document(one, _last(one), full=False) for one in found)
+    documents = "".join(network_document(one, _last(one), core.is_new, full=False) for one in found)
     return f"<VNET_POOL>{documents}</VNET_POOL>"
 
 
@@ -84,7 +85,7 @@ def network(core: Core, account: Account, number: int, decrypt: bool = False) ->
     """Return a network."""
     with core.reading() as book:
         found = obtain(book, account, Network, number, "USE")
-    return network_document(found, _last(found), full=True)
+    return network_document(found, _last(found), core.is_new, full=True)
 
 
 def _last(network: Network) -> str:
@@ -114,6 +115,37 @@ def security_groups(core: Core, account: Account, flag: int, start: int, end: in
     rule = {"PROTOCOL": "ALL", "RULE_TYPE": "INBOUND"}
     values["TEMPLATE"] = {"DESCRIPTION": "The default security group", "RULE": rule}
     return f"<SECURITY_GROUP_POOL>{xml_of('SECURITY_GROUP', values)}</SECURITY_GROUP_POOL>"
+
+
+def markets(core: Core, account: Account) -> str:
+    """Return the only marketplace, which has the images that the site offers."""
+    with core.reading() as book:
+        numbers = [image.id for image in app_images(book)]
+    values: dict[str, Value] = {"ID": 0, **_ONEADMIN, "NAME": "OpenNebula Public", "STATE": 0}
+    values |= {"MARKET_MAD": "http", "ZONE_ID": 0, "TOTAL_MB": 0, "FREE_MB": 0, "USED_MB": 0}
+    values |= {"MARKETPLACEAPPS": {}, "PERMISSIONS": _OWN, "TEMPLATE": {"MARKET_MAD": "http"}}
+    ids = "".join(f"<ID>{number}</ID>" for number in numbers)
+    document = xml_of("MARKETPLACE", values)
+    document = document.replace("<MARKETPLACEAPPS/>", f"<MARKETPLACEAPPS>{ids}</MARKETPLACEAPPS>")
+    return f"<MARKETPLACE_POOL>{document}</MARKETPLACE_POOL>"
+
+
+def apps(core: Core, account: Account, flag: int, start: int, end: int) -> str:
+    """Return the apps that images can be made of."""
+    with core.reading() as book:
+        known = {image.id for image in app_images(book)}
+        found = [one for one in pool(book, account, Image, flag, start, end) if one.id in known]
+    return f"<MARKETPLACEAPP_POOL>{''.join(map(_app, found))}</MARKETPLACEAPP_POOL>"
+
+
+def _app(image: Image) -> str:
+    values: dict[str, Value] = {"ID": image.id, **_ONEADMIN, "NAME": image.name}
+    values |= {"PERMISSIONS": _OWN, "REGTIME": image.born, "ORIGIN_ID": -1, "ZONE_ID": 0}
+    values |= {"SOURCE": image.source, "MD5": "", "SIZE": image.size, "FORMAT": image.format}
+    values |= {"DESCRIPTION": image.template.get("DESCRIPTION", ""), "VERSION": ""}
+    values |= {"APPTEMPLATE64": "", "MARKETPLACE_ID": 0, "MARKETPLACE": "OpenNebula Public"}
+    values |= {"STATE": 1, "TYPE": 1, "TEMPLATE": {"VMTEMPLATE64": ""}}
+    return xml_of("MARKETPLACEAPP", values)
 
 
 class empty:  # noqa: N801 - it stands for a function

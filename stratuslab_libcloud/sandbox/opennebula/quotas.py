@@ -2,6 +2,7 @@
 
 from stratuslab_libcloud.sandbox.opennebula.records import Book, Image, Machine, Network, User
 from stratuslab_libcloud.sandbox.opennebula.refusals import ACTION, AUTHORIZATION, RefusedError
+from stratuslab_libcloud.sandbox.opennebula.templates import whole
 from stratuslab_libcloud.sandbox.store import Account
 from stratuslab_libcloud.sandbox.template import Vector
 
@@ -25,8 +26,7 @@ def disk_mib(disk: Vector) -> int:
     """Return what a disk takes of the host's own space."""
     if disk.get("PERSISTENT") == "YES":
         return 0
-    size = disk.get("SIZE", "0")
-    return int(size) if size.isdecimal() else 0
+    return whole(disk.get("SIZE", "")) or 0
 
 
 def usage(book: Book, uid: int) -> dict[str, float]:

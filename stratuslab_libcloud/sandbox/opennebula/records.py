@@ -90,6 +90,7 @@ class Machine(Item):
     user_template: Template = field(default_factory=lambda: Template([]))
     history: list[dict[str, int]] = field(default_factory=list)
     disk_snapshots: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    next_disk_snapshots: dict[str, int] = field(default_factory=dict)
     next_snapshot: int = 0
     booted: list[str] = field(default_factory=list)  #: the DISK_IDs that it started with
 
@@ -113,6 +114,11 @@ class Machine(Item):
         """Its DISKs."""
         return self.template.vectors("DISK")
 
+    @property
+    def nics(self) -> list[Vector]:
+        """Its NICs, and the further addresses of some."""
+        return self.template.vectors("NIC") + self.template.vectors("NIC_ALIAS")
+
     def disk(self, disk_id: int) -> Vector | None:
         """Return the DISK with this id."""
         return next((one for one in self.disks if one["DISK_ID"] == str(disk_id)), None)
@@ -129,10 +135,15 @@ class VmTemplate(Item):
 
 @dataclass
 class Network(Item):
-    """A network: a range of addresses; ``leases`` is address to machine."""
+    """
+    A network: a range of addresses; ``leases`` is address to machine.
+
+    Those of IPv4 are reserved whether it shows them or not, and the others follow from them.
+    """
 
     KIND, WHAT, RIGHT = "network", "virtual network", "NET"
 
+    type: str = "IP4"
     first: str = ""
     size: int = 0
     last: str = ""

@@ -12,7 +12,7 @@ from stratuslab_libcloud.sandbox.opennebula.refusals import (
 )
 from stratuslab_libcloud.sandbox.store import Account
 
-__all__ = ["bad_name", "chmod", "demand", "may", "obtain", "pool", "taken"]
+__all__ = ["bad_name", "demand", "in_range", "may", "obtain", "permit", "pool", "taken", "unlock"]
 
 T = TypeVar("T", bound=Item)
 
@@ -83,20 +83,39 @@ def pool(
     if end < -1:  # skip some, give so many
         first = max(start, 0)
         return found[first : first - end]
-    last = end if end >= 0 else 1 << 62
-    return [item for item in found if start <= item.id <= last]
+    return [item for item in found if in_range(item, start, end)]
 
 
-def chmod(account: Account, item: Item, bits: tuple[int, ...]) -> None:
-    """Change permissions; -1 leaves one as it is (modern 4)."""
-    right = "ADMIN" if any(bits[2::3][place] == 1 for place in range(3)) else "MANAGE"
-    if any(bit > 1 for bit in bits):
-        right = "ADMIN"
-    demand(account, item, right)
+def in_range(item: Item, start: int, end: int) -> bool:
+    """Return whether a range of ids has this one; without a start it is everything."""
+    return start < 0 or (start <= item.id and (end < 0 or item.id <= end))
+
+
+def permit(book: Book, account: Account, kind: type[T], number: int, bits: tuple[int, ...]) -> None:
+    """
+    Change permissions; -1 leaves one as it is (modern 4).
+
+    :raises RefusedError: the account may not, or nobody may but an administrator.
+    """
+    for_administrators = 1 in bits[2::3] or max(bits) > 1
+    item = obtain(book, account, kind, number, "ADMIN" if for_administrators else "MANAGE")
     old = item.permissions
     item.permissions = "".join(
         was if bit < 0 else str(bit) for was, bit in zip(old, bits, strict=True)
     )
+    book.put(item)
+
+
+def unlock(book: Book, account: Account, kind: type[T], number: int) -> None:
+    """
+    Let something be changed again that was locked by hand.
+
+    :raises RefusedError: the account could not change it anyway.
+    """
+    item = obtain(book, account, kind, number, "USE")
+    item.locked = 0
+    demand(account, item, "MANAGE")
+    book.put(item)
 
 
 def bad_name(name: str) -> str:

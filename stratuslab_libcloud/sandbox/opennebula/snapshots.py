@@ -101,7 +101,7 @@ def disk_create(core: Core, account: Account, number: int, disk_id: int, name: s
     with core.changing() as book:
         machine, disk = _disk(book, account, number, disk_id)
         taken = machine.disk_snapshots.setdefault(str(disk_id), [])
-        snapshot = 1 + max((int(one["ID"]) for one in taken), default=-1)
+        snapshot = machine.next_disk_snapshots.get(str(disk_id), 0)
         running = machine.now == RUNNING
         state = state_name(machine.now)
         wrong = f"Could not create a new disk snapshot for VM {number}, wrong state {state}."
@@ -120,6 +120,7 @@ def disk_create(core: Core, account: Account, number: int, disk_id: int, name: s
         one = {"ACTIVE": "YES", "DATE": str(int(time.time())), "ID": str(snapshot)}
         one |= {"PARENT": parent["ID"] if parent else "-1", "SIZE": disk["SIZE"]}
         taken.append(one | ({"NAME": name} if name else {}))
+        machine.next_disk_snapshots[str(disk_id)] = snapshot + 1
         book.put(machine)
     return snapshot
 

@@ -9,13 +9,14 @@ import re
 from stratuslab_libcloud.sandbox.template import Template, TemplateError, Vector
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["expand_context", "flat", "merge", "parse", "restricted"]
+__all__ = ["expand_context", "flat", "merge", "parse", "restricted", "whole"]
 
 _BLANK = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 _EQUAL = re.compile(r"[ \t]*=[ \t]*")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _BARE = re.compile(r"[^=#,\[\]\s\"]+")
+_UNENDED = re.compile(r"\"[^=#,\[\]\s\"\\]*(?=\s|$)")  # a quotation mark that no other follows
 _SYNTAX = "Parse error: syntax error, unexpected {}, expecting {} at line {}, columns {}:{}"
 _MAX_ATTRIBUTES = 10_000
 
@@ -77,8 +78,6 @@ class _Reader:
             attributes.append((name, value))
             if len(attributes) > _MAX_ATTRIBUTES:
                 raise TemplateError("Parse error: too many attributes")
-        if not attributes:
-            raise TemplateError(_SYNTAX.format("$end", "VARIABLE", 1, 1, 1))
         return attributes
 
     def _vector(self) -> Vector:
@@ -105,7 +104,7 @@ class _Reader:
             return quoted[1].replace('\\"', '"')
         if self._text.startswith("\n", self._at) or self._at == len(self._text):
             return ""
-        return self._take(_BARE, "STRING")
+        return self._take(_UNENDED if self._text.startswith('"', self._at) else _BARE, "STRING")
 
     def _skip(self) -> int:
         blank = _BLANK.match(self._text, self._at)
@@ -125,6 +124,11 @@ class _Reader:
         kind = kinds.get(text[at : at + 1], "VARIABLE")
         line = text.count("\n", 0, at) + 1
         return TemplateError(_SYNTAX.format(kind, expected, line, at + 1, at + 2))
+
+
+def whole(text: str) -> int | None:
+    """Return the whole number that a text is; None if it is none, or one that nothing has."""
+    return int(text) if re.fullmatch("[0-9]{1,18}", text.strip()) else None
 
 
 def flat(template: Template) -> dict[str, str]:

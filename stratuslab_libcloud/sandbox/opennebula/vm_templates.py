@@ -3,7 +3,7 @@
 import time
 from dataclasses import replace
 
-from stratuslab_libcloud.sandbox.opennebula import machines
+from stratuslab_libcloud.sandbox.opennebula import machines, rights
 from stratuslab_libcloud.sandbox.opennebula.core import Core
 from stratuslab_libcloud.sandbox.opennebula.documents import template_document
 from stratuslab_libcloud.sandbox.opennebula.records import Book, Image, VmTemplate, owned
@@ -15,7 +15,7 @@ from stratuslab_libcloud.sandbox.opennebula.refusals import (
     INTERNAL,
     RefusedError,
 )
-from stratuslab_libcloud.sandbox.opennebula.rights import bad_name, chmod, obtain, pool, taken
+from stratuslab_libcloud.sandbox.opennebula.rights import bad_name, obtain, pool, taken
 from stratuslab_libcloud.sandbox.opennebula.templates import merge, parse, restricted
 from stratuslab_libcloud.sandbox.store import Account
 from stratuslab_libcloud.sandbox.template import Template, TemplateError, Vector
@@ -90,6 +90,8 @@ def instantiate(
         except RefusedError as refused:
             if refused.code != INTERNAL:
                 raise
+            if not core.is_new and str(refused).startswith("CPU"):
+                raise RefusedError(f"user [{account.uid}] {refused}", AUTHORIZATION) from None
             raise RefusedError(f"{_NEW}{refused}", ALLOCATE) from None
         if not name.strip():
             machine.name = f"{found.name}-{machine.id}"
@@ -155,9 +157,7 @@ def update(core: Core, account: Account, number: int, text: str, mode: int = 0) 
 def permit(core: Core, account: Account, number: int, *bits: int) -> int:
     """Change permissions."""
     with core.changing() as book:
-        found = obtain(book, account, VmTemplate, number, "USE")
-        chmod(account, found, bits[:9])
-        book.put(found)
+        rights.permit(book, account, VmTemplate, number, bits[:9])
     return number
 
 

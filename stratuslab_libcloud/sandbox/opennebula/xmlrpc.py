@@ -16,6 +16,9 @@ from stratuslab_libcloud.sandbox.store import Account
 __all__ = ["MAX_CALL_BYTES", "answer"]
 
 MAX_CALL_BYTES = 1 << 20
+_BEGIN = '<?xml version="1.0" encoding="UTF-8"?>\n<methodResponse><params><param><value>'
+_ABOUT_CALLS = {f"system.{name}" for name in ("listMethods", "methodHelp", "methodSignature")}
+_END = "</value></param></params></methodResponse>"
 _TYPES: dict[str, tuple[type, str]] = {
     "i": (int, "integer"),
     "s": (str, "a string"),
@@ -34,14 +37,47 @@ def answer(core: Core, accounts: Accounts, request: Request) -> Response:
         return Response(status=400, headers=headers)
     try:
         method, parameters = read_call(body, MAX_CALL_BYTES)
-        text = _response(_called(core, accounts, method, parameters))
+        if method == "system.multicall":
+            value = _several(core, accounts, parameters)
+        else:
+            value = _array(_called(core, accounts, method, parameters))
+        text = f"{_BEGIN}{value}{_END}"
     except xmlrpc.client.Fault as fault:
         text = xmlrpc.client.dumps(fault, methodresponse=True)
     return Response(text, content_type="text/xml; charset=utf-8", headers=headers)
 
 
+def _several(core: Core, accounts: Accounts, parameters: list[object]) -> str:
+    """
+    Make several calls, one after the other; where one is none, there is a fault for an answer.
+
+    :raises xmlrpc.client.Fault: it is no list of calls.
+    """
+    calls = parameters[0] if parameters else None
+    if not isinstance(calls, list):
+        raise xmlrpc.client.Fault(-501, "Parameter that is supposed to be an array is not")
+    return _array([_one_of_several(core, accounts, call) for call in calls])
+
+
+def _one_of_several(core: Core, accounts: Accounts, call: object) -> str:
+    try:
+        match call:
+            case {"methodName": str(method), "params": list(parameters)}:
+                return _array([_array(_called(core, accounts, method, parameters))])
+        raise xmlrpc.client.Fault(-501, "Parameter that is supposed to be a call is not")
+    except xmlrpc.client.Fault as fault:
+        members = {
+            "faultCode": f"<i4>{fault.faultCode}</i4>",
+            "faultString": f"<string>{_text(fault.faultString)}</string>",
+        }
+        shown = (f"<name>{key}</name><value>{value}</value>" for key, value in members.items())
+        return f"<struct>{''.join(f'<member>{one}</member>' for one in shown)}</struct>"
+
+
 def _called(core: Core, accounts: Accounts, method: str, parameters: list[object]) -> list[str]:
     """Make a call, and return the elements of its answer."""
+    if method in _ABOUT_CALLS:
+        raise xmlrpc.client.Fault(-502, f"{method} takes no session, and is for users only")
     if method not in CALLS:
         raise xmlrpc.client.Fault(-506, f"Method '{method}' not defined")
     signature, rule = CALLS[method]
@@ -91,9 +127,6 @@ def _text(text: str) -> str:
     return escape(text).replace("\r", "&#13;")
 
 
-def _response(elements: list[str]) -> str:
+def _array(elements: list[str]) -> str:
     values = "".join(f"<value>{element}</value>" for element in elements)
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?>\n<methodResponse><params><param><value><array>'
-        f"<data>{values}</data></array></value></param></params></methodResponse>"
-    )
+    return f"<array><data>{values}</data></array>"

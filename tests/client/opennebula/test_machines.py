@@ -118,6 +118,19 @@ class TestOrders:
             engine.cloud().create_machine(order(**wrong))
         assert "vm.allocate" not in engine.methods
 
+    def test_volumes_that_the_engine_has_spoilt_are_mended(self) -> None:
+        spoilt = "[one.vm.allocate] DISK 1: Cannot acquire image 5, it is in state: ERROR"
+        answers = {
+            **CREATED,
+            "vm.allocate": [refused(spoilt, 8192), done(81)],
+            "image.info": [done(image(5, 5)), done(image(6, 5))],
+            "image.enable": done(5),
+        }
+        with Scripted(answers) as engine:
+            assert engine.cloud().create_machine(order(volumes=["5", "6"])) == "81"
+        enabled = [call for call in engine.calls if call[0] == "image.enable"]
+        assert enabled == [("image.enable", 5, True), ("image.enable", 6, True)]
+
     def test_a_lost_answer_says_how_to_find_the_one(self) -> None:
         answers = {**CREATED, "vm.allocate": lambda handler, request: handler.hang_up()}
         with Scripted(answers) as engine, pytest.raises(LostAnswerError) as caught:
@@ -247,8 +260,8 @@ class TestEnding:
             "vm.info": [done(machine(state, 0, 5)), done(machine("3/23", 0, 5))],
             "vm.action": done(81),
             "image.info": [
-                done(image(0, type=0, persistent=0)),
-                done(image(0, type=0, persistent=0)),
+                done(image(0, 2, type=0, persistent=0, machines=(7,))),  # which others have
+                done(image(0, 2, type=0, persistent=0, machines=(7,))),
                 done(image(5, 8, machines=(81,))),
                 done(image(5, 5)),
             ],

@@ -188,8 +188,19 @@ class TestAttaching:
             ("Image with ID: 99 does not exist", 2048, NotFoundError),
             ("User [2] : Not authorized to perform USE IMAGE [3].", 512, NotPermittedError),
             ("Could not attach a new disk to VM 81, wrong state HOTPLUG.", 2048, ConflictError),
+            ("Cannot acquire image 5, it is locked", 2048, ConflictError),
+            ("Cannot acquire image 5, it is in state: DISABLED", 2048, ConflictError),
+            ("user [4] limit of 1 reached for RVMS quota in IMAGE.", 512, QuotaExceededError),
+            (
+                "User [4] not authorized to perform action on virtual machine.",
+                512,
+                QuotaExceededError,
+            ),
         ],
-        ids=["in use", "unknown", "another user's", "hot-plugged"],
+        ids=[
+            *("in use", "unknown", "another user's", "hot-plugged", "locked", "disabled"),
+            *("quota", "quota of 7.4"),
+        ],
     )
     def test_the_engine_refuses(self, text: str, code: int, kind: type[Exception]) -> None:
         answers = {

@@ -73,6 +73,8 @@ def test_a_site_has_the_names_that_lead_to_it(
 
 ROUTES = [
     ("POST", "/pswd/xmlrpc"),
+    ("POST", "/RPC2"),
+    ("GET", "/RPC2"),
     ("POST", "/pdisk/pswd/disks"),
     ("DELETE", "/pdisk/pswd/disks/{disk}"),
     ("POST", "/pdisk/pswd/disks/{disk}?method=DELETE"),

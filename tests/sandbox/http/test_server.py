@@ -180,6 +180,7 @@ EVERY_ROUTE = [
     *("/pswd/xmlrpc", "/one-proxy/pswd/xmlrpc", "/one-proxy/cert/xmlrpc", "/cert/xmlrpc", "/pswd"),
     *("/pdisk/pswd/disks", "/pswd/disks/x", "/pswd/disks/x/mounts", "/cert/disks", "/nowhere"),
     *("/metadata", "/marketplace/metadata/x", "/images/x", "/pswd/instances", "/pswd/disks/x/turl"),
+    "/RPC2",
 ]
 
 

@@ -272,3 +272,100 @@ def test_while_a_disk_is_plugged_nothing_else_is_done() -> None:
         assert her.vm(vm).findtext("TEMPLATE/DISK/ATTACH") == "YES"
         wait_for(lambda: her.state(vm), RUNNING)
         assert her.image_state(volume) == 1
+
+
+@pytest.mark.parametrize("state", ["STOPPED", "UNDEPLOYED", "DONE"])
+def test_nothing_comes_or_goes_without_a_host(her: One, vm: int, state: str) -> None:
+    action = {"STOPPED": "stop", "UNDEPLOYED": "undeploy", "DONE": "terminate"}[state]
+    her("vm.action", action, vm)
+    wrong = f"Could not attach a new disk to VM {vm}, wrong state {state}."
+    assert her.refusal("vm.attach", vm, "DISK=[TYPE=fs,SIZE=1]") == (2048, wrong)
+    wrong = f"Could not detach disk from VM {vm}, wrong state {state}."
+    assert her.refusal("vm.detach", vm, 0) == (2048, wrong)
+    wrong = f"Could not resize disk for VM {vm}, wrong state {state}."
+    assert her.refusal("vm.diskresize", vm, 0, "900") == (2048, wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "kind"),
+    [
+        ('DISK=[IMAGE_ID={},TARGET="vdq"]', "vdq", "FILE"),
+        ('DISK=[IMAGE_ID={},TARGET="nonsense"]', "nonsense", "FILE"),
+        ('DISK=[IMAGE_ID={},DEV_PREFIX="xvd"]', "xvda", "FILE"),
+        ("DISK=[IMAGE_ID={}]\nDISK=[TYPE=fs,SIZE=1]", "vdb", "FILE"),
+        ('DISK=[TYPE="fs",SIZE="50",FORMAT="raw",DEV_PREFIX="vd"]', "vdb", "fs"),
+        ('DISK=[TYPE="swap",SIZE="50",DEV_PREFIX="vd"]', "vdb", "swap"),
+        ("<X><DISK><IMAGE_ID>{}</IMAGE_ID></DISK></X>", "vdb", "FILE"),
+    ],
+    ids=["target", "nonsense", "prefix", "the first", "volatile", "swap", "XML"],
+)
+def test_devices(her: One, vm: int, volume: int, text: str, target: str, kind: str) -> None:
+    her("vm.attach", vm, text.format(volume), "more")
+    _, *added = her.vm(vm).findall("TEMPLATE/DISK")
+    assert [(one.findtext("TARGET"), one.findtext("TYPE")) for one in added] == [(target, kind)]
+    her("vm.detach", vm, 2)
+    her("vm.attach", vm, "DISK=[TYPE=fs,SIZE=1]")
+    assert her.vm(vm).findall("TEMPLATE/DISK")[1].findtext("DISK_ID") == "2"  # used again
+
+
+def test_what_is_not_a_volume_can_be_attached_too(her: One, vm: int) -> None:
+    disc = her("image.allocate", f'NAME="cd{next(NAMES)}"\nTYPE=CDROM\nSIZE=1', 1)
+    for image in (disc, 0):
+        her("vm.attach", vm, f"DISK=[IMAGE_ID={image}]")
+    _, cd, copy = her.vm(vm).findall("TEMPLATE/DISK")
+    new = her("system.version") == "7.4.0"
+    said = [cd.findtext(tag) for tag in ("TYPE", "READONLY", "TARGET", "PERSISTENT")]
+    assert said == ["CDROM", "YES", "sdb" if new else "hdb", None]
+    said = [copy.findtext(tag) for tag in ("TYPE", "CLONE", "SAVE", "PERSISTENT", "IMAGE_STATE")]
+    assert said == ["FILE", "YES", "NO", None, "2"]
+
+
+def test_a_volume_in_use_is_in_no_machine_of_a_template(her: One, vm: int, volume: int) -> None:
+    her("vm.attach", vm, disk(volume))
+    text = f'NAME="t{next(NAMES)}"\nCPU=1\nMEMORY=64\n{disk(volume)}'
+    template = her("template.allocate", text)
+    words = "Error allocating a new virtual machine template. DISK 0: "
+    words += f"Cannot acquire image {volume}, it is persistent and already in use"
+    assert her.refusal("template.instantiate", template, "m") == (16384, words)
+    code, words = her.refusal("template.instantiate", template, "m", False, "", True)
+    assert (code, words[:22]) == (2048, "Failed to clone images")
+
+
+def test_a_volume_that_others_may_use_blocks_its_owner(both: Sandbox, her: One, vm: int) -> None:
+    him = One(both, "bob:pw-b")
+    theirs = him.volume(f"b{next(NAMES)}")
+    him("image.chmod", theirs, -1, -1, -1, -1, -1, -1, 1, -1, -1)
+    her("vm.attach", vm, disk(theirs))
+    words = "Cannot delete image. There are 1 VMs using it."
+    assert him.refusal("image.delete", theirs) == (2048, words)
+    assert him.refusal("vm.action", "terminate", vm)[0] == 512
+
+
+@pytest.mark.parametrize("state", ["POWEROFF", "SUSPENDED"])
+def test_a_disk_becomes_an_image_at_rest(her: One, vm: int, state: str) -> None:
+    her("vm.action", "poweroff" if state == "POWEROFF" else "suspend", vm)
+    now = her.state(vm)
+    image = her("vm.disksaveas", vm, 0, f"s{next(NAMES)}", "", -1)
+    assert (her.image_state(image), her.state(vm)) == (1, now)
+
+
+def test_no_size_is_too_large_for_a_disk(her: One, vm: int) -> None:
+    """No check against the datastore."""
+    her("vm.diskresize", vm, 0, str(900 * 1024 * 1024))
+    assert her.vm(vm).findtext("TEMPLATE/DISK/SIZE") == "943718400"
+
+
+def test_snapshots_in_their_order(her: One, vm: int) -> None:
+    for name in ("one", "two"):
+        her("vm.disksnapshotcreate", vm, 0, name)
+    first, second = her.vm(vm).findall("SNAPSHOTS/SNAPSHOT")
+    assert (first.findtext("PARENT"), first.findtext("CHILDREN")) == ("-1", "1")
+    assert (second.findtext("PARENT"), second.findtext("CHILDREN")) == ("0", None)
+    found = her.vm(vm).find("SNAPSHOTS")
+    assert found is not None
+    said = [found.findtext(tag) for tag in ("ALLOW_ORPHANS", "DISK_ID", "NEXT_SNAPSHOT")]
+    assert said == ["NO", "0", "2"]
+    her("vm.disksnapshotdelete", vm, 0, 0)  # though it has a child
+    assert her.refusal("vm.disksnapshotdelete", vm, 0, 1)[0] == 2048  # the active one
+    assert her.refusal("vm.disksnapshotrevert", vm, 0, 9) == (2048, "Snapshot does not exist")
+    assert her.refusal("vm.disksnapshotrevert", vm, 7, 0) == (2048, "VM disk does not exist")

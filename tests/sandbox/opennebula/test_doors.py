@@ -6,7 +6,7 @@ import xmlrpc.client
 from typing import Any
 
 import pytest
-from engine_callers import One
+from engine_callers import One, RefusedCallError, wait_for
 
 from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.opennebula.calls import CALLS
@@ -145,6 +145,15 @@ def test_an_unknown_method_is_a_fault(both: Sandbox) -> None:
         assert caught.value.faultCode == -506
 
 
+@pytest.mark.parametrize("session", [(), ("alice:pw-a",)], ids=["without", "with"])
+def test_calls_about_calls_cannot_be_used(both: Sandbox, session: tuple[str, ...]) -> None:
+    with xmlrpc.client.ServerProxy(f"{both.url}/RPC2") as server:
+        for method in ("listMethods", "methodHelp", "methodSignature"):
+            with pytest.raises(xmlrpc.client.Fault) as caught:
+                getattr(server.system, method)(*session)
+            assert caught.value.faultCode == -502
+
+
 def test_nobody_sees_or_changes_what_is_somebody_elses(site: Sandbox, alice: One, bob: One) -> None:
     """Every call that takes an id, on a machine, an image and a template of somebody else."""
     ids = {"vm": alice.start("SECRET=hers"), "image": alice.volume("secret-of-hers")}
@@ -159,7 +168,7 @@ def test_nobody_sees_or_changes_what_is_somebody_elses(site: Sandbox, alice: One
         parameters[1 if verb == "action" else 0] = ids[kind]
         if verb == "action":
             parameters[0] = "terminate"
-        if verb == "attach":
+        if verb in ("attach", "attachnic"):
             parameters[1] = "DISK=[TYPE=fs,SIZE=1]"
         if verb in ("update", "updateconf", "resize"):
             parameters[1] = 'CONTEXT=[A="b"]'
@@ -259,3 +268,204 @@ def test_what_cannot_be_set_is_said(site: Sandbox) -> None:
         site.opennebula.fail("everything")
     with pytest.raises(SandboxError, match=r"6\.10\.5, 7\.4\.0"):
         Sandbox(opennebula_version="5")
+
+
+# -- calls as others write them
+
+
+def value(kind: str, text: str) -> str:
+    return f"<value><{kind}>{text}</{kind}></value>" if kind else f"<value>{text}</value>"
+
+
+def called(site: Sandbox, method: str, *values: str) -> Any:
+    parameters = "".join(f"<param>{one}</param>" for one in values)
+    body = (
+        f"<methodCall><methodName>{method}</methodName><params>{parameters}</params></methodCall>"
+    )
+    status, answer = post(site, body.encode())
+    assert status == 200
+    return xmlrpc.client.loads(answer)[0][0]
+
+
+@pytest.mark.parametrize("kind", ["i4", "int"])
+def test_ids_and_texts_have_several_types(both: Sandbox, kind: str) -> None:
+    number = One(both, "alice:pw-a").start()
+    session = value("", "alice:pw-a")  # a text without a type
+    assert called(both, "one.vm.info", session, value(kind, str(number)))[0] is True
+    for other in ("i8", "double", "boolean"):
+        with pytest.raises(xmlrpc.client.Fault) as caught:
+            called(both, "one.vm.info", session, value(other, "1"))
+        assert caught.value.faultCode == -501
+
+
+@pytest.mark.parametrize("kind", ["application/json", ""])
+def test_the_type_of_a_calls_content_does_not_matter(both: Sandbox, kind: str) -> None:
+    body = xmlrpc.client.dumps(("alice:pw-a",), "one.system.version")
+    with connected(both) as connection:
+        connection.request("POST", "/RPC2", body, {"Content-Type": kind} if kind else {})
+        returned: Any = xmlrpc.client.loads(connection.getresponse().read())[0][0]
+    assert returned[0] is True
+
+
+def test_a_large_call_is_answered(both: Sandbox) -> None:
+    her = One(both, "alice:pw-a")
+    number = her.start(f'CONTEXT=[USER_DATA="{"x" * 600_000}"]')
+    assert len(her.vm(number).findtext("TEMPLATE/CONTEXT/USER_DATA", "")) == 600_000
+
+
+def several(site: Sandbox, *calls: tuple[str, list[object]]) -> list[Any]:
+    with xmlrpc.client.ServerProxy(f"{site.url}/RPC2") as server:
+        told: list[Any] = [
+            {"methodName": f"one.{method}", "params": given} for method, given in calls
+        ]
+        answer: Any = server.system.multicall(told)
+    assert isinstance(answer, list)
+    return answer
+
+
+def test_several_calls_in_one(both: Sandbox) -> None:
+    """Each in an array of its own, around the usual one; what is no call is a fault among them."""
+    number = One(both, "alice:pw-a").start()
+    ((version,), (refused,), fault, (document,)) = several(
+        both,
+        ("system.version", ["alice:pw-a"]),
+        ("vm.info", ["bob:pw-b", number]),
+        ("vm.info", ["alice:pw-a", "x"]),
+        ("vm.info", ["alice:pw-a", number]),
+    )
+    assert version[0] is True
+    assert (refused[0], refused[2]) == (False, 512)
+    assert fault["faultCode"] == -501
+    assert f"<ID>{number}</ID>" in document[1]
+    ((denied,), unknown) = several(
+        both, ("system.version", ["alice:no"]), ("startover", ["alice:pw-a"])
+    )
+    assert (denied[2], unknown["faultCode"]) == (256, -506)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [(), ("alice:pw-a",), (7,), ({"a": "b"},)],
+    ids=["nothing", "session", "number", "struct"],
+)
+def test_what_is_no_list_of_calls(both: Sandbox, parameters: tuple[Any, ...]) -> None:
+    with xmlrpc.client.ServerProxy(f"{both.url}/RPC2") as server:
+        with pytest.raises(xmlrpc.client.Fault) as caught:
+            server.system.multicall(*parameters)
+    assert caught.value.faultCode == -501
+
+
+def test_several_calls_that_are_none(both: Sandbox) -> None:
+    """Nor are they several calls again."""
+    with xmlrpc.client.ServerProxy(f"{both.url}/RPC2") as server:
+        odd: list[Any] = [7, {}, {"methodName": "one.vm.info"}, {"methodName": 7, "params": []}]
+        odd.append({"methodName": "system.multicall", "params": [[]]})
+        answer: Any = server.system.multicall(odd)
+    assert [one["faultCode"] for one in answer] == [-501, -501, -501, -501, -506]
+
+
+def test_values_in_values_have_an_end(both: Sandbox) -> None:
+    deep = "<value><array><data>" * 5000 + "</data></array></value>" * 5000
+    with pytest.raises(xmlrpc.client.Fault) as caught:
+        called(both, "system.multicall", deep)
+    assert caught.value.faultCode == -503
+
+
+# -- what there is not
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        ("image", "image"),
+        ("vm", "virtual machine"),
+        ("template", "virtual machine template"),
+        ("vn", "virtual network"),
+        ("datastore", "datastore"),
+    ],
+)
+def test_what_is_not_there(both: Sandbox, kind: str, what: str) -> None:
+    her = One(both, "alice:pw-a")
+    assert her.refusal(f"{kind}.info", 9999) == (1024, f"Error getting {what} [9999].")
+    assert her.raw(f"{kind}.info", 9999)[3] == 9999
+
+
+# -- more quotas
+
+
+def test_every_call_that_takes_more_than_there_may_be(site: Sandbox, alice: One) -> None:
+    limit = site.opennebula.limit
+    vm = alice.start("DISK=[IMAGE_ID=0]", "NIC=[NETWORK_ID=0]")
+    volume = alice.volume("v")
+    alice("vm.attach", vm, f"DISK=[IMAGE_ID={volume}]")
+
+    def refused(name: str, call: str, *parameters: object) -> None:
+        code, words = alice.refusal(call, *parameters)
+        assert (code, f" limit of 0 reached for {name} quota in " in words) == (512, True), words
+
+    limit("alice", "IMAGES", 0, 1)
+    refused("IMAGES", "image.clone", 0, "c")
+    refused("IMAGES", "vm.disksaveas", vm, 0, "s", "", -1)
+    limit("alice", "IMAGES", -1, 1)
+    limit("alice", "SIZE", 0, 1)
+    refused("SIZE", "image.clone", 0, "c")
+    refused("SIZE", "vm.disksaveas", vm, 0, "s", "", -1)
+    refused("SIZE", "vm.diskresize", vm, 1, "50")
+    limit("alice", "SYSTEM_DISK_SIZE", 0)
+    refused("SYSTEM_DISK_SIZE", "vm.diskresize", vm, 0, "500")
+    limit("alice", "LEASES", 0, 0)
+    refused("LEASES", "vm.attachnic", vm, "NIC=[NETWORK_ID=0]")
+    limit("alice", "CPU", 0)
+    refused("CPU", "vm.resize", vm, "CPU=9", True)
+    limit("alice", "CPU", -2)
+    limit("alice", "MEMORY", 0)
+    refused("MEMORY", "vm.resize", vm, "MEMORY=999", True)
+    alice("vm.resize", vm, "CPU=9", True)
+    machine = alice.vm(vm)
+    assert len(machine.findall("TEMPLATE/NIC")) == 1
+    assert machine.findtext("TEMPLATE/DISK/SIZE") == "128"
+    told = alice.document("user.info", -1)
+    said = {name: told.findtext(f"VM_QUOTA/VM/{name}") for name in ("VMS", "CPU", "MEMORY")}
+    assert said == {"VMS": "-1", "CPU": "-2", "MEMORY": "0"}
+
+
+def test_a_quota_at_an_attach(both: Sandbox) -> None:
+    """6.10 says which, 7.4 does not; of a volume nothing counts but its uses."""
+    her = One(both, "alice:pw-a")
+    vm, volume, uid = her.start(), her.volume("q"), her.document("user.info", -1).findtext("ID")
+    both.opennebula.limit("alice", "SYSTEM_DISK_SIZE", 0)
+    both.opennebula.limit("alice", "RVMS", 0, volume)
+    words = f"User [{uid}] : user [{uid}] limit of 0 reached for SYSTEM_DISK_SIZE quota in VM."
+    if her("system.version") == "7.4.0":
+        words = f"User [{uid}] not authorized to perform action on virtual machine."
+    assert her.refusal("vm.attach", vm, "DISK=[TYPE=fs,SIZE=1]") == (512, words)
+    words = f"limit of 0 reached for RVMS quota in IMAGE with ID: {volume}."
+    assert her.refusal("vm.attach", vm, f"DISK=[IMAGE_ID={volume}]")[1].endswith(words)
+    both.opennebula.limit("alice", "RVMS", -1, volume)
+    her("vm.attach", vm, f"DISK=[IMAGE_ID={volume}]")
+    assert her.image_state(volume) == 8
+    both.opennebula.limit("alice", "SYSTEM_DISK_SIZE", -1)
+
+
+def test_nothing_is_said_of_limits_before_there_are_any(bob: One) -> None:
+    told = bob.document("user.info", -1)
+    for kind in ("VM", "DATASTORE", "NETWORK", "IMAGE"):
+        found = told.find(f"{kind}_QUOTA")
+        assert found is not None
+        assert len(found) == 0
+
+
+def test_a_token_ends_by_itself(alice: One, site: Sandbox) -> None:
+    alice("user.login", "alice", "short", 1)
+    alice("user.login", "alice", "long", 3600)
+
+    def works(token: str) -> bool:
+        try:
+            One(site, f"alice:{token}")("system.version")
+        except RefusedCallError as refused:
+            assert (refused.code, refused.text) == DENIED
+            return False
+        return True
+
+    wait_for(lambda: works("short"), False)
+    assert works("long")

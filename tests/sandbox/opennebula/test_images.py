@@ -233,3 +233,182 @@ def test_a_pool_is_filtered_and_cut(her: One, him: One) -> None:
     assert 0 in numbers(0)
     assert her.refusal("imagepool.info", -5, -1, -1) == (4096, "Incorrect filter_flag")
     assert numbers(999) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "size", "form"),
+    [
+        ('NAME="{}"\nSIZE=5', "0", "5", "raw"),
+        ('NAME="{}"\nSIZE=0', "0", "0", "raw"),
+        ('NAME="{}"\nSIZE=5\nTYPE=cdrom', "1", "5", "raw"),
+        ('NAME="{}"\nSIZE=5\nTYPE=DATABLOCK\nFORMAT=qcow2', "2", "5", "qcow2"),
+        ("<I><NAME>{}</NAME><SIZE>5</SIZE><TYPE>DATABLOCK</TYPE></I>", "2", "5", "raw"),
+    ],
+    ids=["no type", "no size", "lower case", "format", "XML"],
+)
+def test_what_makes_an_image(her: One, text: str, kind: str, size: str, form: str) -> None:
+    image = her.image(her("image.allocate", text.format(f"m{next(NAMES)}"), 1))
+    said = [image.findtext(tag) for tag in ("TYPE", "SIZE", "FORMAT", "STATE", "PERSISTENT")]
+    assert said == [kind, size, form, "1", "0"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", SIZE),
+        ("X", "Parse error: syntax error, unexpected "),
+        ("<NAME>n</NAME><SIZE>1</SIZE>", "Parse error: XML Template malformed."),
+    ],
+    ids=["empty", "no template", "no root"],
+)
+def test_what_is_no_template(her: One, text: str, words: str) -> None:
+    code, said = her.refusal("image.allocate", text, 1)
+    assert (code, said[: len(words)]) == (8192, words)
+
+
+def test_a_file_goes_to_the_datastore_of_files_and_into_no_machine(her: One) -> None:
+    name = f"f{next(NAMES)}"
+    number = her("image.allocate", f'NAME="{name}"\nTYPE=CONTEXT\nSIZE=1', 2)
+    image = her.image(number)
+    assert (image.findtext("TYPE"), image.findtext("DATASTORE")) == ("5", "files")
+    words = f"Image {number} (context file) of type CONTEXT cannot be used as DISK."
+    disk = f"DISK=[IMAGE_ID={number}]"
+    assert her.refusal("vm.attach", her.start(), disk) == (2048, words)
+    text = f"CPU=1\nMEMORY=64\n{disk}"
+    assert her.refusal("vm.allocate", text) == (8192, f"DISK 0: {words}")
+
+
+def test_several_machines_share_a_volume_that_says_so(her: One) -> None:
+    number = her.volume(f"h{next(NAMES)}", 'PERSISTENT_TYPE="SHAREABLE"')
+    machines = [her.start(f"DISK=[IMAGE_ID={number}]") for _ in range(2)]
+    image = her.image(number)
+    assert (image.findtext("STATE"), image.findtext("RUNNING_VMS")) == ("8", "2")
+    assert [int(one.text or "") for one in image.iterfind("VMS/ID")] == machines
+    her("vm.action", "terminate", machines[0])
+    assert her.image_state(number) == 8
+    her("vm.action", "terminate", machines[1])
+    assert her.image_state(number) == 1
+
+
+def test_an_image_is_used_by_a_machine_that_waits_or_rests(her: One) -> None:
+    number = her("image.allocate", f'NAME="u{next(NAMES)}"\nSIZE=1', 1)
+    held = her("vm.allocate", f"CPU=1\nMEMORY=64\nDISK=[IMAGE_ID={number}]", True)
+    off = her.start(f"DISK=[IMAGE_ID={number}]")
+    her("vm.action", "poweroff", off)
+    image = her.image(number)
+    assert (image.findtext("STATE"), image.findtext("RUNNING_VMS")) == ("2", "2")
+    words = "Could not make image persistent: Image cannot be in state USED."
+    assert her.refusal("image.persistent", number, True) == (8192, words)
+    words = "Could not disable image: Image cannot be in state USED."
+    assert her.refusal("image.enable", number, False) == (8192, words)
+    assert her("image.chtype", number, "DATABLOCK") == number  # even so
+    her("image.rename", number, f"u{next(NAMES)}")
+    name = her.vm(off).findtext("TEMPLATE/DISK/IMAGE")
+    assert name != her.image(number).findtext("NAME")  # as it was then
+    for vm in (held, off):
+        her("vm.action", "terminate", vm)
+    assert her.image_state(number) == 1
+
+
+EVERY_CHANGE: dict[str, tuple[object, ...]] = {
+    "rename": ("x",),
+    "update": ("A=1", 1),
+    "chmod": (-1, -1, -1, -1, -1, -1, 1, -1, -1),
+    "chown": (-1, 1),
+    "persistent": (False,),
+    "enable": (False,),
+    "chtype": ("OS",),
+    "lock": (1,),
+    "delete": (),
+    "snapshotdelete": (0,),
+    "snapshotrevert": (0,),
+    "snapshotflatten": (0,),
+}
+
+
+@pytest.mark.parametrize("verb", EVERY_CHANGE)
+def test_nothing_is_changed_that_is_locked_by_hand_or_the_sites(her: One, verb: str) -> None:
+    """What is public may be used, and no more."""
+    locked = her.volume(f"l{next(NAMES)}")
+    her("image.lock", locked, 1)
+    for number in (locked, 0):
+        code, words = her.refusal(f"image.{verb}", number, *EVERY_CHANGE[verb])
+        said = words.split(" : ")[1]
+        assert (code, said) == (512, f"Not authorized to perform MANAGE IMAGE [{number}].")
+    if verb == "chmod":
+        code, words = her.refusal("image.chmod", locked, -1, -1, -1, -1, -1, -1, 2, -1, -1)
+        assert (code, words.endswith(f"ADMIN IMAGE [{locked}].")) == (512, True)
+    assert her.image_state(locked) == 1
+
+
+def test_a_stranger_unlocks_nothing(her: One, him: One, volume: int) -> None:
+    vm = her.start()
+    her("image.chmod", volume, -1, -1, -1, -1, -1, -1, 1, -1, -1)
+    her("vm.chmod", vm, -1, -1, -1, -1, -1, -1, 1, -1, -1)
+    for kind, number in (("image", volume), ("vm", vm)):
+        her(f"{kind}.lock", number, 1)
+        assert him.refusal(f"{kind}.unlock", number)[0] == 512
+        document = her.document(f"{kind}.info", number)
+        assert document.findtext("LOCK/LOCKED") == "1"
+        her(f"{kind}.unlock", number)
+        assert her.document(f"{kind}.info", number).find("LOCK") is None
+
+
+def test_a_machine_is_public_or_locked_as_an_image_is(her: One, him: One) -> None:
+    vm = her.start()
+    public = (-1, -1, -1, -1, -1, -1, 1, -1, -1)
+    assert him.refusal("vm.info", vm)[0] == 512
+    her("vm.chmod", vm, *public)
+    assert him.vm(vm).findtext("PERMISSIONS/OTHER_U") == "1"
+    manage = f"Not authorized to perform MANAGE VM [{vm}]."
+    for who in (him, her):
+        if who is her:
+            her("vm.lock", vm, 1)
+        code, words = who.refusal("vm.chmod", vm, *public)
+        assert (code, words.split(" : ")[1]) == (512, manage)
+    her("vm.unlock", vm)
+    code, words = her.refusal("vm.chmod", vm, -1, -1, 1, -1, -1, -1, -1, -1, -1)
+    assert (code, words.split(" : ")[1]) == (512, f"Not authorized to perform ADMIN VM [{vm}].")
+
+
+def test_a_copy_of_what_is_disabled_is_refused(her: One, volume: int) -> None:
+    her("image.enable", volume, False)
+    words = f"{NEW}Cannot clone image in state: DISABLED"
+    assert her.refusal("image.clone", volume, "c") == (16384, words)
+
+
+def test_an_empty_pool_is_no_error(both: Sandbox) -> None:
+    him = One(both, "bob:pw-b")
+    uid = int(him.document("user.info", -1).findtext("ID", "")) + 1000
+    assert him("imagepool.info", uid, -1, -1) == "<IMAGE_POOL></IMAGE_POOL>"
+    assert him("vmpool.info", uid, -1, -1, -2) == "<VM_POOL></VM_POOL>"
+
+
+def test_a_range_without_a_beginning_is_everything(her: One) -> None:
+    whole = her("imagepool.info", -2, -1, -1)
+    assert her("imagepool.info", -2, -1, 1) == whole
+    assert her("imagepool.info", -2, -1, -1, "more", 7) == whole  # further ones are ignored
+    machines = her("vmpool.info", -3, -1, -1, -2)
+    assert her("vmpool.info", -3, -1, 0, -2) == machines
+
+
+def test_snapshots_of_an_image_are_taken_back_to_and_forgotten(her: One, volume: int) -> None:
+    vm = her.start()
+    her("vm.attach", vm, f"DISK=[IMAGE_ID={volume}]")
+    for name in ("one", "two", "three"):
+        her("vm.disksnapshotcreate", vm, 0, name)
+    her("vm.detach", vm, 0)
+    her("vm.attach", vm, f"DISK=[IMAGE_ID={volume}]")  # with what it has
+    assert len(her.vm(vm).findall("SNAPSHOTS/SNAPSHOT")) == 3
+    her("vm.disksnapshotrename", vm, 0, 1, "second")
+    her("vm.disksnapshotdelete", vm, 0, 1)
+    assert her("vm.disksnapshotcreate", vm, 0, "") == 3  # ids are never used again
+    her("vm.detach", vm, 0)
+    found = her.image(volume)
+    assert found.findtext("SNAPSHOTS/NEXT_SNAPSHOT") == "4"
+    ids = [one.findtext("ID") for one in found.iterfind("SNAPSHOTS/SNAPSHOT")]
+    assert ids == ["0", "2", "3"]
+    her("image.snapshotrevert", volume, 0)
+    assert her.image(volume).findtext("SNAPSHOTS/CURRENT_BASE") == "0"
+    her("image.snapshotflatten", volume, 0)
+    assert her.image(volume).find("SNAPSHOTS/SNAPSHOT") is None
