@@ -420,6 +420,31 @@ def test_a_zip_bomb_in_a_listing_takes_little_memory(call: str, begin: str, fill
         driver.ex_close()
 
 
+ENGINE_BOMBS = [
+    ("list_images", f"{VM}&lt;IMAGE_POOL>", "&lt;a/>"),
+    ("list_images", f"{VM}&lt;IMAGE_POOL>&lt;IMAGE>&lt;ID>1&lt;/ID>&lt;NAME>", "x"),
+    ("list_volumes", f"{VM}&lt;IMAGE_POOL>&lt;IMAGE>", "&lt;a/>"),
+    ("ex_list_networks", f"{VM}&lt;VNET_POOL a='", "x"),
+    ("ex_get_user", f"{VM}&lt;USER>&lt;ID>1&lt;/ID>", "&lt;a/>"),
+    ("get_image", "", " "),
+]
+
+
+@pytest.mark.parametrize(("call", "begin", "filler"), ENGINE_BOMBS)
+def test_a_zip_bomb_of_an_engine_takes_little_memory(call: str, begin: str, filler: str) -> None:
+    ask, _ = ENGINE_CALLS[call]
+
+    def attempt() -> None:
+        with pytest.raises(MalformedAnswerError):
+            ask(driver)
+
+    packed = bomb(begin.encode(), filler.encode())
+    with Canned([(200, RPC, packed, {"Content-Encoding": "gzip"})]) as server:
+        driver = engine_driver(server.url)
+        assert grown(attempt) < 256 * MIB
+        driver.ex_close()
+
+
 @pytest.mark.parametrize(
     "call",
     [

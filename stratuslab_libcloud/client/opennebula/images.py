@@ -44,14 +44,14 @@ class Images(Connected):
         lasts, one more for a description.
         """
         name = checked_name("image", name)
+        described = _described(description)
         engine = self.engine
         machine = engine.info(machine_id)
         disk = _first_disk(machine)
         sending()
         image_id = self._save_disk(machine, disk, name, "image", timeout, waiting)
-        if description:
-            text = single("DESCRIPTION", description)
-            engine.change("one.image.update", int(image_id), text, 1)
+        if described:
+            engine.change("one.image.update", int(image_id), described, 1)
         found = self._finished(image_id, "image", timeout)
         return found._replace(description=description or found.description)
 
@@ -71,12 +71,12 @@ class Images(Connected):
         """Copy an image; two requests and more while it lasts, one more for a description."""
         number = int(checked_id(image_id, "image"))
         name = checked_name("image", name)
+        described = _described(description)
         sending()
         copied = self.engine.create("one.image.clone", number, name, if_lost=_look_for(name))
         found = self._finished(copied, "image", timeout)
-        if description:
-            text = single("DESCRIPTION", description)
-            self.engine.change("one.image.update", int(copied), text, 1)
+        if described:
+            self.engine.change("one.image.update", int(copied), described, 1)
         return found._replace(description=description or found.description)
 
     def _save_disk(
@@ -112,6 +112,15 @@ class Images(Connected):
         if after.error and after.error != machine.error and not self.engine.image(saved).ready:
             raise ServiceError(f"{what} {saved} could not be made: {after.error}", advice=known)
         return saved
+
+
+def _described(description: str | None) -> str:
+    """
+    Write what describes an image; empty if nothing does.
+
+    :raises InvalidValueError: it cannot be written; said before there is an image to describe.
+    """
+    return single("DESCRIPTION", description) if description else ""
 
 
 def _look_for(name: str) -> str:
