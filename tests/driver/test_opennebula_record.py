@@ -400,21 +400,23 @@ class TestTexts:
         found = one.get_image(image.id)
         assert found.extra["description"] == HOSTILE
         assert found.extra["size"] == 128 * 2**20
-        for call in (
+        refused: tuple[Callable[[], object], ...] = (
             lambda: one.create_volume(1, HOSTILE),
             lambda: one.ex_rename_node(node, HOSTILE),
             lambda: one.create_image(node, HOSTILE),
             lambda: one.copy_image("default", image, HOSTILE),
-        ):
+        )
+        for call in refused:
             with pytest.raises(InvalidValueError):
                 call()
         known = len(one.list_images())
-        for describe in (
+        undescribed: tuple[Callable[[], object], ...] = (
             lambda: one.create_image(node, name(), 'a\\"b'),
             lambda: one.copy_image("default", image, name(), 'a\\"b'),
-        ):
+        )
+        for call in undescribed:
             with pytest.raises(InvalidValueError, match="backslash"):
-                describe()
+                call()
         assert len(one.list_images()) == known  # nothing has been made
 
 
