@@ -168,11 +168,13 @@ def kill_at_work(site: Elsewhere, everybody: Sequence[T], rounds: Callable[[T], 
 
 
 @contextlib.contextmanager
-def elsewhere(directory: Path, *options: str, stderr: IO[str] | None = None) -> Iterator[Elsewhere]:
-    """A sandbox of Jane's, with simulated machines, from the command line."""
+def elsewhere(
+    directory: Path, *options: str, machines: str = "simulated", stderr: IO[str] | None = None
+) -> Iterator[Elsewhere]:
+    """A sandbox of Jane's, from the command line."""
     command = [sys.executable, "-c", UP, "up", "--dir", str(directory), "--port", "0", *options]
     with subprocess.Popen(
-        [*command, "--user", ":".join(JANE), "--machines", "simulated"],
+        [*command, "--user", ":".join(JANE), "--machines", machines],
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,

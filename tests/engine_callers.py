@@ -6,6 +6,8 @@ import xmlrpc.client
 from collections.abc import Callable
 from typing import Any
 
+from callers import Elsewhere
+
 from stratuslab_libcloud.sandbox.site import Sandbox
 
 __all__ = ["One", "RefusedCallError", "wait_for"]
@@ -22,7 +24,7 @@ class RefusedCallError(Exception):
 class One:
     """An account's calls, without the session that comes first."""
 
-    def __init__(self, site: Sandbox, session: str) -> None:
+    def __init__(self, site: Sandbox | Elsewhere, session: str) -> None:
         self.url = f"{site.url}/RPC2"
         self.session = session
 

@@ -17,6 +17,7 @@ from stratuslab_libcloud.sandbox.site import Sandbox
 __all__ = [
     "BOOT_SECONDS",
     "children",
+    "counting",
     "obliging",
     "processes",
     "real_sandbox",
@@ -43,6 +44,9 @@ _TAKE_UP = bytes.fromhex(
     "061c000300020067668d86000200002666a320002666c7062800010000002666c7062c00020000002666c70600"
     "1001000100678d5112b007ee678d511031c0ef6681c3000800006681fb000001800f8200ff"
 )
+
+# Count the ticks of the timer, from 1; write each number as four of the letters A to P, in a line.
+_COUNT = bytes.fromhex("31dbfbf4fa43b90400c1c30488d8240f0441baf803eee2f1b00aeeebe5")
 
 # Write the text that begins at 0x7c16 to the serial line, byte by byte; then halt, or begin again.
 _TALK = bytes.fromhex("31c08ed8be167cac84c07406baf803eeebf5")
@@ -95,6 +99,11 @@ def obliging(folder: Path, lets_go: bool = True) -> Path:
     code = _TICK + (_LET_GO if lets_go else b"") + _TAKE_UP
     again = b"\xe9" + (-len(code) - 3).to_bytes(2, "little", signed=True)
     return _booting(folder / f"obliging-{lets_go}.raw", code + again)
+
+
+def counting(folder: Path) -> Path:
+    """A disk image that boots, and counts on its serial line, in memory alone: see _COUNT."""
+    return _booting(folder / "counting.raw", _COUNT)
 
 
 def talking(folder: Path, text: str, *, for_ever: bool = False) -> Path:

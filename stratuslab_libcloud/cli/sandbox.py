@@ -255,7 +255,7 @@ def add_image(directory: pathlib.Path, file: pathlib.Path, **described: Any) -> 
     """
     with _needing_extra():
         from stratuslab_libcloud.sandbox import SandboxError
-        from stratuslab_libcloud.sandbox.site import register_image
+        from stratuslab_libcloud.sandbox.registering import register_image
     described["title"] = described["title"] or file.stem
     for number in ENDING:
         signal.signal(number, _end_once)  # the copy is removed

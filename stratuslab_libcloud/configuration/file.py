@@ -19,8 +19,9 @@ from stratuslab_libcloud import errors
 from stratuslab_libcloud.configuration import environment, ini, instance_types
 from stratuslab_libcloud.configuration.instance_types import InstanceType
 from stratuslab_libcloud.configuration.location import BASE, resolve
-from stratuslab_libcloud.configuration.options import KNOWN, TABLE, unquoted
+from stratuslab_libcloud.configuration.options import KNOWN, TABLE
 from stratuslab_libcloud.configuration.settings import Certificate, Credentials, Password, Settings
+from stratuslab_libcloud.configuration.values import unquoted
 from stratuslab_libcloud.paths import expanded
 
 __all__ = [

@@ -7,6 +7,7 @@ by side.
 
 from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.http.application import Seen
-from stratuslab_libcloud.sandbox.site import Sandbox, register_image
+from stratuslab_libcloud.sandbox.registering import register_image
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 __all__ = ["Sandbox", "SandboxError", "Seen", "register_image"]

@@ -10,7 +10,6 @@ import types
 import urllib.parse
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 from stratuslab_libcloud.metadata.keys import SigningKey
 from stratuslab_libcloud.sandbox import addresses, configuration
@@ -52,7 +51,7 @@ from stratuslab_libcloud.sandbox.saving import SavedImages, unsaved
 from stratuslab_libcloud.sandbox.storage.rules import Storage
 from stratuslab_libcloud.sandbox.store import SUPER_USER, Settings, Store
 
-__all__ = ["Sandbox", "register_image"]
+__all__ = ["Sandbox"]
 
 _MAX_SECONDS = 86_400
 
@@ -379,37 +378,6 @@ class Sandbox:
         sections = configuration.sections(self.url, shared, self.users, certificate)
         configuration.write(self.config_path, sections, durable=self._durable)
         return subjects
-
-
-def register_image(
-    dir: str | os.PathLike[str],  # noqa: A002
-    file: pathlib.Path,
-    disk_format: str,
-    on_progress: OnProgress = ignored,
-    **described: Any,
-) -> str:
-    """
-    Register a disk image with the sandbox in ``dir``, which may be running.
-
-    :param file: the image, which is copied.
-    :param disk_format: ``raw`` or ``qcow2``.
-    :param on_progress: called while it is copied.
-    :param described: fields of its :class:`.metadata.Entry`.
-    :return: its identifier.
-    :raises SandboxError: the image or the directory cannot be used.
-    """
-    with contextlib.ExitStack() as stack:
-        directory = open_directory(dir, stack)
-        stack.enter_context(in_one_line(directory))
-        images = OfferedImages(directory / "images")
-        entry = images.add(file, disk_format, on_progress, **described)
-        store = Store(directory / "sandbox.db")
-        stack.callback(store.close)
-        with store.reading() as db:
-            url = Settings(db).get("url")
-        if url:  # otherwise the first start publishes it
-            images.publish(Registry(store), url, site_key(directory))
-    return entry.identifier
 
 
 def _shown_host(host: str, tls: bool) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 import libcloud.test.compute
 import pytest
-from clouds import KEY, Site, config
+from clouds import KEY, Site
+from dialects import DIALECTS, driver_for
 from libcloud.compute.base import Node
 from libcloud.compute.types import NodeState, StorageVolumeState
 from looks import wait_for
@@ -16,25 +17,10 @@ from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.errors import ConflictError, NodeFailedError, NotFoundError
 from stratuslab_libcloud.sandbox.site import Sandbox
 
-DIALECTS = ["stratuslab", "opennebula"]
-
-
-def engine_driver(sandbox: Sandbox) -> StratusLabNodeDriver:
-    """A driver whose only location is the sandbox's modern engine."""
-    ((username, password),) = sandbox.users.items()
-    return StratusLabNodeDriver(
-        stratuslab_user_config=config(
-            endpoint=f"{sandbox.url}/RPC2",
-            username=username,
-            password=password,
-            user_public_key_file=str(sandbox.dir / "id_ed25519.pub"),
-        )
-    )
-
 
 @pytest.fixture(params=DIALECTS)
 def driver(request: pytest.FixtureRequest, site: Site) -> Iterator[StratusLabNodeDriver]:
-    made = site.new_driver() if request.param == "stratuslab" else engine_driver(site.sandbox)
+    made = driver_for(site.sandbox, request.param)
     yield made
     made.ex_close()
 
@@ -135,7 +121,7 @@ class TestSession:
 class TestOpenNebula:
     @pytest.fixture
     def one(self, site: Site) -> Iterator[StratusLabNodeDriver]:
-        made = engine_driver(site.sandbox)
+        made = driver_for(site.sandbox, "opennebula", dialect="")  # the endpoint says it
         yield made
         made.ex_close()
 
@@ -195,7 +181,7 @@ class TestOpenNebula:
         assert cost(lambda: one.ex_rename_node(node, "x")) == 1
         assert cost(lambda: one.ex_resize_node(node, one.list_sizes()[1])) == 3
         assert cost(lambda: one.create_image(node, "image")) == 4
-        assert cost(lambda: one.copy_image("default", image, "copy")) == 2
+        assert cost(lambda: one.copy_image("opennebula", image, "copy")) == 2
         assert cost(lambda: one.create_key_pair("k")) == 3
         assert cost(lambda: one.destroy_node(node)) == 1
         assert cost(lambda: one.ex_shutdown_node(other)) == 1
@@ -210,7 +196,7 @@ class TestLibcloudsOwn(libcloud.test.compute.TestCaseMixin, unittest.TestCase):
         self.sandbox = Sandbox()
         self.sandbox.start()
         self.addCleanup(self.sandbox.stop)
-        self.driver = engine_driver(self.sandbox)
+        self.driver = driver_for(self.sandbox, "opennebula")
         self.addCleanup(self.driver.ex_close)
         size, image = self.driver.list_sizes()[0], self.driver.list_images()[0]
         self.driver.create_node("first", size, image, auth=KEY)

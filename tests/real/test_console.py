@@ -13,7 +13,8 @@ from present import present
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.sandbox.machines import qemu
 from stratuslab_libcloud.sandbox.machines.console import LIMIT
-from stratuslab_libcloud.sandbox.site import Sandbox, register_image
+from stratuslab_libcloud.sandbox.registering import register_image
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 FAILED = 7
 LAMENT = "\x1b[31mVFS: Cannot open root device\r\nKernel panic \x07"

@@ -1,4 +1,4 @@
-"""A machine and a volume of the modern engine, on QEMU: boot, SSH, attach, write, move, save."""
+"""A machine and a volume of the modern engine, on QEMU: boot, SSH, attach, write, save, revert."""
 
 import configparser
 import types
@@ -75,7 +75,12 @@ def test_a_volume_keeps_what_one_machine_wrote_for_the_next(site: Sandbox, her: 
     wait_for(lambda: her.image_state(saved) in (1, 5), "the image")
     assert her.image_state(saved) == 1
     reached(her, first, RUNNING)
+    snapshot = her("vm.disksnapshotcreate", first, 0, "before it is lost")
+    reached(her, first, RUNNING)
+    run(site, her, first, "echo lost >/root/note; sync")
     her("vm.action", "poweroff", first)
+    reached(her, first, (8, 0))
+    her("vm.disksnapshotrevert", first, 0, snapshot)
     reached(her, first, (8, 0))
     her("vm.action", "resume", first)
     reached(her, first, RUNNING)

@@ -1,6 +1,5 @@
 """QEMU machines, through the site's own doors; most of them boot nothing but a halted processor."""
 
-import asyncio
 import contextlib
 import dataclasses
 import errno
@@ -31,7 +30,8 @@ from stratuslab_libcloud.metadata.entry import Entry, identifier
 from stratuslab_libcloud.metadata.rdf import write_entry
 from stratuslab_libcloud.metadata.signature import sign
 from stratuslab_libcloud.sandbox import SandboxError
-from stratuslab_libcloud.sandbox.site import Sandbox, register_image
+from stratuslab_libcloud.sandbox.registering import register_image
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 RUNNING, SHUTDOWN, UNKNOWN, FAILED, DONE = (3, 3), (3, 12), (3, 16), (7, 0), (6, 0)
 JANE = {"jane": "s3cret"}
@@ -173,8 +173,7 @@ def test_a_guest_that_switches_itself_off_at_once_is_unknown_not_failed(
 def test_a_machine_that_qemu_stops_has_failed(lab: Lab) -> None:
     vm_id = lab.run(lab.still)
     machinery = lab.site._compute.machinery
-    stopping = machinery._lives[vm_id].monitor.execute("stop")
-    asyncio.run_coroutine_threadsafe(stopping, machinery._loop).result(60)
+    machinery._loop.wait_for(machinery._lives[vm_id].monitor.execute("stop"))
     lab.wait(vm_id, FAILED)
     assert lab.error(vm_id) == "QEMU has stopped the machine: paused"
 
@@ -273,7 +272,7 @@ def test_a_machine_can_be_ended_while_its_image_is_being_fetched(lab: Lab) -> No
 def test_a_machine_whose_image_waits_for_others_can_be_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.qemu._DOWNLOADS", 1)
+    monkeypatch.setattr("stratuslab_libcloud.sandbox.machines.loop._DOWNLOADS", 1)
     drip = Dripping()
     with Canned([drip]) as server, real_sandbox(tmp_path, users=JANE) as site:
         lab = Lab(site)
@@ -437,7 +436,7 @@ def test_a_port_that_somebody_took_meanwhile_fails_the_machine(
 ) -> None:
     address = next_address(lab)
     monkeypatch.setattr(
-        "stratuslab_libcloud.sandbox.addresses._is_served", lambda address, port: False
+        "stratuslab_libcloud.sandbox.addresses.is_served", lambda address, port: False
     )
     port = lab.site._qemu_host.ssh_port
     with socket.create_server((address, port)):

@@ -24,7 +24,8 @@ from sshd import make_key
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.errors import ConflictError, NodeFailedError, NotFoundError
-from stratuslab_libcloud.sandbox.site import Sandbox, register_image
+from stratuslab_libcloud.sandbox.registering import register_image
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 GIB = 1 << 30
 

@@ -13,7 +13,8 @@ from stratuslab_libcloud.metadata.keys import SigningKey, pem_key
 from stratuslab_libcloud.metadata.rdf import cut_entries, write_entry
 from stratuslab_libcloud.metadata.rules import refusals
 from stratuslab_libcloud.metadata.signature import Verdict, sign, verify
-from stratuslab_libcloud.sandbox.site import Sandbox, register_image
+from stratuslab_libcloud.sandbox.registering import register_image
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 
 def key(site: Sandbox) -> SigningKey:

@@ -1,12 +1,13 @@
 """The drives of a machine: makes files for the DISKs of its template (compute-xmlrpc 4.3, 4.4)."""
 
+import contextlib
 import os
 import pathlib
 import re
 import string
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from stratuslab_libcloud.sandbox.errors import MachineError
@@ -96,18 +97,16 @@ def _layer(
 
     One that is there already has what the machine has written before.
 
-    :param size: in MiB; empty for that of the image.
+    :param size: to enlarge it to, in MiB; empty for that of the image.
     """
-    if (folder / target).exists():
-        return Drive(target, target, "qcow2")
-    # Relative: QEMU takes the text before a colon for a protocol.
-    backing = os.path.relpath(image.path, folder)
-    _run(
-        folder,
-        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", backing, "-F", image.format, target]
-        + ([f"{size}M"] if re.fullmatch("[0-9]{1,9}", size) else []),
-        stop,
-    )
+    if not (folder / target).exists():
+        # Relative: QEMU takes the text before a colon for a protocol.
+        backing = os.path.relpath(image.path, folder)
+        form = ["-f", "qcow2", "-b", backing, "-F", image.format]
+        with _whole(folder, target) as half:
+            _run(folder, ["qemu-img", "create", "-q", *form, half], stop)
+    if re.fullmatch("[0-9]{1,9}", size):  # which never shrinks it
+        _run(folder, ["qemu-img", "resize", "-q", "-f", "qcow2", target, f"{size}M"], stop)
     return Drive(target, target, "qcow2")
 
 
@@ -124,19 +123,27 @@ def _volatile(
     if kind == "blank":
         pass  # its guest makes of it what it likes
     elif kind == "swap":
-        command = ["mkswap", target]
+        command = ["mkswap"]
     elif kind == "fs" and disk.get("FORMAT") in _FILE_SYSTEMS:
-        command = ["mke2fs", "-q", "-F", "-t", disk["FORMAT"], target]
+        command = ["mke2fs", "-q", "-F", "-t", disk["FORMAT"]]
     else:
         raise MachineError(f"disk {target} has no SOURCE, and is neither swap nor a file system")
-    path = folder / target
-    if path.exists():
-        return Drive(target, target)
-    path.touch(mode=0o600)
-    os.truncate(path, int(size) * _MIB)
-    if command:
-        _run(folder, command, stop)
+    if not (folder / target).exists():
+        with _whole(folder, target) as half:
+            (folder / half).touch(mode=0o600)
+            os.truncate(folder / half, int(size) * _MIB)
+            if command:
+                _run(folder, [*command, half], stop)
     return Drive(target, target)
+
+
+@contextlib.contextmanager
+def _whole(folder: pathlib.Path, target: str) -> Iterator[str]:
+    """Make a file by another name, so that none is there by its own until it is whole."""
+    half = f"{target}.half"
+    (folder / half).unlink(missing_ok=True)  # of a sandbox that was killed
+    yield half
+    (folder / half).rename(folder / target)
 
 
 def _run(folder: pathlib.Path, command: list[str], stop: threading.Event) -> None:

@@ -51,6 +51,26 @@ class Life:
             raise MachineError("the machine does not run, or its QEMU does not answer")
         return self.monitor
 
+    async def pause(self, *, paused: bool) -> None:
+        """
+        Stop the processors, or let them go on; the memory stays.
+
+        :raises MachineError: it does not run.
+        """
+        self.paused = True  # until they go on: a look at QEMU meanwhile must find nothing wrong
+        await self.connected().execute("stop" if paused else "cont")
+        self.paused = paused
+
+    async def restore_pause(self) -> None:
+        """
+        Pause a machine, or let it go on, where an earlier sandbox ended before it could do so.
+
+        :raises MachineError: it does not run.
+        """
+        status = (await self.connected().execute("query-status"))["status"]
+        if status == ("running" if self.paused else "paused"):
+            await self.pause(paused=self.paused)
+
     async def check_goes_on(self) -> None:
         """
         Check that QEMU has not stopped the machine. Events report how a machine ended.

@@ -2,8 +2,8 @@
 Machines that are QEMU processes.
 
 Each has a directory with its layer over the image, its swap, its context CD, the log of its console
-and the socket of its monitor. One event loop in one thread leads all of them from phase to phase,
-with a task for each. A QEMU process may outlive the sandbox; the next one adopts it.
+and the socket of its monitor. One event loop leads all of them from phase to phase, with a task for
+each. A QEMU process may outlive the sandbox; the next one adopts it.
 """
 
 import asyncio
@@ -13,12 +13,8 @@ import logging
 import pathlib
 import shutil
 import subprocess
-import threading
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
 
 from stratuslab_libcloud.sandbox.errors import MachineError, failing
 from stratuslab_libcloud.sandbox.images.fetched import FetchedImages
@@ -37,6 +33,7 @@ from stratuslab_libcloud.sandbox.machines import (
 )
 from stratuslab_libcloud.sandbox.machines.command import Host
 from stratuslab_libcloud.sandbox.machines.life import Life, is_at_rest, launch, remove
+from stratuslab_libcloud.sandbox.machines.loop import Loop
 from stratuslab_libcloud.sandbox.machines.monitor import (
     PID_FILE,
     Monitor,
@@ -46,8 +43,6 @@ from stratuslab_libcloud.sandbox.machines.monitor import (
 
 __all__ = ["PROGRAMS", "Qemu"]
 
-T = TypeVar("T")
-
 # Program to the Debian package that contains it.
 PROGRAMS = {
     command.PROGRAM: "qemu-system-x86",
@@ -56,7 +51,6 @@ PROGRAMS = {
     "mke2fs": "e2fsprogs",
     "setpriv": "util-linux",
 }
-_THREADS, _DOWNLOADS = 8, 64
 _END_SECONDS = 20.0
 # The power button is pressed repeatedly, since a guest may not be listening yet.
 _PRESSES, _PRESS_SECONDS = 36, 5.0
@@ -98,33 +92,28 @@ class Qemu:
         self._saved = saved
         self._lives: dict[int, Life] = {}
         directory.mkdir(mode=0o700, exist_ok=True)
-        self._loop = asyncio.new_event_loop()
-        # Separate pools: slow downloads must not delay the end of other machines.
-        self._reporting = ThreadPoolExecutor(_THREADS, "sandbox report")
-        self._preparing = ThreadPoolExecutor(_DOWNLOADS, "sandbox image")
-        self._thread = threading.Thread(target=self._run_loop, name="sandbox machines", daemon=True)
-        self._thread.start()
+        self._loop = Loop()
 
     def enter(self, machine: Machine) -> None:
-        entered = asyncio.run_coroutine_threadsafe(self._enter(machine), self._loop)
+        entered = self._loop.submit(self._enter(machine))
         if machine.phase in (Phase.CLEANUP, Phase.DONE):
             # Its owner may use or delete its disks next.
             concurrent.futures.wait([entered], _END_SECONDS)
 
     def plug(self, machine_id: int, device: str, disk: pathlib.Path) -> None:
-        self._wait_for(self._plug(machine_id, device, disk))
+        self._loop.wait_for(self._plug(machine_id, device, disk))
 
     def unplug(self, machine_id: int, device: str) -> None:
-        self._wait_for(self._unplug(machine_id, device))
+        self._loop.wait_for(self._unplug(machine_id, device))
 
     def pause(self, machine_id: int) -> None:
-        self._wait_for(self._pause(machine_id, paused=True))
+        self._loop.wait_for(self._running(machine_id).pause(paused=True))
 
     def go_on(self, machine_id: int) -> None:
-        self._wait_for(self._pause(machine_id, paused=False))
+        self._loop.wait_for(self._running(machine_id).pause(paused=False))
 
     def grow(self, machine_id: int, device: str, size: int) -> None:
-        self._wait_for(self._grow(machine_id, device, size))
+        self._loop.wait_for(self._grow(machine_id, device, size))
 
     def folder(self, machine_id: int) -> pathlib.Path | None:
         return self._directory / str(machine_id)
@@ -133,43 +122,14 @@ class Qemu:
         return console.read(self._directory / str(machine_id))
 
     def close(self, keep: bool) -> set[int]:
-        alive = self._wait_for(self._close(keep))
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        alive = self._loop.wait_for(self._close(keep))
+        self._loop.close()
         return alive
 
-    # The event loop and its thread.
-
-    def _run_loop(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-        finally:
-            self._preparing.shutdown()
-            self._reporting.shutdown()
-            self._loop.close()
-
-    def _wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
-
-    async def _in_thread(self, pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
-        """
-        Call a function that may block.
-
-        A cancelled task still waits for it, because it is using the machine's files.
-        """
-        job = pool.submit(function)
-        try:
-            return await asyncio.shield(asyncio.wrap_future(job))
-        except asyncio.CancelledError:
-            if not job.cancel():
-                await asyncio.gather(asyncio.wrap_future(job), return_exceptions=True)
-            raise
+    # The event loop.
 
     async def _report(self, life: Life, *phases: Phase, error: str = "") -> bool:
-        return await self._in_thread(
-            self._reporting, lambda: self._reporter(life.id, *phases, error=error)
-        )
+        return await self._loop.soon(lambda: self._reporter(life.id, *phases, error=error))
 
     async def _enter(self, machine: Machine) -> None:
         life = self._lives.get(machine.id)
@@ -178,11 +138,11 @@ class Qemu:
         if machine.phase is Phase.DONE:
             if life is None:  # otherwise it notices by itself
                 folder = self._directory / str(machine.id)
-                await self._in_thread(self._reporting, lambda: remove(folder))
+                await self._loop.soon(lambda: remove(folder))
         elif life is None:
             life = Life(machine, self._directory / str(machine.id), paused=machine.paused)
             self._lives[machine.id] = life
-            life.task = self._loop.create_task(self._lead(life, machine))
+            life.task = asyncio.create_task(self._lead(life, machine))
             if machine.phase in _ENDING:
                 await life.task
         elif machine.phase in _ENDING:
@@ -203,7 +163,7 @@ class Qemu:
                 alive.add(life.id)
                 _OUTLIVING.extend(filter(None, (life.process, life.recorder)))
         if not keep:
-            await self._in_thread(self._reporting, lambda: self._sweep(alive))
+            await self._loop.soon(lambda: self._sweep(alive))
         return alive
 
     def _sweep(self, alive: set[int]) -> None:
@@ -214,7 +174,10 @@ class Qemu:
 
     async def _let_go(self, life: Life, keep: bool) -> None:
         await self._stop_leading(life)
+        if life.id not in self._lives:
+            return  # it has come to its end just now
         if not keep and not life.saving:
+            life.machine = replace(life.machine, keeps_files=False)  # it has ended for good
             await self._destroy(life)
             return
         _OUTLIVING.extend(filter(None, (life.process, life.recorder)))
@@ -253,6 +216,7 @@ class Qemu:
             return False
         try:
             life.monitor = await Monitor.connect(life.folder)
+            await life.restore_pause()
         except MachineError as error:
             _LOG.warning("machine %d: %s", life.id, error)  # but it may be busy, not broken
             await self._move(life, Phase.UNKNOWN)
@@ -264,7 +228,7 @@ class Qemu:
         if machine.phase is Phase.PENDING:
             await self._move(life, Phase.PROLOG)
         with failing(TRANSFER):
-            laid_out = await self._in_thread(self._preparing, lambda: self._lay_out(life, machine))
+            laid_out = await self._loop.at_length(lambda: self._lay_out(life, machine))
         if machine.phase is not Phase.BOOT:
             await self._move(life, Phase.BOOT)
         with failing(DEPLOYING):
@@ -334,9 +298,8 @@ class Qemu:
         flatten = partial(drives.flatten, life.machine.template, life.folder, stop=life.stop)
         read_entry = partial(self._images.read_entry, stop=life.stop)
         with failing(TRANSFER):
-            await self._in_thread(
-                self._preparing,
-                lambda: self._saved.save(life.id, flatten, life.stop, read_entry),
+            await self._loop.at_length(
+                lambda: self._saved.save(life.id, flatten, life.stop, read_entry)
             )
         life.saving = False
 
@@ -345,7 +308,7 @@ class Qemu:
             raise _TooLateError
 
     def _press(self, life: Life) -> None:
-        life.power_button = self._loop.create_task(self._power_down(life))
+        life.power_button = asyncio.create_task(self._power_down(life))
 
     async def _power_down(self, life: Life) -> None:
         """Press the power button until the guest obeys; if it never does, it stays RUNNING."""
@@ -385,29 +348,26 @@ class Qemu:
     async def _destroy(self, life: Life, keep_console: bool = False) -> None:
         if life.power_button:
             life.power_button.cancel()
+        pid = running_process(life.folder)
         await end_process(life.folder, life.monitor)
         if life.process:
             life.process.kill()  # if there was no file that names it
             life.process.wait()
         if life.recorder:
             life.recorder.wait()  # which has read all once QEMU has ended
+        for process in _OUTLIVING:
+            if process.pid == pid:
+                process.wait()  # an earlier sandbox of this very Python process started it
         _OUTLIVING[:] = [process for process in _OUTLIVING if process.poll() is None]
         if life.monitor:
             await life.monitor.close()
         if not life.machine.keeps_files:
-            await self._in_thread(
-                self._reporting, lambda: remove(life.folder, keep_console=keep_console)
-            )
+            await self._loop.soon(lambda: remove(life.folder, keep_console=keep_console))
 
     # Disks.
 
     async def _plug(self, machine_id: int, device: str, disk: pathlib.Path) -> None:
         await hotplug.plug(self._running(machine_id).connected(), device, disk)
-
-    async def _pause(self, machine_id: int, *, paused: bool) -> None:
-        life = self._running(machine_id)
-        life.paused = paused
-        await life.connected().execute("stop" if paused else "cont")
 
     async def _grow(self, machine_id: int, device: str, size: int) -> None:
         monitor = self._running(machine_id).connected()

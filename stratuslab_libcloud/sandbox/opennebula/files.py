@@ -87,14 +87,17 @@ class Files:
             convert(image.path, image.format, self.path(name))
 
     def copy(self, source: pathlib.Path, target: pathlib.Path) -> None:
-        """Copy a file without its holes; the target keeps its size if it is larger."""
+        """Copy a file, whole or not at all, without its holes; a larger target stays as large."""
+        half = target.with_name(f"{target.name}.half")
         try:
             size = target.stat().st_size if target.exists() else 0
-            with target.open("wb") as file:
+            with half.open("wb") as file:
                 contents.copy(source, file)
                 file.flush()
                 os.truncate(file.fileno(), max(size, source.stat().st_size))
+            half.replace(target)
         except OSError as error:
+            half.unlink(missing_ok=True)
             raise MachineError(error.strerror or str(error)) from None
 
 

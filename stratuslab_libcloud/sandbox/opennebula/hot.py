@@ -8,7 +8,7 @@ from stratuslab_libcloud.sandbox.opennebula.records import Book, Machine
 from stratuslab_libcloud.sandbox.opennebula.refusals import ACTION, RefusedError
 from stratuslab_libcloud.sandbox.opennebula.states import Now, state_name
 
-__all__ = ["MEANWHILE", "change"]
+__all__ = ["CHANGING", "MEANWHILE", "change"]
 
 # What is changed: by the state that the machine is in, the one that it is in meanwhile.
 MEANWHILE: dict[str, dict[str, Now]] = {
@@ -22,6 +22,7 @@ MEANWHILE: dict[str, dict[str, Now]] = {
     "resize": {"RUNNING": (3, 66)},
     "disk resize": {"RUNNING": (3, 62), "POWEROFF": (3, 63)},
 }
+CHANGING = {now for states in MEANWHILE.values() for now in states.values()}
 # How the engine begins the text of a failure.
 _WORDS = {
     "attach": "ATTACHDISK",

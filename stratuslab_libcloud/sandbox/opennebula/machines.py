@@ -4,6 +4,7 @@ import re
 import time
 from functools import partial
 
+from stratuslab_libcloud.sandbox.errors import MachineError
 from stratuslab_libcloud.sandbox.machines import Machine as Run
 from stratuslab_libcloud.sandbox.machines import Phase
 from stratuslab_libcloud.sandbox.opennebula import drives, networks, quotas
@@ -246,6 +247,9 @@ def _accept(core: Core, book: Book, machine: Machine, request: Request) -> None:
     if request.first == DONE:
         machine.phase = "DONE"
         finish(book, machine, failed=False)
+        # It may have files from before, or a process that is paused.
+        run = Run(number, Phase.CLEANUP, Template([]))
+        book.then.append(lambda: core.machinery.enter(run))
     if request.ask in ("SHUTDOWN", "CLEANUP", "PENDING"):
         machine.phase = request.ask
     book.put(machine)
@@ -266,13 +270,21 @@ def _accept(core: Core, book: Book, machine: Machine, request: Request) -> None:
 
 def _settle(core: Core, number: int, request: Request) -> None:
     """Finish what the machinery does not report: a pause, or its end."""
-    if request.ask == "pause":
-        core.machinery.pause(number)
-    elif request.ask == "go on":
-        core.machinery.go_on(number)
+    reason = ""
+    try:
+        if request.ask == "pause":
+            core.machinery.pause(number)
+        elif request.ask == "go on":
+            core.machinery.go_on(number)
+    except MachineError as error:
+        reason = str(error)
     with core.changing() as book:
         machine = book.find(Machine, number)
-        if machine and machine.now == request.first and request.last:
+        if machine and machine.now == request.first and reason:
+            machine.move((machine.prev_state, machine.prev_lcm))
+            machine.complain(f"{'SAVE' if request.ask == 'pause' else 'RESTORE'}: {reason}")
+            book.put(machine)
+        elif machine and machine.now == request.first and request.last:
             machine.move(request.between or request.last)
             machine.move(request.last)
             if request.last == (9, 0):

@@ -6,15 +6,16 @@ from stratuslab_libcloud.sandbox.machines import DEPLOYING, TRANSFER, Phase
 from stratuslab_libcloud.sandbox.machines import Machine as Run
 from stratuslab_libcloud.sandbox.opennebula import drives, machines
 from stratuslab_libcloud.sandbox.opennebula.core import Core
+from stratuslab_libcloud.sandbox.opennebula.hot import CHANGING
 from stratuslab_libcloud.sandbox.opennebula.records import Book, Image, Machine
 from stratuslab_libcloud.sandbox.opennebula.states import (
     BOOT_FAILURE,
     DONE,
     EPILOG_FAILURE,
     FAILURES,
+    FOLLOWING,
     POWEROFF,
     PROLOG_FAILURE,
-    RUNNING,
     STEPS,
     STOPPED,
     SUSPENDED,
@@ -115,6 +116,7 @@ def _end(core: Core, book: Book, machine: Machine, now: tuple[int, int] | None) 
 def adopt(core: Core) -> None:
     """Adopt what an earlier process left, and undo what it was in the middle of."""
     runs = []
+    waiting: list[int] = []
     with core.changing() as book:
         for image in book.all(Image):
             if image.state == 7:
@@ -123,9 +125,10 @@ def adopt(core: Core) -> None:
                 image.state = 5
                 image.template["ERROR"] = f"{time.ctime()} : the sandbox was stopped meanwhile"
                 book.put(image)
+                waiting += image.vms
         for machine in book.all(Machine):
-            if machine.now != DONE and machine.phase not in ("DONE", "FAILURE", "FAILED"):
-                _go_back(book, machine)
+            if machine.now != DONE and machine.phase not in ("FAILURE", "FAILED"):
+                _catch_up(book, machine)
                 if machine.state in (3, 5, 4, 1):
                     template = drives.run_template(book, machine)
                     paused = machine.now in (SUSPENDED, STOPPED)
@@ -134,16 +137,21 @@ def adopt(core: Core) -> None:
                     runs.append(Run(machine.id, phase, template, keeps_files=keeps, paused=paused))
     for run in runs:
         core.machinery.enter(run)
+    core.image_settled(waiting)
 
 
-def _go_back(book: Book, machine: Machine) -> None:
-    """Undo a hot change that nobody will finish."""
-    if machine.phase == "RUNNING" and machine.task == "run" and machine.state == 3:
-        if machine.now != _UNKNOWN:
-            machine.move(RUNNING)
-        for disk in machine.disks:
-            disk.pop("ATTACH", None)
-        book.put(machine)
+def _catch_up(book: Book, machine: Machine) -> None:
+    """Undo a change that nobody will finish; record a pause, or its end, which QEMU will do."""
+    if machine.phase not in ("RUNNING", "DONE"):
+        return  # the machinery carries on
+    if machine.now in CHANGING:
+        machine.move((machine.prev_state, machine.prev_lcm))
+        for _, value in machine.template.attributes:
+            if isinstance(value, dict):
+                value.pop("ATTACH", None)
+    elif machine.now in FOLLOWING:
+        machine.move(FOLLOWING[machine.now])
+    book.put(machine)
 
 
 def end_all(core: Core, alive: set[int]) -> None:

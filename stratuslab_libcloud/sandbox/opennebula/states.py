@@ -10,6 +10,7 @@ __all__ = [
     "DONE",
     "EPILOG_FAILURE",
     "FAILURES",
+    "FOLLOWING",
     "HOLD",
     "HOTPLUG",
     "IMAGE_STATES",
@@ -182,6 +183,14 @@ ACTIONS: dict[str, dict[str, Request]] = {
     },
     "UNDEPLOYED": {**_both("terminate", _KILL), "resume": _RESTART},
     "DONE": _both("terminate", Request(DONE)),
+}
+
+# The state that follows one in which the machinery reports nothing, for machines that are adopted.
+FOLLOWING: dict[Now, Now] = {
+    request.first: request.last
+    for actions in ACTIONS.values()
+    for request in actions.values()
+    if request.last
 }
 
 KNOWN = {action for actions in ACTIONS.values() for action in actions}

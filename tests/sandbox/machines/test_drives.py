@@ -1,5 +1,6 @@
 """From the DISKs of a template to files."""
 
+import json
 import shutil
 import subprocess
 import threading
@@ -59,6 +60,19 @@ def test_so_do_further_ones(lay: Lay) -> None:
     assert second == Drive("vdc", "vdc", "qcow2")
 
 
+@needs_tools
+def test_a_layer_is_made_larger_at_first_and_later_and_keeps_what_is_on_it(lay: Lay) -> None:
+    layer = lay.folder / "vda"
+    for mib in (2, 3, 3):
+        lay(f'source = "{ENTRY}", target = vda, grown_to = {mib}')
+        told = subprocess.check_output(["qemu-img", "info", "--output=json", layer])
+        assert json.loads(told)["virtual-size"] == mib << 20
+    compared = subprocess.run(["qemu-img", "compare", "-q", layer, lay.image])
+    assert compared.returncode == 0  # beyond its end there are zeros
+    with pytest.raises(MachineError, match=r"^qemu-img failed: .*shrink"):
+        lay(f'source = "{ENTRY}", target = vda, grown_to = 1')
+
+
 def test_a_persistent_disk_is_itself(lay: Lay, tmp_path: Path) -> None:
     (drive,) = lay(f'source = "pdisk:https://x.org/pdisk/{UUID}", target = vdc, type = block')
     assert drive == Drive("vdc", str(tmp_path / "disks" / UUID), serial=UUID[:20])
@@ -116,6 +130,25 @@ def test_what_cannot_be_made_is_told(lay: Lay, disk: str, reason: str) -> None:
     with pytest.raises(MachineError, match=reason):
         lay(disk)
     assert list(lay.folder.iterdir()) == []
+
+
+@needs_tools
+def test_what_was_left_half_made_is_made_anew(lay: Lay, monkeypatch: pytest.MonkeyPatch) -> None:
+    disks = (f'source = "{ENTRY}", target = vda', "type = swap, size = 64, target = vdb")
+
+    def killed(folder: Path, command: list[str], stop: threading.Event) -> None:
+        (folder / command[-1]).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(drives, "_run", killed)
+        for disk in disks:
+            with pytest.raises(KeyboardInterrupt):
+                lay(disk)
+    assert [drive.target for drive in lay(*disks)] == ["vda", "vdb"]
+    assert (lay.folder / "vda").read_bytes().startswith(b"QFI")
+    assert b"SWAPSPACE2" in (lay.folder / "vdb").read_bytes()[:4096]
+    assert sorted(path.name for path in lay.folder.iterdir()) == ["vda", "vdb"]
 
 
 def test_a_program_that_takes_long_is_ended_when_the_machine_is_not_wanted_any_more(
