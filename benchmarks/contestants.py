@@ -12,6 +12,8 @@ from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 __all__ = [
     "create_and_destroy",
     "eight_locations",
+    "engine_images",
+    "engine_nodes",
     "list_images",
     "list_nodes",
     "list_volumes",
@@ -20,6 +22,8 @@ __all__ = [
     "openstack_images",
     "openstack_nodes",
     "openstack_volumes",
+    "pyone_engine_images",
+    "pyone_engine_nodes",
     "pyone_nodes",
 ]
 
@@ -64,25 +68,42 @@ def create_and_destroy(url: str) -> Callable[[], object]:
     return call
 
 
-def _locations(url: str, count: int) -> Callable[[], object]:
-    """Ours, with this number of locations."""
-    lines = ["[default]", "username = jane", "password = secret", "selected_section = l0"]
-    for number in range(count):
-        lines += [f"[l{number}]", f"endpoint = {url}/l{number}/xmlrpc"]
+def _configured(*lines: str) -> StratusLabNodeDriver:
+    default = ("[default]", "username = jane", "password = secret", "selected_section = l0")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "stratuslab-user.cfg")
-        path.write_text("\n".join(lines))
-        return StratusLabNodeDriver(stratuslab_user_config=path).list_nodes
+        path.touch(0o600)
+        path.write_text("\n".join([*default, *lines]))
+        return StratusLabNodeDriver(stratuslab_user_config=path)
+
+
+def _locations(url: str, count: int) -> StratusLabNodeDriver:
+    lines = (f"[l{number}]\nendpoint = {url}/l{number}/xmlrpc" for number in range(count))
+    return _configured(*lines)
 
 
 def one_location(url: str) -> Callable[[], object]:
     """Ours, with one location."""
-    return _locations(url, 1)
+    return _locations(url, 1).list_nodes
 
 
 def eight_locations(url: str) -> Callable[[], object]:
     """Ours, with eight."""
-    return _locations(url, 8)
+    return _locations(url, 8).list_nodes
+
+
+def _engine(url: str) -> StratusLabNodeDriver:
+    return _configured("[l0]", f"endpoint = {url}/RPC2", "dialect = opennebula")
+
+
+def engine_images(url: str) -> Callable[[], object]:
+    """Ours, of an OpenNebula location."""
+    return _engine(url).list_images
+
+
+def engine_nodes(url: str) -> Callable[[], object]:
+    """Ours, of an OpenNebula location."""
+    return _engine(url).list_nodes
 
 
 def pyone_nodes(url: str) -> Callable[[], object]:
@@ -91,6 +112,38 @@ def pyone_nodes(url: str) -> Callable[[], object]:
 
     server = pyone.OneServer(f"{url}/RPC2", session="jane:secret")
     return lambda: server.vmpool.info(-3, -1, -1, -1).VM
+
+
+def pyone_engine_nodes(url: str) -> Callable[[], object]:
+    """OpenNebula's own client, and a look at what ours returns."""
+    import pyone
+
+    def told(vm):  # type: ignore[no-untyped-def]
+        return (
+            *(vm.ID, vm.NAME, vm.UNAME, vm.STATE, vm.LCM_STATE, vm.STIME, vm.MONITORING),
+            *map(vm.TEMPLATE.get, ("VCPU", "CPU", "MEMORY", "NIC", "DISK")),
+            *map(vm.USER_TEMPLATE.get, ("ERROR", "SCHED_MESSAGE", "LABELS")),
+            vm.HISTORY_RECORDS.HISTORY[0].HOSTNAME,
+        )
+
+    server = pyone.OneServer(f"{url}/RPC2", session="jane:secret")
+    return lambda: list(map(told, server.vmpool.info(-3, -1, -1, -1).VM))
+
+
+def pyone_engine_images(url: str) -> Callable[[], object]:
+    """Likewise."""
+    import pyone
+
+    def told(image):  # type: ignore[no-untyped-def]
+        return (
+            *(image.ID, image.NAME, image.UNAME, image.TYPE, image.STATE, image.PERSISTENT),
+            *(image.SIZE, image.RUNNING_VMS, image.DATASTORE, image.FORMAT, image.REGTIME),
+            image.PERMISSIONS.OTHER_U,
+            *map(image.TEMPLATE.get, ("DESCRIPTION", "ERROR")),
+        )
+
+    server = pyone.OneServer(f"{url}/RPC2", session="jane:secret")
+    return lambda: list(map(told, server.imagepool.info(-2, -1, -1).IMAGE))
 
 
 def _openstack(url: str):  # type: ignore[no-untyped-def]

@@ -14,6 +14,7 @@ __all__ = [
     "allocated",
     "entries_json",
     "entries_xml",
+    "in_reply",
     "machine",
     "machines",
     "volumes",
@@ -210,13 +211,17 @@ def _machine(number: int) -> str:
 
 def machine(number: int) -> bytes:
     """Make the answer to ``one.vm.info``."""
-    return _REPLY.format(f"<string>{escape(_machine(number))}</string>").encode()
+    return in_reply(_machine(number))
 
 
 def machines(count: int) -> bytes:
     """Make the answer to ``one.vmpool.info``: a document in a document."""
-    pool = f"<VM_POOL>{''.join(map(_machine, range(count)))}</VM_POOL>"
-    return _REPLY.format(f"<string>{escape(pool)}</string>").encode()
+    return in_reply(f"<VM_POOL>{''.join(map(_machine, range(count)))}</VM_POOL>")
+
+
+def in_reply(document: str) -> bytes:
+    """Make an engine's answer of a document, which is escaped in it."""
+    return _REPLY.format(f"<string>{escape(document)}</string>").encode()
 
 
 def allocated(number: int) -> bytes:

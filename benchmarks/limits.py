@@ -19,6 +19,8 @@ from libcloud.compute.base import NodeImage
 
 __all__ = [
     "create_and_destroy",
+    "engine_images",
+    "engine_nodes",
     "images_json",
     "images_xml",
     "made_images_json",
@@ -131,23 +133,40 @@ def images_xml(url: str) -> Callable[[], object]:
 
 
 def nodes(url: str) -> Callable[[], object]:
+    """All that is told of a machine."""
+    return _pool(f"{url}/pswd/xmlrpc", "one.vmpool.info", _machine, -3, -1, -1, -1)
+
+
+def engine_nodes(url: str) -> Callable[[], object]:
+    """Likewise, of a modern engine."""
+    return _pool(f"{url}/RPC2", "one.vmpool.info", _engine_machine, -3, -1, -1, -1)
+
+
+def engine_images(url: str) -> Callable[[], object]:
+    """Likewise."""
+    return _pool(f"{url}/RPC2", "one.imagepool.info", _engine_image, -2, -1, -1)
+
+
+def _pool(
+    url: str, method: str, to_tuple: Callable[[ET.Element], tuple[Any, ...]], *arguments: int
+) -> Callable[[], object]:
     """Replace escapes in the bytes, and feed ElementTree with small pieces of the result."""
-    body = _call("one.vmpool.info", -3, -1, -1, -1)
+    body = _call(method, *arguments)
 
     def call() -> list[Any]:
-        answer = requests.post(f"{url}/pswd/xmlrpc", body, stream=True, timeout=60)
+        answer = requests.post(url, body, stream=True, timeout=60)
         builder = ET.TreeBuilder()
         top = builder.start("top", {})
         parser = ET.XMLParser(target=builder)  # noqa: S314 - our own document
-        machines: list[Any] = []
+        found: list[Any] = []
         for piece in _unescaped(_streamed(answer, _PIECE)):
             parser.feed(piece)
             if len(top):
                 pool = top[0]
                 complete = pool[:-1]
                 del pool[:-1]
-                machines += map(_machine, complete)
-        return [*machines, *map(_machine, top[0])]
+                found += map(to_tuple, complete)
+        return [*found, *map(to_tuple, top[0])]
 
     return call
 
@@ -229,4 +248,29 @@ def _machine(vm: ET.Element) -> tuple[Any, ...]:
             tuple(map(disk.findtext, ("DISK_ID", "TARGET", "SOURCE", "SIZE", "TYPE")))
             for disk in template.iterfind("DISK")
         ],
+    )
+
+
+def _engine_machine(vm: ET.Element) -> tuple[Any, ...]:
+    text, template, own = vm.findtext, vm.find("TEMPLATE"), vm.find("USER_TEMPLATE")
+    return (
+        *map(text, ("ID", "NAME", "UNAME", "STATE", "LCM_STATE", "STIME")),
+        *map(vm.find("MONITORING").findtext, ("CPU", "MEMORY")),
+        *map(template.findtext, ("VCPU", "CPU", "MEMORY")),
+        *map(own.findtext, ("ERROR", "SCHED_MESSAGE", "LABELS")),
+        text("HISTORY_RECORDS/HISTORY/HOSTNAME"),
+        [(nic.findtext("IP"), nic.findtext("NETWORK")) for nic in template.iterfind("NIC")],
+        [
+            tuple(map(disk.findtext, ("DISK_ID", "IMAGE_ID", "SIZE", "TYPE")))
+            for disk in template.iterfind("DISK")
+        ],
+    )
+
+
+def _engine_image(image: ET.Element) -> tuple[Any, ...]:
+    text, template = image.findtext, image.find("TEMPLATE")
+    return (
+        *map(text, ("ID", "NAME", "UNAME", "TYPE", "STATE", "PERSISTENT", "SIZE", "RUNNING_VMS")),
+        *map(text, ("DATASTORE", "FORMAT", "REGTIME", "PERMISSIONS/OTHER_U")),
+        *map(template.findtext, ("DESCRIPTION", "ERROR")),
     )

@@ -100,10 +100,30 @@ def _nodes(count: int) -> Row:
     )
 
 
+def _on_opennebula(count: int, what: str) -> Row:
+    return Row(
+        f"{count:,} {what} on OpenNebula",
+        count,
+        (
+            Contestant(LIMIT, f"limits:engine_{what}", "engine"),
+            Contestant(OURS, f"contestants:engine_{what}", "engine"),
+            Contestant("pyone", f"contestants:pyone_engine_{what}", "engine"),
+        ),
+        calls=max(1, 300 // count),
+        at_most=1.3,
+        spare=math.inf,
+        ahead=("pyone", 3.0),
+    )
+
+
 ROWS = (
     *map(_images_by_json, (100, 1000, 10_000)),
     *map(_images_by_xml, (100, 1000, 10_000)),
     *map(_nodes, (10, 1000, 10_000)),
+    _on_opennebula(1000, "nodes"),
+    _on_opennebula(10_000, "nodes"),
+    _on_opennebula(1000, "images"),
+    _on_opennebula(10_000, "images"),
     Row(
         "1,000 volumes",
         1000,

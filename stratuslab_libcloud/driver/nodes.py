@@ -19,7 +19,13 @@ from stratuslab_libcloud.client.data import Machine, MachineTemplate, NewImage, 
 from stratuslab_libcloud.configuration.settings import Settings
 from stratuslab_libcloud.driver import arguments
 from stratuslab_libcloud.driver.creation import creating
-from stratuslab_libcloud.driver.entities import StratusLabNode, new_node, to_node, whole_size
+from stratuslab_libcloud.driver.entities import (
+    StratusLabNode,
+    new_node,
+    origin_of,
+    to_node,
+    whole_size,
+)
 from stratuslab_libcloud.driver.locations import LocationMethods
 from stratuslab_libcloud.errors import InvalidValueError, StratusLabError
 from stratuslab_libcloud.ssh import keys as ssh_keys
@@ -342,7 +348,8 @@ class NodeMethods(LocationMethods):
         machines = cloud.machines(timeout)
         machines.reverse()
         # Popped one by one, so that the garbage collector never has to scan two whole lists.
-        return [self._to_node(machines.pop(), cloud) for _ in range(len(machines))]
+        origin = origin_of(cloud.settings, self._locations.instance_types)
+        return [to_node(machines.pop(), origin, self) for _ in range(len(machines))]
 
     def _public_keys(
         self, settings: Settings, auth: NodeAuthSSHKey | NodeAuthPassword | None, needed: bool
@@ -366,4 +373,4 @@ class NodeMethods(LocationMethods):
         return ssh_keys.read_public(pair[0])
 
     def _to_node(self, machine: Machine, cloud: Cloud) -> StratusLabNode:
-        return to_node(machine, cloud.settings, self._locations.instance_types, self)
+        return to_node(machine, origin_of(cloud.settings, self._locations.instance_types), self)

@@ -1,17 +1,15 @@
 """Ids of machines, and of all that an engine has: small numbers, assigned by each cloud."""
 
-import re
-
 from stratuslab_libcloud.errors import InvalidValueError
 
 __all__ = ["checked_id", "is_id"]
 
-_ID = re.compile("[0-9]{1,9}")
+_MOST_DIGITS = 9
 
 
 def is_id(text: str) -> bool:
     """Whether a text has the form of such an id."""
-    return _ID.fullmatch(text) is not None
+    return len(text) <= _MOST_DIGITS and text.isascii() and text.isdigit()
 
 
 def checked_id(identifier: object, what: str = "node") -> str:

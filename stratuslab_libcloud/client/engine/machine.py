@@ -2,12 +2,12 @@
 
 import math
 import xml.etree.ElementTree as ET
-from sys import getsizeof
 
 from stratuslab_libcloud.client.data import Machine, MachineDisk, Nic
 from stratuslab_libcloud.client.engine.elements import decimal, integer, part, text
 from stratuslab_libcloud.client.engine.ids import is_id
 from stratuslab_libcloud.client.engine.sources import image_id
+from stratuslab_libcloud.client.http.listing import weight_of
 
 __all__ = ["attributes", "to_machine", "weight"]
 
@@ -17,7 +17,8 @@ _ADDRESSES = ("IP", "IP6_GLOBAL", "IP6", "IP6_ULA")
 # The elements that OpenNebula 3.2 writes between the name and HISTORY_RECORDS, each once.
 _ONCE = ("STATE", "LCM_STATE", "STIME", "MEMORY", "CPU", "TEMPLATE")
 
-_MACHINE, _PART = 500, 200  # bytes of memory without the texts; a part is a disk or a network card
+# Bytes of memory without the characters of texts; a part is a disk or a network card.
+_MACHINE, _PART = 800, 350
 
 
 def to_machine(vm: ET.Element) -> Machine | None:
@@ -63,12 +64,9 @@ def attributes(element: ET.Element, path: str = "") -> list[tuple[str, str]]:
 
 def weight(machine: Machine) -> int:
     """Estimate the memory that a machine takes, in bytes."""
-    values: list[object] = [machine.name, machine.owner, machine.host, machine.error]
-    values += machine.image, machine.scheduler, machine.labels
-    for each in (*machine.nics, *machine.disks):
-        values += each.values()
-    parts = len(machine.nics) + len(machine.disks)
-    return _MACHINE + _PART * parts + sum(getsizeof(v) for v in values if isinstance(v, str))
+    parts = (*machine.nics, *machine.disks)
+    texts = weight_of(machine, *[part.values() for part in parts])
+    return _MACHINE + _PART * len(parts) + texts
 
 
 def _remove_forged(vm: ET.Element) -> None:

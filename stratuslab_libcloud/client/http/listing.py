@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from stratuslab_libcloud.errors import MalformedAnswerError
 
-__all__ = ["MOST_ITEMS", "JSONText", "bounded"]
+__all__ = ["MOST_ITEMS", "JSONText", "bounded", "weight_of"]
 
 T = TypeVar("T")
 
@@ -25,6 +25,7 @@ _LARGEST_TEXT = 160 * 2**20  # bytes of memory, of what JSON is read from
 _LARGEST_VALUE = 2**20  # characters
 _PIECE = 2**16
 _MOST_NAMES = 1000
+_WIDEST = 4  # bytes of a character
 _BLANKS = re.compile(r"[ \t\r\n]*")
 
 _scan = make_scanner(json.JSONDecoder())  # type: ignore[arg-type] # typeshed's mistake
@@ -49,6 +50,16 @@ def bounded(items: Iterable[T], weight: Callable[[T], int] = lambda _: 0) -> Ite
                 f"answered a listing of more than {_LARGEST >> 20} MiB in memory", passing=False
             )
         yield item
+
+
+def weight_of(*groups: Iterable[object]) -> int:
+    """Estimate the memory that the characters of the texts in some groups take, in bytes."""
+    total = 0
+    for group in groups:
+        for value in group:
+            if isinstance(value, str):  # getsizeof() takes as long as all the rest
+                total += len(value) if value.isascii() else _WIDEST * len(value)
+    return total
 
 
 class JSONText:

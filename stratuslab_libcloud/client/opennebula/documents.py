@@ -2,12 +2,12 @@
 
 import xml.etree.ElementTree as ET
 from datetime import datetime, timezone
-from sys import getsizeof
 from typing import Any, NamedTuple
 
 from stratuslab_libcloud.client.data import MachineTemplate, Network, Volume
 from stratuslab_libcloud.client.engine.elements import decimal, integer, part, text
 from stratuslab_libcloud.client.engine.ids import is_id
+from stratuslab_libcloud.client.http.listing import weight_of
 from stratuslab_libcloud.client.opennebula.states import ERROR, IMAGE_STATES, LOCKED, VOLUME_STATES
 from stratuslab_libcloud.untrusted.text import one_line
 
@@ -25,7 +25,7 @@ __all__ = [
 _MIB, _MIB_IN_GIB = 2**20, 1024
 _OS, _DATABLOCK = 0, 2
 _TYPES = ("OS", "CDROM", "DATABLOCK", "KERNEL", "RAMDISK", "CONTEXT")
-_IMAGE = 900  # bytes of memory without the texts
+_IMAGE = 750  # bytes of memory without the characters of texts
 SNAPSHOT_OF = "STRATUSLAB_SNAPSHOT_OF"
 """The attribute by which the copy of a volume is known as its snapshot."""
 
@@ -144,8 +144,7 @@ def image(found: ET.Element) -> EngineImage | None:
 
 def weight(found: EngineImage) -> int:
     """Estimate the memory that an image takes, in bytes."""
-    texts = (*found.machines, *(value for value in found if isinstance(value, str)))
-    return _IMAGE + sum(map(getsizeof, texts))
+    return _IMAGE + weight_of(found, found.machines)
 
 
 def network(found: ET.Element) -> Network | None:
