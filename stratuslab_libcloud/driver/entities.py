@@ -124,6 +124,7 @@ class _DescribedNode(StratusLabNode):
     @lazy
     def extra(self) -> dict[str, Any]:
         machine = self._machine
+        networks = dict.fromkeys(nic["network"] for nic in machine.nics if nic["network"])
         return {
             "host": machine.host,
             "owner": machine.owner,
@@ -133,9 +134,7 @@ class _DescribedNode(StratusLabNode):
             "memory_kib": machine.memory_kib,
             "disks": machine.disks,
             "error": machine.error,
-            "networks": list(
-                dict.fromkeys(nic["network"] for nic in machine.nics if nic["network"])
-            ),
+            "networks": list(networks),
             "scheduler": machine.scheduler,
             "labels": machine.labels,
             **self._origin.where,

@@ -29,6 +29,7 @@ _PATIENCE = 8
 _LARGEST_TAG = 2**20  # bytes; whether a larger one is refused depends on the build
 _LARGEST = 4 * 2**20
 _MOST_TAGS = 100_000  # in one element; each takes up to fifty times its size in memory
+_FEW = 2 * _PIECE  # bytes of an element whose tags are not counted, as that takes time
 _STEPS = (b"<", b"&", b"=", b"\n", b"\r")
 _MOST_STEPS = 60_000_000  # half a minute of parsing; 100,000 machines take 20 million
 _UNCOUNTED = 30_000_000  # bytes whose steps are not counted, and taken to be as many
@@ -144,7 +145,8 @@ def stream(
         for piece in _after_prologue(chunks, roots, largest):
             waiting += piece
             size += len(piece)
-            tags += piece.count(b"<")
+            if size > _FEW:
+                tags += piece.count(b"<")
             read += len(piece)
             if read > _UNCOUNTED:
                 steps += sum(map(piece.count, _STEPS))

@@ -8,9 +8,8 @@ from xmlrpc.client import dumps
 from stratuslab_libcloud.client.data import Machine
 from stratuslab_libcloud.client.engine.ids import checked_id, is_id
 from stratuslab_libcloud.client.engine.machine import attributes, to_machine, weight
-from stratuslab_libcloud.client.engine.reply import payload, starting
+from stratuslab_libcloud.client.engine.reply import payload, pool, starting
 from stratuslab_libcloud.client.http.answer import Answer
-from stratuslab_libcloud.client.http.listing import bounded
 from stratuslab_libcloud.client.http.service import Service
 from stratuslab_libcloud.errors import (
     ConflictError,
@@ -194,6 +193,4 @@ def read_attributes(answer: Answer) -> list[tuple[str, str]]:
 
 def read_pool(answer: Answer) -> list[Machine]:
     """Read the machines of a pool, which may be many."""
-    elements = xml.stream(payload(answer), "VM", ("VM_POOL",))
-    machines = map(to_machine, bounded(elements))
-    return list(bounded(filter(None, machines), weight))
+    return pool(answer, "VM", to_machine, weight)

@@ -4,7 +4,7 @@ import math
 import xml.etree.ElementTree as ET
 
 from stratuslab_libcloud.client.data import Machine, MachineDisk, Nic
-from stratuslab_libcloud.client.engine.elements import decimal, integer, part, text
+from stratuslab_libcloud.client.engine.elements import NONE, children, decimal, integer, text
 from stratuslab_libcloud.client.engine.ids import is_id
 from stratuslab_libcloud.client.engine.sources import image_id
 from stratuslab_libcloud.client.http.listing import weight_of
@@ -26,11 +26,13 @@ def to_machine(vm: ET.Element) -> Machine | None:
     identifier = text(vm, "ID") or ""
     if not is_id(identifier):
         return None
-    if len({child.tag for child in vm}) < len(vm):
+    parts = children(vm)
+    if len(parts) < len(vm):
         _remove_forged(vm)
-    template = part(vm, "TEMPLATE")
+        parts = children(vm)
+    template = parts.get("TEMPLATE", NONE)
+    monitoring, own = parts.get("MONITORING", NONE), parts.get("USER_TEMPLATE", NONE)
     disks = list(map(_to_disk, template.findall("DISK")))
-    monitoring, own = part(vm, "MONITORING"), part(vm, "USER_TEMPLATE")
     return Machine(
         id=identifier,
         name=vm.findtext("NAME") or "",  # exactly as given, with its blanks
@@ -39,7 +41,7 @@ def to_machine(vm: ET.Element) -> Machine | None:
         lcm_state=_state(text(vm, "LCM_STATE")),
         nics=_nics(template),
         disks=disks,
-        host=_host(vm),
+        host=_host(parts.get("HISTORY_RECORDS", vm)),
         cpus=_cpus(template),
         memory=integer(text(template, "MEMORY")),
         memory_kib=integer(text(monitoring, "MEMORY") or text(vm, "MEMORY")),
@@ -129,23 +131,20 @@ def _image(disks: list[MachineDisk]) -> str | None:
     return None
 
 
-def _host(vm: ET.Element) -> str | None:
-    # The oldest generation has them directly in the VM. Nobody can forge one after the last.
-    records = (vm.findall("HISTORY_RECORDS") or [vm])[-1].findall("HISTORY")
+def _host(history: ET.Element) -> str | None:
+    """Find the latest host in the last HISTORY_RECORDS or, in the oldest generation, in the VM."""
+    records = history.findall("HISTORY")
     if not records:
         return None
-    latest = max(records, key=lambda record: integer(text(record, "SEQ")) or 0)
+    latest = records[0]
+    if len(records) > 1:
+        latest = max(records, key=lambda record: integer(text(record, "SEQ")) or 0)
     return text(latest, "HOSTNAME")
 
 
-def _error(template: ET.Element, user_template: ET.Element) -> str | None:
+def _error(template: ET.Element, own: ET.Element) -> str | None:
     """Find the last error text, wherever an engine puts it (compute-xmlrpc 5.1, 5.5)."""
-    errors = template.findall("ERROR")
-    elements = [
-        *template.findall("ERROR_MESSAGE"),
-        *user_template.findall("ERROR"),
-        *errors,
-        *[message for error in errors for message in error.findall("MESSAGE")],
-    ]
-    texts = [text for element in elements if (text := (element.text or "").strip())]
-    return texts[-1] if texts else None
+    for error in reversed(template.findall("ERROR")):
+        if found := text(error, "MESSAGE") or (error.text or "").strip():
+            return found
+    return text(own, "ERROR") or text(template, "ERROR_MESSAGE")

@@ -1,9 +1,12 @@
 """Read XML-RPC answers while they arrive (compute-xmlrpc 2.1, 2.2, 7.3, 7.5)."""
 
 import re
-from collections.abc import Iterator
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from stratuslab_libcloud.client.http.answer import Answer
+from stratuslab_libcloud.client.http.listing import bounded
 from stratuslab_libcloud.errors import (
     ConflictError,
     CredentialsError,
@@ -17,7 +20,9 @@ from stratuslab_libcloud.errors import (
 )
 from stratuslab_libcloud.untrusted import xml
 
-__all__ = ["payload", "starting"]
+__all__ = ["payload", "pool", "starting"]
+
+T = TypeVar("T")
 
 # Limits for everything that is held in memory: all but a document.
 _MOST_VALUES = 100
@@ -147,6 +152,23 @@ def payload(answer: Answer) -> Iterator[bytes]:
             f"answered {answer.content_type}, not XML-RPC; is this the cloud endpoint?"
         )
     return _Reply().payload(answer.pieces)
+
+
+def pool(
+    answer: Answer,
+    tag: str,
+    to_item: Callable[[ET.Element], T | None],
+    weight: Callable[[T], int] = lambda _: 0,
+) -> list[T]:
+    """
+    Read the items of a pool while it arrives.
+
+    :param tag: the name of an item.
+    :param to_item: makes one of an element; ``None`` if it cannot be read.
+    :param weight: the approximate memory of an item, in bytes.
+    """
+    elements = xml.stream(payload(answer), tag, (f"{tag}_POOL",))
+    return list(bounded(map(to_item, elements), weight))
 
 
 def starting(text: str) -> UnavailableError:

@@ -31,20 +31,23 @@ _BLANKS = re.compile(r"[ \t\r\n]*")
 _scan = make_scanner(json.JSONDecoder())  # type: ignore[arg-type] # typeshed's mistake
 
 
-def bounded(items: Iterable[T], weight: Callable[[T], int] = lambda _: 0) -> Iterator[T]:
+def bounded(items: Iterable[T | None], weight: Callable[[T], int] = lambda _: 0) -> Iterator[T]:
     """
     Pass items on, up to a limit.
 
+    :param items: ``None`` stands for one that cannot be read: it counts, but is left out.
     :param weight: the approximate memory of an item, in bytes.
     :raises MalformedAnswerError: there are too many items, or they take too much memory.
     """
     total = 0
     for number, item in enumerate(items):
-        total += weight(item)
         if number == MOST_ITEMS:
             raise MalformedAnswerError(
                 f"answered a listing of more than {MOST_ITEMS:,} items", passing=False
             )
+        if item is None:
+            continue
+        total += weight(item)
         if total > _LARGEST:
             raise MalformedAnswerError(
                 f"answered a listing of more than {_LARGEST >> 20} MiB in memory", passing=False

@@ -1,15 +1,14 @@
 """The calls of a modern OpenNebula, and those alone: no waiting, no rules (modern 2)."""
 
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
 from stratuslab_libcloud.client.data import MachineTemplate, Network
 from stratuslab_libcloud.client.engine.calls import Calls, read_value
 from stratuslab_libcloud.client.engine.ids import checked_id, is_id
-from stratuslab_libcloud.client.engine.reply import payload
+from stratuslab_libcloud.client.engine.reply import payload, pool
 from stratuslab_libcloud.client.http.answer import Answer
-from stratuslab_libcloud.client.http.listing import bounded
 from stratuslab_libcloud.client.http.options import HTTPOptions
 from stratuslab_libcloud.client.http.service import Service
 from stratuslab_libcloud.client.opennebula import documents
@@ -123,12 +122,8 @@ class Engine(Calls):
         timeout: float | None = None,
         weight: Callable[[T], int] = lambda _: 0,
     ) -> list[T]:
-        tag = tag or kind.upper()
-
         def read(answer: Answer) -> list[T]:
-            elements = bounded(xml.stream(payload(answer), tag, (f"{tag}_POOL",)))
-            found: Iterator[T | None] = map(to_item, elements)
-            return list(bounded((item for item in found if item is not None), weight))
+            return pool(answer, tag or kind.upper(), to_item, weight)
 
         return self.send(read, f"one.{kind}pool.info", *arguments, streamed=True, timeout=timeout)
 

@@ -28,11 +28,18 @@ class Machines(Attaching):
 
     def machines(self, timeout: float | None = None) -> list[Machine]:
         """List the account's machines that have not ended; one request."""
-        return [self._noted(machine) for machine in self.engine.machines(timeout)]
+        found = self.engine.machines(timeout)
+        for machine in found:
+            if machine.failed:
+                self._note(machine)
+        return found
 
     def machine(self, machine_id: str, timeout: float | None = None) -> Machine:
         """Look up one machine, in any state; one request."""
-        return self._noted(self.engine.info(machine_id, timeout))
+        found = self.engine.info(machine_id, timeout)
+        if found.failed:
+            self._note(found)
+        return found
 
     def machine_attributes(self, machine_id: str) -> list[tuple[str, str]]:
         """All that a machine's document says; one request."""
@@ -127,13 +134,11 @@ class Machines(Attaching):
         except ServiceError:
             return  # somebody else's, or gone: nothing that could be done about it here
 
-    def _noted(self, machine: Machine) -> Machine:
+    def _note(self, failed: Machine) -> None:
         """Remember what a failed machine has, as the engine spoils it at the end (modern 1)."""
-        if machine.failed:
-            images = [disk["image"] for disk in machine.disks]
-            if len(self._failed) < _LIMIT:
-                self._failed[machine.id] = [image for image in images if image and is_id(image)]
-        return machine
+        images = [disk["image"] for disk in failed.disks]
+        if len(self._failed) < _LIMIT:
+            self._failed[failed.id] = [image for image in images if image and is_id(image)]
 
     def _network(self, new: NewMachine) -> str | None:
         """Find the network's id: the one that is asked for, or the only one that there is."""
