@@ -3,6 +3,7 @@ The driver on a modern engine: images that are not ready, addresses, disks and l
 8). One site for each version; nothing depends on what other tests left.
 """
 
+import base64
 import ipaddress
 import itertools
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from present import present
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.errors import (
     ConflictError,
+    InvalidValueError,
     NodeFailedError,
     NodeNotReadyError,
     NotPermittedError,
@@ -327,7 +329,95 @@ class TestNodes:
         assert one.ex_resize_node(node, one.list_sizes()[1])
 
 
-Call = Callable[[StratusLabNodeDriver], object]
+HOSTILE = 'x" ]\nNIC = [ NETWORK_ID = "0" ]\nSNEAKED = "y <a>&amp; \u00e9'
+
+
+class TestTexts:
+    """What is written into a template stays the text that it was (engines 5)."""
+
+    @pytest.mark.parametrize(
+        ("option", "path"),
+        [
+            ("ex_requirements", "USER_TEMPLATE/SCHED_REQUIREMENTS"),
+            ("ex_network_model", "TEMPLATE/NIC/MODEL"),
+            ("ex_keymap", "TEMPLATE/GRAPHICS/KEYMAP"),
+        ],
+    )
+    def test_what_stays_one_value(
+        self, both: Sandbox, one: StratusLabNodeDriver, option: str, path: str
+    ) -> None:
+        node = create(one, **{option: HOSTILE})
+        machine = raw(both).vm(int(present(node.id)))
+        assert machine.findtext(path) == HOSTILE
+        assert len(machine.findall("TEMPLATE/NIC")) == 1
+        assert machine.find("USER_TEMPLATE/SNEAKED") is None
+
+    def test_user_data(self, both: Sandbox, one: StratusLabNodeDriver) -> None:
+        data = f"#!/bin/sh\necho $HOME ${{x}} $(id) {HOSTILE}\n"
+        node = create(one, ex_user_data=data)
+        context = raw(both).vm(int(present(node.id))).find("TEMPLATE/CONTEXT")
+        assert context is not None
+        assert context.findtext("USERDATA_ENCODING") == "base64"
+        assert base64.b64decode(context.findtext("USERDATA", "")).decode() == data
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"name": HOSTILE},
+            {"ex_network": HOSTILE},
+            {"ex_vnc_listen": HOSTILE},
+            {"ex_context": {HOSTILE: "x"}},
+            {"ex_context": {"NOTE": HOSTILE}},
+            {"ex_context": {"NOTE": "$HOME"}},
+        ],
+        ids=lambda options: next(iter(options)),
+    )
+    def test_other_texts_are_refused(
+        self, one: StratusLabNodeDriver, options: dict[str, Any]
+    ) -> None:
+        before = len(one.list_nodes())
+        with pytest.raises(InvalidValueError) as caught:
+            create(one, **options)
+        assert str(caught.value).isprintable()
+        assert len(one.list_nodes()) == before
+
+    def test_what_a_sites_template_says(self, both: Sandbox, one: StratusLabNodeDriver) -> None:
+        """It is repeated, where something is put beside it."""
+        escaped = HOSTILE.replace('"', '\\"')
+        text = f'NAME="{name()}"\nCPU=1\nMEMORY=64\nNIC=[NETWORK="public",NETWORK_UNAME=oneadmin]'
+        number = raw(both)("template.allocate", f'{text}\nCONTEXT=[NOTE="{escaped}",A="b"]')
+        node = one.create_node(name=name(), ex_template=str(number), auth=KEY)
+        machine = raw(both).vm(int(present(node.id)))
+        note = machine.findtext("TEMPLATE/CONTEXT/NOTE")
+        assert note == HOSTILE
+        assert machine.findtext("TEMPLATE/CONTEXT/SSH_PUBLIC_KEY", "").startswith("ssh-ed25519 ")
+        assert len(machine.findall("TEMPLATE/NIC")) == 1
+        assert machine.find("USER_TEMPLATE/SNEAKED") is None
+
+    def test_names_and_descriptions(self, one: StratusLabNodeDriver) -> None:
+        node = running(one)
+        image = one.create_image(node, name(), HOSTILE)
+        found = one.get_image(image.id)
+        assert found.extra["description"] == HOSTILE
+        assert found.extra["size"] == 128 * 2**20
+        refused: tuple[Callable[[], object], ...] = (
+            lambda: one.create_volume(1, HOSTILE),
+            lambda: one.ex_rename_node(node, HOSTILE),
+            lambda: one.create_image(node, HOSTILE),
+            lambda: one.copy_image("default", image, HOSTILE),
+        )
+        for call in refused:
+            with pytest.raises(InvalidValueError):
+                call()
+        known = len(one.list_images())
+        undescribed: tuple[Callable[[], object], ...] = (
+            lambda: one.create_image(node, name(), 'a\\"b'),
+            lambda: one.copy_image("default", image, name(), 'a\\"b'),
+        )
+        for call in undescribed:
+            with pytest.raises(InvalidValueError, match="backslash"):
+                call()
+        assert len(one.list_images()) == known  # nothing has been made
 
 
 def resized(one: StratusLabNodeDriver, node: Node) -> object:

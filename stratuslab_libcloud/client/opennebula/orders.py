@@ -72,6 +72,8 @@ def _disks(machine: NewMachine, prefix: str, given: list[Vector]) -> list[Vector
     if machine.image:
         boot: Vector = [("IMAGE_ID", checked_id(machine.image, "image")), ("DEV_PREFIX", prefix)]
         disks = [boot, *given[1:]]
+    elif not machine.template:
+        raise InvalidValueError("a machine needs an image to start from, or a template")
     if machine.disk_size:
         if not disks:
             raise InvalidValueError("ex_disk_size needs an image, or a template that names one")
