@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from engine_callers import One, RefusedCallError, wait_for
 
+from stratuslab_libcloud.sandbox.opennebula.records import Machine
 from stratuslab_libcloud.sandbox.site import Sandbox
 
 NET = 'NIC=[NETWORK="public",NETWORK_UNAME="oneadmin"]'
@@ -682,3 +683,23 @@ def test_a_contexts_place_is_the_engines(her: One) -> None:
     her("vm.attach", number, 'DISK=[TYPE=fs,SIZE=1,DEV_PREFIX="vd"]')
     assert her.vm(number).findtext("TEMPLATE/DISK/TARGET") == "vda"
     assert her.vm(number).findtext("TEMPLATE/CONTEXT/DISK_ID") == "0"
+
+
+def test_a_machine_that_is_suspended_as_it_reboots_stays_suspended() -> None:
+    with Sandbox(users={"alice": "pw-a"}, boot_seconds=0.5) as site:
+        her = One(site, "alice:pw-a")
+        number = her.start()
+        wait_for(lambda: her.state(number), RUNNING)
+        her("vm.action", "reboot", number)
+        her("vm.action", "suspend", number)
+
+        def task() -> str:
+            with site.opennebula._core.reading() as book:
+                machine = book.find(Machine, number)
+                assert machine is not None
+                return machine.task
+
+        wait_for(task, "run")
+        assert her.state(number) == SUSPENDED
+        her("vm.action", "resume", number)
+        assert her.state(number) == RUNNING
