@@ -3,7 +3,7 @@
 import gc
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 from clouds import Site
 from machines import children
+from xdist.scheduler import LoadGroupScheduling  # type: ignore[import-untyped]
 
 from stratuslab_libcloud.sandbox import guest
 from stratuslab_libcloud.sandbox.site import Sandbox
@@ -63,9 +64,15 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
         found.driver.ex_close()
 
 
-def pytest_collection_finish() -> None:
-    """What was imported and collected stays: no garbage is looked for in it again and again."""
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Let garbage be looked for only in what comes after: all this stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
@@ -81,6 +88,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {name}"))
     early = {"early", "xdist_group"}
     items.sort(key=lambda item: early.isdisjoint(mark.name for mark in item.iter_markers()))
+
+
+class _ByFunction(LoadGroupScheduling):  # type: ignore[misc]
+    """Gives out all cases of a function at once: one by one, to find the next takes seconds."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return str(super()._split_scope(nodeid)).partition("[")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFunction | None:
+    return _ByFunction(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

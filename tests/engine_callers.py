@@ -1,5 +1,7 @@
 """Somebody who calls a modern engine by plain XML-RPC, and knows nothing of our client."""
 
+import contextlib
+import http.client
 import time
 import xml.etree.ElementTree as ET
 import xmlrpc.client
@@ -10,7 +12,7 @@ from callers import Elsewhere
 
 from stratuslab_libcloud.sandbox.site import Sandbox
 
-__all__ = ["One", "RefusedCallError", "wait_for"]
+__all__ = ["One", "RefusedCallError", "connected", "post", "wait_for"]
 
 
 class RefusedCallError(Exception):
@@ -86,3 +88,18 @@ def wait_for(probe: Callable[[], object], wanted: object) -> None:
     while (seen := probe()) != wanted:
         assert time.monotonic() < end, f"still {seen}, not {wanted}"
         time.sleep(0.01)
+
+
+def post(
+    site: Sandbox, body: bytes, method: str = "POST", path: str = "/RPC2"
+) -> tuple[int, bytes]:
+    """Send a body as it is, and return status and content."""
+    with connected(site) as connection:
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+def connected(site: Sandbox) -> contextlib.closing[http.client.HTTPConnection]:
+    """A connection to a site, which is closed in the end."""
+    return contextlib.closing(http.client.HTTPConnection("127.0.0.1", site.port, timeout=30))

@@ -1,12 +1,14 @@
 """Real SSH servers on a simulated node's address, run by the current user."""
 
 import contextlib
+import functools
 import getpass
 import os
 import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -46,12 +48,33 @@ needed = pytest.mark.skipif(bool(_ABSENT), reason=_REASON)
 
 
 def make_key(path: Path, kind: str, *options: str, passphrase: str = "") -> str:
-    """Make a key pair; :return: the public key."""
+    """
+    Make a key pair; of RSA it is the same each time, as that takes long to find.
+
+    :return: the public key.
+    """
+    public = path.with_name(path.name + ".pub")
+    command = ["ssh-keygen", "-q", "-N", passphrase, "-a", "1", "-f", str(path), *options]
     if kind == "rsa":
-        options += ("-b", "2048")  # more take seconds to find
-    command = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-f", str(path), *options]
-    subprocess.run(command, check=True)
-    return path.with_name(path.name + ".pub").read_text()
+        path.touch(mode=0o600)
+        for file, content in zip((path, public), _rsa_pair(), strict=True):
+            file.write_text(content)
+        command += ["-p", "-P", ""]  # written again, in another format or with a passphrase
+    else:
+        command += ["-t", kind]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return public.read_text()
+
+
+@functools.cache
+def _rsa_pair() -> tuple[str, str]:
+    """The private and the public key."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "key")
+        # 2048 bits, as more take seconds to find
+        command = ["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", str(path)]
+        subprocess.run(command, check=True)
+        return path.read_text(), path.with_name("key.pub").read_text()
 
 
 def free_port(address: str) -> int:

@@ -1,6 +1,7 @@
 """The addresses of machines: three adjacent networks in 127.0.0.0/8 (opennebula-engines 4)."""
 
 import contextlib
+import functools
 import ipaddress
 import os
 import secrets
@@ -144,7 +145,7 @@ def lease(db: sqlite3.Connection, vm_id: int, nics: list[Vector]) -> None:
         address = None
         if network in _NETWORKS:
             last = settings.get(f"last {network} address") or ""
-            hosts = _hosts(_first(base, _NETWORKS[network]), last)
+            hosts = _following(_hosts(_first(base, _NETWORKS[network]), _NETWORK_SIZE), last)
             address = _free_address(hosts, taken, nic.get("IP"), ssh_port)
         if address is None:
             raise TemplateError(_NO_LEASE)
@@ -170,16 +171,15 @@ def _network(nic: Vector) -> str:
     return numbers.get(nic["NETWORK_ID"], "")
 
 
-def _hosts(first: ipaddress.IPv4Address, last: str) -> list[str]:
-    """
-    Return a network's addresses, without .0 and .255, which some programs reject.
+@functools.lru_cache(maxsize=8)  # of the last sites; made anew, they take milliseconds each time
+def _hosts(first: ipaddress.IPv4Address, size: int) -> tuple[str, ...]:
+    """Return a network's addresses, without .0 and .255, which some programs reject."""
+    prefixes = (str(first + block).removesuffix(".0") for block in range(0, size, 256))
+    return tuple(f"{prefix}.{number}" for prefix in prefixes for number in range(1, 255))
 
-    :param last: the address that was leased last; those after it come first.
-    """
-    hosts = []
-    for block in range(0, _NETWORK_SIZE, 256):
-        prefix = str(first + block).removesuffix(".0")
-        hosts += [f"{prefix}.{number}" for number in range(1, 255)]
+
+def _following(hosts: tuple[str, ...], last: str) -> tuple[str, ...]:
+    """Return them from the one that follows the last that was leased."""
     begin = hosts.index(last) + 1 if last in hosts else 0
     return hosts[begin:] + hosts[:begin]
 

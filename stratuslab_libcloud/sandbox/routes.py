@@ -7,10 +7,11 @@ for a separator.
 
 import urllib.parse
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any
 
 from werkzeug.exceptions import MethodNotAllowed
-from werkzeug.routing import BaseConverter, Map, Rule
+from werkzeug.routing import BaseConverter, Map, MapAdapter, Rule
 
 __all__ = ["Routes"]
 
@@ -44,10 +45,15 @@ class Routes:
     """
 
     def __init__(self, *rows: tuple[str | None, str, Callable[..., Any]]) -> None:
-        self._map = Map(
+        self._rows = rows
+
+    @cached_property
+    def _map(self) -> MapAdapter:
+        """Made when something is first asked for: it takes milliseconds of each start."""
+        return Map(
             [
                 Rule(path, methods=[method] if method else None, endpoint=endpoint)
-                for method, path, endpoint in rows
+                for method, path, endpoint in self._rows
             ],
             converters={"default": _Segment, "rest": _Rest},
             strict_slashes=False,

@@ -88,16 +88,16 @@ class Scanner:
 
 
 class _Prologue(Scanner):
-    """Reads up to the start tag of the root, and refuses what must not precede it."""
+    """
+    Reads up to the start tag of the root, and refuses what must not precede it.
+
+    :raises _RootReached: it has been read; by ``feed``.
+    """
 
     def __init__(self) -> None:
         super().__init__(namespace_separator="}")
         self.parser.StartElementHandler = self._element
         self.root = ""  # in Clark notation, once it has been reached
-
-    def feed(self, piece: bytes, last: bool = False) -> None:
-        with contextlib.suppress(_RootReached):
-            super().feed(piece, last)
 
     def _element(self, name: str, _: object) -> None:
         self.root = "{" + name if "}" in name else name
@@ -110,7 +110,8 @@ def parse(document: bytes) -> ET.Element:
 
     :raises UnsafeXMLError: it is malformed, has a DOCTYPE, or has too many tags.
     """
-    _Prologue().feed(document, last=True)
+    with contextlib.suppress(_RootReached):
+        _Prologue().feed(document, last=True)
     if document.count(b"<") > _MOST_TAGS:
         raise TooMuchError(f"it has more than {_MOST_TAGS:,} tags")
     try:
@@ -180,17 +181,18 @@ def _after_prologue(
     prologue = _Prologue()
     chunks = iter(chunks)
     waiting = bytearray()
-    for chunk in chunks:
-        waiting += chunk
-        prologue.feed(chunk)
-        if prologue.root:
-            break
-        if len(waiting) > largest + _LARGEST_TAG:
-            raise TooMuchError(f"it has no element in more than {largest >> 20} MiB")
-    else:
+    with contextlib.suppress(_RootReached):
+        for chunk in chunks:
+            waiting += chunk
+            prologue.feed(chunk)
+            if len(waiting) > largest + _LARGEST_TAG:
+                raise TooMuchError(f"it has no element in more than {largest >> 20} MiB")
         prologue.feed(b"", last=True)
     if prologue.root not in roots:
         raise UnsafeXMLError(f"the root element is {prologue.root!r}")
     for chunk in chain((bytes(waiting),), chunks):
+        if len(chunk) <= _PIECE:
+            yield chunk
+            continue
         for start in range(0, len(chunk), _PIECE):
             yield chunk[start : start + _PIECE]

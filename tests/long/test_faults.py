@@ -10,6 +10,7 @@ import os
 import queue
 import tempfile
 import time
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Container, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -43,6 +44,8 @@ from stratuslab_libcloud.errors import (
     UnavailableError,
 )
 from stratuslab_libcloud.sandbox.site import Sandbox
+from stratuslab_libcloud.sandbox.storage.rules import Storage
+from stratuslab_libcloud.sandbox.store import Account as Owner
 
 WAITING, WORKING = 16, 4  # cells that are tried at the same time: such as wait, and others
 AMPLE, SHORT = 20.0, 6.0  # time-outs of a driver: seconds, of which a busy machine may take some
@@ -679,6 +682,8 @@ class Bench:
 
     def __init__(self, sandbox: Sandbox, certificates: Certificates) -> None:
         self.sandbox = sandbox
+        self.compute = sandbox._compute
+        self.storage = Storage(self.compute._store, sandbox.dir / "disks", self.compute.machinery)
         self.certificates = certificates
         self.accounts: queue.SimpleQueue[Account] = queue.SimpleQueue()
         for name, password in sandbox.users.items():
@@ -701,16 +706,28 @@ class Bench:
             options["ca_certificate"] = str(self.certificates.authority)
         return StratusLabNodeDriver(stratuslab_user_config=config(**options), timeout=timeout)
 
-    def things(self, account: Account, operation: Operation, maker: StratusLabNodeDriver) -> Things:
-        """Clear the account, and make what is needed; of the maker's connections none stays."""
-        truth, needs = account.truths[operation.dialect], operation.needs
+    def clear(self, owner: Owner) -> None:
+        """From inside: asking for it took a third of the processor time of all cells."""
+        machines = ET.fromstring(self.compute.pool(owner, -3, -1, -1, -1))
+        for machine in machines.iterfind("VM/ID"):
+            self.compute.action(owner, "finalize", int(present(machine.text)))
+        for disk in self.storage.disks(owner):  # the newest first: what is made of others
+            self.storage.delete(owner, disk["uuid"])
+
+    def clear_engine(self, truth: StratusLabNodeDriver) -> None:
         for node in truth.list_nodes():
             truth.destroy_node(node)
         wait_for(truth.list_nodes, [])
-        for volume in truth.list_volumes():  # the newest first: what is made of others
-            for snapshot in truth.list_volume_snapshots(volume):
-                truth.destroy_volume_snapshot(snapshot)
+        for volume in truth.list_volumes():
             truth.destroy_volume(volume)
+
+    def things(self, account: Account, operation: Operation, maker: StratusLabNodeDriver) -> Things:
+        """Clear the account, and make what is needed; of the maker's connections none stays."""
+        truth, needs = account.truths[operation.dialect], operation.needs
+        if operation.dialect == "opennebula":
+            self.clear_engine(truth)
+        else:
+            self.clear(Owner(0, account.name))
         images = self.images[operation.dialect]
         image = images[0]
         things = Things(truth, truth.list_sizes()[0], image, set(ids(images)))

@@ -236,12 +236,12 @@ def test_a_day_with_disks(
     path = tmp_path / "data.img"
     driver.ex_download_volume(volume, path)
     again = driver.ex_upload_volume(path, "again")
-    checksum = hashlib.sha1(usedforsecurity=False)
+    checksum = hashlib.md5(usedforsecurity=False)  # SHA-1 takes a guest twice as long
     with path.open("rb") as file:
         while data := file.read(1 << 20):
             checksum.update(data)
     for disk in (volume, again):  # before a mount would write to it
-        assert within(disk, "sha1sum <DISK").split()[0] == checksum.hexdigest()
+        assert within(disk, "md5sum <DISK").split()[0] == checksum.hexdigest()
     assert within(again, mounted % "cat /mnt/day") == "friday\n"
     for disk in (again, copy):
         driver.destroy_volume(disk)

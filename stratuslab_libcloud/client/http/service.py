@@ -50,7 +50,6 @@ from stratuslab_libcloud.errors import (
 )
 from stratuslab_libcloud.errors.asked import asking
 from stratuslab_libcloud.metadata.entry import MetadataError
-from stratuslab_libcloud.parallel import lazy
 from stratuslab_libcloud.untrusted import xml
 
 __all__ = ["Service", "read_answer"]
@@ -105,17 +104,9 @@ class Service:
             secrets += [credentials.password, login.decode(), encoded(login)]
         elif isinstance(credentials, Certificate):
             self._certificate = checked_certificate(credentials)
-        self._secrets = secrets
+        self._masked = mask(secrets)
         if options.ca_certificate and options.verify_tls:
             check_authority(options.ca_certificate)
-
-    def _masked(self, text: str) -> str:
-        return self._mask(text)
-
-    @lazy
-    def _mask(self) -> Callable[[str], str]:
-        """Masks our secrets; made when a text may have them, as it takes milliseconds."""
-        return mask(self._secrets)
 
     def send(
         self,

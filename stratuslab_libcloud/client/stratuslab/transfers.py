@@ -222,7 +222,7 @@ class Download:
 
     def _put(self, data: bytes) -> None:
         try:
-            if data.count(0) == len(data):
+            if data == bytes(len(data)):  # counting takes twenty times as long
                 self._target.seek(len(data), os.SEEK_CUR)  # a hole
             else:
                 self._target.write(data)

@@ -27,6 +27,9 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 HOSTILE = "</title><script>alert(1)</script>\"'&amp;\u202e"
 OUTSIDE = {ENTRY.locations[0], 'http://x/"onclick="alert(1)'}
 OUTSIDE |= {location for entry in example_entries() for location in entry.locations}
+# All in one process, so that what they share is made once.
+pytestmark = pytest.mark.xdist_group("Marketplace pages")
+
 ADA = certified("P-256")
 
 

@@ -197,6 +197,9 @@ NOT_ALLOWED = [
 MALFORMED = ["SELECT nothing", "SELECT * { x:y ?p ?o }", "LOAD <http://x.org/>", "CLEAR ALL"]
 
 
+in_one_process = pytest.mark.xdist_group("queries")  # so that these answers are there once
+
+
 @pytest.fixture(scope="module")
 def answers() -> dict[str, list[object]]:
     """The answers to all of these, by one process."""
@@ -213,6 +216,7 @@ def answers() -> dict[str, list[object]]:
     return found
 
 
+@in_one_process
 @pytest.mark.parametrize("query", NOT_ALLOWED)
 def test_a_query_may_neither_go_elsewhere_nor_be_of_another_form(
     answers: dict[str, list[object]], query: str
@@ -220,6 +224,7 @@ def test_a_query_may_neither_go_elsewhere_nor_be_of_another_form(
     assert answers[query] == [400, "query not allowed."]
 
 
+@in_one_process
 @pytest.mark.parametrize("query", MALFORMED)
 def test_a_malformed_query_is_refused_with_the_parsers_words(
     answers: dict[str, list[object]], query: str

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from engine_callers import One
+from stills import NEVER, Still
 
 from stratuslab_libcloud.sandbox.site import Sandbox
 
@@ -32,3 +33,12 @@ def alice(site: Sandbox) -> One:
 @pytest.fixture
 def bob(site: Sandbox) -> One:
     return One(site, "bob:pw-b")
+
+
+@pytest.fixture(scope="module")
+def still() -> Iterator[Still]:
+    """A site where nothing goes on by itself, for whole modules."""
+    with Sandbox(
+        users=USERS, boot_seconds=NEVER, ending_seconds=NEVER, opennebula_seconds=NEVER
+    ) as site:
+        yield Still(site)
