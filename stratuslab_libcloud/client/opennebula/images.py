@@ -12,7 +12,7 @@ from stratuslab_libcloud.client.opennebula.engine import USABLE
 from stratuslab_libcloud.client.opennebula.names import checked_name
 from stratuslab_libcloud.client.opennebula.states import DELETE, changing
 from stratuslab_libcloud.client.opennebula.waiting import wait_until
-from stratuslab_libcloud.errors import ConflictError, ServiceError
+from stratuslab_libcloud.errors import ConflictError, NotFoundError, ServiceError
 
 __all__ = ["Images"]
 
@@ -29,7 +29,10 @@ class Images(Connected):
 
     def image(self, image_id: str) -> Image:
         """Look up one image; one request."""
-        return self.engine.image(image_id)
+        found = self.engine.image(image_id)
+        if found.is_volume:  # whoever took it for an image might delete it as one
+            raise NotFoundError(f"image {image_id} is a volume, not a system image")
+        return found
 
     def save_image(
         self,

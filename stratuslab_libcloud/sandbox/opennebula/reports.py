@@ -16,6 +16,7 @@ from stratuslab_libcloud.sandbox.opennebula.states import (
     FOLLOWING,
     POWEROFF,
     PROLOG_FAILURE,
+    RUNNING,
     STEPS,
     STOPPED,
     SUSPENDED,
@@ -71,6 +72,10 @@ def _enter(core: Core, book: Book, machine: Machine, phase: str, error: str) -> 
     if phase == "BOOT" and machine.history:
         machine.history[-1]["PETIME"] = machine.history[-1]["RSTIME"] = int(time.time())
     now = STEPS[machine.task].get(phase)
+    if machine.task == "reboot" and machine.now != RUNNING:  # paused or changed meanwhile
+        now = None
+        if phase == "RUNNING" and machine.now in (SUSPENDED, STOPPED):
+            book.then.append(lambda: core.machinery.pause(machine.id))
     if phase == "DONE":
         _end(core, book, machine, now)
     elif now:

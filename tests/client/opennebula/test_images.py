@@ -39,6 +39,14 @@ def test_one_that_is_not_there() -> None:
         engine.cloud().image("99")
 
 
+def test_a_volume_is_none() -> None:
+    with Scripted({"image.info": [done(image(5)), done(image(5, persistent=0))]}) as engine:
+        cloud = engine.cloud()
+        with pytest.raises(NotFoundError, match="image 5 is a volume, not a system image"):
+            cloud.image("5")
+        assert cloud.image("5").id == "5"  # which nodes can read
+
+
 def test_saving_waits_for_image_and_machine() -> None:
     answers = {
         "vm.info": [done(machine()), done(machine("3/26")), done(machine())],

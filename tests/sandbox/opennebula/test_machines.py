@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from engine_callers import One, RefusedCallError, wait_for
 
+from stratuslab_libcloud.sandbox.opennebula.records import Machine
 from stratuslab_libcloud.sandbox.site import Sandbox
 
 NET = 'NIC=[NETWORK="public",NETWORK_UNAME="oneadmin"]'
@@ -465,3 +466,23 @@ def test_a_record_of_every_time_on_a_host(her: One) -> None:
     assert (records[0].find("PLAN_ID") is not None) == new
     (short,) = her.document("vmpool.info", -3, number, number, -1)
     assert [one.findtext("SEQ") for one in short.iterfind("HISTORY_RECORDS/HISTORY")] == ["1"]
+
+
+def test_a_machine_that_is_suspended_as_it_reboots_stays_suspended() -> None:
+    with Sandbox(users={"alice": "pw-a"}, boot_seconds=0.5) as site:
+        her = One(site, "alice:pw-a")
+        number = her.start()
+        wait_for(lambda: her.state(number), RUNNING)
+        her("vm.action", "reboot", number)
+        her("vm.action", "suspend", number)
+
+        def task() -> str:
+            with site.opennebula._core.reading() as book:
+                machine = book.find(Machine, number)
+                assert machine is not None
+                return machine.task
+
+        wait_for(task, "run")
+        assert her.state(number) == SUSPENDED
+        her("vm.action", "resume", number)
+        assert her.state(number) == RUNNING
