@@ -18,21 +18,9 @@ __all__ = ["FAILING", "OpenNebula"]
 
 # The steps that can be made to fail.
 FAILING = (
-    *(
-        "image",
-        "delete",
-        "schedule",
-        "prolog",
-        "boot",
-        "shutdown",
-        "epilog",
-        "attach",
-        "detach",
-        "save as",
-    ),
-    *("attach nic", "detach nic"),
-    *("snapshot", "disk snapshot", "disk snapshot revert", "disk snapshot delete"),
-    *("resize", "disk resize"),
+    *("image", "delete", "schedule", "prolog", "boot", "shutdown", "epilog", "attach", "detach"),
+    *("attach nic", "detach nic", "save as", "snapshot", "resize", "disk resize"),
+    *("disk snapshot", "disk snapshot revert", "disk snapshot delete"),
 )
 _OFFERED_MIB = 128
 _NOT_IN_NAMES = re.compile(r"""[<>&'"/:;|$#{}\\\n\t]""")

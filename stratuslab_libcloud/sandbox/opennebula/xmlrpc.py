@@ -16,6 +16,7 @@ from stratuslab_libcloud.sandbox.store import Account
 __all__ = ["MAX_CALL_BYTES", "answer"]
 
 MAX_CALL_BYTES = 1 << 20
+_MOST_CALLS = 100  # in one; the engine has no such limit
 _BEGIN = '<?xml version="1.0" encoding="UTF-8"?>\n<methodResponse><params><param><value>'
 _ABOUT_CALLS = {f"system.{name}" for name in ("listMethods", "methodHelp", "methodSignature")}
 _END = "</value></param></params></methodResponse>"
@@ -56,6 +57,8 @@ def _several(core: Core, accounts: Accounts, parameters: list[object]) -> str:
     calls = parameters[0] if parameters else None
     if not isinstance(calls, list):
         raise xmlrpc.client.Fault(-501, "Parameter that is supposed to be an array is not")
+    if len(calls) > _MOST_CALLS:
+        raise xmlrpc.client.Fault(-509, f"There are more than {_MOST_CALLS} calls in one")
     return _array([_one_of_several(core, accounts, call) for call in calls])
 
 

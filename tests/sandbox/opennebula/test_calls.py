@@ -100,6 +100,14 @@ def test_several_calls_that_are_none(both: Sandbox) -> None:
     assert [one["faultCode"] for one in answer] == [-501, -501, -501, -501, -506]
 
 
+def test_several_calls_are_not_too_many(both: Sandbox) -> None:
+    whole: list[tuple[str, list[object]]] = [("system.version", ["alice:pw-a"])] * 100
+    assert len(several(both, *whole)) == 100
+    with pytest.raises(xmlrpc.client.Fault) as caught:
+        several(both, *whole, *whole)
+    assert caught.value.faultCode == -509
+
+
 def test_values_in_values_have_an_end(both: Sandbox) -> None:
     deep = "<value><array><data>" * 5000 + "</data></array></value>" * 5000
     with pytest.raises(xmlrpc.client.Fault) as caught:
