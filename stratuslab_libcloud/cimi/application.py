@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -53,6 +52,10 @@ _STATUS = {
 _LOGIN = WWWAuthenticate("basic", {"realm": "CIMI", "charset": "UTF-8"})
 
 
+class _UnreadBody(RequestEntityTooLarge):
+    """What follows on the connection is no request."""
+
+
 class Application:
     """
     Answer requests about the cloud that ``connect`` makes of a login.
@@ -81,6 +84,8 @@ class Application:
             response = _refusal(request, 400, str(error))
         except HTTPException as error:
             response = _refusal(request, error.code or 500, error.description or error.name)
+            if isinstance(error, _UnreadBody):
+                response.headers["Connection"] = "close"
             for name in ("Allow", "WWW-Authenticate"):
                 for value in error.get_response(environ).headers.getlist(name):
                     response.headers.add(name, value)
@@ -102,10 +107,11 @@ class Application:
     def _answer(self, request: Request) -> Response:
         try:
             body = request.get_data()
-        except Exception as error:  # cheroot and werkzeug raise many kinds
-            if isinstance(error, RequestEntityTooLarge) or "Large" in str(error):
-                raise RequestEntityTooLarge(f"a body may have {_MAX_BODY_BYTES} bytes") from None
-            raise BadRequest("the body is malformed or incomplete") from None
+        except Exception:  # cheroot and werkzeug raise many kinds
+            _LOG.debug("%s %s", request.method, request.path, exc_info=True)
+            raise _UnreadBody(
+                f"a body must be whole, and have {_MAX_BODY_BYTES} bytes at most"
+            ) from None
         if not self._is_ours(request.headers.get("Host", "")):
             raise MisdirectedRequest("no provider on this port has the requested name")
         if self._is_foreign(request.headers, request.headers.get("Host", "")):
@@ -114,13 +120,13 @@ class Application:
         if not any(version.strip() in ("1", "1.0", "1.0.0", VERSION, "*") for version in versions):
             raise BadRequest(f"this provider speaks CIMI {VERSION}")
         _media_type(request)
-        path = urllib.parse.unquote(request.environ["REQUEST_URI"].partition("?")[0])
+        path = request.environ["REQUEST_URI"].partition("?")[0]  # raw: %2F is no separator
         if path.rstrip("/") + "/" == _PATH or path == _PATH + _ENTRY:
             return self._entry_point(request)
         if not path.startswith(_PATH):
             raise NotFound("there is nothing here")
         with self._log_in(request) as view:
-            return _Asked(view, request, body).answer(view.place(request.base_url))
+            return _Asked(view, request, body).answer(view.place(path))
 
     @contextlib.contextmanager
     def _log_in(self, request: Request) -> Iterator[View]:

@@ -43,6 +43,8 @@ def read(body: bytes, media_type: str, types: Collection[str]) -> Document:
         except UnsafeXMLError as error:
             raise DocumentError(str(error)) from None
         uri = value.tag.replace("{" + NS + "}", f"{NS}/")
+        if uri == f"{NS}/Collection":
+            uri = value.get("resourceURI", uri)
         if value.get("resourceURI", uri) != uri:
             raise DocumentError("resourceURI and the root element are not the same type")
     known = {f"{NS}/{name}": name for name in types}

@@ -60,21 +60,29 @@ class View:
 
     def place(self, href: str) -> list[str]:
         """Split a reference, absolute or relative to the base, into the segments of its path."""
-        url = urllib.parse.urlsplit(urllib.parse.urljoin(self.base, href))
+        try:
+            url = urllib.parse.urlsplit(urllib.parse.urljoin(self.base, href))
+        except ValueError:
+            return [""]
         path = url.path.removeprefix(urllib.parse.urlsplit(self.base).path)
         return [urllib.parse.unquote(part) for part in path.split("/")]
 
+    def named(self, name: str, given: Document) -> tuple[str, Document]:
+        """
+        Look up the member of a collection that a reference names.
+
+        :return: its key and its document.
+        :raises BadRequest: it is not there.
+        """
+        match self.place(given.get("href", "")):
+            case [collection, key] if collection == name:
+                with contextlib.suppress(NotFound):
+                    return key, COLLECTIONS[name](self).one(key)
+        raise BadRequest(f"{given.get('href', '')!r} is no reference to one of the {name}")
+
     def whole(self, name: str, given: Document) -> Document:
-        """Complete an object of a collection that is a reference; what it says itself counts."""
-        if "href" not in given:
-            return given
-        try:
-            collection, key = self.place(given["href"])
-            if collection == name:
-                return {**COLLECTIONS[name](self).one(key), **given}
-        except (ValueError, NotFound):
-            pass
-        raise BadRequest(f"{given['href']!r} is no reference to one of the {name}")
+        """Complete an object that is a reference; what it says itself counts more."""
+        return {**self.named(name, given)[1], **given} if "href" in given else given
 
 
 @contextlib.contextmanager
@@ -118,7 +126,7 @@ class Collection:
                     return one
             raise NotFound(f"there is no {key!r} here")
 
-    def document(self, key: str, *verbs: str, **attributes: Any) -> Document:
+    def document(self, key: str, /, *verbs: str, **attributes: Any) -> Document:
         """Make a member's document; what is None or empty is left out."""
         url = f"{self.url}/{urllib.parse.quote(key, safe='')}"
         operations = [
@@ -223,7 +231,7 @@ class Machines(Collection):
         if "userData" in given:
             order |= {"user_data": _bytes(given["userData"]), "context_method": "cloud-init"}
         order["volumes"] = [
-            self.view.place(self.view.whole("volumes", one.get("volume", one))["id"])[1]
+            self.view.named("volumes", one.get("volume", one))[0]
             for one in given.get("volumes", [])
         ]
         image = self._image(given.get("machineImage", {}))
@@ -277,9 +285,7 @@ class Machines(Collection):
                 if where in one.details().get("locations", ()) or where.endswith(f"/{one.id}"):
                     return one.id
             raise BadRequest(f"there is no image at {where!r}")
-        if "href" not in given:
-            raise BadRequest("machineTemplate must have a machineImage that is there")
-        return self.view.place(self.view.whole("machineImages", given)["id"])[1]
+        return self.view.named("machineImages", given)[0]
 
     @staticmethod
     def _size(given: Document) -> dict[str, int]:
@@ -445,7 +451,7 @@ class Attached(Collection):
         raise NotFound(f"volume {key!r} is not attached to machine {self.machine}")
 
     def add(self, body: Document) -> Document:
-        volume = self.view.place(self.view.whole("volumes", body.get("volume", {}))["id"])[1]
+        volume = self.view.named("volumes", body.get("volume", body))[0]
         self.view.cloud.attach_volume(volume, self.machine)
         return self.one(volume)
 
