@@ -24,10 +24,10 @@ ATTRIBUTES = {
     "MachineTemplate": f"{COMMON} initialState machineConfig:MachineConfiguration"
     " machineImage:MachineImage credential:Credential volume*:MachineVolume"
     " volumeTemplate*:VolumeTemplate networkInterface*:MachineNetworkInterface"
-    " meterTemplates eventLogTemplate userData",
+    " meterTemplates:Reference eventLogTemplate:Reference userData",
     "MachineConfiguration": f"{COMMON} cpu memory disk*:DiskConfiguration cpuArch",
     "DiskConfiguration": "capacity format initialLocation",
-    "MachineImage": f"{COMMON} state type imageLocation relatedImage",
+    "MachineImage": f"{COMMON} state type imageLocation relatedImage:Reference",
     "MachineVolume": f"{COMMON} initialLocation volume:Volume",
     "Disk": f"{COMMON} capacity initialLocation",
     "MachineNetworkInterface": f"{COMMON} address*:Address network:Reference networkPort state mtu",
@@ -107,7 +107,7 @@ LISTS = {
     "volumeTemplate": "volumeTemplates",
     **{name: name[0].lower() + name[1:] + "s" for name in MEMBERS},
 }
-SINGLE = {("MachineVolume", "volume"), ("VolumeCreate", "volumeTemplate")}
+SINGLE = {("MachineVolume", "volume"), ("volume", "volume"), ("VolumeCreate", "volumeTemplate")}
 
 
 def to_xml(document: dict[str, Any]) -> bytes:

@@ -52,10 +52,6 @@ _STATUS = {
 _LOGIN = WWWAuthenticate("basic", {"realm": "CIMI", "charset": "UTF-8"})
 
 
-class _UnreadBody(RequestEntityTooLarge):
-    """What follows on the connection is no request."""
-
-
 class Application:
     """
     Answer requests about the cloud that ``connect`` makes of a login.
@@ -77,14 +73,13 @@ class Application:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         request = Request(environ)
-        request.max_content_length = _MAX_BODY_BYTES
         try:
             response = self._answer(request)
         except (DocumentError, QueryError) as error:
             response = _refusal(request, 400, str(error))
         except HTTPException as error:
             response = _refusal(request, error.code or 500, error.description or error.name)
-            if isinstance(error, _UnreadBody):
+            if isinstance(error, _MalformedBody):  # what follows it is no request
                 response.headers["Connection"] = "close"
             for name in ("Allow", "WWW-Authenticate"):
                 for value in error.get_response(environ).headers.getlist(name):
@@ -105,13 +100,7 @@ class Application:
         """Refuse bodies that would have to be kept in files: there are no uploads here."""
 
     def _answer(self, request: Request) -> Response:
-        try:
-            body = request.get_data()
-        except Exception:  # cheroot and werkzeug raise many kinds
-            _LOG.debug("%s %s", request.method, request.path, exc_info=True)
-            raise _UnreadBody(
-                f"a body must be whole, and have {_MAX_BODY_BYTES} bytes at most"
-            ) from None
+        body = _body(request)
         if not self._is_ours(request.headers.get("Host", "")):
             raise MisdirectedRequest("no provider on this port has the requested name")
         if self._is_foreign(request.headers, request.headers.get("Host", "")):
@@ -298,6 +287,22 @@ def _found(view: View, href: str) -> Document:
     else:
         found = _listed(view, collection, Query((), collection.type, many=True))
     return {name: value for name, value in found.items() if name != "resourceURI"}
+
+
+class _MalformedBody(BadRequest):
+    pass
+
+
+def _body(request: Request) -> bytes:
+    """Read the body in any case, since the next request follows it; the server limits it, too."""
+    try:
+        body = request.get_data()
+    except Exception:  # cheroot and werkzeug raise many kinds
+        _LOG.debug("%s %s", request.method, request.path, exc_info=True)
+        raise _MalformedBody("the body is malformed or incomplete") from None
+    if len(body) > _MAX_BODY_BYTES:
+        raise RequestEntityTooLarge(f"a body may have {_MAX_BODY_BYTES} bytes")
+    return body
 
 
 def _base(request: Request) -> str:

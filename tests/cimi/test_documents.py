@@ -21,7 +21,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     DATE: st.datetimes(timezones=st.just(timezone.utc)).map(lambda date: date.isoformat()),
     PAIRS: st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
 }
-SENT = ("Machine", "MachineTemplate", "VolumeTemplate", "Credential", "MachineCreate", "Action")
+SENT = ("Volume", "MachineTemplate", "VolumeTemplate", "Credential", "MachineCreate", "Action")
 ANSWERED = sorted(set(TYPES) - {"Operation", "Reference", "Address", "DiskConfiguration"})
 
 

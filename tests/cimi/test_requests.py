@@ -10,6 +10,8 @@ from consumers import ACTION, JSON, NS, SCHEMA, XML, Consumer
 from lxml import etree
 from providers import JANE, JOE, Provider
 
+from stratuslab_libcloud.cimi import resources
+
 
 @pytest.fixture
 def consumer(provider: Provider) -> Consumer:
@@ -292,7 +294,7 @@ def test_a_method_that_is_not_allowed(
 @pytest.mark.parametrize(
     "path",
     [
-        "/", "/x", "//", "/machines/", "/machines/4711", "/machines/x", "/machines/%2e%2e",
+        "/", "/x", "/machines/", "/machines/4711", "/machines/x", "/machines/%2e%2e",
         "/machines/4711/disks", "/machines/4711/x", "/volumes/x", "/volumes/x/y/z",
         "/volumes/1e8e9104-681c-4269-8aae-e513c6723ac6", "/credentials/x", "/machineImages/x",
         "/machineConfigurations/x", "/%6dachines%2f1",
@@ -329,9 +331,12 @@ def test_head_has_no_body(provider: Provider) -> None:
     assert int(answer.headers["Content-Length"]) > 0
 
 
-def test_templates_are_each_owner_s_and_bounded(provider: Provider, consumer: Consumer) -> None:
+def test_templates_are_each_owner_s_and_bounded(
+    provider: Provider, consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "_MOST_KEPT", 3)
     url = consumer.entry["volumeConfigs"]["href"]
-    for _ in range(100):
+    for _ in range(3):
         consumer.ask("POST", url, {"capacity": 1})
         assert consumer.status == 201
     consumer.ask("POST", url, {"capacity": 1})
