@@ -1,5 +1,6 @@
 """A consumer of CIMI that knows of the provider only what the standard says."""
 
+import base64
 import json
 from typing import Any
 
@@ -129,7 +130,8 @@ def to_xml(document: dict[str, Any]) -> bytes:
                     tag = names[name] if isinstance(item, list) else name
                     fill(etree.SubElement(element, f"{{{NS}}}{tag}"), one)
 
-    root = etree.Element(f"{{{NS}}}{document['resourceURI'].rpartition('/')[2]}", nsmap={None: NS})
+    kind = document["resourceURI"].rpartition("/")[2]
+    root = etree.fromstring(f'<{kind} xmlns="{NS}"/>')
     fill(root, document)
     order = [
         one.split(":")[0].rstrip("*") for one in ATTRIBUTES[etree.QName(root).localname].split()
@@ -169,7 +171,9 @@ class Consumer:
     def __init__(self, url: str, login: tuple[str, str] | None, media_type: str = JSON) -> None:
         self.session = requests.Session()
         self.session.trust_env = False
-        self.session.auth = (login[0].encode(), login[1].encode()) if login else None
+        if login:  # in UTF-8, which requests leaves to its users
+            coded = base64.b64encode(":".join(login).encode()).decode()
+            self.session.headers["Authorization"] = f"Basic {coded}"
         self.session.headers["Accept"] = media_type
         self.media_type = media_type
         self.entry = self.ask("GET", url)

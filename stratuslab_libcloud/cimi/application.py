@@ -2,11 +2,11 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from werkzeug import Request, Response
-from werkzeug.datastructures import Headers, WWWAuthenticate
+from werkzeug.datastructures import Authorization, Headers, WWWAuthenticate
 from werkzeug.exceptions import (
     BadRequest,
     Forbidden,
@@ -24,16 +24,14 @@ from stratuslab_libcloud import Cloud, errors
 from stratuslab_libcloud.cimi.documents import JSON, XML, Document, DocumentError, read, write
 from stratuslab_libcloud.cimi.kept import Kept
 from stratuslab_libcloud.cimi.queries import Query, QueryError
-from stratuslab_libcloud.cimi.resources import COLLECTIONS, PARTS, Collection, View
+from stratuslab_libcloud.cimi.resources import Collection, View
 from stratuslab_libcloud.cimi.table import ACTION, CREATED_BY, NS, TYPES
 
 __all__ = ["VERSION", "Application"]
 
 VERSION = "1.0.1"
 _PATH = "/cimi/"
-_ENTRY = "cloudEntryPoint"
 _MAX_BODY_BYTES = 1 << 20
-_VERBS = ("start", "stop", "restart")
 _LOG = logging.getLogger(__name__)
 _STATUS = {
     errors.CredentialsError: 401,
@@ -101,54 +99,36 @@ class Application:
 
     def _answer(self, request: Request) -> Response:
         body = _body(request)
-        if not self._is_ours(request.headers.get("Host", "")):
+        host = request.headers.get("Host", "")
+        if not self._is_ours(host):
             raise MisdirectedRequest("no provider on this port has the requested name")
-        if self._is_foreign(request.headers, request.headers.get("Host", "")):
+        if self._is_foreign(request.headers, host):
             raise Forbidden("web pages of other sites may not send requests to this one")
         versions = request.headers.get("CIMI-Specification-Version", VERSION).split(",")
-        if not any(version.strip() in ("1", "1.0", "1.0.0", VERSION, "*") for version in versions):
+        if not {version.strip() for version in versions} & {"1.0", "1.0.0", VERSION}:
             raise BadRequest(f"this provider speaks CIMI {VERSION}")
         _media_type(request)
         path = request.environ["REQUEST_URI"].partition("?")[0]  # raw: %2F is no separator
-        if path.rstrip("/") + "/" == _PATH or path == _PATH + _ENTRY:
-            return self._entry_point(request)
-        if not path.startswith(_PATH):
+        if not f"{path}/".startswith(_PATH):
             raise NotFound("there is nothing here")
-        with self._log_in(request) as view:
-            return _Asked(view, request, body).answer(view.place(path))
+        with contextlib.ExitStack() as stack:
 
-    @contextlib.contextmanager
-    def _log_in(self, request: Request) -> Iterator[View]:
-        """Give the caller's view of the cloud; the logins of the configuration are not used."""
-        login = request.authorization
-        if not login or login.type != "basic" or not login.username or not login.password:
-            raise Unauthorized("log in to the cloud by HTTP Basic", www_authenticate=_LOGIN)
-        cloud = self._connect(login.username, login.password)
-        for found in (cloud.settings.credentials, cloud.settings.storage_credentials):
-            have = getattr(found, "username", None), getattr(found, "password", None)
-            if have != (login.username, login.password):
-                raise Unauthorized("no cloud takes this login", www_authenticate=_LOGIN)
-        with contextlib.closing(cloud):
-            yield View(cloud, login.username, self._kept, _base(request))
+            def log_in() -> tuple[Cloud, str]:
+                cloud, user = self._log_in(request.authorization)
+                return stack.enter_context(contextlib.closing(cloud)), user
 
-    def _entry_point(self, request: Request) -> Response:
-        if request.method not in ("GET", "HEAD"):
-            raise MethodNotAllowed(["GET", "HEAD"])
-        base = _base(request)
-        by_type = {f"{kind.type}Collection": name for name, kind in COLLECTIONS.items()}
-        links = {
-            one.name: {"href": base + by_type[one.kind]}
-            for one in TYPES["CloudEntryPoint"]
-            if one.kind in by_type
-        }
-        uri = f"{NS}/CloudEntryPoint"
-        found = {"resourceURI": uri, "id": base + _ENTRY, "name": "StratusLab", "baseURI": base}
-        query = Query(request.args.items(multi=True), "CloudEntryPoint", many=False)
-        document = found | links
-        if query.expand:
-            with self._log_in(request) as view:
-                _expand(view, document, query.expand)
-        return _response(request, query.selected(document))
+            view = View(log_in, self._kept, f"{request.scheme}://{host}{_PATH}")
+            return _Asked(view, request, body).answer(path[len(_PATH) :])
+
+    def _log_in(self, login: Authorization | None) -> tuple[Cloud, str]:
+        """Return the caller's cloud, and name; logins of the configuration are not used."""
+        if login and login.type == "basic" and login.username and login.password:
+            known = login.username, login.password
+            cloud = self._connect(*known)
+            logins = cloud.settings.credentials, cloud.settings.storage_credentials
+            if all((getattr(o, "username", 0), getattr(o, "password", 0)) == known for o in logins):
+                return cloud, login.username
+        raise Unauthorized("log in to the cloud by HTTP Basic", www_authenticate=_LOGIN)
 
 
 class _Asked:
@@ -157,38 +137,36 @@ class _Asked:
     def __init__(self, view: View, request: Request, body: bytes) -> None:
         self.view, self.request, self.body = view, request, body
 
-    def answer(self, path: list[str]) -> Response:
-        collection, rest = _collection(self.view, path)
+    def answer(self, path: str) -> Response:
+        collection, rest = self.view.collection(self.view.place(path))
         if collection.own:
-            self.view.check_login()
-        if not rest:
-            return self._method(collection, GET=self._list, POST=self._add)
-        if len(rest) == 1:
-            self._key = rest[0]
-            return self._method(collection, GET=self._show, PUT=self._edit, DELETE=self._delete)
-        if len(rest) == 2 and rest[1] in _VERBS and hasattr(collection, "act"):
-            self._key, self._verb = rest
-            return self._method(collection, POST=self._act)
-        raise NotFound("there is nothing here")
-
-    def _method(self, collection: Any, **methods: Callable[[Any], Response]) -> Response:
-        needed = {"POST": "add", "PUT": "edit", "DELETE": "delete"}
-        allowed = [
-            name for name in methods
-            if name == "GET" or hasattr(collection, needed[name]) or methods[name] == self._act
-        ]  # fmt: skip
+            self.view.cloud.machines()  # which checks the login
+        ways: dict[str, tuple[str, Callable[[Any], Response]]]
+        match rest:
+            case []:
+                ways = {"GET": ("all", self._list), "POST": ("add", self._add)}
+            case [_]:
+                ways = {"GET": ("one", self._show), "PUT": ("edit", self._edit)}
+                ways["DELETE"] = ("delete", self._delete)
+            case [_, "start" | "stop" | "restart"]:
+                ways = {"POST": ("act", self._act)}
+            case _:
+                raise NotFound("there is nothing here")
+        self._key, self._verb = [*rest, "", ""][:2]
+        allowed = [method for method, (needed, _) in ways.items() if hasattr(collection, needed)]
+        if not allowed:
+            raise NotFound("there is nothing here")
         method = "GET" if self.request.method == "HEAD" else self.request.method
         if method not in allowed:
             raise MethodNotAllowed([*allowed, *(["HEAD"] if "GET" in allowed else [])])
-        return methods[method](collection)
+        return ways[method][1](collection)
 
     def _query(self, collection: Collection, *, many: bool = False) -> Query:
         return Query(self.request.args.items(multi=True), collection.type, many=many)
 
     def _list(self, collection: Collection) -> Response:
         query = self._query(collection, many=True)
-        document = _listed(self.view, collection, query)
-        return _response(self.request, document)
+        return _response(self.request, _listed(self.view, collection, query))
 
     def _show(self, collection: Collection) -> Response:
         query = self._query(collection)
@@ -240,17 +218,6 @@ class _Asked:
         return read(self.body, media_type, [kind])
 
 
-def _collection(view: View, path: list[str]) -> tuple[Collection, list[str]]:
-    """Find the collection that a path leads to, and what comes after it."""
-    if path[0] not in COLLECTIONS:
-        raise NotFound("there is nothing here")
-    collection = COLLECTIONS[path[0]](view)
-    if path[0] == "machines" and len(path) > 2 and path[2] in PARTS:
-        machine = collection.one(path[1])
-        return PARTS[path[2]](view, machine[path[2]]["href"], path[1]), path[3:]
-    return collection, path[1:]
-
-
 def _listed(view: View, collection: Collection, query: Query) -> Document:
     count, members = query.members(collection.all())
     for one in members:
@@ -270,18 +237,15 @@ def _listed(view: View, collection: Collection, query: Query) -> Document:
 def _expand(view: View, document: Document, names: set[str]) -> None:
     """Put what references lead to beside them; one that leads nowhere stays as it is."""
     for one in TYPES[document["resourceURI"].rpartition("/")[2]]:
-        value = document.get(one.name)
-        if names & {one.name, "*"} and one.kind in TYPES and value and one.name != "operations":
+        if one.kind in TYPES and one.name in document and names & {one.name, "*"}:
+            value = document[one.name]
             for item in value if one.each else [value]:
-                if "href" in item:
-                    with contextlib.suppress(
-                        NotFound, errors.NotFoundError, errors.NotPermittedError
-                    ):
-                        item.update({**_found(view, item["href"]), **item})
+                with contextlib.suppress(NotFound, errors.NotFoundError, errors.NotPermittedError):
+                    item.update({**_found(view, item.get("href", "none")), **item})
 
 
 def _found(view: View, href: str) -> Document:
-    collection, rest = _collection(view, view.place(href))
+    collection, rest = view.collection(view.place(href))
     if rest:
         found = collection.one(rest[0])
     else:
@@ -303,10 +267,6 @@ def _body(request: Request) -> bytes:
     if len(body) > _MAX_BODY_BYTES:
         raise RequestEntityTooLarge(f"a body may have {_MAX_BODY_BYTES} bytes")
     return body
-
-
-def _base(request: Request) -> str:
-    return f"{request.scheme}://{request.headers['Host']}{_PATH}"
 
 
 def _media_type(request: Request) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime, timezone
 from typing import Any
 
-from stratuslab_libcloud.cimi.table import DATE, FLAG, NS, PAIRS, TYPES, WHOLE, Attribute
+from stratuslab_libcloud.cimi.table import DATE, FLAG, NS, PAIRS, TEXT, TYPES, WHOLE
 from stratuslab_libcloud.untrusted.text import printable
 from stratuslab_libcloud.untrusted.xml import UnsafeXMLError, parse
 
@@ -51,7 +51,10 @@ def read(body: bytes, media_type: str, types: Collection[str]) -> Document:
     if not isinstance(uri, str) or uri not in known:
         raise DocumentError(f"the document must be a {' or '.join(sorted(known))}")
     kind = known[uri]
-    return {"resourceURI": uri, **(_of_json if media_type == JSON else _of_xml)(kind, value)}
+    return {
+        "resourceURI": uri,
+        **_checked(kind, value if media_type == JSON else _raw(kind, value)),
+    }
 
 
 def write(document: Document, media_type: str) -> bytes:
@@ -85,60 +88,45 @@ def _printable(value: Any) -> Any:
     return [_printable(one) for one in value] if isinstance(value, list) else value
 
 
-# -- reading
+def _raw(kind: str, element: ET.Element) -> Document:
+    """Bring XML into the shape of JSON, with all values as text."""
+    found: Document = {name: element.attrib[name] for name in _IN_TAGS if name in element.attrib}
+    for one in TYPES[kind]:
+        name = "property" if one.kind == PAIRS else one.each or one.name
+        given = element.findall(f"{{{NS}}}{name}")
+        items = [_raw(one.kind, item) if one.kind in TYPES else item.text or "" for item in given]
+        if one.kind == PAIRS and given:
+            keys = [item.get("name", item.get("key", "")) for item in given]
+            found[one.name] = dict(zip(keys, items, strict=True))
+        elif len(items) > 1 and not one.each:
+            raise DocumentError(f"{name} is given twice")
+        elif items:
+            found[one.name] = items if one.each else items[0]
+    return found
 
 
-def _of_json(kind: str, value: Any) -> Document:
+def _checked(kind: str, value: Any) -> Document:
     if not isinstance(value, dict):
         raise DocumentError(f"a {kind} must be an object")
-    found: Document = {}
-    if "href" in value:
-        found["href"] = _scalar("href", "text", value["href"])
+    found = {"href": _scalar("href", TEXT, value["href"])} if "href" in value else {}
     for one in TYPES[kind]:
         if (given := value.get(one.name)) is None:
             continue
         if one.each and not isinstance(given, list):
             raise DocumentError(f"{one.name} must be a list")
-        items = [_json_item(one, item) for item in (given if one.each else [given])]
+        items = [
+            _checked(one.kind, item) if one.kind in TYPES else _scalar(one.name, one.kind, item)
+            for item in (given if one.each else [given])
+        ]
         found[one.name] = items if one.each else items[0]
     return found
 
 
-def _json_item(one: Attribute, value: Any) -> Any:
-    if one.kind in TYPES:
-        return _of_json(one.kind, value)
-    if one.kind != PAIRS:
-        return _scalar(one.name, one.kind, value)
-    if not isinstance(value, dict):
-        raise DocumentError(f"{one.name} must be an object")
-    return {key: _scalar(key, "text", text) for key, text in value.items()}
-
-
-def _of_xml(kind: str, element: ET.Element) -> Document:
-    found: Document = {name: element.attrib[name] for name in _IN_TAGS if name in element.attrib}
-    for one in TYPES[kind]:
-        name = "property" if one.kind == PAIRS else one.each or one.name
-        given = element.findall(f"{{{NS}}}{name}")
-        if one.kind == PAIRS and given:
-            keys = [item.get("name", item.get("key", "")) for item in given]
-            found[one.name] = dict(zip(keys, [item.text or "" for item in given], strict=True))
-        elif one.each and given:
-            found[one.name] = [_xml_item(one, item) for item in given]
-        elif given:
-            if len(given) > 1:
-                raise DocumentError(f"{name} is given twice")
-            found[one.name] = _xml_item(one, given[0])
-    return found
-
-
-def _xml_item(one: Attribute, element: ET.Element) -> Any:
-    if one.kind not in TYPES:
-        return _scalar(one.name, one.kind, element.text or "")
-    member = {"resourceURI": f"{NS}/{one.kind}"} if one.each == one.kind else {}
-    return {**member, **_of_xml(one.kind, element)}
-
-
-def _scalar(name: str, kind: str, value: Any) -> str | int | bool:
+def _scalar(name: str, kind: str, value: Any) -> Any:
+    if kind == PAIRS:
+        if not isinstance(value, dict):
+            raise DocumentError(f"{name} must be an object")
+        return {key: _scalar(key, TEXT, text) for key, text in value.items()}
     if kind == WHOLE:
         number = value.strip() if isinstance(value, str) else value
         if isinstance(number, str) and number.isascii() and number.isdigit() and len(number) < 17:
@@ -160,9 +148,6 @@ def _scalar(name: str, kind: str, value: Any) -> str | int | bool:
         except ValueError:
             raise DocumentError(f"{name} must be a date") from None
     return value
-
-
-# -- writing
 
 
 def _fill(element: ET.Element, kind: str, document: Document) -> None:

@@ -120,18 +120,17 @@ class _Filter:
         return text
 
     def _either(self) -> Test:
-        tests = [self._all()]
-        while self._tokens[0] == ("word", "or"):
-            del self._tokens[0]
-            tests.append(self._all())
-        return lambda document: any(test(document) for test in tests)
+        return self._joined("or", self._all, any)
 
     def _all(self) -> Test:
-        tests = [self._one()]
-        while self._tokens[0] == ("word", "and"):
+        return self._joined("and", self._one, all)
+
+    def _joined(self, word: str, part: Callable[[], Test], join: Callable[..., bool]) -> Test:
+        tests = [part()]
+        while self._tokens[0] == ("word", word):
             del self._tokens[0]
-            tests.append(self._one())
-        return lambda document: all(test(document) for test in tests)
+            tests.append(part())
+        return lambda document: join(test(document) for test in tests)
 
     def _one(self) -> Test:
         if self._tokens[0] == ("sign", "("):

@@ -61,7 +61,7 @@ def as_text(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", ANSWERED)
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_xml_is_valid_and_says_what_json_says(kind: str, data: st.DataObject) -> None:
     document = data.draw(typed(kind))
@@ -71,7 +71,7 @@ def test_xml_is_valid_and_says_what_json_says(kind: str, data: st.DataObject) ->
 
 
 @pytest.mark.parametrize("kind", SENT)
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_both_are_read_as_the_same(kind: str, data: st.DataObject) -> None:
     document = data.draw(typed(kind))

@@ -244,7 +244,7 @@ def test_an_image_by_its_location(consumer: Consumer) -> None:
     consumer.ask("POST", machine["id"] + "/stop", {"action": f"{ACTION}start"})
     assert consumer.status == 400
     for body in ({"action": f"{ACTION}stop", "force": True}, {"action": f"{ACTION}restart"}):
-        consumer.ask("POST", f"{machine['id']}/{body['action'].rpartition('/')[2]}", body)
+        consumer.ask("POST", f"{machine['id']}/{str(body['action']).rpartition('/')[2]}", body)
         assert consumer.status == 501
     consumer.ask("POST", machine["id"] + "/explode", {})
     assert consumer.status == 404
@@ -294,7 +294,7 @@ def test_a_method_that_is_not_allowed(
 @pytest.mark.parametrize(
     "path",
     [
-        "/", "/x", "/machines/", "/machines/4711", "/machines/x", "/machines/%2e%2e",
+        "/", "/x", "/machines/", "/machines/4711", "/machines/x",
         "/machines/4711/disks", "/machines/4711/x", "/volumes/x", "/volumes/x/y/z",
         "/volumes/1e8e9104-681c-4269-8aae-e513c6723ac6", "/credentials/x", "/machineImages/x",
         "/machineConfigurations/x", "/%6dachines%2f1",
