@@ -22,7 +22,8 @@ class Kept:
     def __init__(self, path: Path) -> None:
         self._path = path
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._run("CREATE TABLE IF NOT EXISTS kept (owner, type, id, document)")
+        columns = "owner, type, id, document, PRIMARY KEY (owner, type, id)"
+        self._run(f"CREATE TABLE IF NOT EXISTS kept ({columns})")
 
     def all(self, owner: str, kind: str) -> dict[str, Document]:
         """Return an owner's documents of a type, by id."""
@@ -31,10 +32,9 @@ class Kept:
 
     def put(self, owner: str, kind: str, document: Document, key: str = "") -> str:
         """Keep a document, in the place of the one with this id if it is given; return its id."""
-        if key:
-            self.remove(owner, kind, key)
         key = key or secrets.token_hex(8)
-        self._run("INSERT INTO kept VALUES (?,?,?,?)", owner, kind, key, json.dumps(document))
+        text = json.dumps(document)
+        self._run("INSERT OR REPLACE INTO kept VALUES (?,?,?,?)", owner, kind, key, text)
         return key
 
     def remove(self, owner: str, kind: str, key: str) -> None:
