@@ -13,10 +13,11 @@ COMMANDS = {
     if point.group == "console_scripts"
 }
 SANDBOX = [["stratus-sandbox", word] for word in ("up", "demo", "add-image")]
+CIMI = [["stratus-cimi", "serve"]]
 HELP = [[name] for name in sorted(COMMANDS)]
 
 
-@pytest.mark.parametrize("words", [*HELP, *SANDBOX], ids=" ".join)
+@pytest.mark.parametrize("words", [*HELP, *SANDBOX, *CIMI], ids=" ".join)
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     code = (
         "import pkgutil, sys\n"

@@ -1,0 +1,131 @@
+"""``stratus-cimi``: a CIMI provider in front of a cloud, from the command line."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from stratuslab_libcloud import __version__, connect
+from stratuslab_libcloud.cli import output
+from stratuslab_libcloud.cli.options import FILE, Command, shown_examples
+from stratuslab_libcloud.untrusted.text import one_line
+
+if TYPE_CHECKING:
+    from stratuslab_libcloud import Cloud
+
+__all__ = ["main", "serving"]
+
+DEFAULT_DIR = Path("~/.stratuslab/cimi")
+DEFAULT_PORT = 8446
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+EXAMPLES = shown_examples("stratus-cimi serve", "stratus-cimi serve -S mycloud --tls --port 0")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLES)
+@click.version_option(__version__, message="%(version)s")
+def main() -> None:
+    """Offer a cloud by CIMI, the interface of DMTF."""
+
+
+@main.command(cls=Command, epilog=EXAMPLES)
+@click.option(
+    "-c",
+    "--config",
+    type=FILE,
+    metavar="FILE",
+    help="The configuration file.  [default: ~/.stratuslab/stratuslab-user.cfg]",
+)
+@click.option("-S", "--user-config-section", "section", metavar="SECTION", help="Its section.")
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_DIR,
+    show_default=True,
+    help="Directory that keeps templates, public keys and the certificate.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="Port to listen on; 0 for any free port.",
+)
+@click.option("--tls", is_flag=True, help="Speak HTTPS with a throw-away CA, ca.pem in DIR.")
+def serve(
+    config: str | None, section: str | None, directory: Path, host: str, port: int, tls: bool
+) -> int:
+    """
+    Serve a location of the configuration file until Ctrl-C or SIGTERM.
+
+    Users log in with their names and passwords of the cloud, which gets them and nobody keeps. The
+    logins in the file are not used.
+    """
+    if not tls and host not in LOOPBACK:
+        output.warning("without --tls anybody on the network path can read all passwords")
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # before there are threads
+    with serving(directory, config, section, host=host, port=port, tls=tls) as url:
+        click.echo(f"ready: {url}")
+        number = signal.sigwait(ENDING)
+    return 130 if number == signal.SIGINT else 0
+
+
+@contextlib.contextmanager
+def serving(
+    directory: Path,
+    config: str | Path | None = None,
+    section: str | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    tls: bool = False,
+) -> Iterator[str]:
+    """
+    Serve in a thread of its own, as :func:`serve`; gives the URL of the CloudEntryPoint.
+
+    :raises click.ClickException: the extra is not installed, or the address cannot be used.
+    """
+    try:
+        from stratuslab_libcloud.cimi.application import Application
+        from stratuslab_libcloud.cimi.kept import Kept
+        from stratuslab_libcloud.sandbox.certificates import server_context
+        from stratuslab_libcloud.sandbox.errors import SandboxError
+        from stratuslab_libcloud.sandbox.http.browsers import Names, is_foreign
+        from stratuslab_libcloud.sandbox.http.server import Server
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith(__package__.partition(".")[0]):
+            raise
+        raise click.ClickException(
+            "stratus-cimi needs more packages: "
+            f"pip install 'stratuslab-libcloud-drivers[cimi]=={__version__}'"
+        ) from None
+    connect(config, section).close()  # a configuration that cannot be used is an error now
+    directory = directory.expanduser()
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def of_login(username: str, password: str) -> "Cloud":
+        login = {"username": username, "password": password}
+        return connect(config, section, options=login | {f"pdisk_{k}": login[k] for k in login})
+
+    try:
+        server = Server(host, port, server_context(directory, host) if tls else None)
+        server.prepare()
+    except SandboxError as error:
+        raise click.ClickException(one_line(str(error))) from None
+    bound = server.bind_addr
+    is_ours = Names(host, bound[0]).__contains__
+    server.wsgi_app = Application(of_login, Kept(directory / "kept.db"), is_ours, is_foreign)
+    thread = threading.Thread(target=server.serve, name="cimi", daemon=True)
+    thread.start()
+    shown = f"[{host}]" if ":" in host else host
+    try:
+        yield f"{'https' if tls else 'http'}://{shown}:{bound[1]}/cimi"
+    finally:
+        server.stop()
+        thread.join()
