@@ -1,20 +1,27 @@
-"""What a cloud cannot keep for its users: their templates, configurations and public keys."""
+"""What no cloud keeps for its users: their templates, configurations and public keys."""
 
 import contextlib
 import json
 import os
 import secrets
 import sqlite3
+from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
+from stratuslab_libcloud import errors
+from stratuslab_libcloud.cimi.caller import Caller, Members, Resource
 from stratuslab_libcloud.cimi.documents import Document
 
 __all__ = ["Kept"]
 
+_MOST = 100  # of a type, for each user
+
 
 class Kept:
     """
-    Documents by owner and type, in an SQLite file that only its user may read.
+    An SQLite file, which only its owner may read.
 
     :raises OSError: the file cannot be made.
     """
@@ -22,25 +29,45 @@ class Kept:
     def __init__(self, path: Path) -> None:
         self._path = path
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        columns = "owner, type, id, document, PRIMARY KEY (owner, type, id)"
-        self._run(f"CREATE TABLE IF NOT EXISTS kept ({columns})")
+        self._run("CREATE TABLE IF NOT EXISTS kept (user, type, key PRIMARY KEY, document)")
 
-    def all(self, owner: str, kind: str) -> dict[str, Document]:
-        """Return an owner's documents of a type, by id."""
-        rows = self._run("SELECT id, document FROM kept WHERE owner=? AND type=?", owner, kind)
-        return {key: json.loads(text) for key, text in rows}
+    def resource(
+        self, kind: str, made: Callable[[Document], dict[str, Any]] = Document
+    ) -> Resource:
+        """
+        Make the resource of a type.
 
-    def put(self, owner: str, kind: str, document: Document, key: str = "") -> str:
-        """Keep a document, in the place of the one with this id if it is given; return its id."""
-        key = key or secrets.token_hex(8)
-        text = json.dumps(document)
-        self._run("INSERT OR REPLACE INTO kept VALUES (?,?,?,?)", owner, kind, key, text)
-        return key
+        :param made: makes a member of what was sent to add it.
+        """
 
-    def remove(self, owner: str, kind: str, key: str) -> None:
-        """Forget a document."""
-        self._run("DELETE FROM kept WHERE owner=? AND type=? AND id=?", owner, kind, key)
+        def members(caller: Caller) -> Members:
+            select = "SELECT key, document FROM kept WHERE user=? AND type=?"
+            for key, text in self._run(select, caller.user, kind):
+                yield {"id": key, **json.loads(text), "operations": ["edit", "delete"]}
+
+        def put(caller: Caller, key: str, document: dict[str, Any]) -> str:
+            values = caller.user, kind, key, json.dumps(document)
+            self._run("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?)", *values)
+            return key
+
+        def add(caller: Caller, body: Document) -> str:
+            if len(list(members(caller))) >= _MOST:
+                raise errors.ConflictError(f"{_MOST} are kept already: delete one first")
+            return put(caller, secrets.token_hex(8), {**made(body), "created": _now()})
+
+        def edit(caller: Caller, key: str, name: str) -> None:
+            (found,) = (one for one in members(caller) if one["id"] == key)
+            put(caller, key, {**found, "name": name, "updated": _now()})
+
+        def delete(caller: Caller, key: str) -> None:
+            self._run("DELETE FROM kept WHERE user=? AND key=?", caller.user, key)
+
+        return Resource(kind, members, add, edit, delete)
 
     def _run(self, statement: str, *values: str) -> list[tuple[str, str]]:
         with contextlib.closing(sqlite3.connect(self._path, timeout=30)) as db, db:
             return db.execute(statement, values).fetchall()
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,103 +1,83 @@
 """
 The types of documents and their attributes: one table, in the order of DMTF's XML schema.
 
-``name`` is an attribute that is text, ``name:kind`` one of another kind, and ``names[name]:kind`` a
-list, with the name that its items have in XML. A kind that is a type is an object of its own, or a
-reference to one: it may have an ``href``.
+An attribute is written ``name:kind``, or ``name`` if it is text; a list ``names[name]:kind``, with
+what each item is called in XML. A kind that is a type of this table stands for an object, which may
+be a reference. ``name=VALUE`` can have that value only, and ``name=`` none: those would change what
+is made, so they are not ignored.
 """
 
 import re
 from typing import NamedTuple
 
-__all__ = ["ACTION", "CREATED_BY", "DATE", "FLAG", "NS", "PAIRS", "TEXT", "TYPES", "WHOLE"]
+__all__ = ["ACTION", "MAPPED", "NS", "TYPES", "Attribute"]
 
 NS = "http://schemas.dmtf.org/cimi/1"
-ACTION = f"{NS}/action/"  # and a verb
-TEXT, WHOLE, FLAG, DATE, PAIRS = "text", "whole", "flag", "date", "pairs"
-_COMMON = "id name description created:date updated:date properties:pairs"
-
+ACTION, MAPPED = f"{NS}/action/", f"{NS}/mapped"
+_COMMON = "id name description created:date updated:date properties:map"
+_END = "operations[operation]:Operation"
 _RESOURCES = {
     "CloudEntryPoint": "baseURI machines:MachineCollection"
     " machineTemplates:MachineTemplateCollection machineConfigs:MachineConfigurationCollection"
     " machineImages:MachineImageCollection credentials:CredentialCollection"
     " volumes:VolumeCollection volumeTemplates:VolumeTemplateCollection"
     " volumeConfigs:VolumeConfigurationCollection",
-    "Machine": "state cpu:whole memory:whole disks:DiskCollection cpuArch"
+    "Machine": "state cpu:number memory:number disks:DiskCollection cpuArch"
     " volumes:MachineVolumeCollection networkInterfaces:MachineNetworkInterfaceCollection",
-    "MachineTemplate": "initialState machineConfig:MachineConfiguration machineImage:MachineImage"
-    " credential:Credential volumes[volume]:MachineVolume"
-    " volumeTemplates[volumeTemplate]:VolumeTemplate"
-    " networkInterfaces[networkInterface]:MachineNetworkInterface meterTemplates:Reference"
-    " eventLogTemplate:Reference userData",
-    "MachineConfiguration": "cpu:whole memory:whole disks[disk]:DiskConfiguration cpuArch",
-    "MachineImage": "state type imageLocation relatedImage:Reference",
+    "MachineTemplate": "initialState=STARTED machineConfig:MachineConfiguration"
+    " machineImage:MachineImage credential:Credential volumes[volume]:MachineVolume"
+    " volumeTemplates[volumeTemplate]= networkInterfaces[networkInterface]:MachineNetworkInterface"
+    " meterTemplates= eventLogTemplate= userData:base64",
+    "MachineConfiguration": "cpu:number memory:number disks[disk]:DiskConfiguration cpuArch=x86_64",
+    "MachineImage": "state type imageLocation",
     "MachineVolume": "initialLocation volume:Volume",
-    "Disk": "capacity:whole initialLocation",
     "MachineNetworkInterface": "addresses[address]:Address network:Reference state",
-    "Volume": "state type capacity:whole bootable:flag",
-    "VolumeConfiguration": "type format capacity:whole",
-    "VolumeTemplate": "volumeConfig:VolumeConfiguration volumeImage:Reference"
-    " meterTemplates:Reference eventLogTemplate:Reference",
-    "Credential": "userName password key",
-    "Job": "state targetResource:Reference action returnCode:whole statusMessage",
+    "Disk": "capacity:number initialLocation",
+    "Volume": "state type capacity:number bootable:boolean",
+    "VolumeConfiguration": f"type={MAPPED} format=raw capacity:number",
+    "VolumeTemplate": "volumeConfig:VolumeConfiguration volumeImage= meterTemplates="
+    " eventLogTemplate=",
+    "Credential": "userName= password= key",
+    "Job": "state targetResource:Reference returnCode:number statusMessage",
     "MachineCreate": "machineTemplate:MachineTemplate",
     "VolumeCreate": "volumeTemplate:VolumeTemplate",
     "CredentialCreate": "credentialTemplate:Credential",
 }
 _PARTS = {
-    "Action": "action force:flag",
-    "Address": "ip hostname",
-    "DiskConfiguration": "capacity:whole format initialLocation",
-    "Operation": "rel href",
+    "Action": "action force=false",
+    "Address": "ip",
+    "DiskConfiguration": "capacity:number format",
+    "Operation": "rel:tag",
     "Reference": "",
 }
-# Types, with the name of an array of them.
-_COLLECTED = {
-    "Machine": "machines",
-    "MachineTemplate": "machineTemplates",
-    "MachineConfiguration": "machineConfigurations",
-    "MachineImage": "machineImages",
-    "MachineVolume": "machineVolumes",
-    "MachineNetworkInterface": "machineNetworkInterfaces",
-    "Disk": "disks",
-    "Volume": "volumes",
-    "VolumeConfiguration": "volumeConfigurations",
-    "VolumeTemplate": "volumeTemplates",
-    "Credential": "credentials",
-}
-CREATED_BY = {
-    "Machine": ("MachineCreate", "machineTemplate"),
-    "Volume": ("VolumeCreate", "volumeTemplate"),
-    "Credential": ("CredentialCreate", "credentialTemplate"),
-}
-"""The document that creates one, and its attribute that says what; others are sent as they are."""
 
 
 class Attribute(NamedTuple):
     """
     An attribute.
 
-    :ivar name: in JSON, and in XML unless it is a list.
-    :ivar each: for lists, the name of each item in XML; ``""``: it is no list.
-    :ivar kind: a kind of value, or a type.
+    :ivar each: for lists, the name of an item in XML; ``""``: it is no list.
+    :ivar kind: ``text``, ``number``, ``boolean``, ``date``, ``base64``, ``map``, ``tag`` (text that
+        XML has in the start tag) or a type.
+    :ivar only: the only value that it can have; ``""``: none; ``None``: any.
     """
 
     name: str
     each: str = ""
-    kind: str = TEXT
+    kind: str = "text"
+    only: str | None = None
 
 
 def _attributes(text: str) -> tuple[Attribute, ...]:
-    found = re.finditer(r"(\w+)(?:\[(\w+)\])?(?::(\w+))?", text)
-    return tuple(Attribute(one[1], one[2] or "", one[3] or TEXT) for one in found)
+    found = re.findall(r"(\w+)(?:\[(\w+)\])?(?::(\w+))?(=\S*)?", f"href:tag {text}")
+    return tuple(
+        Attribute(name, each, kind or "text", only[1:] if only else None)
+        for name, each, kind, only in found
+    )
 
 
-_OPERATIONS = "operations[operation]:Operation"
-TYPES = {
-    **{name: _attributes(f"{_COMMON} {text} {_OPERATIONS}") for name, text in _RESOURCES.items()},
-    **{name: _attributes(text) for name, text in _PARTS.items()},
-    **{
-        f"{name}Collection": _attributes(f"id count:whole {plural}[{name}]:{name} {_OPERATIONS}")
-        for name, plural in _COLLECTED.items()
-    },
-}
+TYPES = {name: _attributes(f"{_COMMON} {text} {_END}") for name, text in _RESOURCES.items()}
+TYPES |= {name: _attributes(text) for name, text in _PARTS.items()}
+for _type in re.findall(r"(\w+)Collection", " ".join(_RESOURCES.values())):
+    _members = f"{_type[0].lower()}{_type[1:]}s[{_type}]:{_type}"
+    TYPES[f"{_type}Collection"] = _attributes(f"id count:number {_members} {_END}")

@@ -4,6 +4,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,9 +95,11 @@ def serving(
     try:
         from stratuslab_libcloud.cimi.application import Application
         from stratuslab_libcloud.cimi.kept import Kept
+        from stratuslab_libcloud.cimi.resources import resources
         from stratuslab_libcloud.sandbox.certificates import server_context
         from stratuslab_libcloud.sandbox.errors import SandboxError
-        from stratuslab_libcloud.sandbox.http.browsers import Names, is_foreign
+        from stratuslab_libcloud.sandbox.http.browsers import Names
+        from stratuslab_libcloud.sandbox.http.screening import refusal
         from stratuslab_libcloud.sandbox.http.server import Server
     except ModuleNotFoundError as error:
         if (error.name or "").startswith(__package__.partition(".")[0]):
@@ -119,8 +122,8 @@ def serving(
     except SandboxError as error:
         raise click.ClickException(one_line(str(error))) from None
     bound = server.bind_addr
-    is_ours = Names(host, bound[0]).__contains__
-    server.wsgi_app = Application(of_login, Kept(directory / "kept.db"), is_ours, is_foreign)
+    screen = partial(refusal, names=Names(host, bound[0]))
+    server.wsgi_app = Application(of_login, resources(Kept(directory / "kept.db")), screen)
     thread = threading.Thread(target=server.serve, name="cimi", daemon=True)
     thread.start()
     shown = f"[{host}]" if ":" in host else host

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from werkzeug.test import create_environ
 
 from stratuslab_libcloud import Cloud, Machine
+from stratuslab_libcloud.cimi.caller import Caller
 from stratuslab_libcloud.cimi.kept import Kept
-from stratuslab_libcloud.cimi.resources import Machines, View
+from stratuslab_libcloud.cimi.resources import resources
 from stratuslab_libcloud.cimi.table import ACTION
 from stratuslab_libcloud.errors import InvalidValueError, NotSupportedError
 
@@ -15,9 +17,10 @@ from stratuslab_libcloud.errors import InvalidValueError, NotSupportedError
 class Stub:
     """A cloud in whatever state a machine is; without ``power`` it can only shut down."""
 
-    def __init__(self, power: bool) -> None:
+    def __init__(self, power: bool, *machines: Machine) -> None:
         self.power = power
         self.done: list[str] = []
+        self.machines = lambda: list(machines)
 
     def _do(self, verb: str, machine_id: str) -> None:
         if not self.power:
@@ -35,13 +38,18 @@ class Stub:
     def reboot_machine(self, machine_id: str) -> None:
         self._do("reboot", machine_id)
 
+    def rename_machine(self, machine_id: str, name: str) -> None:
+        self._do("rename", machine_id)
+
     def shut_down_machine(self, machine_id: str) -> None:
         self.done.append(f"shut down {machine_id}")
 
 
-def machines(cloud: Stub, folder: Path) -> Machines:
-    view = View(lambda: (cast(Cloud, cloud), "jane"), Kept(folder / "kept.db"), "http://x/cimi/")
-    return Machines(view, "machines")
+def caller(cloud: Stub, folder: Path) -> Caller:
+    made = Caller(create_environ(headers={"Authorization": "Basic amFuZTp4"}))
+    made.connect = lambda user, password: cast(Cloud, cloud)
+    made.resources = resources(Kept(folder / "kept.db"))
+    return made
 
 
 def machine(state: int, lcm_state: int = 0) -> Machine:
@@ -68,23 +76,28 @@ def machine(state: int, lcm_state: int = 0) -> Machine:
 def test_only_what_works_now_is_offered(
     tmp_path: Path, power: bool, state: int, lcm_state: int, name: str, verbs: str
 ) -> None:
-    document = machines(Stub(power), tmp_path).of(machine(state, lcm_state))
+    asking = caller(Stub(power, machine(state, lcm_state)), tmp_path)
+    (document,) = asking.members(asking.place("machines/7"))
     offered = {one["rel"].removeprefix(ACTION) for one in document["operations"]}
     assert document["state"] == name
-    assert offered == set(verbs.split()) - (set() if power else {"start", "restart"})
+    expected = {*verbs.split(), "edit"}
+    assert offered == expected - (set() if power else {"edit", "start", "restart"})
 
 
 def test_stop_powers_off_where_a_machine_can_be_started_again(tmp_path: Path) -> None:
     cloud = Stub(power=True)
+    asking = caller(cloud, tmp_path)
     for verb in ("stop", "start", "restart"):
-        machines(cloud, tmp_path).act("7", verb)
+        asking.place("machines/7").resource.acts[verb](asking, "7")
     assert cloud.done == ["stop 7", "start 7", "reboot 7"]
 
 
 def test_stop_shuts_down_elsewhere(tmp_path: Path) -> None:
     cloud = Stub(power=False)
-    machines(cloud, tmp_path).act("7", "stop")
+    asking = caller(cloud, tmp_path)
+    acts = asking.place("machines/7").resource.acts
+    acts["stop"](asking, "7")
     assert cloud.done == ["shut down 7"]
     for verb in ("start", "restart"):
         with pytest.raises(NotSupportedError):
-            machines(cloud, tmp_path).act("7", verb)
+            acts[verb](asking, "7")
