@@ -6,6 +6,7 @@ from typing import Any
 
 import requests
 from lxml import etree
+from machines import wait_for
 
 __all__ = ["ACTION", "JSON", "NS", "SCHEMA", "XML", "Consumer", "of_xml", "to_xml"]
 
@@ -223,6 +224,25 @@ class Consumer:
 
     def verbs(self, document: dict[str, Any]) -> set[str]:
         return {one["rel"].removeprefix(ACTION) for one in document.get("operations", [])}
+
+    def wait(self, machine: dict[str, Any], state: str) -> dict[str, Any]:
+        """The machine, once it is in a state."""
+        wait_for(lambda: self.ask("GET", machine["id"]).get("state") == state, f"it is not {state}")
+        return self.ask("GET", machine["id"])
+
+    def end(self, machine: dict[str, Any]) -> None:
+        """Delete a machine, and wait until it is nowhere to be seen."""
+        self.do(self.ask("GET", machine["id"]), "delete")
+        assert self.status in (202, 204)
+        self.wait_until_gone(machine)
+
+    def wait_until_gone(self, machine: dict[str, Any]) -> None:
+        def gone() -> bool:
+            self.ask("GET", machine["id"])
+            return self.status == 404
+
+        wait_for(gone, "it does not end")
+        assert machine["id"] not in [one["id"] for one in self.members("machines")]
 
     def close(self) -> None:
         self.session.close()

@@ -1,9 +1,7 @@
 """CIMI providers in front of each kind of location."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from consumers import JSON, Consumer
@@ -14,23 +12,16 @@ from stratuslab_libcloud.sandbox.site import Sandbox
 JANE, JOE = ("jane", "pass%word:1"), ("joe", "käse")
 
 
-@contextmanager
-def stratuslab() -> Iterator[Path]:
-    """The configuration file of a StratusLab location with these two users."""
-    with Sandbox(users=dict((JANE, JOE))) as site:
-        yield site.config_path
-
-
-# Each gives the configuration file of a location on which JANE and JOE have accounts.
-LOCATIONS: dict[str, Callable[[], AbstractContextManager[Path]]] = {"stratuslab": stratuslab}
+# The section of a sandbox's configuration file, for each kind of location.
+LOCATIONS = {"stratuslab": "sandbox", "opennebula": "opennebula"}
 
 
 @dataclass
 class Provider:
-    """A provider, and its configuration."""
+    """A provider, in front of a location on which JANE and JOE have accounts."""
 
     url: str
-    config: Path
+    location: str
     consumers: list[Consumer] = field(default_factory=list)
 
     def consumer(self, login: tuple[str, str] | None = JANE, media_type: str = JSON) -> Consumer:
@@ -43,8 +34,12 @@ def provider(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Provider]:
     folder = tmp_path_factory.mktemp("cimi") / "kept"
-    with LOCATIONS[request.param]() as config, serving(folder, config) as url:
-        found = Provider(url, config)
+    section = LOCATIONS[request.param]
+    with (
+        Sandbox(users=dict((JANE, JOE))) as site,
+        serving(folder, site.config_path, section) as url,
+    ):
+        found = Provider(url, request.param)
         yield found
         for consumer in found.consumers:
             consumer.close()

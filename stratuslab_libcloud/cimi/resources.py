@@ -173,7 +173,7 @@ def _image_id(caller: Caller, given: Document) -> str:
         return caller.find("machineImages", given)[0]
     where = given["imageLocation"]
     for image in _images(caller):
-        if where == image["imageLocation"] or where.endswith(f"/{image['id']}"):
+        if where == image["imageLocation"] or where.endswith(f"/metadata/{image['id']}"):
             return str(image["id"])
     raise BadRequest(f"there is no image at {where!r}")
 
