@@ -162,12 +162,11 @@ def _refusal(caller: Caller, error: Exception) -> Response:
     elif status == 500:
         _LOG.exception("%s %s", caller.method, caller.path)
         reason = "the provider has failed"
-    job = {
-        "resourceURI": f"{NS}/Job",
-        "state": "FAILED",
-        "targetResource": {"href": caller.base_url},
-    }
-    response = _response(caller, status, Document(job, returnCode=status, statusMessage=reason))
+    job = Document(
+        resourceURI=f"{NS}/Job", state="FAILED", targetResource={"href": caller.base_url}
+    )
+    job |= {"returnCode": status, "statusMessage": reason}
+    response = _response(caller, status, job)
     if isinstance(error, MethodNotAllowed):
         response.allow.update(error.valid_methods or ())
     if status == 401:

@@ -111,11 +111,8 @@ def _value(one: Attribute, value: Any) -> Any:
             return text in ("true", "1")
         case "map" if isinstance(value, dict):
             return {name: _value(Attribute(name), item) for name, item in value.items()}
-        case "date":
-            moment(text)
-            return text
-        case "base64":
-            base64.b64decode(text, validate=True)
+        case "date" | "base64":
+            moment(text) if one.kind == "date" else base64.b64decode(text, validate=True)
             return text
         case "text" | "tag" if isinstance(value, str) or one.only:
             return value

@@ -18,14 +18,7 @@ __all__ = ["Query"]
 
 _ALWAYS = {"resourceURI", "id", "href"}
 _LONGEST, _DEEPEST = 2000, 30
-_SIGNS: dict[str, Callable[[Any, Any], bool]] = {
-    "=": operator.eq,
-    "!=": operator.ne,
-    "<=": operator.le,
-    ">=": operator.ge,
-    "<": operator.lt,
-    ">": operator.gt,
-}
+_SIGNS = {"=": "eq", "!=": "ne", "<=": "le", ">=": "ge", "<": "lt", ">": "gt"}
 _TURNED = {"<=": ">=", ">=": "<=", "<": ">", ">": "<"}
 Test = Callable[[Document], bool]
 
@@ -124,6 +117,7 @@ def _test(get: Callable[[Document], Any], sign: str, value: Any) -> Test:
         have = get(document)
         if have is None:
             return sign == "!="
-        return _SIGNS[sign](moment(have) if isinstance(value, datetime) else have, value)
+        have = moment(have) if isinstance(value, datetime) else have
+        return bool(getattr(operator, _SIGNS[sign])(have, value))
 
     return test

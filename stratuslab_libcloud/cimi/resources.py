@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import re
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
@@ -130,13 +131,12 @@ def _date(found: str | float | None) -> str | None:
 
 def _can(caller: Caller, verb: str) -> bool:
     """Return whether the cloud has a call: it refuses this id before it sends anything."""
-    arguments = ("-", "name") if verb == "edit" else ("-",)
-    try:
-        getattr(caller.cloud, _CALLS[verb])(*arguments)
-    except (errors.NotSupportedError, NotImplementedError):
-        return False
-    except errors.InvalidValueError:
-        pass
+    given = ("-", "name") if verb == "edit" else ("-",)
+    with contextlib.suppress(errors.InvalidValueError):
+        try:
+            getattr(caller.cloud, _CALLS[verb])(*given)
+        except (errors.NotSupportedError, NotImplementedError):
+            return False
     return True
 
 
@@ -158,6 +158,7 @@ def _add_machine(caller: Caller, body: Document) -> str:
         volatile_disk=-(-dict(disks).get(False, 0) // 10**6),
         name=body.get("name", ""),
         network=network.get("network", {}).get("href", "").rpartition("/")[2],
+        address=network.get("addresses", [{}])[0].get("ip", ""),
         volumes=[caller.find("volumes", one)[0] for one in volumes],
         public_keys=[_public_key(key)] if key else [],
         context=body.get("properties", {}),
@@ -212,6 +213,11 @@ def _public_key(text: str) -> str:
     return text.strip()
 
 
+def _call(name: str) -> Callable[..., Any]:
+    """Return a call of the cloud, as a function of the caller and its own arguments."""
+    return lambda caller, *given: getattr(caller.cloud, name)(*given)
+
+
 def resources(kept: Kept) -> dict[str, Resource]:
     """Return the table: each resource by its path; parts of a machine are below ``machines/``."""
     return {
@@ -219,29 +225,25 @@ def resources(kept: Kept) -> dict[str, Resource]:
         "machines": Resource(
             "Machine",
             _machines,
-            _add_machine,
-            lambda caller, key, name: caller.cloud.rename_machine(key, name),
-            lambda caller, key: caller.cloud.kill_machine(key),
-            {
-                "start": lambda caller, key: caller.cloud.start_machine(key),
-                "stop": _stop,
-                "restart": lambda caller, key: caller.cloud.reboot_machine(key),
-            },
+            add=_add_machine,
+            edit=_call(_CALLS["edit"]),
+            delete=_call("kill_machine"),
+            acts={"stop": _stop, **{verb: _call(_CALLS[verb]) for verb in ("start", "restart")}},
         ),
         "machines/disks": Resource("Disk", _disks),
         "machines/networkInterfaces": Resource("MachineNetworkInterface", _interfaces),
         "machines/volumes": Resource(
             "MachineVolume",
             _mounts,
-            _attach,
+            add=_attach,
             delete=lambda caller, machine, key: caller.cloud.detach_volume(key, machine),
         ),
         "volumes": Resource(
             "Volume",
             _volumes,
-            _add_volume,
-            lambda caller, key, name: caller.cloud.update_volume(key, name=name),
-            lambda caller, key: caller.cloud.delete_volume(key),
+            add=_add_volume,
+            edit=lambda caller, key, name: caller.cloud.update_volume(key, name=name),
+            delete=_call("delete_volume"),
         ),
         "machineConfigs": Resource("MachineConfiguration", _sizes),
         "machineImages": Resource("MachineImage", _images),

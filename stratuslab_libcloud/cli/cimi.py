@@ -12,7 +12,8 @@ import click
 
 from stratuslab_libcloud import __version__, connect
 from stratuslab_libcloud.cli import output
-from stratuslab_libcloud.cli.options import FILE, Command, shown_examples
+from stratuslab_libcloud.cli.options import CONFIG, Command, Given, pass_given, shown_examples
+from stratuslab_libcloud.cli.serving import HOST, needing_extra, port
 from stratuslab_libcloud.untrusted.text import one_line
 
 if TYPE_CHECKING:
@@ -33,15 +34,7 @@ def main() -> None:
     """Offer a cloud by CIMI, the interface of DMTF."""
 
 
-@main.command(cls=Command, epilog=EXAMPLES)
-@click.option(
-    "-c",
-    "--config",
-    type=FILE,
-    metavar="FILE",
-    help="The configuration file.  [default: ~/.stratuslab/stratuslab-user.cfg]",
-)
-@click.option("-S", "--user-config-section", "section", metavar="SECTION", help="Its section.")
+@main.command(cls=Command, params=[*CONFIG], epilog=EXAMPLES)
 @click.option(
     "--dir",
     "directory",
@@ -50,18 +43,11 @@ def main() -> None:
     show_default=True,
     help="Directory that keeps templates, public keys and the certificate.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=DEFAULT_PORT,
-    show_default=True,
-    help="Port to listen on; 0 for any free port.",
-)
+@HOST
+@port(DEFAULT_PORT)
 @click.option("--tls", is_flag=True, help="Speak HTTPS with a throw-away CA, ca.pem in DIR.")
-def serve(
-    config: str | None, section: str | None, directory: Path, host: str, port: int, tls: bool
-) -> int:
+@pass_given
+def serve(given: Given, directory: Path, host: str, port: int, tls: bool) -> None:
     """
     Serve a location of the configuration file until Ctrl-C or SIGTERM.
 
@@ -70,11 +56,14 @@ def serve(
     """
     if not tls and host not in LOOPBACK:
         output.warning("without --tls anybody on the network path can read all passwords")
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # before there are threads
-    with serving(directory, config, section, host=host, port=port, tls=tls) as url:
-        click.echo(f"ready: {url}")
-        number = signal.sigwait(ENDING)
-    return 130 if number == signal.SIGINT else 0
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # as there are no threads yet
+    try:
+        with serving(directory, given.config, given.section, host=host, port=port, tls=tls) as url:
+            click.echo(f"ready: {url}")
+            number = signal.sigwait(ENDING)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    raise SystemExit(130 if number == signal.SIGINT else 0)
 
 
 @contextlib.contextmanager
@@ -92,7 +81,7 @@ def serving(
 
     :raises click.ClickException: the extra is not installed, or the address cannot be used.
     """
-    try:
+    with needing_extra("stratus-cimi", "cimi"):
         from stratuslab_libcloud.cimi.application import Application
         from stratuslab_libcloud.cimi.kept import Kept
         from stratuslab_libcloud.cimi.resources import resources
@@ -101,13 +90,6 @@ def serving(
         from stratuslab_libcloud.sandbox.http.browsers import Names
         from stratuslab_libcloud.sandbox.http.screening import refusal
         from stratuslab_libcloud.sandbox.http.server import Server
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith(__package__.partition(".")[0]):
-            raise
-        raise click.ClickException(
-            "stratus-cimi needs more packages: "
-            f"pip install 'stratuslab-libcloud-drivers[cimi]=={__version__}'"
-        ) from None
     connect(config, section).close()  # a configuration that cannot be used is an error now
     directory = directory.expanduser()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -25,7 +25,10 @@ COMMAND = "from stratuslab_libcloud.cli.cimi import main; main(prog_name='stratu
 DONE = "-- done --"
 
 
-def test_it_serves_by_tls_until_it_is_told_to_stop(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_it_serves_by_tls_until_it_is_told_to_stop(
+    tmp_path: Path, number: signal.Signals, status: int
+) -> None:
     with Sandbox() as site:
         folder = tmp_path / "kept"
         options = ["serve", "-c", str(site.config_path), "--dir", str(folder), "--port", "0"]
@@ -45,9 +48,9 @@ def test_it_serves_by_tls_until_it_is_told_to_stop(tmp_path: Path) -> None:
                     assert f'"baseURI": "{ready[1]}/"'.encode() in answer.read()
                 with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
                     urllib.request.urlopen(ready[1], timeout=60)
-                process.send_signal(signal.SIGTERM)
+                process.send_signal(number)
                 assert process.communicate(timeout=120) == ("", "")
-                assert process.returncode == 0
+                assert process.returncode == status
             finally:
                 process.kill()
         assert (folder.stat().st_mode & 0o777, (folder / "kept.db").stat().st_mode & 0o777) == (
