@@ -90,15 +90,16 @@ def _answer(caller: Caller) -> Response:
     if caller.method in ("GET", "HEAD"):
         return _response(caller, 200, caller.get(place, query))
     after = _change(caller, place, call, query)
+    location = {} if place.key else {"Location": after.href}
     try:
         (found,) = caller.members(after)
-    except errors.NotFoundError:
-        return Response(status=204)
+    except errors.StratusLabError:  # it has been done all the same
+        return Response(status=202 if location else 204, headers=location)
     status = 200 if caller.method == "PUT" else 202
-    if not place.key and found.get("state") != "CREATING":
+    if location and found.get("state") != "CREATING":
         status = 201
     response = _response(caller, status, caller.expanded(found, query))
-    response.headers["Location"] = found["id"]
+    response.headers.update(location)
     return response
 
 

@@ -49,6 +49,11 @@ class Place(NamedTuple):
     key: str = ""
     act: str = ""
 
+    @property
+    def href(self) -> str:
+        """URL of the member."""
+        return f"{self.url}/{quote(self.key, safe='')}"
+
 
 class Caller(Request):
     """
@@ -130,14 +135,13 @@ class Caller(Request):
 
         :raises NotFoundError: it is not there.
         """
-        resource, url, machine, wanted, _ = place
         found = [
-            _document(resource.type, f"{url}/{quote(one['id'], safe='')}", one)
-            for one in resource.members(self, *machine)
-            if wanted in ("", one["id"])
+            _document(place.resource.type, place._replace(key=one["id"]).href, one)
+            for one in place.resource.members(self, *place.machine)
+            if place.key in ("", one["id"])
         ]
-        if wanted and not found:
-            raise errors.NotFoundError(f"there is no {wanted!r} here")
+        if place.key and not found:
+            raise errors.NotFoundError(f"there is no {place.key!r} here")
         return found
 
     def get(self, place: Place, query: Query) -> Document:

@@ -91,7 +91,7 @@ def test_what_cannot_be_served_is_one_line(tmp_path: Path) -> None:
         assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("package", ["cheroot", "werkzeug", "trustme"])
+@pytest.mark.parametrize("package", ["cheroot", "pyparsing", "trustme", "werkzeug"])
 def test_without_the_extra_it_says_how_to_get_it(package: str) -> None:
     code = f"import sys; sys.modules[{package!r}] = None\n{COMMAND}"
     ran = subprocess.run(
