@@ -15,6 +15,7 @@ import click
 from stratuslab_libcloud import __version__
 from stratuslab_libcloud.cli.options import shown_examples
 from stratuslab_libcloud.cli.output import Progress
+from stratuslab_libcloud.cli.serving import HOST, needing_extra, port
 from stratuslab_libcloud.untrusted.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ DIRECTORY = click.option(
     help="Directory that keeps all its state.",
 )
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-EXTRA = {"cheroot", "cryptography", "jinja2", "lxml", "pycdlib", "qemu", "trustme", "werkzeug"}
 
 
 def make_sandbox(**options: object) -> "Sandbox":
@@ -49,7 +49,7 @@ def make_sandbox(**options: object) -> "Sandbox":
 
     :raises click.ClickException: an option is invalid, or the extra ``sandbox`` is not installed.
     """
-    with _needing_extra():
+    with needing_extra("the sandbox", "sandbox"):
         from stratuslab_libcloud.sandbox import SandboxError
         from stratuslab_libcloud.sandbox.site import Sandbox
     try:
@@ -85,19 +85,6 @@ class _Shown:
             self._progress.clear()
 
 
-@contextlib.contextmanager
-def _needing_extra() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in EXTRA:
-            raise
-        raise click.ClickException(
-            "the sandbox needs more packages: "
-            f"pip install 'stratuslab-libcloud-drivers[sandbox]=={__version__}'"
-        ) from None
-
-
 def _users(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> object:
     """Read ``NAME:PASSWORD`` options as a mapping; None without any."""
     users = {}
@@ -125,14 +112,8 @@ def main() -> None:
     )
 )
 @DIRECTORY
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=DEFAULT_PORT,
-    show_default=True,
-    help="Port to listen on; 0 for any free port.",
-)
+@HOST
+@port(DEFAULT_PORT)
 @click.option(
     "--tls",
     is_flag=True,
@@ -253,7 +234,7 @@ def add_image(directory: pathlib.Path, file: pathlib.Path, **described: Any) -> 
     The image is copied; the sandbox may be running. Stock cloud images work: cloud-init finds the
     public key and user data.
     """
-    with _needing_extra():
+    with needing_extra("the sandbox", "sandbox"):
         from stratuslab_libcloud.sandbox import SandboxError
         from stratuslab_libcloud.sandbox.registering import register_image
     described["title"] = described["title"] or file.stem

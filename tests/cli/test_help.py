@@ -17,6 +17,7 @@ COMMANDS = {
     if point.group == "console_scripts"
 }
 SANDBOX = [["stratus-sandbox", word] for word in ("up", "demo", "add-image")]
+CIMI = [["stratus-cimi", "serve"]]
 HELP = [[name] for name in sorted(COMMANDS)]
 
 
@@ -42,7 +43,7 @@ for line in sys.stdin:
 @pytest.fixture(scope="module")
 def helps() -> dict[str, str]:
     """What each says, and which heavy modules it has loaded by then."""
-    asked = [*HELP, *SANDBOX]
+    asked = [*HELP, *SANDBOX, *CIMI]
     lines = [json.dumps([COMMANDS[name], name, *rest, "--help"]) for name, *rest in asked]
     ran = subprocess.run(
         [sys.executable, "-c", ASK],
@@ -55,7 +56,7 @@ def helps() -> dict[str, str]:
     return dict(zip(map(" ".join, asked), ran.stdout.split("\0"), strict=False))
 
 
-@pytest.mark.parametrize("words", [*HELP, *SANDBOX], ids=" ".join)
+@pytest.mark.parametrize("words", [*HELP, *SANDBOX, *CIMI], ids=" ".join)
 def test_help_imports_nothing_heavy(words: list[str], helps: dict[str, str]) -> None:
     shown = helps[" ".join(words)]
     assert shown.startswith("Usage:")

@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import io
 import logging
 import pathlib
 import re
@@ -19,8 +18,8 @@ from werkzeug.utils import send_file
 from stratuslab_libcloud.sandbox.accounts import Accounts
 from stratuslab_libcloud.sandbox.compute import console, xmlrpc
 from stratuslab_libcloud.sandbox.compute.rules import Compute
-from stratuslab_libcloud.sandbox.http.browsers import Names, is_foreign
-from stratuslab_libcloud.sandbox.http.wire import MAX_BODY_BYTES
+from stratuslab_libcloud.sandbox.http.browsers import Names
+from stratuslab_libcloud.sandbox.http.screening import is_upload, refusal
 from stratuslab_libcloud.sandbox.marketplace import rest as marketplace_rest
 from stratuslab_libcloud.sandbox.marketplace.registry import Registry
 from stratuslab_libcloud.sandbox.opennebula.engine import OpenNebula
@@ -93,9 +92,9 @@ class Application:
         request = Request(environ)
         # Raw, so that %2F is not taken for a separator.
         path = environ["REQUEST_URI"].partition("?")[0]
-        response = _read_body(request)
+        response = refusal(request, self._names)
         try:
-            response = response or self._refuse_page(request) or self._respond(request, path)
+            response = response or self._respond(request, path)
         except HTTPException as refused:
             response = refused.get_response(environ)
         except (OSError, sqlite3.Error) as error:  # a full disk is no bug
@@ -125,14 +124,6 @@ class Application:
         else:
             account = self._accounts.by_certificate(certificate) if certificate else None
         return self._storage.temporary_file() if account else None
-
-    def _refuse_page(self, request: Request) -> Response | None:
-        host = request.environ.get("HTTP_HOST")
-        if host is not None and host not in self._names:
-            return Response("No site on this port has the requested name.", 421)
-        if is_foreign(request.headers, host or ""):
-            return Response("Web pages of other sites may not send requests to this one.", 403)
-        return None
 
     def _respond(self, request: Request, path: str) -> Response:
         segments = [urllib.parse.unquote(segment) for segment in path.split("/") if segment]
@@ -258,30 +249,8 @@ def _login(header: str) -> tuple[str, str] | None:
     return name, password
 
 
-def _read_body(request: Request) -> Response | None:
-    """
-    Read the body in any case, since the next request follows it (pdisk-rest 1.4).
-
-    :return: the refusal, if the body does not match its head.
-    """
-    if _is_upload(request):
-        return None  # it is complete, and too large to be held
-    try:
-        request.environ["wsgi.input"] = io.BytesIO(request.get_data())
-    except Exception as error:  # the readers of cheroot and werkzeug raise too many kinds
-        _LOG.debug("%s %s", request.method, request.path, exc_info=True)
-        status = 413 if "Too Large" in str(error) else 400
-        text = "The body of the request is malformed, incomplete or too large."
-        return Response(text, status, {"Connection": "close"})
-    return None
-
-
-def _is_upload(request: Request) -> bool:
-    return (request.content_length or 0) > MAX_BODY_BYTES
-
-
 def _drain(request: Request) -> None:
     """Read what a service has left of an upload; cheroot would hold all of it."""
     with contextlib.suppress(HTTPException, OSError):
-        while _is_upload(request) and request.input_stream.read(_PIECE_BYTES):
+        while is_upload(request) and request.input_stream.read(_PIECE_BYTES):
             pass

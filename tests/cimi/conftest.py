@@ -1,0 +1,5 @@
+"""What the tests of the CIMI provider share."""
+
+from providers import provider
+
+__all__ = ["provider"]

@@ -1,0 +1,51 @@
+"""What was done is done, even if nobody can say how it is now."""
+
+from pathlib import Path
+from typing import cast
+
+from werkzeug.test import Client
+
+from stratuslab_libcloud import Cloud, Volume
+from stratuslab_libcloud.cimi.application import Application
+from stratuslab_libcloud.cimi.kept import Kept
+from stratuslab_libcloud.cimi.resources import resources
+from stratuslab_libcloud.errors import UnavailableError
+
+
+class Failing:
+    """A cloud that fails as soon as it has made a volume."""
+
+    closed = 0
+
+    def create_volume(self, size: int, name: str) -> Volume:
+        return Volume("a/b", name, size)
+
+    def volumes(self) -> list[Volume]:
+        raise UnavailableError("it is down")
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_the_answer_says_where_a_thing_is_that_was_made(tmp_path: Path) -> None:
+    cloud = Failing()
+    table = resources(Kept(tmp_path / "kept.db"))
+    client = Client(Application(lambda *login: cast(Cloud, cloud), table, lambda request: None))
+    body = {"volumeTemplate": {"volumeConfig": {"capacity": 1_000_000}}}
+    answer = client.post("/cimi/volumes", json=body, auth=("jane", "x"))
+    assert (answer.status_code, answer.data) == (202, b"")
+    assert answer.headers["Location"] == "http://localhost/cimi/volumes/a%2Fb"
+    answer = client.get("/cimi/volumes/a%2Fb", auth=("jane", "x"))
+    assert (answer.status_code, answer.get_json()["statusMessage"]) == (503, "it is down")
+    assert cloud.closed == 2
+
+
+def test_a_bug_is_not_shown(tmp_path: Path) -> None:
+    cloud = Failing()
+    table = resources(Kept(tmp_path / "kept.db"))
+    client = Client(Application(lambda *login: cast(Cloud, cloud), table, lambda request: None))
+    answer = client.get("/cimi/machines", auth=("jane", "x"))  # which it lacks
+    assert (answer.status_code, answer.get_json()["statusMessage"]) == (
+        500,
+        "the provider has failed",
+    )
