@@ -15,7 +15,7 @@ __all__ = ["attributes", "to_machine", "weight"]
 _ONCE = ("STATE", "LCM_STATE", "STIME", "MEMORY", "CPU", "TEMPLATE")
 
 # Bytes of memory without the characters of texts; a part is a disk or a network card.
-_MACHINE, _PART = 800, 350
+_MACHINE, _PART = 700, 300
 
 
 def to_machine(vm: ET.Element) -> Machine | None:
