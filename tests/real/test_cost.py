@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Iterator
 
 import documents
-import engine_documents
 import pytest
 from canned import Canned
 from test_hostile_input import IMAGE, JSON, RPC, XML
@@ -191,9 +190,9 @@ REAL: dict[str, tuple[Callable[[int], bytes], Callable[[Answer], object], str]] 
     "images by JSON": (documents.entries_json, marketplace._read_listing, JSON),
     "images by XML": (documents.entries_xml, marketplace._read_listing, XML),
     "machines": (documents.machines, calls.read_pool, RPC),
-    "machines on OpenNebula": (engine_documents.machines, calls.read_pool, RPC),
+    "machines on OpenNebula": (documents.engine_machines, calls.read_pool, RPC),
     "images on OpenNebula": (
-        engine_documents.images,
+        documents.engine_images,
         lambda answer: reply.pool(answer, "IMAGE", engine_images.image, engine_images.weight),
         RPC,
     ),
