@@ -12,7 +12,7 @@ import threading
 import time
 from functools import cache
 
-from benchmarks import documents, engine_documents, peer_documents
+from benchmarks import documents, peer_documents
 
 __all__ = ["main"]
 
@@ -39,9 +39,9 @@ def _answer(kind: str, count: int, rest: str, call: bytes) -> tuple[str, bytes]:
     if kind == "occi":
         return _XML, peer_documents.occi(rest, count)
     if call == b"one.imagepool.info":
-        return _RPC, engine_documents.images(count)
+        return _RPC, documents.engine_images(count)
     if call == b"one.vmpool.info" and kind == "engine":
-        return _RPC, engine_documents.machines(count)
+        return _RPC, documents.engine_machines(count)
     if call == b"one.vmpool.info":
         return _RPC, documents.machines(count)
     return _RPC, documents.machine(7) if call == b"one.vm.info" else documents.allocated(7)

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 from libcloud.compute.base import NodeImage
+from present import present
 
+from stratuslab_libcloud.client.data import Machine
 from stratuslab_libcloud.client.stratuslab.marketplace import EndorsedImage, ListedEntry
-from stratuslab_libcloud.driver.entities import to_image
+from stratuslab_libcloud.configuration.instance_types import InstanceType
+from stratuslab_libcloud.driver.entities import Origin, to_image, to_node
 from stratuslab_libcloud.metadata.entry import ABSENT, Entry
 
 IMAGE = "IgBUoILNIAlD290Tvui-60IdiLZ"
@@ -83,3 +86,47 @@ def test_the_newest_endorsement_counts_and_all_endorsers_are_named() -> None:
     older = ROW._replace(endorser="c@d", title="old")
     image = to_image(EndorsedImage([ROW, older, older._replace(endorser=None)]), DRIVER)
     assert (image.name, image.extra["endorsers"]) == ("T", ["a@b", "c@d"])
+
+
+class TestNodes:
+    """So is the most of theirs."""
+
+    MACHINE = Machine(
+        id="7",
+        name="web",
+        owner="jane",
+        state=3,
+        lcm_state=3,
+        nics=[{"ip": "10.0.0.7", "network": "public"}],
+        disks=[],
+        host="host",
+        cpus=1,
+        memory=512,
+        memory_kib=1024,
+        cpu_percent=2.5,
+        started=1_400_000_000,
+        error=None,
+        image="42",
+    )
+    ORIGIN = Origin({"location": "one", "endpoint": "https://x"}, [InstanceType("s", 1, 512, 0)])
+
+    def test_it_is_made_when_it_is_looked_at(self) -> None:
+        node = to_node(self.MACHINE, self.ORIGIN, DRIVER)
+        late = {"extra", "size", "image", "created_at"}
+        assert not late & vars(node).keys()
+        assert (node.id, node.name, node.public_ips) == ("7", "web", ["10.0.0.7"])
+        assert (node.extra["location"], node.extra["networks"]) == ("one", ["public"])
+        assert (present(node.size).id, present(node.image).id) == ("s", "42")
+        assert present(node.created_at).year == 2014
+        assert late <= vars(node).keys()
+
+    def test_it_is_an_attribute_as_any_other_and_the_same_in_a_copy(self) -> None:
+        node = to_node(self.MACHINE, self.ORIGIN, DRIVER)
+        for looked_at in (False, True):
+            if looked_at:
+                node.extra["mine"], node.size = 1, None
+            for other in (pickle.loads(pickle.dumps(node)), copy.deepcopy(node)):
+                assert other.extra == node.extra
+                assert other.extra is not node.extra
+                assert (other.size is None) == (node.size is None)
+                assert other.created_at == node.created_at

@@ -24,6 +24,8 @@ def test_every_kind_of_row_is_measured() -> None:
         "100 images by JSON",
         "100 images by XML",
         "10 nodes",
+        "1,000 nodes on OpenNebula",
+        "1,000 images on OpenNebula",
         "1,000 volumes",
         "create and destroy 100 nodes",
         "8 locations at 200 ms, by one",

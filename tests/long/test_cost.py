@@ -17,9 +17,10 @@ import pytest
 from canned import Canned
 from test_hostile_input import IMAGE, JSON, RPC, XML
 
-from stratuslab_libcloud.client.engine import calls
+from stratuslab_libcloud.client.engine import calls, reply
 from stratuslab_libcloud.client.http import listing, service
 from stratuslab_libcloud.client.http.answer import Answer, limited
+from stratuslab_libcloud.client.opennebula import documents as engine_images
 from stratuslab_libcloud.client.stratuslab import marketplace, pdisk
 from stratuslab_libcloud.errors import MalformedAnswerError
 from stratuslab_libcloud.untrusted import xml
@@ -173,6 +174,7 @@ def cut(document: bytes) -> tuple[bytes, bytes, bytes]:
     """What comes before the things of a listing, the things, and what comes after them."""
     for begin, end in (
         (b"&lt;VM&gt;", b"&lt;/VM_POOL"),
+        (b"&lt;IMAGE&gt;&lt;ID", b"&lt;/IMAGE_POOL"),
         (b"<rdf:RDF", b"</metadata"),
         (b"[", b"]"),
     ):
@@ -188,6 +190,12 @@ REAL: dict[str, tuple[Callable[[int], bytes], Callable[[Answer], object], str]] 
     "images by JSON": (documents.entries_json, marketplace._read_listing, JSON),
     "images by XML": (documents.entries_xml, marketplace._read_listing, XML),
     "machines": (documents.machines, calls.read_pool, RPC),
+    "machines on OpenNebula": (documents.engine_machines, calls.read_pool, RPC),
+    "images on OpenNebula": (
+        documents.engine_images,
+        lambda answer: reply.pool(answer, "IMAGE", engine_images.image, engine_images.weight),
+        RPC,
+    ),
     "volumes": (documents.volumes, pdisk._read_disks, JSON),
 }
 

@@ -18,7 +18,7 @@ _ADDRESSES = ("IP", "IP6_GLOBAL", "IP6", "IP6_ULA")
 _ONCE = ("STATE", "LCM_STATE", "STIME", "MEMORY", "CPU", "TEMPLATE")
 
 # Bytes of memory without the characters of texts; a part is a disk or a network card.
-_MACHINE, _PART = 800, 350
+_MACHINE, _PART = 700, 300
 
 
 def to_machine(vm: ET.Element) -> Machine | None:

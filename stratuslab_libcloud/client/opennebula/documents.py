@@ -36,6 +36,7 @@ class EngineImage(NamedTuple):
 
     :ivar size: MiB.
     :ivar machines: ids of the machines that have it, other users' among them.
+    :ivar registered: UNIX seconds, as the engine writes them.
     :ivar error: the engine's text about a failure that nobody was told of.
     """
 
@@ -51,7 +52,7 @@ class EngineImage(NamedTuple):
     users: int
     datastore: str | None
     format: str | None
-    registered: int | None
+    registered: str | None
     error: str | None
     description: str | None
     origin: str | None
@@ -136,7 +137,7 @@ def image(found: ET.Element) -> EngineImage | None:
         integer(text(found, "RUNNING_VMS")) or 0,
         text(found, "DATASTORE"),
         text(found, "FORMAT"),
-        integer(text(found, "REGTIME")),
+        text(found, "REGTIME"),
         text(template, "ERROR"),
         text(template, "DESCRIPTION"),
         text(template, SNAPSHOT_OF),
@@ -203,7 +204,8 @@ def _attributes(told: ET.Element) -> list[tuple[str, str | list[tuple[str, str]]
     ]
 
 
-def _moment(seconds: int | None, form: str) -> str | None:
+def _moment(written: str | None, form: str) -> str | None:
+    seconds = integer(written)
     try:
         return datetime.fromtimestamp(seconds, timezone.utc).strftime(form) if seconds else None
     except (OverflowError, ValueError, OSError):
