@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
@@ -14,6 +13,7 @@ from stratuslab_libcloud import Cloud, errors
 from stratuslab_libcloud.cimi.documents import JSON, XML, Document, read
 from stratuslab_libcloud.cimi.queries import Query
 from stratuslab_libcloud.cimi.table import ACTION, NS, TYPES
+from stratuslab_libcloud.parallel import lazy
 
 __all__ = ["Caller", "Members", "Place", "Resource"]
 
@@ -66,12 +66,12 @@ class Caller(Request):
     connect: Callable[[str, str], Cloud]
     resources: Mapping[str, Resource]
 
-    @cached_property
+    @lazy
     def base(self) -> str:
         """URL of the provider, with a slash at its end."""
         return f"{self.host_url}cimi/"
 
-    @cached_property
+    @lazy
     def login(self) -> tuple[str, str]:
         """User name and password, which the cloud has to check."""
         given = self.authorization
@@ -79,12 +79,12 @@ class Caller(Request):
             return given.username, given.password
         raise errors.CredentialsError("log in to the cloud by HTTP Basic")
 
-    @cached_property
+    @lazy
     def cloud(self) -> Cloud:
         """The cloud; nothing of it has been asked."""
         return self.connect(*self.login)
 
-    @cached_property
+    @lazy
     def user(self) -> str:
         """The user name, once the cloud has accepted the login: for what it is not asked itself."""
         self.cloud.machines()
