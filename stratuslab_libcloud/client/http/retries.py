@@ -6,9 +6,8 @@ __all__ = ["ATTEMPTS", "LATEST_START", "pause_after"]
 
 ATTEMPTS = 3
 _FIRST_PAUSE = 0.25  # seconds; doubled for each further attempt
-LATEST_START = (
-    0.95  # of the time; an attempt after that would fail for lack of time, and hide the cause
-)
+# A part of the time; an attempt that began later would fail for lack of time, and hide the cause.
+LATEST_START = 0.9
 
 
 def pause_after(error: StratusLabError, attempt: int) -> float | None:
