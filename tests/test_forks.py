@@ -173,6 +173,17 @@ def test_nor_for_one_that_computes_something(tmp_path: Path) -> None:
     assert in_the_child == in_the_parent
 
 
+def test_a_listing_imports_nothing(tmp_path: Path) -> None:
+    """A module that a thread of the parent is loading would stay locked in the child."""
+    listing = """
+before = set(sys.modules)
+driver.list_nodes(), driver.list_images(), driver.list_volumes()
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+    with Sandbox(tmp_path / "site") as sandbox:
+        assert run(listing, sandbox) == []
+
+
 def test_nothing_that_forks_may_meet_is_computed_under_a_lock_of_its_class() -> None:
     package = Path(stratuslab_libcloud.__file__).parent
     modules = [path for path in package.rglob("*.py") if "sandbox" not in path.parts]

@@ -8,8 +8,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -331,7 +333,9 @@ class TestWaiting:
         def interrupt(_seconds: float) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("stratuslab_libcloud.cli.waiting.time.sleep", interrupt)
+        # Not the real sleep(), which the sandbox needs.
+        clock = SimpleNamespace(monotonic=time.monotonic, sleep=interrupt)
+        monkeypatch.setattr("stratuslab_libcloud.cli.waiting.time", clock)
         monkeypatch.setattr("stratuslab_libcloud.cli.waiting._greets", lambda *_: False)
         result = run(run_instance, site, "--wait", image)
         assert result.exit_code == 130

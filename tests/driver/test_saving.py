@@ -1,9 +1,11 @@
 """Nodes that become images, and images that are withdrawn."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -145,7 +147,9 @@ class TestCreateImage:
             raise KeyboardInterrupt
 
         node = started(site)
-        monkeypatch.setattr("stratuslab_libcloud.client.waiting.time.sleep", interrupt)
+        # Not the real sleep(), which the sandbox needs.
+        clock = SimpleNamespace(monotonic=time.monotonic, sleep=interrupt)
+        monkeypatch.setattr("stratuslab_libcloud.client.waiting.time", clock)
         with pytest.raises(KeyboardInterrupt) as caught:
             site.driver.create_image(node, "With a wiki")
         assert caught.value.may_exist == [  # type: ignore[attr-defined]

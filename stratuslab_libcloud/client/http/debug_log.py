@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -29,12 +30,10 @@ def write(line: str, body: bytes | None, masked: Callable[[str], str]) -> None:
 
     :param masked: hides secrets.
     """
-    from libcloud.utils.loggingconnection import (
-        LoggingConnection,
-    )  # imported late: it loads minidom
-
     global _unwritable
-    log = LoggingConnection.log
+    # Whoever sets a log loads this. Importing it here could lock it while another thread forks.
+    loaded = sys.modules.get("libcloud.utils.loggingconnection")
+    log = getattr(getattr(loaded, "LoggingConnection", None), "log", None)
     if log is None:
         return
     with _LOCK:
