@@ -13,7 +13,7 @@ from stratuslab_libcloud.sandbox.opennebula.refusals import (
     INTERNAL,
     RefusedError,
 )
-from stratuslab_libcloud.sandbox.opennebula.rights import bad_name, in_range, may, obtain, pool
+from stratuslab_libcloud.sandbox.opennebula.rights import in_range, may, obtain, pool
 from stratuslab_libcloud.sandbox.opennebula.states import DONE, state_name
 from stratuslab_libcloud.sandbox.opennebula.templates import merge, parse, restricted
 from stratuslab_libcloud.sandbox.store import Account
@@ -82,12 +82,7 @@ def listing_set(core: Core, account: Account, numbers: str, extended: bool) -> s
 def rename(core: Core, account: Account, number: int, name: str) -> int:
     """Rename a machine."""
     with core.changing() as book:
-        machine = obtain(book, account, Machine, number, "MANAGE")
-        name = name.strip()
-        if wrong := bad_name(name):
-            raise RefusedError(wrong, ACTION)
-        machine.name = name
-        book.put(machine)
+        rights.rename(book, account, Machine, number, name)
     return number
 
 

@@ -22,7 +22,7 @@ from stratuslab_libcloud.sandbox.opennebula.refusals import (
     INTERNAL,
     RefusedError,
 )
-from stratuslab_libcloud.sandbox.opennebula.rights import bad_name, obtain, pool
+from stratuslab_libcloud.sandbox.opennebula.rights import obtain, pool
 from stratuslab_libcloud.sandbox.opennebula.states import IMAGE_STATES
 from stratuslab_libcloud.sandbox.opennebula.templates import flat, parse
 from stratuslab_libcloud.sandbox.store import Account
@@ -81,16 +81,7 @@ def _deleted(core: Core, image: Image) -> None:
 def rename(core: Core, account: Account, number: int, name: str) -> int:
     """Rename an image; machines that have it keep showing the old name."""
     with core.changing() as book:
-        image = obtain(book, account, Image, number, "MANAGE")
-        name = name.strip()
-        if wrong := bad_name(name):
-            raise RefusedError(wrong, ACTION)
-        other = book.named(Image, image.uid, name)
-        if other and other.id != number:
-            text = f"image cannot be renamed to {name} because it collides with image {other.id}"
-            raise RefusedError(text, ACTION)
-        image.name = name
-        book.put(image)
+        rights.rename(book, account, Image, number, name, "image")
     return number
 
 

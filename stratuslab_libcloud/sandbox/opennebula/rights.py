@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from stratuslab_libcloud.sandbox.opennebula.records import USERS_GID, Book, Item
 from stratuslab_libcloud.sandbox.opennebula.refusals import (
+    ACTION,
     API,
     AUTHORIZATION,
     NO_EXISTS,
@@ -12,7 +13,18 @@ from stratuslab_libcloud.sandbox.opennebula.refusals import (
 )
 from stratuslab_libcloud.sandbox.store import Account
 
-__all__ = ["bad_name", "demand", "in_range", "may", "obtain", "permit", "pool", "taken", "unlock"]
+__all__ = [
+    "bad_name",
+    "demand",
+    "in_range",
+    "may",
+    "obtain",
+    "permit",
+    "pool",
+    "rename",
+    "taken",
+    "unlock",
+]
 
 T = TypeVar("T", bound=Item)
 
@@ -127,6 +139,26 @@ def bad_name(name: str) -> str:
     if len(name.encode()) > _MAX_NAME_BYTES:
         return f"Invalid NAME, max length is {_MAX_NAME_BYTES} chars"
     return ""
+
+
+def rename(
+    book: Book, account: Account, kind: type[Item], number: int, name: str, unique: str = ""
+) -> None:
+    """
+    Rename something.
+
+    :param unique: what it is called in a message, if its owner may have no other of that name.
+    """
+    item = obtain(book, account, kind, number, "MANAGE")
+    name = name.strip()
+    if wrong := bad_name(name):
+        raise RefusedError(wrong, ACTION)
+    other = book.named(kind, item.uid, name) if unique else None
+    if other and other.id != number:
+        text = f"{unique} cannot be renamed to {name} because it collides with {unique} {other.id}"
+        raise RefusedError(text, ACTION)
+    item.name = name
+    book.put(item)
 
 
 def taken(book: Book, kind: type[Item], uid: int, name: str) -> str:

@@ -129,16 +129,7 @@ def delete(core: Core, account: Account, number: int, images: bool = False) -> i
 def rename(core: Core, account: Account, number: int, name: str) -> int:
     """Rename a template."""
     with core.changing() as book:
-        found = obtain(book, account, VmTemplate, number, "MANAGE")
-        name = name.strip()
-        other = book.named(VmTemplate, found.uid, name)
-        if wrong := bad_name(name):
-            raise RefusedError(wrong, ACTION)
-        if other and other.id != number:
-            text = f"template cannot be renamed to {name} because it collides with "
-            raise RefusedError(f"{text}template {other.id}", ACTION)
-        found.name = name
-        book.put(found)
+        rights.rename(book, account, VmTemplate, number, name, "template")
     return number
 
 
