@@ -2,17 +2,15 @@
 
 import contextlib
 import http.client
-import time
 import xml.etree.ElementTree as ET
 import xmlrpc.client
-from collections.abc import Callable
 from typing import Any
 
 from callers import Elsewhere
 
 from stratuslab_libcloud.sandbox.site import Sandbox
 
-__all__ = ["One", "RefusedCallError", "connected", "post", "wait_for"]
+__all__ = ["One", "RefusedCallError", "connected", "post"]
 
 
 class RefusedCallError(Exception):
@@ -80,14 +78,6 @@ class One:
     def volume(self, name: str, *more: str, size: int = 10) -> int:
         text = f'NAME="{name}"\nTYPE="DATABLOCK"\nPERSISTENT="YES"\nSIZE="{size}"'
         return int(self("image.allocate", "\n".join((text, *more)), 1))
-
-
-def wait_for(probe: Callable[[], object], wanted: object) -> None:
-    """Until the probe says what is wanted: the guard is far longer than it takes."""
-    end = time.monotonic() + 60
-    while (seen := probe()) != wanted:
-        assert time.monotonic() < end, f"still {seen}, not {wanted}"
-        time.sleep(0.01)
 
 
 def post(

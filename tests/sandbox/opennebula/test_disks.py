@@ -3,7 +3,8 @@
 import itertools
 
 import pytest
-from engine_callers import One, wait_for
+from engine_callers import One
+from looks import wait_for
 
 from stratuslab_libcloud.sandbox.site import Sandbox
 

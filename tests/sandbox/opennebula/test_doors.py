@@ -4,7 +4,8 @@ import xmlrpc.client
 from typing import Any
 
 import pytest
-from engine_callers import One, RefusedCallError, connected, post, wait_for
+from engine_callers import One, RefusedCallError, connected, post
+from looks import wait_for
 
 from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.opennebula.calls import CALLS

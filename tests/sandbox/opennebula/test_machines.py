@@ -4,7 +4,8 @@ import xmlrpc.client
 from collections.abc import Callable
 
 import pytest
-from engine_callers import One, RefusedCallError, wait_for
+from engine_callers import One, RefusedCallError
+from looks import wait_for
 
 from stratuslab_libcloud.sandbox.opennebula.records import Machine
 from stratuslab_libcloud.sandbox.site import Sandbox
