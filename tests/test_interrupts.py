@@ -44,9 +44,12 @@ class Interrupted(Site):
 
     def new(self) -> list[str]:
         """The ids of what there is now besides what was there."""
+        return [thing.id for thing in self.new_things()]
+
+    def new_things(self) -> list[Any]:
         old = (self.volume.id, self.ready.id)
         there: list[Any] = [*self.driver.list_nodes(), *self.driver.list_volumes()]
-        return [thing.id for thing in there if thing.id not in old]
+        return [thing for thing in there if thing.id not in old]
 
 
 class Calls(list[Any]):
@@ -217,15 +220,14 @@ class TestAtEachCall:
         number = 0
         known = doubtful = 0
         while error := self.interrupted(call, number := number + 1):
-            there = cloud.new()
+            things = cloud.new_things()
             created = getattr(error, "created", [])
             doubts = getattr(error, "may_exist", [])
-            assert doubts or [thing.id for thing in created] == there, f"function {number}"
+            ids = [thing.id for thing in things]
+            assert doubts or [thing.id for thing in created] == ids, f"function {number}"
             known, doubtful = known + bool(created), doubtful + bool(doubts)
-            things: list[Any] = [*cloud.driver.list_nodes(), *cloud.driver.list_volumes()]
             for thing in things:
-                if thing.id in there:
-                    thing.destroy()
+                thing.destroy()
         return known, doubtful
 
     def test_create_node(self, cloud: Interrupted) -> None:
