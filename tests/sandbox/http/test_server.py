@@ -6,6 +6,7 @@ import http.client
 import itertools
 import json
 import os
+import random
 import select
 import selectors
 import socket
@@ -355,7 +356,7 @@ def test_what_half_requests_take_of_memory_has_a_limit(
 
 
 SIZE = 40 << 20  # more than the system keeps for both ends of a connection
-CONTENT = b"".join(b"%015d\n" % number for number in range(SIZE // 16))
+CONTENT = random.Random(1).randbytes(SIZE)
 
 
 @pytest.fixture(scope="module")
