@@ -81,11 +81,12 @@ class TransferMethods(LocationMethods):
         Source: pdisk-rest 2.2.2.
 
         >>> import pathlib, tempfile
-        >>> path = pathlib.Path(tempfile.mkdtemp(), "data.img")
-        >>> driver.ex_download_volume(volume, path)
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "small.img")
+        >>> small = driver.create_volume(size=1, name="small")
+        >>> driver.ex_download_volume(small, path)
         True
         >>> path.stat().st_size >> 30
-        5
+        1
 
         :param volume: The volume (required); no node may have it.
         :param path: The file (required); it is left in gzip if the name ends in ``.gz``.
