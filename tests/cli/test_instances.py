@@ -575,10 +575,10 @@ stratus-describe-instance | wc -l
 """
 
 
-def test_a_script_of_2013(site: Sandbox, image: str, tmp_path: Path) -> None:
+def test_a_script_of_2013(site: Sandbox, image: str, home: Path, tmp_path: Path) -> None:
     folder = Path(sys.executable).parent
     assert shutil.which("stratus-run-instance", path=str(folder))
-    configuration = tmp_path / "home" / ".stratuslab"
+    configuration = home / ".stratuslab"
     configuration.mkdir()
     shutil.copy(site.config_path, configuration / "stratuslab-user.cfg")
     finished = subprocess.run(

@@ -151,6 +151,7 @@ def test_without_one_the_folder_for_images_has_to_be_named(
     )
 
 
+@pytest.mark.usefixtures("home")
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [

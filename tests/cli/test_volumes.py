@@ -527,10 +527,10 @@ stratus-describe-volumes $disk | grep -c '^No disk to show'
 """
 
 
-def test_a_script_of_2013(site: Sandbox, vm_id: str, tmp_path: Path) -> None:
+def test_a_script_of_2013(site: Sandbox, vm_id: str, home: Path, tmp_path: Path) -> None:
     folder = Path(sys.executable).parent
     assert shutil.which("stratus-create-volume", path=str(folder))
-    configuration = tmp_path / "home" / ".stratuslab"
+    configuration = home / ".stratuslab"
     configuration.mkdir()
     shutil.copy(site.config_path, configuration / "stratuslab-user.cfg")
     finished = subprocess.run(
