@@ -32,7 +32,11 @@ fi
 # Side by side: nearly all tests wait nearly all of the time.
 case "${1-}" in
 "") set -- run-parallel --parallel all --parallel-no-spinner -e real,py,lint ;;
-all) shift && set -- run-parallel --parallel 2 --parallel-no-spinner "$@" ;;
+all)
+    shift
+    export WORKERS=2
+    set -- run-parallel --parallel 4 --parallel-no-spinner "$@"
+    ;;
 *) set -- run "$@" ;;
 esac
 exec .venv/tests/bin/tox "$@"
