@@ -7,8 +7,8 @@ entry of its own; several people may endorse the same image, and each of them se
 
 import re
 import xml.etree.ElementTree as ET
+from html import escape  # xml.sax.saxutils loads all of urllib.request
 from typing import Any
-from xml.sax.saxutils import escape
 
 from stratuslab_libcloud.metadata.entry import ABSENT, Entry, MetadataError, is_identifier
 from stratuslab_libcloud.untrusted import xml
@@ -287,7 +287,7 @@ def _element(name: str, text: str, attributes: str = "") -> str:
     if _NOT_XML.search(text):
         raise MetadataError(f"{name} has characters that XML cannot hold")
     # A carriage return would be read back as a newline.
-    escaped = escape(text, {"\r": "&#13;"})
+    escaped = escape(text, quote=False).replace("\r", "&#13;")
     return f"<{name}{attributes}>{escaped}</{name}>" if text else f"<{name}{attributes}/>"
 
 
