@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from commands import without
+from forked import Forked
 from present import present
 
 from stratuslab_libcloud import __version__
@@ -93,13 +95,11 @@ def test_what_cannot_be_served_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("package", ["cheroot", "pyparsing", "trustme", "werkzeug"])
 def test_without_the_extra_it_says_how_to_get_it(package: str) -> None:
-    code = f"import sys; sys.modules[{package!r}] = None\n{COMMAND}"
-    ran = subprocess.run(
-        [sys.executable, "-c", code, "serve"], capture_output=True, text=True, timeout=120
-    )
-    assert (ran.returncode, ran.stdout) == (1, "")
-    assert f"pip install 'stratuslab-libcloud-drivers[cimi]=={__version__}'" in ran.stderr
-    assert ran.stderr.count("\n") == 1
+    with Forked(f"{without(package)}\n{COMMAND}", "serve") as process:
+        out, err = process.communicate(timeout=120)
+        assert (process.returncode, out) == (1, "")
+    assert f"pip install 'stratuslab-libcloud-drivers[cimi]=={__version__}'" in err
+    assert err.count("\n") == 1
 
 
 def test_the_lines_of_the_page_do_what_it_shows(home: Path, tmp_path: Path) -> None:
