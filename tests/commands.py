@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from forked import Forked
+from forked import Forked, unloaded
 from present import present
 
 __all__ = ["SIMULATED", "Process", "ends", "run", "start", "up", "without"]
@@ -18,18 +18,11 @@ SIMULATED = ("--machines", "simulated")
 
 Process = Forked | subprocess.Popen[str]
 
-WITHOUT = """
-import sys
-for name in list(sys.modules):
-    if name.partition(".")[0] in ("stratuslab_libcloud", {0!r}):
-        del sys.modules[name]
-sys.modules[{0!r}] = None
-"""
-
 
 def without(package: str) -> str:
     """Code after which a package cannot be imported, and none of our modules has been."""
-    return WITHOUT.format(package)
+    gone = unloaded("stratuslab_libcloud") + unloaded(package)
+    return f"{gone}\nsys.modules[{package!r}] = None"
 
 
 def start(*arguments: str, before: str = "", anew: bool = False) -> Process:

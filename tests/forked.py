@@ -1,9 +1,10 @@
 """
-Processes that are there at once: forks of a Python that has loaded the sandbox already.
+Processes that are there at once: forks of a Python that has loaded much already.
 
 All else is their own: what they print, the signals that they get, and how they end.
 """
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -12,12 +13,13 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from types import TracebackType
 
-__all__ = ["Forked"]
+__all__ = ["Forked", "printed", "unloaded"]
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     [
         "stratuslab_libcloud.cli.sandbox",
+        "stratuslab_libcloud.compute_driver",
         "stratuslab_libcloud.sandbox.machines.qemu",
         "stratuslab_libcloud.sandbox.registering",
         "stratuslab_libcloud.sandbox.site",
@@ -38,7 +40,35 @@ def _run(
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["-c", *arguments]
-    exec(code, {"__name__": "__main__"})
+    names = {"__name__": "__main__"}
+    gc.freeze()
+    try:
+        exec(code, names)
+    finally:  # as a Python ends: what is left open may say so
+        names.clear()
+        gc.collect()
+
+
+UNLOADED = """
+import sys
+for name in list(sys.modules):
+    if name.partition(".")[0] == {!r}:
+        del sys.modules[name]
+"""
+
+
+def unloaded(package: str) -> str:
+    """Code after which no module of a package has been loaded."""
+    return UNLOADED.format(package)
+
+
+def printed(code: str, *arguments: str) -> str:
+    """What this prints in a process that has loaded none of our modules; warnings are errors."""
+    before = f"{unloaded('stratuslab_libcloud')}\nimport warnings; warnings.simplefilter('error')"
+    with Forked(f"{before}\n{code}", *arguments) as process:
+        out, err = process.communicate(timeout=120)
+        assert (err, process.returncode) == ("", 0)
+    return out
 
 
 class Forked:
