@@ -16,10 +16,14 @@ from typing import Any
 import pytest
 import requests
 from commands import SIMULATED, Process, ends, run, start, up, without
+from forked import unloaded
 from machines import still, wait_for
 
 from stratuslab_libcloud import __version__
 from stratuslab_libcloud.cli import sandbox
+
+# The path that programs are looked for on is that of when it is loaded.
+LOADED_ANEW = unloaded("stratuslab_libcloud")
 
 
 def get(url: str, auth: tuple[str, str] | None = None) -> requests.Response:
@@ -32,7 +36,8 @@ def get(url: str, auth: tuple[str, str] | None = None) -> requests.Response:
 def test_it_serves_until_it_is_told_to_stop(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    with up(tmp_path, "--user", "jane:s3:cret", *SIMULATED, anew=True) as (process, url):
+    anew = number == signal.SIGTERM
+    with up(tmp_path, "--user", "jane:s3:cret", *SIMULATED, anew=anew) as (process, url):
         assert get(f"{url}/pdisk/pswd/disks", ("jane", "s3:cret")).json() == []
         assert ends(process, number) == (code, "", "")
         with pytest.raises(requests.ConnectionError):
@@ -88,7 +93,7 @@ def test_auto_says_that_machines_are_simulated_and_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with up(tmp_path, anew=True) as (process, _):  # the path is looked at when it is loaded
+    with up(tmp_path, before=LOADED_ANEW) as (process, _):
         code, _, err = ends(process, signal.SIGTERM)
         assert code == 0
         assert err.startswith("machines are simulated, they boot but run nothing: real machines ")
@@ -166,7 +171,8 @@ def test_real_machines_that_cannot_be_had_are_an_error_of_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    result = run("up", "--dir", str(tmp_path), "--port", "0", "--machines", "qemu", anew=True)
+    options = ["--dir", str(tmp_path), "--port", "0", "--machines", "qemu"]
+    result = run("up", *options, before=LOADED_ANEW)
     assert (result.returncode, result.stdout) == (1, "")
     assert re.fullmatch(r"Error: real machines need .*: apt-get install .*\n", result.stderr)
 
