@@ -98,7 +98,7 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 _MAX_PORT = 65535
 _LONGEST_SHARED = 100  # characters
 _MOST_SHARED = 10_000
-_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _NEITHER = "neither a listing nor an entry of a Marketplace"
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
 
