@@ -34,9 +34,9 @@ def _run(
     out: "Connection[object, object]",
     err: "Connection[object, object]",
 ) -> None:
-    with out, err:
-        os.dup2(out.fileno(), 1)
-        os.dup2(err.fileno(), 2)
+    with open(os.devnull) as nothing, out, err:
+        for number, end in enumerate((nothing.fileno(), out.fileno(), err.fileno())):
+            os.dup2(end, number)
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["-c", *arguments]
