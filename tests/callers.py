@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 
 import requests
+from forked import Forked
 from requests.auth import HTTPBasicAuth
 
 T = TypeVar("T", bound=threading.Thread)
@@ -145,7 +146,7 @@ UP = "from stratuslab_libcloud.cli.sandbox import main; main()"
 class Elsewhere:
     """A sandbox in a process of its own."""
 
-    def __init__(self, url: str, process: subprocess.Popen[str]) -> None:
+    def __init__(self, url: str, process: Forked | subprocess.Popen[str]) -> None:
         self.url = url
         self.process = process
 
@@ -169,15 +170,24 @@ def kill_at_work(site: Elsewhere, everybody: Sequence[T], rounds: Callable[[T], 
 
 @contextlib.contextmanager
 def elsewhere(
-    directory: Path, *options: str, machines: str = "simulated", stderr: IO[str] | None = None
+    directory: Path,
+    *options: str,
+    machines: str = "simulated",
+    stderr: IO[str] | None = None,
+    forked: bool = False,
 ) -> Iterator[Elsewhere]:
-    """A sandbox of Jane's, from the command line."""
-    command = [sys.executable, "-c", UP, "up", "--dir", str(directory), "--port", "0", *options]
-    with subprocess.Popen(
-        [*command, "--user", ":".join(JANE), "--machines", machines],
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
+    """
+    A sandbox of Jane's, from the command line.
+
+    :param forked: be up at once; the process then has the memory of much else.
+    """
+    words = ["up", "--dir", str(directory), "--port", "0", *options]
+    words += ["--user", ":".join(JANE), "--machines", machines]
+    command = [sys.executable, "-c", UP, *words]
+    with (
+        Forked(UP, *words)
+        if forked
+        else subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
     ) as process:
         try:
             assert process.stdout

@@ -8,33 +8,54 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from forked import Forked, unloaded
 from present import present
 
-__all__ = ["COMMAND", "SIMULATED", "ends", "run", "up"]
+__all__ = ["SIMULATED", "Process", "ends", "run", "start", "up", "without"]
 
 COMMAND = "from stratuslab_libcloud.cli.sandbox import main; main(prog_name='stratus-sandbox')"
 SIMULATED = ("--machines", "simulated")
 
+Process = Forked | subprocess.Popen[str]
 
-def run(*arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", f"{before}\n{COMMAND}", *arguments],
-        capture_output=True,
+
+def without(package: str) -> str:
+    """Code after which a package cannot be imported, and none of our modules has been."""
+    gone = unloaded("stratuslab_libcloud") + unloaded(package)
+    return f"{gone}\nsys.modules[{package!r}] = None"
+
+
+def start(*arguments: str, before: str = "", anew: bool = False) -> Process:
+    """
+    Start a command.
+
+    :param before: code to run before it.
+    :param anew: in a Python that has loaded nothing, which takes half a second.
+    """
+    code = f"{before}\n{COMMAND}"
+    if not anew:
+        return Forked(code, *arguments)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=120,
     )
+
+
+def run(*arguments: str, before: str = "", anew: bool = False) -> subprocess.CompletedProcess[str]:
+    with start(*arguments, before=before, anew=anew) as process:
+        out, err = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(arguments, present(process.returncode), out, err)
 
 
 @contextlib.contextmanager
 def up(
-    directory: Path, *options: str, before: str = ""
-) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    directory: Path, *options: str, before: str = "", anew: bool = False
+) -> Iterator[tuple[Process, str]]:
     """The process of a sandbox that is up, and its URL."""
-    code = f"{before}\n{COMMAND}"
-    command = [sys.executable, "-c", code, "up", "--dir", str(directory), "--port", "0"]
-    with subprocess.Popen(
-        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    arguments = ["up", "--dir", str(directory), "--port", "0", *options]
+    with start(*arguments, before=before, anew=anew) as process:
         try:
             match = re.fullmatch(
                 r"ready: (\S+), configuration (.*)\n", present(process.stdout).readline()
@@ -47,7 +68,7 @@ def up(
             process.kill()
 
 
-def ends(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, str, str]:
+def ends(process: Process, number: signal.Signals) -> tuple[int, str, str]:
     process.send_signal(number)
     out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
+    return present(process.returncode), out, err

@@ -39,7 +39,10 @@ def setup() -> configparser.ConfigParser:
 
 # One Python, and a fork of it for each: what starts is as new, but not started by reading files.
 LOAD = """
-import os, sys
+import gc, os, sys
+import stratuslab_libcloud  # which is loaded before any module of it
+
+gc.freeze()
 for name in sys.argv[1:]:
     sys.stdout.flush()
     if not os.fork():

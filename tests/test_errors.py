@@ -8,18 +8,10 @@ from functools import cache
 from importlib import import_module
 
 import pytest
+from forked import printed
 from libcloud.common.types import LibcloudError
 
 from stratuslab_libcloud import errors
-
-
-def run(code: str) -> str:
-    """What it prints, in a Python of its own that has loaded nothing yet."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("name", errors.__all__)
@@ -50,7 +42,7 @@ for pickled in {}:
 def unpickled() -> list[str]:
     """Each error, as another Python prints it."""
     found = [pickle.dumps(getattr(errors, name)("what happened")) for name in errors.__all__]
-    return run(UNPICKLE.format(found)).splitlines()
+    return printed(UNPICKLE.format(found)).splitlines()
 
 
 @pytest.mark.xdist_group("errors")  # so that all are unpickled once
@@ -98,15 +90,17 @@ except errors.ConflictError:
 except errors.ServiceError as error:
     print(isinstance(error, errors.StratusLabError), "libcloud" in sys.modules)
 """
-    assert run(code) == "True True\n"
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "True True\n")
 
 
 @pytest.mark.parametrize("module", ["errors", "client.errors"])
 def test_errors_may_be_imported_by_name_or_all(module: str) -> None:
     code = f"from stratuslab_libcloud.{module} import"
     names = ", ".join(errors.__all__)
-    assert run(f"{code} {names}\nprint(StratusLabError.__name__)") == "StratusLabError\n"
-    assert run(f"{code} *\nprint({names}, sep='\\n')").count("\n") == len(errors.__all__)
+    assert printed(f"{code} {names}\nprint(StratusLabError.__name__)") == "StratusLabError\n"
+    assert printed(f"{code} *\nprint({names}, sep='\\n')").count("\n") == len(errors.__all__)
 
 
 def test_an_error_that_there_is_not_is_an_import_error() -> None:

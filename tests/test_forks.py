@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import Forked
 
 import stratuslab_libcloud
 from stratuslab_libcloud.sandbox.site import Sandbox
@@ -129,14 +130,10 @@ print(json.dumps(result(*child)))
 
 
 def run(program: str, sandbox: Sandbox, *arguments: object, begin: str = BEGIN) -> Any:
-    done = subprocess.run(
-        [sys.executable, "-c", begin + program, str(sandbox.config_path), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    with Forked(begin + program, str(sandbox.config_path), *map(str, arguments)) as process:
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+    return json.loads(out)
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
@@ -181,7 +178,8 @@ driver.list_nodes(), driver.list_images(), driver.list_volumes()
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
     with Sandbox(tmp_path / "site") as sandbox:
-        assert run(listing, sandbox) == []
+        command = [sys.executable, "-c", BEGIN + listing, str(sandbox.config_path)]
+        assert json.loads(subprocess.run(command, stdout=subprocess.PIPE, timeout=300).stdout) == []
 
 
 def test_nothing_that_forks_may_meet_is_computed_under_a_lock_of_its_class() -> None:

@@ -2,8 +2,6 @@
 
 import copy
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -13,6 +11,7 @@ from typing import Any
 import pytest
 from canned import Canned, Handler
 from clouds import KEY, Site, config, section
+from forked import printed
 from libcloud.compute.base import NodeImage, NodeSize
 from libcloud.compute.deployment import ScriptDeployment
 from libcloud.compute.types import DeploymentError
@@ -37,15 +36,7 @@ COPIES = pytest.mark.parametrize("other", [pickled, copy.deepcopy, copy.copy])
 
 def elsewhere(code: str, thing: object) -> str:
     """What a process of its own, which never saw the driver, prints about a pickled thing."""
-    program = f"import pickle, sys\nthing = pickle.load(sys.stdin.buffer)\n{code}"
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        input=pickle.dumps(thing),
-        capture_output=True,
-        timeout=120,
-    )
-    assert (done.stderr, done.returncode) == (b"", 0)
-    return done.stdout.decode().strip()
+    return printed(f"import pickle\nthing = pickle.loads({pickle.dumps(thing)!r})\n{code}").strip()
 
 
 def direct(site: Site) -> StratusLabNodeDriver:

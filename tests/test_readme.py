@@ -12,8 +12,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 from click.testing import CliRunner
+from forked import Forked, printed
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.sandbox.site import Sandbox
@@ -28,8 +30,10 @@ IDS = {
 SANDBOX_PAGE = (ROOT / "docs" / "sandbox.md").read_text()
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=120)
+def example(name: str, *arguments: str) -> Forked:
+    """An example that runs."""
+    path = ROOT / "examples" / name
+    return Forked(f"import runpy; runpy.run_path({str(path)!r}, run_name='__main__')", *arguments)
 
 
 def command(name: str) -> Path:
@@ -48,12 +52,11 @@ def test_the_quick_start_runs_from_top_to_bottom(home: Path) -> None:
         for folder in (home / ".stratuslab", home / ".stratuslab" / "sandbox"):
             folder.mkdir()
             shutil.copy(sandbox.config_path, folder)
-        ran = run(sys.executable, "-c", "\n".join(shown))
+        out = printed("\n".join(shown))
         driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
         assert [driver.list_nodes(), driver.list_volumes()] == [[], []]
-    assert (ran.returncode, ran.stderr) == (0, "")
     written = "This machine is simulated: nothing runs in it that could write here.\n\n"
-    assert re.fullmatch(rf"\['127\.[0-9.]+'\]\n/dev/vd[a-z]\n{written}", ran.stdout)
+    assert re.fullmatch(rf"\['127\.[0-9.]+'\]\n/dev/vd[a-z]\n{written}", out)
 
 
 def test_the_command_line_runs_from_top_to_bottom(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,17 +123,18 @@ def test_the_demo_keeps_away_from_real_clouds(monkeypatch: pytest.MonkeyPatch) -
     with Sandbox(on_request=seen.append) as real:
         monkeypatch.setenv("STRATUSLAB_ENDPOINT", f"{real.url}/one-proxy/xmlrpc")
         monkeypatch.setenv("STRATUSLAB_USER_CONFIG_SECTION", "elsewhere")
-        ran = run(str(command("stratus-sandbox")), "demo", "--machines", "simulated")
+        ran = commands.run("demo", *commands.SIMULATED)
     assert (ran.returncode, seen) == (0, [])
 
 
 def test_several_clouds_are_treated_alike() -> None:
     with Sandbox() as one, Sandbox() as two:
         paths = [str(sandbox.config_path) for sandbox in (one, two)]
-        ran = run(sys.executable, str(ROOT / "examples" / "multi_cloud.py"), *paths)
-        assert (ran.returncode, ran.stderr) == (0, "")
-        assert "3 different nodes were started" in ran.stdout
-        assert ran.stdout.count("1 node(s)") == 2
+        with example("multi_cloud.py", *paths) as process:
+            out, err = process.communicate(timeout=120)
+            assert (process.returncode, err) == (0, "")
+        assert "3 different nodes were started" in out
+        assert out.count("1 node(s)") == 2
         for path in paths:
             assert StratusLabNodeDriver(stratuslab_user_config=path).list_nodes() == []
 
@@ -138,16 +142,13 @@ def test_several_clouds_are_treated_alike() -> None:
 def test_an_interrupted_deployment_is_cleaned_up() -> None:
     with Sandbox(boot_seconds=3600) as sandbox:
         driver = StratusLabNodeDriver(stratuslab_user_config=sandbox.config_path)
-        process = subprocess.Popen(
-            [sys.executable, ROOT / "examples" / "node_with_disk.py", sandbox.config_path],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        while not driver.list_nodes():
-            assert process.poll() is None
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
+        with example("node_with_disk.py", str(sandbox.config_path)) as process:
+            while not driver.list_nodes():
+                assert process.returncode is None
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+            assert process.returncode is not None
         assert [driver.list_nodes(), driver.list_volumes()] == [[], []]
 
 
@@ -163,9 +164,9 @@ def test_a_failing_deployment_is_cleaned_up() -> None:
 
         failing = threading.Thread(target=fail_once_there)
         failing.start()
-        example = ROOT / "examples" / "node_with_disk.py"
-        ran = run(sys.executable, str(example), str(sandbox.config_path))
-        failing.join()
-        assert ran.returncode == 1
-        assert "the disk is full" in ran.stderr
+        with example("node_with_disk.py", str(sandbox.config_path)) as process:
+            _, err = process.communicate(timeout=120)
+            failing.join()
+            assert process.returncode == 1
+        assert "the disk is full" in err
         assert [driver.list_nodes(), driver.list_volumes()] == [[], []]

@@ -1,6 +1,7 @@
 """``stratus-cimi``: a CIMI provider in front of a cloud, from the command line."""
 
 import contextlib
+import gc
 import signal
 import threading
 from collections.abc import Iterator
@@ -59,6 +60,7 @@ def serve(given: Given, directory: Path, host: str, port: int, tls: bool) -> Non
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # as there are no threads yet
     try:
         with serving(directory, given.config, given.section, host=host, port=port, tls=tls) as url:
+            gc.freeze()  # all this stays: garbage is looked for only in what comes after
             click.echo(f"ready: {url}")
             number = signal.sigwait(ENDING)
     finally:

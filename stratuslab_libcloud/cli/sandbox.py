@@ -1,6 +1,7 @@
 """``stratus-sandbox``: a StratusLab site on this machine, from the command line."""
 
 import contextlib
+import gc
 import os
 import pathlib
 import signal
@@ -8,6 +9,7 @@ import socket
 import sys
 import types
 from collections.abc import Iterator
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -52,6 +54,9 @@ def make_sandbox(**options: object) -> "Sandbox":
     with needing_extra("the sandbox", "sandbox"):
         from stratuslab_libcloud.sandbox import SandboxError
         from stratuslab_libcloud.sandbox.site import Sandbox
+
+        if options["machines"] != "simulated":
+            import_module("stratuslab_libcloud.sandbox.machines.qemu")  # needs more than the rest
     try:
         shown = _Shown()
         return Sandbox(on_notice=shown.notice, on_progress=shown.work, **options)  # type: ignore[arg-type]
@@ -160,6 +165,7 @@ def up(directory: pathlib.Path, machines: str, **options: object) -> None:
     with _signals() as arrived, _reported(), sandbox:
         for number in ENDING:
             signal.signal(number, _stop)
+        gc.freeze()  # all this stays: garbage is looked for only in what comes after
         click.echo(f"ready: {sandbox.url}, configuration {sandbox.config_path}")
         click.echo(f"pages: {sandbox.pages_url}")
         ending = arrived.recv(1)[0]

@@ -7,8 +7,8 @@ entry of its own; several people may endorse the same image, and each of them se
 
 import re
 import xml.etree.ElementTree as ET
+from html import escape  # xml.sax.saxutils loads all of urllib.request
 from typing import Any
-from xml.sax.saxutils import escape
 
 from stratuslab_libcloud.metadata.entry import ABSENT, Entry, MetadataError, is_identifier
 from stratuslab_libcloud.untrusted import xml
@@ -98,7 +98,7 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 _MAX_PORT = 65535
 _LONGEST_SHARED = 100  # characters
 _MOST_SHARED = 10_000
-_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _NEITHER = "neither a listing nor an entry of a Marketplace"
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
 
@@ -287,7 +287,7 @@ def _element(name: str, text: str, attributes: str = "") -> str:
     if _NOT_XML.search(text):
         raise MetadataError(f"{name} has characters that XML cannot hold")
     # A carriage return would be read back as a newline.
-    escaped = escape(text, {"\r": "&#13;"})
+    escaped = escape(text, quote=False).replace("\r", "&#13;")
     return f"<{name}{attributes}>{escaped}</{name}>" if text else f"<{name}{attributes}/>"
 
 

@@ -19,7 +19,7 @@ _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 # As loose as those that are about: pdisk:HOST:PORT:UUID, https:HOST:UUID (marketplace-rest 4.3).
-_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~\u00a1-\U0010ffff]+")
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20\x7f-\xa0]+")
 _SHA1 = "SHA-1"
 _HEX_DIGITS = {"MD5": 32, _SHA1: 40, "SHA-256": 64, "SHA-512": 128}
 _SINGLE = ("serial-number", "version", "deprecated", "os", "os-arch", "os-version")

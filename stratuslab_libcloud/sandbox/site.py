@@ -10,6 +10,7 @@ import types
 import urllib.parse
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from stratuslab_libcloud.metadata.keys import SigningKey
 from stratuslab_libcloud.sandbox import addresses, configuration
@@ -35,8 +36,7 @@ from stratuslab_libcloud.sandbox.images.fetched import FetchedImages
 from stratuslab_libcloud.sandbox.images.offered import OfferedImages
 from stratuslab_libcloud.sandbox.machines import Machinery, Report, choice
 from stratuslab_libcloud.sandbox.machines.command import Host
-from stratuslab_libcloud.sandbox.machines.life import live_on
-from stratuslab_libcloud.sandbox.machines.qemu import Qemu
+from stratuslab_libcloud.sandbox.machines.processes import live_on
 from stratuslab_libcloud.sandbox.machines.simulated import Simulated
 from stratuslab_libcloud.sandbox.marketplace.confirmations import Confirmations
 from stratuslab_libcloud.sandbox.marketplace.examples import current_examples
@@ -320,7 +320,7 @@ class Sandbox:
         if not self._qemu_host:
             return self._simulated(report, saved)
         images = FetchedImages(*self._fetching())
-        return Qemu(report, self._qemu_host, self.dir / "machines", disks, images, saved)
+        return _real(report, self._qemu_host, self.dir / "machines", disks, images, saved)
 
     def _simulated(self, report: Report, saved: SavedImages) -> Machinery:
         return Simulated(report, self._boot_seconds, self._ending_seconds, self._is_missing, saved)
@@ -342,7 +342,7 @@ class Sandbox:
             if host is None:
                 return self._simulated(report, saved)
             core.files.entries = OwnImages(disks, *self._fetching())
-            return Qemu(report, host, self.dir / "vms", disks, core.files.entries, saved)
+            return _real(report, host, self.dir / "vms", disks, core.files.entries, saved)
 
         engine = OpenNebula(core, accounts, machinery)
         offered = images.entries if host else current_examples()
@@ -378,6 +378,13 @@ class Sandbox:
         sections = configuration.sections(self.url, shared, self.users, certificate)
         configuration.write(self.config_path, sections, durable=self._durable)
         return subjects
+
+
+def _real(report: Report, host: Host, *options: Any) -> Machinery:
+    """Make the machinery of QEMU, as :class:`.Qemu` is made."""
+    from stratuslab_libcloud.sandbox.machines.qemu import Qemu  # loads what nobody else needs
+
+    return Qemu(report, host, *options)
 
 
 def _shown_host(host: str, tls: bool) -> str:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from commands import Process, without
+from forked import Forked
 from present import present
 
 from stratuslab_libcloud import __version__
@@ -25,6 +27,13 @@ COMMAND = "from stratuslab_libcloud.cli.cimi import main; main(prog_name='stratu
 DONE = "-- done --"
 
 
+def started(*arguments: str, anew: bool) -> Process:
+    if not anew:
+        return Forked(COMMAND, *arguments)
+    command, pipe = [sys.executable, "-c", COMMAND, *arguments], subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_it_serves_by_tls_until_it_is_told_to_stop(
     tmp_path: Path, number: signal.Signals, status: int
@@ -32,12 +41,7 @@ def test_it_serves_by_tls_until_it_is_told_to_stop(
     with Sandbox() as site:
         folder = tmp_path / "kept"
         options = ["serve", "-c", str(site.config_path), "--dir", str(folder), "--port", "0"]
-        with subprocess.Popen(
-            [sys.executable, "-c", COMMAND, *options, "--tls"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
+        with started(*options, "--tls", anew=number == signal.SIGTERM) as process:
             try:
                 ready = re.fullmatch(
                     r"ready: (https://127\.0\.0\.1:\d+/cimi)\n", present(process.stdout).readline()
@@ -93,13 +97,11 @@ def test_what_cannot_be_served_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("package", ["cheroot", "pyparsing", "trustme", "werkzeug"])
 def test_without_the_extra_it_says_how_to_get_it(package: str) -> None:
-    code = f"import sys; sys.modules[{package!r}] = None\n{COMMAND}"
-    ran = subprocess.run(
-        [sys.executable, "-c", code, "serve"], capture_output=True, text=True, timeout=120
-    )
-    assert (ran.returncode, ran.stdout) == (1, "")
-    assert f"pip install 'stratuslab-libcloud-drivers[cimi]=={__version__}'" in ran.stderr
-    assert ran.stderr.count("\n") == 1
+    with Forked(f"{without(package)}\n{COMMAND}", "serve") as process:
+        out, err = process.communicate(timeout=120)
+        assert (process.returncode, out) == (1, "")
+    assert f"pip install 'stratuslab-libcloud-drivers[cimi]=={__version__}'" in err
+    assert err.count("\n") == 1
 
 
 def test_the_lines_of_the_page_do_what_it_shows(home: Path, tmp_path: Path) -> None:

@@ -23,9 +23,10 @@ HELP = [[name] for name in sorted(COMMANDS)]
 
 # One Python, and a fork of it for each: what starts is as new, but not started by reading files.
 ASK = """
-import json, os, pkgutil, sys
-import click  # which all of them need
+import gc, json, os, pkgutil, sys
+import stratuslab_libcloud.cli.options  # which all of them need
 
+gc.freeze()
 for line in sys.stdin:
     place, *sys.argv = json.loads(line)
     if not os.fork():

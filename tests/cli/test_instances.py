@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from forked import Forked
 from invoked import done, refused, run
 from sshd import Greeter, Sshd, free_port, make_key, needed
 
@@ -523,19 +524,12 @@ class TestConnect:
         sshd.authorized_keys.write_text(make_key(key, "ed25519"))
         file = configured(site, tmp_path, ssh_port=sshd.port)
         with sshd:
-            finished = subprocess.run(
-                [
-                    *(sys.executable, "-c"),
-                    "from stratuslab_libcloud.cli.connect import connect_instance as c; c()",
-                    *("-c", str(file), "-k", str(key), vm_id, "--", "echo it works; exit 7"),
-                ],
-                env=os.environ | sshd._users(),  # whose home has known_hosts
-                capture_output=True,
-                text=True,
-                timeout=120,
-                stdin=subprocess.DEVNULL,
-            )
-        assert (finished.returncode, finished.stdout) == (7, "it works\n")
+            code = f"import os; os.environ.update({sshd._users()})\n"  # whose home has known_hosts
+            code += "from stratuslab_libcloud.cli.connect import connect_instance as c; c()"
+            words = ("-c", str(file), "-k", str(key), vm_id, "--", "echo it works; exit 7")
+            with Forked(code, *words) as process:
+                out, _ = process.communicate(timeout=120)
+                assert (process.returncode, out) == (7, "it works\n")
         assert (sshd.home / ".ssh" / "known_hosts").read_text().count("\n") == 1
 
     def test_what_is_refused(

@@ -6,7 +6,6 @@ import os
 import re
 import resource
 import signal
-import subprocess
 import sys
 import time
 import xmlrpc.client
@@ -16,11 +15,15 @@ from typing import Any
 
 import pytest
 import requests
-from commands import COMMAND, SIMULATED, ends, run, up
+from commands import SIMULATED, Process, ends, run, start, up, without
+from forked import unloaded
 from machines import still, wait_for
 
 from stratuslab_libcloud import __version__
 from stratuslab_libcloud.cli import sandbox
+
+# The path that programs are looked for on is that of when it is loaded.
+LOADED_ANEW = unloaded("stratuslab_libcloud")
 
 
 def get(url: str, auth: tuple[str, str] | None = None) -> requests.Response:
@@ -33,7 +36,8 @@ def get(url: str, auth: tuple[str, str] | None = None) -> requests.Response:
 def test_it_serves_until_it_is_told_to_stop(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    with up(tmp_path, "--user", "jane:s3:cret", *SIMULATED) as (process, url):
+    anew = number == signal.SIGTERM
+    with up(tmp_path, "--user", "jane:s3:cret", *SIMULATED, anew=anew) as (process, url):
         assert get(f"{url}/pdisk/pswd/disks", ("jane", "s3:cret")).json() == []
         assert ends(process, number) == (code, "", "")
         with pytest.raises(requests.ConnectionError):
@@ -59,21 +63,17 @@ def test_it_stops_at_whatever_moment_it_is_told_to(tmp_path: Path) -> None:
         assert ends(process, signal.SIGTERM) == (0, "", "")
 
 
-def test_ctrl_c_is_obeyed_while_images_are_being_built(tmp_path: Path) -> None:
+def test_ctrl_c_is_obeyed_while_images_are_being_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is built takes a minute; here it waits for somebody else who builds the same."""
     cache = tmp_path / "cache"
     cache.mkdir()
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        environment = {**os.environ, "STRATUSLAB_SANDBOX_CACHE": str(cache)}
-        options = ["up", "--dir", str(tmp_path / "site"), "--port", "0", "--machines", "qemu"]
-        with subprocess.Popen(
-            [sys.executable, "-c", COMMAND, *options],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
+        monkeypatch.setenv("STRATUSLAB_SANDBOX_CACHE", str(cache))
+        options = ["--dir", str(tmp_path / "site"), "--port", "0", "--machines", "qemu"]
+        with start("up", *options, anew=True) as process:
             wait_for((tmp_path / "site" / "images").exists, "it does not begin")
             time.sleep(0.5)
             assert ends(process, signal.SIGINT) == (130, "", "")
@@ -93,7 +93,7 @@ def test_auto_says_that_machines_are_simulated_and_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with up(tmp_path) as (process, _):
+    with up(tmp_path, before=LOADED_ANEW) as (process, _):
         code, _, err = ends(process, signal.SIGTERM)
         assert code == 0
         assert err.startswith("machines are simulated, they boot but run nothing: real machines ")
@@ -172,7 +172,8 @@ def test_real_machines_that_cannot_be_had_are_an_error_of_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    result = run("up", "--dir", str(tmp_path), "--port", "0", "--machines", "qemu")
+    options = ["--dir", str(tmp_path), "--port", "0", "--machines", "qemu"]
+    result = run("up", *options, before=LOADED_ANEW)
     assert (result.returncode, result.stdout) == (1, "")
     assert re.fullmatch(r"Error: real machines need .*: apt-get install .*\n", result.stderr)
 
@@ -243,16 +244,11 @@ def test_an_image_that_was_registered_before_is_offered_after_the_start(tmp_path
 
 
 @contextlib.contextmanager
-def adding(folder: Path) -> Iterator[subprocess.Popen[str]]:
+def adding(folder: Path) -> Iterator[Process]:
     """The process of add-image in the middle of its copying, which does not end by itself."""
     os.mkfifo(folder / "slow.raw")
-    command = [sys.executable, "-c", COMMAND, "add-image", "--dir", str(folder / "site")]
-    with subprocess.Popen(
-        [*command, str(folder / "slow.raw"), "--format", "raw"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    options = ["--dir", str(folder / "site"), str(folder / "slow.raw"), "--format", "raw"]
+    with start("add-image", *options) as process:
         try:
             with (folder / "slow.raw").open("wb") as source:
                 source.write(bytes(5 << 20))
@@ -327,7 +323,7 @@ def test_wrong_usage_is_exit_2(arguments: Sequence[str]) -> None:
 
 @pytest.mark.parametrize("package", ["cheroot", "lxml", "pycdlib", "qemu", "trustme", "werkzeug"])
 def test_without_the_extra_it_says_how_to_get_it(package: str) -> None:
-    result = run("up", before=f"import sys; sys.modules[{package!r}] = None")
+    result = run("up", before=without(package))
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
         "Error: the sandbox needs more packages: "
@@ -341,7 +337,7 @@ def test_help_imports_neither_libcloud_nor_a_web_server() -> None:
         "heavy = ('libcloud', 'werkzeug', 'cheroot', 'lxml', 'cryptography')\n"
         "atexit.register(lambda: print([name for name in heavy if name in sys.modules]))"
     )
-    result = run("--help", before=code)
+    result = run("--help", before=code, anew=True)
     assert result.returncode == 0
     assert "a StratusLab site" in result.stdout
     assert result.stdout.endswith("[]\n")

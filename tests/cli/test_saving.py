@@ -5,13 +5,14 @@ import os
 import re
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from clouds import configured
+from forked import Forked
 from invoked import run
+from present import present
 from sshd import Sshd, free_port, make_key, needed
 
 from stratuslab_libcloud import Cloud
@@ -203,18 +204,14 @@ class TestOnMachines:
 
     def created(
         self, site: Sandbox, sshd: Sshd, tmp_path: Path, *words: str
-    ) -> "subprocess.CompletedProcess[str]":
+    ) -> subprocess.CompletedProcess[str]:
         key = tmp_path / "key.pub"
         path = configured(site, tmp_path, ssh_port=sshd.port, user_public_key_file=key)
-        code = "from stratuslab_libcloud.cli.creation import create_image as c; c()"
-        return subprocess.run(
-            [sys.executable, "-c", code, "-c", str(path), *ALL, *words],
-            env=os.environ | sshd._users(),  # whose home has known_hosts
-            capture_output=True,
-            text=True,
-            timeout=200,
-            stdin=subprocess.DEVNULL,
-        )
+        code = f"import os; os.environ.update({sshd._users()})\n"  # whose home has known_hosts
+        code += "from stratuslab_libcloud.cli.creation import create_image as c; c()"
+        with Forked(code, "-c", str(path), *ALL, *words) as process:
+            out, err = process.communicate(timeout=200)
+            return subprocess.CompletedProcess(words, present(process.returncode), out, err)
 
     def script(self, tmp_path: Path, text: str) -> Path:
         path = tmp_path / f"set up;{os.getpid()}.sh"

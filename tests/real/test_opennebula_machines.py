@@ -199,7 +199,7 @@ def test_machines_that_outlive_the_sandbox_are_adopted(
         lab.act("suspend", suspended, SUSPENDED)
         lab.act("poweroff-hard", off, POWEROFF)
         site.process.send_signal(ended_by)
-        site.process.wait()
+        site.process.communicate(timeout=120)
     pids = processes(tmp_path)
     assert len(pids) == 2
     with pytest.raises(SandboxError, match=r"^real machines live on in .*: start it with real"):

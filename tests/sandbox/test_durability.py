@@ -62,7 +62,7 @@ def signed(sha1: str) -> bytes:
 
 
 def test_everything_acknowledged_survives_kill_9(tmp_path: Path) -> None:
-    with elsewhere(tmp_path) as site:
+    with elsewhere(tmp_path, forked=True) as site:
         everybody = [Busy(site) for _ in range(4)]
         kill_at_work(site, everybody, lambda busy: busy.rounds)
     with Sandbox(tmp_path, users=dict([JANE])) as again:
@@ -124,7 +124,7 @@ class Copying(threading.Thread):
 
 def test_a_disk_is_whole_or_absent_after_kill_9(tmp_path: Path) -> None:
     image = hashlib.shake_128(b"image").digest(2 << 20)
-    with elsewhere(tmp_path) as site:
+    with elsewhere(tmp_path, forked=True) as site:
         everybody = [Copying(site, image) for _ in range(4)]
         kill_at_work(site, everybody, lambda one: one.rounds)
     with Sandbox(tmp_path, users=dict([JANE])) as again:
@@ -140,7 +140,7 @@ def test_a_disk_is_whole_or_absent_after_kill_9(tmp_path: Path) -> None:
 
 
 def test_a_machine_that_was_booting_is_taken_on_after_kill_9(tmp_path: Path) -> None:
-    with elsewhere(tmp_path, "--boot-seconds", "3600") as site:
+    with elsewhere(tmp_path, "--boot-seconds", "3600", forked=True) as site:
         vm_id = Caller(site, JANE).start()
         assert Caller(site, JANE).states(vm_id) == (1, 0)
     with Sandbox(tmp_path, users=dict([JANE])) as again:

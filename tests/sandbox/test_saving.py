@@ -274,7 +274,7 @@ class Saving(threading.Thread):
 
 
 def test_kill_9_in_a_save_loses_nothing_and_leaves_no_half(tmp_path: Path) -> None:
-    with elsewhere(tmp_path) as site:
+    with elsewhere(tmp_path, forked=True) as site:
         kept = Caller(site, JANE).disk(tag="kept")
         everybody = [Saving(site, number) for number in range(4)]
         kill_at_work(site, everybody, lambda one: len(one.acknowledged))

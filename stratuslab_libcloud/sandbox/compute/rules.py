@@ -27,7 +27,7 @@ from stratuslab_libcloud.untrusted.text import printable_lines
 __all__ = ["CallRefusedError", "Compute"]
 
 _MAX_NAME_BYTES = 128
-_NOT_XML_CHARACTER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_XML_CHARACTER = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _AUTHORIZATION, _NO_EXISTS, _ACTION, _API, _INTERNAL = 512, 1024, 2048, 4096, 8192
 
 _ACTIVE = {phase for phase in Phase if int(phase.value[0]) == 3}

@@ -7,15 +7,22 @@ from stratuslab_libcloud.sandbox import addresses, guest
 from stratuslab_libcloud.sandbox.errors import SandboxError
 from stratuslab_libcloud.sandbox.images.offered import OfferedImages
 from stratuslab_libcloud.sandbox.machines.acceleration import accelerator
-from stratuslab_libcloud.sandbox.machines.command import Host
+from stratuslab_libcloud.sandbox.machines.command import PROGRAM, Host
 from stratuslab_libcloud.sandbox.machines.drives import PATH
-from stratuslab_libcloud.sandbox.machines.qemu import PROGRAMS
 from stratuslab_libcloud.sandbox.progress import OnProgress
 from stratuslab_libcloud.sandbox.store import Store
 
 __all__ = ["KINDS", "find"]
 
 KINDS = ("simulated", "qemu", "auto")
+# Program to the Debian package that contains it.
+_PROGRAMS = {
+    PROGRAM: "qemu-system-x86",
+    "qemu-img": "qemu-utils",
+    "mkswap": "util-linux",
+    "mke2fs": "e2fsprogs",
+    "setpriv": "util-linux",
+}
 
 Notify = Callable[[str], object]
 
@@ -58,9 +65,9 @@ def find(
 
 
 def _check_programs() -> None:
-    missing = {program for program in PROGRAMS if not shutil.which(program, path=PATH)}
+    missing = {program for program in _PROGRAMS if not shutil.which(program, path=PATH)}
     if missing:
-        packages = " ".join(sorted({PROGRAMS[program] for program in missing}))
+        packages = " ".join(sorted({_PROGRAMS[program] for program in missing}))
         raise SandboxError(
             f"real machines need {', '.join(sorted(missing))}: apt-get install {packages}"
         )

@@ -11,9 +11,10 @@ from stratuslab_libcloud.sandbox.errors import MachineError
 from stratuslab_libcloud.sandbox.machines import Machine, Phase, command, console
 from stratuslab_libcloud.sandbox.machines.command import Host
 from stratuslab_libcloud.sandbox.machines.drives import Drive
-from stratuslab_libcloud.sandbox.machines.monitor import LOG, Monitor, listening, running_process
+from stratuslab_libcloud.sandbox.machines.monitor import LOG, Monitor, listening
+from stratuslab_libcloud.sandbox.machines.processes import running_process
 
-__all__ = ["Life", "launch", "live_on", "remove"]
+__all__ = ["Life", "launch", "remove"]
 
 _BIOS_LOG = "bios.log"
 _BIOS_SECONDS = 120.0
@@ -163,8 +164,3 @@ def remove(folder: pathlib.Path, *, keep_console: bool = False) -> None:
 def is_at_rest(folder: pathlib.Path) -> bool:
     """Return whether these are the files of a machine that may start again."""
     return any(path.name not in console.FILES for path in folder.iterdir())
-
-
-def live_on(directory: pathlib.Path) -> bool:
-    """Return whether machines that an earlier sandbox kept run in this directory."""
-    return directory.exists() and any(map(running_process, directory.iterdir()))

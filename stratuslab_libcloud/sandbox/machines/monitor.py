@@ -12,11 +12,11 @@ from typing import Any
 from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError, Runstate
 
 from stratuslab_libcloud.sandbox.errors import MachineError, UnsettledError
+from stratuslab_libcloud.sandbox.machines.processes import running_process
 
-__all__ = ["LOG", "PID_FILE", "Events", "Monitor", "end_process", "listening", "running_process"]
+__all__ = ["LOG", "Events", "Monitor", "end_process", "listening"]
 
 _SOCKET = "monitor"
-PID_FILE = "pid"
 LOG = "qemu.log"
 _CONNECT_SECONDS = 30
 _COMMAND_SECONDS = 30
@@ -139,19 +139,6 @@ def _short_path(folder: pathlib.Path) -> Iterator[str]:
         yield f"/proc/self/fd/{descriptor}/{_SOCKET}"
     finally:
         os.close(descriptor)
-
-
-def running_process(folder: pathlib.Path) -> int | None:
-    """Return the id of the QEMU process that runs in this directory, if any."""
-    try:
-        pid = int((folder / PID_FILE).read_text())
-        process = pathlib.Path("/proc") / str(pid)
-        # Ids are reused: the process must be QEMU, in this very directory.
-        if b"qemu" in (process / "cmdline").read_bytes() and (process / "cwd").samefile(folder):
-            return pid
-    except (OSError, ValueError):
-        pass
-    return None
 
 
 async def end_process(folder: pathlib.Path, monitor: Monitor | None) -> None:

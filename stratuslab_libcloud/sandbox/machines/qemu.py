@@ -34,23 +34,11 @@ from stratuslab_libcloud.sandbox.machines import (
 from stratuslab_libcloud.sandbox.machines.command import Host
 from stratuslab_libcloud.sandbox.machines.life import Life, is_at_rest, launch, remove
 from stratuslab_libcloud.sandbox.machines.loop import Loop
-from stratuslab_libcloud.sandbox.machines.monitor import (
-    PID_FILE,
-    Monitor,
-    end_process,
-    running_process,
-)
+from stratuslab_libcloud.sandbox.machines.monitor import Monitor, end_process
+from stratuslab_libcloud.sandbox.machines.processes import PID_FILE, running_process
 
-__all__ = ["PROGRAMS", "Qemu"]
+__all__ = ["Qemu"]
 
-# Program to the Debian package that contains it.
-PROGRAMS = {
-    command.PROGRAM: "qemu-system-x86",
-    "qemu-img": "qemu-utils",
-    "mkswap": "util-linux",
-    "mke2fs": "e2fsprogs",
-    "setpriv": "util-linux",
-}
 _END_SECONDS = 20.0
 # The power button is pressed repeatedly, since a guest may not be listening yet.
 _PRESSES, _PRESS_SECONDS = 36, 5.0

@@ -11,7 +11,8 @@ import pytest
 from machines import wait_for
 
 from stratuslab_libcloud.sandbox.errors import MachineError, UnsettledError
-from stratuslab_libcloud.sandbox.machines.monitor import PID_FILE, Monitor
+from stratuslab_libcloud.sandbox.machines.monitor import Monitor
+from stratuslab_libcloud.sandbox.machines.processes import PID_FILE
 
 # A stand-in that does what a QEMU that is being killed does: its connections are closed first, and
 # its process is there for a while yet. Also the first words of QMP, and the answer to one command.
