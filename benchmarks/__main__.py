@@ -34,42 +34,51 @@ def main(arguments: Sequence[str] | None = None) -> None:
             tiny = replace(row, count=min(row.count, 3), delay=min(row.delay, 10))
             kinds.setdefault(row.contestants, tiny)
         rows = list(kinds.values())
-    rounds = 1 if options.quick else options.rounds
     print(machine(), end="\n\n", flush=True)
     with _server() as server:
-        results = [_result(row, server, rounds, warm=not options.quick) for row in rows]
+        results = [_result(row, server, options.rounds, options.quick) for row in rows]
     for table in (times, per_item, memory):
         print(*table(results), sep="\n", end="\n\n")
 
 
-def _result(row: Row, server: str, rounds: int, warm: bool) -> Result:
+def _result(row: Row, server: str, rounds: int, quick: bool) -> Result:
     """Measure in rounds in which all take turns, so that other load affects them alike."""
     print(f"{row.title} ...", end="", file=sys.stderr, flush=True)
-    clock: dict[str, list[float]] = {one.name: [] for one in row.contestants}
-    processor: dict[str, list[float]] = {one.name: [] for one in row.contestants}
-    for number in range(-1 if warm else 0, rounds):
+    kinds = ["seconds"] if row.spare is None else ["seconds", "peak", "own"]
+    # Each in a new process, so that no call profits from what another one left; the first round
+    # warms up the server and the bytecode.
+    passes = [kinds] if quick else [["seconds"]] * (1 + rounds) + [[kind] for kind in kinds[1:]]
+    found: dict[str, dict[str, list[list[float]]]] = {}
+    for some in passes:
         for one in row.contestants:
-            seconds, busy = _measured("seconds", row, one, server)
-            if number >= 0:  # the round before warms up the server and the bytecode
-                clock[one.name].append(seconds)
-                processor[one.name].append(busy)
-    peak, own = {}, {}
-    if row.spare is not None:
-        peak = {one.name: _measured("peak", row, one, server)[0] for one in row.contestants}
-        own = {one.name: _measured("own", row, one, server)[0] for one in row.contestants}
+            for kind, figures in _measured(some, row, one, server).items():
+                found.setdefault(kind, {}).setdefault(one.name, []).append(figures)
+    warm = 0 if quick else 1
+    clock, processor = (
+        {name: [pair[which] for pair in pairs[warm:]] for name, pairs in found["seconds"].items()}
+        for which in (0, 1)
+    )
+    peak, own = (
+        {name: size for name, [[size]] in found.get(kind, {}).items()} for kind in ("peak", "own")
+    )
     print(" done", file=sys.stderr)
     return Result(row, clock, processor, peak, own)
 
 
-def _measured(what: str, row: Row, one: Contestant, server: str) -> list[float]:
-    """Measure in a new process, so that no call profits from what another one left."""
+def _measured(
+    kinds: Sequence[str], row: Row, one: Contestant, server: str
+) -> dict[str, list[float]]:
+    """Measure these in one new process."""
     url = f"{server}/{row.delay}/{one.kind}"
     small = "" if row.cold else f"{url}/{min(_SMALL, row.count)}"
-    command = [*_MEASURE, what, one.function, f"{url}/{row.count}", small, str(row.calls)]
+    command = [*_MEASURE, ",".join(kinds), one.function, f"{url}/{row.count}", small]
     # As users run the package: with bytecode.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    ran = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
-    return [float(number) for number in ran.stdout.split()]
+    ran = subprocess.run(
+        [*command, str(row.calls)], env=environment, stdout=subprocess.PIPE, check=True, text=True
+    )
+    lines = [[float(number) for number in line.split()] for line in ran.stdout.splitlines()]
+    return dict(zip(kinds, lines, strict=True))
 
 
 @contextmanager

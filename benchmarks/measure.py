@@ -1,10 +1,11 @@
 """
-One measurement in a process of its own: ``python -m benchmarks.measure WHAT FUNCTION URL SMALL N``.
+A measurement in a process of its own: ``python -m benchmarks.measure WHAT FUNCTION URL SMALL N``.
 
 ``seconds`` is the mean time of N calls, by the clock and of the processor. ``peak`` is the number
 of bytes by which one call raised the resident set's high-water mark: all memory, including that of
 parsers in C and the allocator's waste. ``own`` is the size of the result by tracemalloc, which
-excludes waste, but does not see memory of C; so it cannot measure the peak.
+excludes waste, but does not see memory of C; so it cannot measure the peak. WHAT may be several of
+these, with commas; then the figures of the later ones mean little.
 
 SMALL is the URL of a small listing, which is listed first, so that one-time imports and connections
 are not measured. Without it, the first call is measured.
@@ -22,12 +23,14 @@ __all__ = ["main"]
 
 
 def main(what: str, function: str, url: str, small: str, calls: str) -> None:
-    """Measure, and print the result."""
+    """Measure, and print the results, a line each."""
     setup = pkgutil.resolve_name(f"benchmarks.{function}")
     if small:
         setup(small)()
-    measured = {"seconds": _seconds, "peak": _peak, "own": _own}[what]
-    print(*measured(setup(url), int(calls)))
+    call = setup(url)
+    for kind in what.split(","):
+        measured = {"seconds": _seconds, "peak": _peak, "own": _own}[kind]
+        print(*measured(call, int(calls)))
 
 
 def _seconds(call: Callable[[], object], calls: int) -> tuple[float, float]:

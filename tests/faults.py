@@ -3,7 +3,6 @@ A site with faults: a real sandbox behind a server that, at a chosen request, do
 when something is wrong with them, or with what is in between.
 """
 
-import contextlib
 import datetime
 import http.client
 import os
@@ -97,7 +96,6 @@ class FaultySite:
         :param certificates: to speak TLS.
         """
         self.elsewhere = elsewhere
-        self._sandbox = sandbox
         self._certificates = certificates
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificates else None
         # The port stays ours while nobody listens on it.
@@ -108,6 +106,8 @@ class FaultySite:
         self._server: Canned | None = None
         self._past: list[Canned] = []
         self._fault: Fault | None = None
+        # It stays, as a new one for each request would cost as much as the request.
+        self._behind = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=60)
         self._carrying_out = threading.Lock()
         self._timer: threading.Timer | None = None
         self.requests: list[Request] = []
@@ -121,6 +121,7 @@ class FaultySite:
         self.down()
         for server in self._past:
             server.hang_up()  # nothing of ours reaches the sandbox later
+        self._behind.close()
         self._port.close()
 
     # -- faults --------------------------------------------------------------------------------
@@ -213,10 +214,9 @@ class FaultySite:
 
     def carried_out(self, request: Request) -> Reply:
         """What the sandbox answers to a request."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._sandbox.port, timeout=60)
-        with self._carrying_out, contextlib.closing(connection):
-            connection.request(request.method, request.path, request.body, request.headers)
-            answer = connection.getresponse()
+        with self._carrying_out:
+            self._behind.request(request.method, request.path, request.body, request.headers)
+            answer = self._behind.getresponse()
             body = answer.read()
             kept = {
                 name: text

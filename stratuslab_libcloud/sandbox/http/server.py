@@ -263,17 +263,26 @@ class Server(cheroot.wsgi.Server):
                 raise
             conn.close()
         with self._lock:
-            oldest = None
-            kept = {one: one.kept for one in self._waiting if one.kept > _FREE_KEPT_BYTES}
-            if len(self._waiting) > _MAX_CONNECTIONS:
-                oldest = next(iter(self._waiting))
-            elif sum(kept.values()) > _MAX_KEPT_BYTES and len(kept) > 1:
-                oldest = next(iter(kept))
-            if oldest:
-                del self._waiting[oldest]
-                oldest.is_dropped = True  # otherwise it could return before it is hung up
-        if oldest:
-            oldest.rfile.hang_up(socket.SHUT_RDWR)
+            surplus = self._surplus(conn)
+            for one in surplus:
+                del self._waiting[one]
+                one.is_dropped = True  # otherwise it could return before it is hung up
+        for one in surplus:
+            one.rfile.hang_up(socket.SHUT_RDWR)
+
+    def _surplus(self, last: _Connection) -> list[_Connection]:
+        """Choose what to close now that one more connection waits: those that wait longest."""
+        if len(self._waiting) > _MAX_CONNECTIONS:
+            return [next(iter(self._waiting))]
+        if last.kept <= _FREE_KEPT_BYTES:  # so there is no more of that than before
+            return []
+        kept = {one: one.kept for one in self._waiting if one.kept > _FREE_KEPT_BYTES}
+        total, surplus = sum(kept.values()), []
+        for one in list(kept)[:-1]:
+            if total > _MAX_KEPT_BYTES:
+                surplus.append(one)
+                total -= kept[one]
+        return surplus
 
     def forget(self, conn: _Connection) -> None:
         """Note that a connection no longer waits."""

@@ -32,7 +32,7 @@ def disk_mib(disk: Vector) -> int:
 def usage(book: Book, uid: int) -> dict[str, float]:
     """Return how much of everything an account uses, by name and, where there is one, id."""
     used: dict[str, float] = dict.fromkeys((n for n, what in NAMES.items() if what == "VM"), 0)
-    machines = [one for one in book.all(Machine) if one.uid == uid and one.state != 6]
+    machines = [one for one in book.of(Machine, uid) if one.state != 6]
     for machine in machines:
         cpu = float(machine.template.text("CPU"))
         memory = int(machine.template.text("MEMORY"))
@@ -48,7 +48,7 @@ def usage(book: Book, uid: int) -> dict[str, float]:
     for network in book.all(Network):
         count = sum(vm in numbers for vm in network.leases.values())
         used[f"LEASES {network.id}"] = count
-    images = [image for image in book.all(Image) if image.uid == uid]
+    images = book.of(Image, uid)
     used["IMAGES 1"] = len(images)
     used["SIZE 1"] = sum(image.size for image in images)
     return used

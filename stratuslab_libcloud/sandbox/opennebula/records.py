@@ -186,6 +186,11 @@ class Book:
         query = "SELECT fields FROM opennebula WHERE kind = ? ORDER BY id DESC"
         return [_read(kind, row["fields"]) for row in self.db.execute(query, (kind.KIND,))]
 
+    def of(self, kind: type[T], uid: int) -> list[T]:
+        """Return a user's own of a kind, newest first."""
+        query = "SELECT fields FROM opennebula WHERE kind = ? AND owner = ? ORDER BY id DESC"
+        return [_read(kind, row["fields"]) for row in self.db.execute(query, (kind.KIND, uid))]
+
     def named(self, kind: type[T], uid: int, name: str) -> T | None:
         """Return the one of a user that has this name."""
         query = "SELECT fields FROM opennebula WHERE kind = ? AND owner = ? AND name = ?"

@@ -84,11 +84,8 @@ def pool(
     if flag < -4:
         raise RefusedError("Incorrect filter_flag", API)
     found = []
-    for item in book.all(kind):
-        if flag >= 0 and item.uid != flag:
-            continue
-        if flag in (-3, -4) and item.uid != account.uid:
-            continue
+    owner = flag if flag >= 0 else account.uid
+    for item in book.all(kind) if flag in (-1, -2) else book.of(kind, owner):
         group_only = flag == -1 and item.gid != USERS_GID and item.uid != account.uid
         if not group_only and may(account, item, "USE"):
             found.append(item)
