@@ -17,7 +17,7 @@ __all__ = ["boot", "root"]
 
 _OUR_FILES = pathlib.Path(__file__).parent
 _BOOT_COMMANDS = ("modprobe", "mount", "reboot", "sh", "sleep", "switch_root")
-_PROGRAMS = ("dropbear", "dropbearkey", "mke2fs")
+_PROGRAMS = ("dropbear", "mke2fs")
 _LIBRARIES = "usr/lib/x86_64-linux-gnu"
 # Programs and libraries are found in every usual folder.
 _LAYOUT: Files = {

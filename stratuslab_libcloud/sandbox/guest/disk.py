@@ -18,6 +18,7 @@ _BOOT_CODE_SIZE = 440
 _SIGNATURE = 0x14060000  # of the disk; also the FAT's serial number
 _FAT16, _LINUX = 0x0E, 0x83  # kinds of partitions
 _HEADS, _SECTORS = 16, 63  # QEMU's geometry of a small disk
+_CLUSTER_SECTORS = 8  # the largest of a FAT16 of this size: the BIOS reads the FAT sector by sector
 
 
 def make(disk: pathlib.Path, boot: dict[str, bytes], root: Files, packages: Packages) -> None:
@@ -64,6 +65,7 @@ def _chs(sector: int) -> bytes:
 def _make_fat(fat: pathlib.Path, files: dict[str, bytes], packages: Packages) -> None:
     sectors, hidden = (_ROOT_START - _BOOT_START) // _SECTOR, _BOOT_START // _SECTOR
     geometry = ["-T", str(sectors), "-h", str(_HEADS), "-s", str(_SECTORS), "-H", str(hidden)]
+    geometry += ["-c", str(_CLUSTER_SECTORS)]
     packages.run("mformat", "-C", "-i", fat, *geometry, "-N", f"{_SIGNATURE:08x}", "::")
     for name, content in sorted(files.items()):
         source = fat.with_name(f"{fat.name}.{name}")
