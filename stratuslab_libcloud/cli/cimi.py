@@ -82,8 +82,7 @@ def serving(
     :raises click.ClickException: the extra is not installed, or the address cannot be used.
     """
     with needing_extra("stratus-cimi", "cimi"):
-        from stratuslab_libcloud.cimi.application import Application
-        from stratuslab_libcloud.cimi.kept import Kept
+        from stratuslab_libcloud.cimi.provider import Provider
         from stratuslab_libcloud.cimi.resources import resources
         from stratuslab_libcloud.sandbox.certificates import server_context
         from stratuslab_libcloud.sandbox.errors import SandboxError
@@ -105,7 +104,7 @@ def serving(
         raise click.ClickException(one_line(str(error))) from None
     bound = server.bind_addr
     screen = partial(refusal, names=Names(host, bound[0]))
-    server.wsgi_app = Application(of_login, resources(Kept(directory / "kept.db")), screen)
+    server.wsgi_app = Provider(of_login, resources(directory / "kept.db"), screen)
     thread = threading.Thread(target=server.serve, name="cimi", daemon=True)
     thread.start()
     shown = f"[{host}]" if ":" in host else host

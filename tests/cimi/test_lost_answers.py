@@ -6,8 +6,7 @@ from typing import cast
 from werkzeug.test import Client
 
 from stratuslab_libcloud import Cloud, Volume
-from stratuslab_libcloud.cimi.application import Application
-from stratuslab_libcloud.cimi.kept import Kept
+from stratuslab_libcloud.cimi.provider import Provider
 from stratuslab_libcloud.cimi.resources import resources
 from stratuslab_libcloud.errors import UnavailableError
 
@@ -29,8 +28,8 @@ class Failing:
 
 def test_the_answer_says_where_a_thing_is_that_was_made(tmp_path: Path) -> None:
     cloud = Failing()
-    table = resources(Kept(tmp_path / "kept.db"))
-    client = Client(Application(lambda *login: cast(Cloud, cloud), table, lambda request: None))
+    table = resources(tmp_path / "kept.db")
+    client = Client(Provider(lambda *login: cast(Cloud, cloud), table, lambda request: None))
     body = {"volumeTemplate": {"volumeConfig": {"capacity": 1_000_000}}}
     answer = client.post("/cimi/volumes", json=body, auth=("jane", "x"))
     assert (answer.status_code, answer.data) == (202, b"")
@@ -42,8 +41,8 @@ def test_the_answer_says_where_a_thing_is_that_was_made(tmp_path: Path) -> None:
 
 def test_a_bug_is_not_shown(tmp_path: Path) -> None:
     cloud = Failing()
-    table = resources(Kept(tmp_path / "kept.db"))
-    client = Client(Application(lambda *login: cast(Cloud, cloud), table, lambda request: None))
+    table = resources(tmp_path / "kept.db")
+    client = Client(Provider(lambda *login: cast(Cloud, cloud), table, lambda request: None))
     answer = client.get("/cimi/machines", auth=("jane", "x"))  # which it lacks
     assert (answer.status_code, answer.get_json()["statusMessage"]) == (
         500,

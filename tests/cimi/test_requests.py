@@ -10,7 +10,7 @@ from consumers import ACTION, JSON, NS, SCHEMA, XML, Consumer
 from lxml import etree
 from providers import JANE, JOE, Provider
 
-from stratuslab_libcloud.cimi import kept
+from stratuslab_libcloud.cimi import resources
 
 
 @pytest.fixture
@@ -33,7 +33,6 @@ def image(consumer: Consumer) -> str:
         ("", JSON),
         (JSON, JSON),
         (XML, XML),
-        ("text/xml", XML),
         ("application/*", JSON),
         (f"{XML}, */*;q=0.1", XML),
         (f"{JSON};q=0.5, {XML}", XML),
@@ -335,7 +334,7 @@ def test_head_has_no_body(provider: Provider) -> None:
 def test_templates_are_each_owner_s_and_bounded(
     provider: Provider, consumer: Consumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept, "_MOST", 3)
+    monkeypatch.setattr(resources, "_MOST", 3)
     url = consumer.entry["volumeConfigs"]["href"]
     for _ in range(3):
         consumer.ask("POST", url, {"capacity": 1})
