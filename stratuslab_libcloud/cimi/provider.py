@@ -4,7 +4,8 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from werkzeug import Request, Response, exceptions
@@ -16,7 +17,7 @@ from stratuslab_libcloud.cimi.queries import Query
 from stratuslab_libcloud.cimi.table import ACTION, NS, TYPES
 from stratuslab_libcloud.parallel import lazy
 
-__all__ = ["Caller", "Members", "Provider", "Resource"]
+__all__ = ["Caller", "Known", "Provider"]
 
 _VERSION = "1.0.1"
 _MAX_BODY_BYTES = 1 << 20
@@ -33,142 +34,9 @@ _STATUS: dict[type[Exception], int] = {
     errors.ConnectionFailedError: 504,
     errors.StratusLabError: 502,
 }
-_METHODS_OF_MEMBERS = {"GET": "members", "HEAD": "members", "PUT": "edit", "DELETE": "delete"}
-_METHODS_OF_COLLECTIONS = {"GET": "members", "HEAD": "members", "POST": "add"}
-Members = Iterable[Mapping[str, Any]]
-Path = tuple[str, ...]
-
-
-class Resource(NamedTuple):
-    """
-    A collection. Its functions take the caller, and the keys that are in a path.
-
-    :ivar type: of its members.
-    :ivar members: gives the attributes of each, with a key for ``id`` and words for ``operations``.
-    :ivar add: makes a member of a document, and returns its key; ``""`` if that was an act.
-    :ivar edit: gives a member another name.
-    """
-
-    type: str
-    members: Callable[..., Members] | None = None
-    add: Callable[..., str] | None = None
-    edit: Callable[..., object] | None = None
-    delete: Callable[..., object] | None = None
-
-
-class Caller(Request):
-    """
-    A request, and what there is for its sender.
-
-    In a path the names of collections and the keys of members take turns: ``cimi`` is the only
-    member of the collection without a name.
-    """
-
-    connect: Callable[[str, str], Cloud]
-    resources: Mapping[str, Resource]
-
-    @lazy
-    def login(self) -> tuple[str, str]:
-        """User name and password, which the cloud has to check."""
-        given = self.authorization
-        if given and given.type == "basic" and given.username and given.password:
-            return given.username, given.password
-        raise errors.CredentialsError("log in to the cloud by HTTP Basic")
-
-    @lazy
-    def cloud(self) -> Cloud:
-        """The cloud; nothing of it has been asked."""
-        return self.connect(*self.login)
-
-    @lazy
-    def user(self) -> str:
-        """The user name, once the cloud has accepted the login: for what it is not asked itself."""
-        self.cloud.machines()
-        return self.login[0]
-
-    @property
-    def media_type(self) -> str:
-        """Of the answer."""
-        return self.accept_mimetypes.best_match((JSON, XML), JSON)
-
-    def document(self, kind: str) -> Document:
-        """Read the body, a document of a type."""
-        if self.mimetype not in (JSON, XML):
-            raise exceptions.UnsupportedMediaType(f"a body must be {JSON} or {XML}")
-        return read(self.get_data(), self.mimetype, kind)
-
-    def url_of(self, *path: str) -> str:
-        """Return the URL of a path."""
-        return self.host_url + "/".join(quote(part, safe="") for part in path)
-
-    def find_path(self, href: str) -> Path:
-        """Return the path that a reference leads to, absolute or relative to the base."""
-        with contextlib.suppress(ValueError):
-            whole = urlsplit(urljoin(self.url_of("cimi", ""), href)).path.strip("/")
-            path = tuple(map(unquote, whole.split("/")))
-            if path[0] == "cimi" and "/".join(path[1::2]) in self.resources:
-                return path
-        raise errors.NotFoundError("there is nothing here")
-
-    def resource(self, path: Path) -> Resource:
-        """Return the resource of a path."""
-        return self.resources["/".join(path[1::2])]
-
-    def members(self, path: Path) -> dict[str, Document]:
-        """Make the documents of a collection's members, by their keys."""
-        kind, members, *_ = self.resource(path)
-        found = members(self, *path[2::2]) if members else ()
-        return {one["id"]: self._document(kind, (*path, one["id"]), one) for one in found}
-
-    def get(self, path: Path, query: Query | None = None) -> Document:
-        """Make the document of a path, as far as a query asks for it."""
-        resource = self.resource(path)
-        query = query or Query(MultiDict(), resource.type)
-        if len(path) % 2:
-            if found := self.members(path[:-1]).get(path[-1]):
-                return self._expanded(found, query)
-            raise errors.NotFoundError(f"there is no {path[-1]!r} here")
-        count, members = query.members(self.members(path).values())
-        kind = f"{resource.type}Collection"
-        (plural,) = (name for name, one in TYPES[kind].items() if one.kind == resource.type)
-        known = {"count": count, plural: [self._expanded(one, query) for one in members]}
-        return self._document(kind, path, known | {"operations": ["add"] * bool(resource.add)})
-
-    def find(self, name: str, given: Document) -> tuple[str, Document]:
-        """Look up the member of a collection that a reference names: its key and its document."""
-        with contextlib.suppress(errors.NotFoundError):
-            path = self.find_path(given["href"])
-            if path[:2] == ("cimi", name) and len(path) == 3:
-                return path[2], self.get(path)
-        raise exceptions.BadRequest(f"{given['href']!r} is no reference to one of the {name}")
-
-    def whole(self, name: str, given: Document) -> Document:
-        """Complete an object that is a reference; what it says itself counts more."""
-        return Document({**self.find(name, given)[1], **given}) if "href" in given else given
-
-    def _expanded(self, found: Document, query: Query) -> Document:
-        """Put what references lead to beside them, if it is there, and leave out the rest."""
-        for name, one in TYPES[found["resourceURI"].rpartition("/")[2]].items():
-            if one.kind in TYPES and query.expand & {name, "*"} and name in found:
-                for item in found[name] if one.many else [found[name]]:
-                    with contextlib.suppress(errors.NotFoundError, errors.NotPermittedError):
-                        item.update({**self.get(self.find_path(item.get("href", "/"))), **item})
-        return query.selected(found)
-
-    def _document(self, kind: str, path: Path, known: Mapping[str, Any]) -> Document:
-        """Complete a document: links to its collections and operations; nothing that is empty."""
-        url = self.url_of(*path)
-        made = {"resourceURI": f"{NS}/{kind}", **known, "id": url}
-        made["operations"] = [
-            {"rel": word, "href": url}
-            if word in ("add", "edit", "delete")
-            else {"rel": ACTION + word, "href": f"{url}/{word}"}
-            for word in known.get("operations", ())
-        ]
-        for name, one in TYPES[kind].items():
-            if one.kind.endswith("Collection"):
-                made[name] = {"href": f"{url}/{name}"}
-        return Document({name: it for name, it in made.items() if it not in (None, "", [], {})})
+_WHOLE = Query(MultiDict(), "Reference")
+Known = Mapping[str, Any]
+Place = tuple[str, ...]
 
 
 @dataclass
@@ -176,16 +44,26 @@ class Provider:
     """
     Answer requests about the cloud that ``connect`` makes of a user name and a password.
 
-    ``screen`` gives the answer to those that must go no further.
+    What is known of a thing are its attributes, a key for ``id``, and words for ``operations``; a
+    collection is an iterable of what is known of its members.
+
+    :ivar root: gives what is known of the entry point.
+    :ivar changes: what can be done, by method and names of collections: a function of the caller,
+        the keys in the path, and the document that was sent, or the new name. It returns the key of
+        what it has made.
+    :ivar database: SQLite file for what no cloud keeps.
+    :ivar screen: gives the answer to a request that must go no further.
     """
 
     connect: Callable[[str, str], Cloud]
-    resources: Mapping[str, Resource]
+    root: Callable[["Caller"], Known]
+    changes: Mapping[tuple[str, str], Callable[..., Any]]
+    database: Path
     screen: Callable[[Request], Response | None]
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         caller = Caller(environ)
-        caller.connect, caller.resources = self.connect, self.resources
+        caller.provider = self
         try:
             response = self.screen(caller) or _answer(caller)
         except Exception as error:
@@ -198,6 +76,127 @@ class Provider:
         return response(environ, start_response)
 
 
+class Caller(Request):
+    """
+    A request, and what there is for its sender.
+
+    In a place, the keys of things and the names of their collections take turns: the entry point is
+    ``("cimi",)``, a machine ``("cimi", "machines", "7")``.
+    """
+
+    provider: Provider
+
+    @lazy
+    def login(self) -> tuple[str, str]:
+        """User name and password, which the cloud has to check."""
+        given = self.authorization
+        if given and given.type == "basic" and given.username and given.password:
+            return given.username, given.password
+        raise errors.CredentialsError("log in to the cloud by HTTP Basic")
+
+    @lazy
+    def cloud(self) -> Cloud:
+        """The cloud; nothing of it has been asked."""
+        return self.provider.connect(*self.login)
+
+    @lazy
+    def user(self) -> str:
+        """The user name, once the cloud has accepted the login: for what it is not asked itself."""
+        self.cloud.machines()
+        return self.login[0]
+
+    def document(self, kind: str) -> Document:
+        """Read the body, a document of a type."""
+        if self.mimetype not in (JSON, XML):
+            raise exceptions.UnsupportedMediaType(f"a body must be {JSON} or {XML}")
+        return read(self.get_data(), self.mimetype, kind)
+
+    def url_of(self, *place: str) -> str:
+        """Return the URL of a place."""
+        return self.host_url + "/".join(quote(part, safe="") for part in place)
+
+    def place(self, href: str) -> Place:
+        """Return the place of a reference, which is absolute or relative to the base."""
+        try:
+            path = urlsplit(urljoin(self.url_of("cimi", ""), href)).path
+        except ValueError:
+            raise errors.NotFoundError(f"{href!r} is no reference") from None
+        return tuple(map(unquote, path.strip("/").split("/")))
+
+    def known(self, place: Place) -> Known:
+        """Return what is known of a thing, or raise a NotFoundError."""
+        for one in self.members(place[:-1]) if place[1:] else [self.provider.root(self)]:
+            if one["id"] == place[-1]:
+                return one
+        raise errors.NotFoundError(f"there is no {place[-1]!r} here")
+
+    def members(self, place: Place) -> Iterable[Known]:
+        """Return what is known of the things in a collection."""
+        found: Iterable[Known] = self.known(place[:-1])[place[-1]] if _type_at(place) else ()
+        return found
+
+    def get(self, place: Place, query: Query = _WHOLE) -> Document:
+        """Make the document of a place, as far as a query asks for it."""
+        kind = _type_at(place)
+        if len(place) % 2:
+            return self._expanded(self._document(kind, place, self.known(place)), query)
+        made = [self._document(kind, (*place, one["id"]), one) for one in self.members(place)]
+        count, found = query.members(made)
+        kind = f"{kind}Collection"
+        (plural,) = (name for name, one in TYPES[kind].items() if one.kind == _type_at(place))
+        known = {"id": "", "count": count, plural: [self._expanded(one, query) for one in found]}
+        can_add = ("POST", "/".join(place[1::2])) in self.provider.changes
+        return self._document(kind, place, {**known, "operations": ["add"] * can_add})
+
+    def find(self, name: str, given: Document) -> tuple[str, Document]:
+        """Look up the member of a collection that a reference names: its key and its document."""
+        with contextlib.suppress(errors.NotFoundError):
+            place = self.place(given["href"])
+            if place[:2] == ("cimi", name) and len(place) == 3:
+                return place[2], self.get(place)
+        raise exceptions.BadRequest(f"{given['href']!r} is no reference to one of the {name}")
+
+    def whole(self, name: str, given: Document) -> Document:
+        """Complete an object that is a reference; what it says itself counts more."""
+        return Document({**self.find(name, given)[1], **given}) if "href" in given else given
+
+    def _expanded(self, found: Document, query: Query) -> Document:
+        """Put what references lead to beside them, if it is there, and leave out the rest."""
+        for name, one in TYPES[found["resourceURI"].rpartition("/")[2]].items():
+            if one.kind in TYPES and query.expand & {name, "*"} and name in found:
+                for item in found[name] if one.many else [found[name]]:
+                    with contextlib.suppress(errors.NotFoundError, errors.NotPermittedError):
+                        item.update({**self.get(self.place(item.get("href", "/"))), **item})
+        return query.selected(found)
+
+    def _document(self, kind: str, place: Place, known: Known) -> Document:
+        """Complete a document: links to its collections and operations; nothing that is empty."""
+        url = self.url_of(*place)
+        made = {"resourceURI": f"{NS}/{kind}", **known, "id": url}
+        made["operations"] = [
+            {"rel": word, "href": url}
+            if word in ("add", "edit", "delete")
+            else {"rel": ACTION + word, "href": f"{url}/{word}"}
+            for word in known.get("operations", ())
+        ]
+        made |= {name: {"href": f"{url}/{name}"} for name in _collections(kind)}
+        return Document({name: it for name, it in made.items() if it not in (None, "", [], {})})
+
+
+def _type_at(place: Place) -> str:
+    """Return the type of a thing, or of what is in a collection; ``""`` if there is none."""
+    kind = "CloudEntryPoint"
+    for name in place[1::2]:
+        kind = _collections(kind).get(name, "")
+    return kind
+
+
+def _collections(kind: str) -> dict[str, str]:
+    """Return the types of what is in the collections that a type has, by the names of those."""
+    kinds = {name: one.kind for name, one in TYPES.get(kind, {}).items()}
+    return {name: kinds[name][:-10] for name in kinds if kinds[name].endswith("Collection")}
+
+
 def _answer(caller: Caller) -> Response:
     if len(caller.get_data()) > _MAX_BODY_BYTES:
         raise exceptions.RequestEntityTooLarge(f"a body may have {_MAX_BODY_BYTES} bytes")
@@ -206,33 +205,40 @@ def _answer(caller: Caller) -> Response:
     versions = caller.headers.get("CIMI-Specification-Version", _VERSION).split(",")
     if not {version.strip() for version in versions} & {"1.0", "1.0.0", _VERSION}:
         raise exceptions.BadRequest(f"this provider speaks CIMI {_VERSION}")
-    path = caller.find_path(caller.environ["REQUEST_URI"])
-    resource, is_member = caller.resource(path), bool(len(path) % 2)
-    names = _METHODS_OF_MEMBERS if is_member else _METHODS_OF_COLLECTIONS
-    calls = {method: call for method in names if (call := getattr(resource, names[method]))}
-    if caller.method not in calls:
-        raise exceptions.MethodNotAllowed(list(calls))
-    query = Query(caller.args, resource.type, many=not is_member)
+    place, changes = caller.place(caller.environ["REQUEST_URI"]), caller.provider.changes
+    kind, names, is_member = _type_at(place), "/".join(place[1::2]), bool(len(place) % 2)
+    possible = ("PUT", "DELETE") if is_member else ("POST",)
+    allowed = [method for method in possible if (method, names) in changes]
+    allowed += ["GET", "HEAD"] if kind else []
+    if not allowed:
+        raise errors.NotFoundError("there is nothing here")
+    if caller.method not in allowed:
+        raise exceptions.MethodNotAllowed(allowed)
+    query = Query(caller.args, kind or "Action", many=not is_member)
     if caller.method in ("GET", "HEAD"):
-        return _response(caller, 200, caller.get(path, query))
-    return _change(caller, calls[caller.method], path, query)
+        return _response(caller, 200, caller.get(place, query))
+    return _change(caller, place, changes[caller.method, names], query)
 
 
-def _change(caller: Caller, call: Callable[..., Any], path: Path, query: Query) -> Response:
+def _change(caller: Caller, place: Place, call: Callable[..., Any], query: Query) -> Response:
     """Do what a request asks for, and answer with what there is then."""
-    kind, keys, headers = caller.resource(path).type, path[2::2], {}
-    before = caller.get(path if len(path) % 2 else path[:-1])
-    if caller.method == "POST":
-        body = caller.document(f"{kind}Create" if f"{kind}Create" in TYPES else kind)
-        key = call(caller, *keys, body)
-        path = (*path, key) if key else path[:-1]
-        headers = {"Location": caller.url_of(*path)} if key else {}
+    kind, keys, headers = _type_at(place), place[2::2], {}
+    before = caller.get(place if len(place) % 2 else place[:-1])
+    if caller.method == "DELETE":
+        call(caller, *keys)
     elif caller.method == "PUT":
         call(caller, *keys, _name(before, caller.document(kind), query))
-    else:
+    elif kind:
+        body = caller.document(f"{kind}Create" if f"{kind}Create" in TYPES else kind)
+        place = (*place, call(caller, *keys, body))
+        headers = {"Location": caller.url_of(*place)}
+    elif caller.document("Action")["action"] == ACTION + place[-1]:
         call(caller, *keys)
+        place = place[:-1]
+    else:
+        raise exceptions.BadRequest(f"the action here is {ACTION}{place[-1]}")
     try:
-        after = caller.get(path, query)
+        after = caller.get(place, query)
     except errors.StratusLabError:  # it has been done all the same
         return Response(status=202 if headers else 204, headers=headers)
     status = 200 if caller.method == "PUT" else 201 if headers else 202
@@ -248,8 +254,8 @@ def _name(before: Document, body: Document, query: Query) -> str:
 
 
 def _response(caller: Caller, status: int, document: Document, headers: Any = None) -> Response:
-    body = write(document, caller.media_type)
-    return Response(body, status, headers, content_type=caller.media_type)
+    media_type = caller.accept_mimetypes.best_match((JSON, XML), JSON)
+    return Response(write(document, media_type), status, headers, content_type=media_type)
 
 
 def _refusal(caller: Caller, error: Exception) -> Response:
@@ -260,8 +266,9 @@ def _refusal(caller: Caller, error: Exception) -> Response:
             _LOG.exception("%s %s", caller.method, caller.path)
         reason = "the provider has failed" if status == 500 else str(error)
         error = exceptions.default_exceptions[status](reason)
-    job = Document(resourceURI=f"{NS}/Job", state="FAILED", returnCode=error.code)
-    job |= {"targetResource": {"href": caller.base_url}, "statusMessage": error.description}
+    job = Document(resourceURI=f"{NS}/Job", state="FAILED")
+    job |= {"targetResource": {"href": caller.base_url}, "returnCode": error.code}
+    job |= {"statusMessage": error.description}
     response = _response(caller, error.code or 500, job, error.get_headers())
     if response.status_code == 401:
         response.www_authenticate = WWWAuthenticate("basic", {"realm": "CIMI", "charset": "UTF-8"})

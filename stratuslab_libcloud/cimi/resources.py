@@ -3,24 +3,22 @@
 import base64
 import contextlib
 import json
-import os
 import re
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from werkzeug.exceptions import BadRequest
 
 from stratuslab_libcloud import Machine, NewMachine, errors
 from stratuslab_libcloud.cimi.documents import Document, date
-from stratuslab_libcloud.cimi.provider import Caller, Members, Resource
-from stratuslab_libcloud.cimi.table import ACTION, MAPPED
+from stratuslab_libcloud.cimi.provider import Caller, Known
+from stratuslab_libcloud.cimi.table import MAPPED
 
-__all__ = ["resources"]
+__all__ = ["CHANGES", "root"]
 
 _MOST = 100  # of a type are kept for each user
 _STATES = {
@@ -33,11 +31,7 @@ _STATES = {
 }
 
 
-def _entry_point(caller: Caller) -> Members:
-    yield {"id": "cimi", "name": "StratusLab", "baseURI": caller.url_of("cimi", "")}
-
-
-def _machines(caller: Caller) -> Members:
+def _machines(caller: Caller) -> Iterator[Known]:
     for machine in caller.cloud.machines():
         verbs = ["delete", *["stop"] * machine.running]
         if caller.cloud.keeps_stopped_machines:
@@ -49,6 +43,9 @@ def _machines(caller: Caller) -> Members:
             "state": _state(machine),
             "cpu": machine.cpus,
             "memory": machine.memory and machine.memory * 1024,
+            "disks": _disks(machine),
+            "volumes": _mounts(caller, machine.id),
+            "networkInterfaces": _interfaces(machine),
             "operations": verbs,
         }
 
@@ -60,7 +57,7 @@ def _state(machine: Machine) -> str:
     return next(known, "STARTED")
 
 
-def _volumes(caller: Caller) -> Members:
+def _volumes(caller: Caller) -> Iterator[Known]:
     for volume in caller.cloud.volumes():
         state = volume.state or ("deleting" if volume.quarantine else "available")
         is_own = volume.owner in (None, caller.login[0])
@@ -76,7 +73,7 @@ def _volumes(caller: Caller) -> Members:
         }
 
 
-def _images(caller: Caller) -> Members:
+def _images(caller: Caller) -> Iterator[Known]:
     caller.cloud.machines()  # images need no login, but CIMI does
     for image in caller.cloud.images():
         more = image.details()
@@ -91,7 +88,7 @@ def _images(caller: Caller) -> Members:
         }
 
 
-def _sizes(caller: Caller) -> Members:
+def _sizes(caller: Caller) -> Iterator[Known]:
     caller.cloud.machines()  # likewise
     for one in caller.cloud.settings.instance_types:
         swap = [{"capacity": one.swap * 1000, "format": "swap"}] if one.swap else []
@@ -99,21 +96,20 @@ def _sizes(caller: Caller) -> Members:
         yield {"id": one.name, "name": one.name, **known}
 
 
-def _disks(caller: Caller, machine: str) -> Members:
-    for number, disk in enumerate(_machine(caller, machine).disks):
+def _disks(machine: Machine) -> Iterator[Known]:
+    for number, disk in enumerate(machine.disks):
         size, target = disk["size"], disk["target"]
         capacity, place = size and size * 2**20 // 1000, target and f"/dev/{target}"
         yield {"id": disk["id"] or str(number), "capacity": capacity, "initialLocation": place}
 
 
-def _interfaces(caller: Caller, machine: str) -> Members:
-    for number, nic in enumerate(_machine(caller, machine).nics):
+def _interfaces(machine: Machine) -> Iterator[Known]:
+    for number, nic in enumerate(machine.nics):
         addresses = [{"ip": nic["ip"]}] if nic["ip"] else []
         yield {"id": str(number), "name": nic["network"], "addresses": addresses, "state": "ACTIVE"}
 
 
-def _mounts(caller: Caller, machine: str) -> Members:
-    _machine(caller, machine)  # of somebody else's nothing is shown
+def _mounts(caller: Caller, machine: str) -> Iterator[Known]:
     for volume in caller.cloud.volumes():
         for mount in caller.cloud.volume_mounts(volume.id) if volume.users != 0 else ():
             if mount.machine_id == machine:
@@ -121,13 +117,6 @@ def _mounts(caller: Caller, machine: str) -> Members:
                 plugged = {"initialLocation": f"/dev/{mount.device}", "operations": ["delete"]}
                 more = plugged if mount.hot_plugged else {}
                 yield {"id": volume.id, "volume": {"href": href}, **more}
-
-
-def _machine(caller: Caller, key: str) -> Machine:
-    for machine in caller.cloud.machines():
-        if machine.id == key:
-            return machine
-    raise errors.NotFoundError(f"there is no machine {key!r}")
 
 
 def _add_machine(caller: Caller, body: Document) -> str:
@@ -142,7 +131,7 @@ def _add_machine(caller: Caller, body: Document) -> str:
     user_data = base64.b64decode(given.get("userData", ""))
     volumes = [one.get("volume", one) for one in given.get("volumes", ())]
     new = NewMachine(
-        _image_id(caller, given["machineImage"]),
+        caller.find("machineImages", given["machineImage"])[0],
         cpus=config["cpu"],
         ram=-(-config["memory"] // 1024),
         swap=-(-sizes.get(True, 0) // 1000),
@@ -157,29 +146,6 @@ def _add_machine(caller: Caller, body: Document) -> str:
         user_data=user_data,
     )
     return caller.cloud.create_machine(new)
-
-
-def _image_id(caller: Caller, given: Document) -> str:
-    """Return the id of an image: by reference, or the one that is, or has its entry, somewhere."""
-    if "href" in given:
-        return caller.find("machineImages", given)[0]
-    where = given["imageLocation"]
-    for image in caller.cloud.images():
-        if where in image.details().get("locations", ()) or where.endswith(f"/metadata/{image.id}"):
-            return image.id
-    raise BadRequest(f"there is no image at {where!r}")
-
-
-def _act(verb: str, do: Callable[[Caller, str], object]) -> Resource:
-    """Make the resource that a machine's operation is sent to."""
-
-    def act(caller: Caller, key: str, body: Document) -> str:
-        if body["action"] != ACTION + verb:
-            raise BadRequest(f"the action here is {ACTION}{verb}")
-        do(caller, key)
-        return ""
-
-    return Resource("Action", add=act)
 
 
 def _stop(caller: Caller, key: str) -> None:
@@ -203,13 +169,10 @@ def _detach(caller: Caller, machine: str, key: str) -> None:
     caller.cloud.detach_volume(key, machine)
 
 
-def _rename(caller: Caller, key: str, name: str) -> None:
-    caller.cloud.update_volume(key, name=name)
-
-
-def _credential(body: Document) -> Document:
-    template = body.pop("credentialTemplate", Document())
-    return Document({**template, **body, "key": _public_key(template["key"]).encode().hex()})
+def _add_credential(caller: Caller, body: Document) -> str:
+    given = body.pop("credentialTemplate", Document())
+    key = _public_key(given["key"]).encode().hex()
+    return _keep("credentials", caller, Document({**given, **body, "key": key}))
 
 
 def _public_key(text: str) -> str:
@@ -221,69 +184,66 @@ def _public_key(text: str) -> str:
     return text.strip()
 
 
-def _kept(
-    database: Path, kind: str, made: Callable[[Document], Document] = lambda body: body
-) -> Resource:
-    """Make the resource of what no cloud keeps for its users."""
-    run = partial(_run, database)
-
-    def members(caller: Caller) -> list[dict[str, Any]]:
-        rows = run("SELECT key, document FROM kept WHERE user=? AND type=?", caller.user, kind)
-        verbs = {"operations": ["edit", "delete"]}
-        return [{**json.loads(document), "id": key, **verbs} for key, document in rows]
-
-    def add(caller: Caller, body: Document) -> str:
-        if len(members(caller)) >= _MOST:
-            raise errors.ConflictError(f"{_MOST} are kept already: delete one first")
-        key, document = secrets.token_hex(8), {**made(body), "created": date(time.time())}
-        run("INSERT INTO kept VALUES (?, ?, ?, ?)", caller.user, kind, key, json.dumps(document))
-        return key
-
-    def edit(caller: Caller, key: str, name: str) -> None:
-        change = json.dumps({"name": name, "updated": date(time.time())})
-        patch = "UPDATE kept SET document=json_patch(document, ?) WHERE user=? AND key=?"
-        run(patch, change, caller.user, key)
-
-    def delete(caller: Caller, key: str) -> None:
-        run("DELETE FROM kept WHERE user=? AND key=?", caller.user, key)
-
-    return Resource(kind, members, add, edit, delete)
+def _kept(caller: Caller, name: str) -> Iterator[Known]:
+    select = "SELECT key, document FROM kept WHERE user=? AND collection=?"
+    for key, document in _run(caller, select, caller.user, name):
+        yield {**json.loads(document), "id": key, "operations": ["edit", "delete"]}
 
 
-def _run(database: Path, statement: str, *values: str) -> list[tuple[str, str]]:
-    with contextlib.closing(sqlite3.connect(database, timeout=30)) as db, db:
+def _keep(name: str, caller: Caller, body: Document) -> str:
+    if len(list(_kept(caller, name))) >= _MOST:
+        raise errors.ConflictError(f"{_MOST} are kept already: delete one first")
+    key, document = secrets.token_hex(8), json.dumps({**body, "created": date(time.time())})
+    _run(caller, "INSERT INTO kept VALUES (?, ?, ?, ?)", caller.user, name, key, document)
+    return key
+
+
+def _rename_kept(caller: Caller, key: str, name: str) -> None:
+    change = json.dumps({"name": name, "updated": date(time.time())})
+    patch = "UPDATE kept SET document=json_patch(document, ?) WHERE user=? AND key=?"
+    _run(caller, patch, change, caller.user, key)
+
+
+def _discard(caller: Caller, key: str) -> None:
+    _run(caller, "DELETE FROM kept WHERE user=? AND key=?", caller.user, key)
+
+
+def _run(caller: Caller, statement: str, *values: str) -> list[tuple[str, str]]:
+    """Ask the database of what no cloud keeps for its users."""
+    with contextlib.closing(sqlite3.connect(caller.provider.database, timeout=30)) as db, db:
+        db.execute("CREATE TABLE IF NOT EXISTS kept (user, collection, key, document)")
         return db.execute(statement, values).fetchall()
 
 
-def _call(name: str) -> Callable[..., Any]:
-    """Return a call of the cloud, as a function of the caller and its own arguments."""
-    return lambda caller, *given: getattr(caller.cloud, name)(*given)
-
-
-def resources(database: Path) -> dict[str, Resource]:
-    """
-    Return all resources, by the names in their paths.
-
-    :param database: an SQLite file for what no cloud keeps, which only its owner may read.
-    """
-    os.close(os.open(database, os.O_CREAT | os.O_RDWR, 0o600))
-    _run(database, "CREATE TABLE IF NOT EXISTS kept (user, type, key PRIMARY KEY, document)")
+def root(caller: Caller) -> Known:
+    """Return what is known of the entry point; nothing is asked before it is looked at."""
     return {
-        "": Resource("CloudEntryPoint", _entry_point),
-        "machines": Resource(
-            "Machine", _machines, _add_machine, _call("rename_machine"), _call("kill_machine")
-        ),
-        "machines/stop": _act("stop", _stop),
-        "machines/start": _act("start", _call("start_machine")),
-        "machines/restart": _act("restart", _call("reboot_machine")),
-        "machines/disks": Resource("Disk", _disks),
-        "machines/networkInterfaces": Resource("MachineNetworkInterface", _interfaces),
-        "machines/volumes": Resource("MachineVolume", _mounts, _attach, delete=_detach),
-        "volumes": Resource("Volume", _volumes, _add_volume, _rename, _call("delete_volume")),
-        "machineConfigs": Resource("MachineConfiguration", _sizes),
-        "machineImages": Resource("MachineImage", _images),
-        "machineTemplates": _kept(database, "MachineTemplate"),
-        "volumeConfigs": _kept(database, "VolumeConfiguration"),
-        "volumeTemplates": _kept(database, "VolumeTemplate"),
-        "credentials": _kept(database, "Credential", _credential),
+        "id": "cimi",
+        "name": "StratusLab",
+        "baseURI": caller.url_of("cimi", ""),
+        "machines": _machines(caller),
+        "machineConfigs": _sizes(caller),
+        "machineImages": _images(caller),
+        "volumes": _volumes(caller),
+        **{name: _kept(caller, name) for name in _KEPT},
     }
+
+
+_KEPT = ("machineTemplates", "volumeConfigs", "volumeTemplates", "credentials")
+CHANGES: dict[tuple[str, str], Callable[..., Any]] = {
+    ("POST", "machines"): _add_machine,
+    ("PUT", "machines"): lambda caller, key, name: caller.cloud.rename_machine(key, name),
+    ("DELETE", "machines"): lambda caller, key: caller.cloud.kill_machine(key),
+    ("POST", "machines/stop"): _stop,
+    ("POST", "machines/start"): lambda caller, key: caller.cloud.start_machine(key),
+    ("POST", "machines/restart"): lambda caller, key: caller.cloud.reboot_machine(key),
+    ("POST", "machines/volumes"): _attach,
+    ("DELETE", "machines/volumes"): _detach,
+    ("POST", "volumes"): _add_volume,
+    ("PUT", "volumes"): lambda caller, key, name: caller.cloud.update_volume(key, name=name),
+    ("DELETE", "volumes"): lambda caller, key: caller.cloud.delete_volume(key),
+    **{("POST", name): partial(_keep, name) for name in _KEPT},
+    **{("PUT", name): _rename_kept for name in _KEPT},
+    **{("DELETE", name): _discard for name in _KEPT},
+    ("POST", "credentials"): _add_credential,
+}

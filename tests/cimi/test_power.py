@@ -7,9 +7,8 @@ import pytest
 from werkzeug.test import create_environ
 
 from stratuslab_libcloud import Cloud, Machine
-from stratuslab_libcloud.cimi.documents import Document
-from stratuslab_libcloud.cimi.provider import Caller
-from stratuslab_libcloud.cimi.resources import resources
+from stratuslab_libcloud.cimi.provider import Caller, Provider
+from stratuslab_libcloud.cimi.resources import CHANGES, root
 from stratuslab_libcloud.cimi.table import ACTION
 from stratuslab_libcloud.errors import InvalidValueError, NotSupportedError
 
@@ -47,15 +46,18 @@ class Stub:
 
 def caller(cloud: Stub, folder: Path) -> Caller:
     made = Caller(create_environ(headers={"Authorization": "Basic amFuZTp4"}))
-    made.connect = lambda user, password: cast(Cloud, cloud)
-    made.resources = resources(folder / "kept.db")
+    made.provider = Provider(
+        lambda user, password: cast(Cloud, cloud),
+        root,
+        CHANGES,
+        folder / "db",
+        lambda request: None,
+    )
     return made
 
 
 def act(asking: Caller, verb: str) -> None:
-    do = asking.resources[f"machines/{verb}"].add
-    assert do is not None
-    do(asking, "7", Document(action=ACTION + verb))
+    CHANGES["POST", f"machines/{verb}"](asking, "7")
 
 
 def machine(state: int, lcm_state: int = 0) -> Machine:
