@@ -131,9 +131,11 @@ class Caller(Request):
         raise errors.NotFoundError(f"there is no {place[-1]!r} here")
 
     def members(self, place: Place) -> Iterable[Known]:
-        """Return what is known of the things in a collection."""
-        found: Iterable[Known] = self.known(place[:-1])[place[-1]] if _type_at(place) else ()
-        return found
+        """Return what is known of the things in a collection, or raise a NotFoundError."""
+        if not _type_at(place):
+            raise errors.NotFoundError("there is nothing here")
+        members: Iterable[Known] = self.known(place[:-1])[place[-1]]
+        return members
 
     def get(self, place: Place, query: Query = _WHOLE) -> Document:
         """Make the document of a place, as far as a query asks for it."""
@@ -166,7 +168,8 @@ class Caller(Request):
             if one.kind in TYPES and query.expand & {name, "*"} and name in found:
                 for item in found[name] if one.many else [found[name]]:
                     with contextlib.suppress(errors.NotFoundError, errors.NotPermittedError):
-                        item.update({**self.get(self.place(item.get("href", "/"))), **item})
+                        more = self.get(self.place(item.get("href", "/")))
+                        item.update({it: more[it] for it in more if it in TYPES[one.kind]} | item)
         return query.selected(found)
 
     def _document(self, kind: str, place: Place, known: Known) -> Document:
@@ -193,8 +196,11 @@ def _type_at(place: Place) -> str:
 
 def _collections(kind: str) -> dict[str, str]:
     """Return the types of what is in the collections that a type has, by the names of those."""
-    kinds = {name: one.kind for name, one in TYPES.get(kind, {}).items()}
-    return {name: kinds[name][:-10] for name in kinds if kinds[name].endswith("Collection")}
+    return {
+        name: one.kind.removesuffix("Collection")
+        for name, one in TYPES.get(kind, {}).items()
+        if one.kind.endswith("Collection")
+    }
 
 
 def _answer(caller: Caller) -> Response:

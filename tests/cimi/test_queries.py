@@ -37,6 +37,7 @@ def ids(*given: tuple[str, str]) -> str:
         ("name='it\\'s'", "b"),
         ('name="say \\"x\\""', "c"),
         ("state='STARTED'", "d"),
+        ("cpuArch='68000'", ""),
         ("property['k']='v'", "b"),
         ("property['k']!='v'", "acd"),
         ("created > 2026-02-01", "c"),
