@@ -15,7 +15,7 @@ from stratuslab_libcloud.errors import NotSupportedError
 from stratuslab_libcloud.untrusted.text import printable
 from stratuslab_libcloud.untrusted.xml import parse
 
-__all__ = ["JSON", "XML", "Document", "date", "read", "read_value", "write"]
+__all__ = ["JSON", "XML", "Document", "date", "read", "read_value", "values", "write"]
 
 JSON, XML = "application/json", "application/xml"
 
@@ -31,10 +31,12 @@ def read(body: bytes, media_type: str, kind: str) -> Document:
     """Read a document of a type, which JSON need not name; what the table lacks is left out."""
     uri = f"{NS}/{kind}"
     try:
-        found = _read(kind, json.loads(body) if media_type == JSON else _of_root(kind, parse(body)))
+        given = json.loads(body) if media_type == JSON else parse(body)
+        found = _read(kind, given)
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"the body cannot be read: {error}") from None
-    if found.pop("resourceURI", uri) != uri:
+    implied = uri if media_type == JSON else re.sub("{(.*)}", r"\1/", given.tag)
+    if found.pop("resourceURI", implied) != uri:
         raise BadRequest(f"the body must be a {kind}: {uri}")
     return found
 
@@ -53,6 +55,8 @@ def write(document: Document, media_type: str) -> bytes:
 
 def read_value(one: Attribute, value: Any) -> Any:
     """Read the value of an attribute; numbers and the like may be given as text."""
+    if one.kind in TYPES:
+        return _read(one.kind, value)
     text = value.strip() if isinstance(value, str) else json.dumps(value)
     if one.only is not None and (text != one.only or not text):
         raise NotSupportedError(f"{one.name} can only be {one.only or 'absent'} here")
@@ -69,8 +73,6 @@ def read_value(one: Attribute, value: Any) -> Any:
             return {name: read_value(Attribute(name), item) for name, item in value.items()}
         case "text" | "tag" if isinstance(value, str) or one.only:
             return value
-        case kind if kind in TYPES:
-            return _read(kind, value)
     raise BadRequest(f"{one.name} is no {one.kind}")
 
 
@@ -85,56 +87,44 @@ def date(found: str | float | None) -> str | None:
     return None
 
 
+def values(one: Attribute, given: Any) -> list[Any]:
+    """List what an object, or an element that is yet to be read, has of an attribute."""
+    if isinstance(given, dict) or one.kind == "tag":
+        value = given.get(one.name)
+        return value if isinstance(value, list) else [] if value is None else [value]
+    found = given.findall(f"{{{NS}}}{one.tag}")
+    if one.kind == "map":  # some consumers call the name key
+        pairs = {item.get("name", item.get("key", "")): item.text or "" for item in found}
+        return [pairs] if pairs else []
+    return found if one.kind in TYPES else [item.text or "" for item in found]
+
+
 def _read(kind: str, given: Any) -> Document:
-    if not isinstance(given, dict):
+    if not isinstance(given, (dict, ET.Element)):
         raise BadRequest(f"a {kind} must be an object")
     found = Document()
     for name, one in TYPES[kind].items():
-        value = given.get(name)
-        items = value if isinstance(value, list) else [] if value is None else [value]
-        values = [read_value(one, item) for item in items]
-        if len(values) > 1 and not one.many:
+        items = [read_value(one, value) for value in values(one, given)]
+        if len(items) > 1 and not one.many:
             raise BadRequest(f"{name} is given twice")
-        if values:
-            found[name] = values if one.many else values[0]
-    return found
-
-
-def _of_root(kind: str, root: ET.Element) -> dict[str, Any]:
-    return {"resourceURI": re.sub("{(.*)}", r"\1/", root.tag), **_of_xml(kind, root)}
-
-
-def _of_xml(kind: str, element: ET.Element) -> dict[str, Any]:
-    """Bring an element into the form of JSON, with each child in a list."""
-    found: dict[str, Any] = dict(element.attrib)
-    for name, one in TYPES[kind].items():
-        children = element.findall(f"{{{NS}}}{one.tag}")
-        if one.kind == "map":  # some consumers call the name key
-            pairs = {item.get("name", item.get("key", "")): item.text or "" for item in children}
-            found[name] = pairs or None
-        elif one.kind != "tag":
-            found[name] = [
-                _of_xml(one.kind, item) if one.kind in TYPES else item.text or ""
-                for item in children
-            ]
+        if items:
+            found[name] = items if one.many else items[0]
     return found
 
 
 def _fill(element: ET.Element, kind: str, document: dict[str, Any]) -> None:
     for name, one in TYPES[kind].items():
-        value = document.get(name, [])
-        if one.kind == "tag" and value:
-            element.set(name, value)
-        elif one.kind == "map":
-            for key in value:
-                ET.SubElement(element, one.tag, name=key).text = value[key]
-        else:
-            for item in value if isinstance(value, list) else [value]:
-                child = ET.SubElement(element, one.tag)
-                if one.kind in TYPES:
-                    _fill(child, one.kind, item)
-                else:
-                    child.text = item if isinstance(item, str) else json.dumps(item)
+        for value in values(one, document):
+            if one.kind == "tag":
+                element.set(name, value)
+            elif one.kind == "map":
+                for key in value:
+                    ET.SubElement(element, one.tag, name=key).text = value[key]
+            elif one.kind in TYPES:
+                _fill(ET.SubElement(element, one.tag), one.kind, value)
+            else:
+                text = value if isinstance(value, str) else json.dumps(value)
+                ET.SubElement(element, one.tag).text = text
 
 
 def _printable(found: dict[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from werkzeug import Request, Response, exceptions
 from werkzeug.datastructures import MultiDict, WWWAuthenticate
 
 from stratuslab_libcloud import Cloud, errors
-from stratuslab_libcloud.cimi.documents import JSON, XML, Document, read, write
+from stratuslab_libcloud.cimi.documents import JSON, XML, Document, read, values, write
 from stratuslab_libcloud.cimi.queries import Query
-from stratuslab_libcloud.cimi.table import ACTION, NS, TYPES
+from stratuslab_libcloud.cimi.table import ACTION, NS, PLACES, TYPES
 from stratuslab_libcloud.parallel import lazy
 
 __all__ = ["Caller", "Known", "Provider"]
@@ -132,23 +132,22 @@ class Caller(Request):
 
     def members(self, place: Place) -> Iterable[Known]:
         """Return what is known of the things in a collection, or raise a NotFoundError."""
-        if not _type_at(place):
+        if _names(place) not in PLACES:
             raise errors.NotFoundError("there is nothing here")
         members: Iterable[Known] = self.known(place[:-1])[place[-1]]
         return members
 
     def get(self, place: Place, query: Query = _WHOLE) -> Document:
         """Make the document of a place, as far as a query asks for it."""
-        kind = _type_at(place)
+        kind = PLACES.get(_names(place), "")
         if len(place) % 2:
             return self._expanded(self._document(kind, place, self.known(place)), query)
         made = [self._document(kind, (*place, one["id"]), one) for one in self.members(place)]
         count, found = query.members(made)
-        kind = f"{kind}Collection"
-        (plural,) = (name for name, one in TYPES[kind].items() if one.kind == _type_at(place))
+        (plural,) = (name for name, one in TYPES[f"{kind}Collection"].items() if one.kind == kind)
         known = {"id": "", "count": count, plural: [self._expanded(one, query) for one in found]}
-        can_add = ("POST", "/".join(place[1::2])) in self.provider.changes
-        return self._document(kind, place, {**known, "operations": ["add"] * can_add})
+        known["operations"] = ["add"] * (("POST", _names(place)) in self.provider.changes)
+        return self._document(f"{kind}Collection", place, known)
 
     def find(self, name: str, given: Document) -> tuple[str, Document]:
         """Look up the member of a collection that a reference names: its key and its document."""
@@ -165,8 +164,8 @@ class Caller(Request):
     def _expanded(self, found: Document, query: Query) -> Document:
         """Put what references lead to beside them, if it is there, and leave out the rest."""
         for name, one in TYPES[found["resourceURI"].rpartition("/")[2]].items():
-            if one.kind in TYPES and query.expand & {name, "*"} and name in found:
-                for item in found[name] if one.many else [found[name]]:
+            if one.kind in TYPES and query.expand & {name, "*"}:
+                for item in values(one, found):
                     with contextlib.suppress(errors.NotFoundError, errors.NotPermittedError):
                         more = self.get(self.place(item.get("href", "/")))
                         item.update({it: more[it] for it in more if it in TYPES[one.kind]} | item)
@@ -182,25 +181,15 @@ class Caller(Request):
             else {"rel": ACTION + word, "href": f"{url}/{word}"}
             for word in known.get("operations", ())
         ]
-        made |= {name: {"href": f"{url}/{name}"} for name in _collections(kind)}
+        for name, one in TYPES[kind].items():
+            if one.kind.endswith("Collection"):
+                made[name] = {"href": f"{url}/{name}"}
         return Document({name: it for name, it in made.items() if it not in (None, "", [], {})})
 
 
-def _type_at(place: Place) -> str:
-    """Return the type of a thing, or of what is in a collection; ``""`` if there is none."""
-    kind = "CloudEntryPoint"
-    for name in place[1::2]:
-        kind = _collections(kind).get(name, "")
-    return kind
-
-
-def _collections(kind: str) -> dict[str, str]:
-    """Return the types of what is in the collections that a type has, by the names of those."""
-    return {
-        name: one.kind.removesuffix("Collection")
-        for name, one in TYPES.get(kind, {}).items()
-        if one.kind.endswith("Collection")
-    }
+def _names(place: Place) -> str:
+    """Return the names of the collections on the way to a place."""
+    return "/".join(place[1::2])
 
 
 def _answer(caller: Caller) -> Response:
@@ -212,15 +201,15 @@ def _answer(caller: Caller) -> Response:
     if not {version.strip() for version in versions} & {"1.0", "1.0.0", _VERSION}:
         raise exceptions.BadRequest(f"this provider speaks CIMI {_VERSION}")
     place, changes = caller.place(caller.environ["REQUEST_URI"]), caller.provider.changes
-    kind, names, is_member = _type_at(place), "/".join(place[1::2]), bool(len(place) % 2)
+    names, is_member = _names(place), bool(len(place) % 2)
     possible = ("PUT", "DELETE") if is_member else ("POST",)
     allowed = [method for method in possible if (method, names) in changes]
-    allowed += ["GET", "HEAD"] if kind else []
+    allowed += ["GET", "HEAD"] if names in PLACES else []
     if not allowed:
         raise errors.NotFoundError("there is nothing here")
     if caller.method not in allowed:
         raise exceptions.MethodNotAllowed(allowed)
-    query = Query(caller.args, kind or "Action", many=not is_member)
+    query = Query(caller.args, PLACES.get(names, "Action"), many=not is_member)
     if caller.method in ("GET", "HEAD"):
         return _response(caller, 200, caller.get(place, query))
     return _change(caller, place, changes[caller.method, names], query)
@@ -228,17 +217,17 @@ def _answer(caller: Caller) -> Response:
 
 def _change(caller: Caller, place: Place, call: Callable[..., Any], query: Query) -> Response:
     """Do what a request asks for, and answer with what there is then."""
-    kind, keys, headers = _type_at(place), place[2::2], {}
+    kind, keys, headers = PLACES.get(_names(place), "Action"), place[2::2], {}
     before = caller.get(place if len(place) % 2 else place[:-1])
     if caller.method == "DELETE":
         call(caller, *keys)
     elif caller.method == "PUT":
         call(caller, *keys, _name(before, caller.document(kind), query))
-    elif kind:
+    elif kind != "Action":
         body = caller.document(f"{kind}Create" if f"{kind}Create" in TYPES else kind)
         place = (*place, call(caller, *keys, body))
         headers = {"Location": caller.url_of(*place)}
-    elif caller.document("Action")["action"] == ACTION + place[-1]:
+    elif caller.document(kind)["action"] == ACTION + place[-1]:
         call(caller, *keys)
         place = place[:-1]
     else:

@@ -4,38 +4,42 @@ The types of documents and their attributes: one table, in the order of DMTF's X
 ``name:kind`` is an attribute, or ``name`` if it is text; ``names[name]:kind`` is a list, with what
 an item is called in XML. A kind that is a type stands for an object, or a reference to one.
 ``name=VALUE`` can only have that value, and ``name=`` none: others would change what is made, so
-they are not ignored. ``*`` stands for what all resources have.
+they are not ignored. ``*`` stands for what all resources have, ``@machines/disks`` for their place:
+the names of the collections that they are in.
 """
 
 import re
 from typing import NamedTuple
 
-__all__ = ["ACTION", "MAPPED", "NS", "TYPES", "Attribute"]
+__all__ = ["ACTION", "MAPPED", "NS", "PLACES", "TYPES", "Attribute"]
 
 NS = "http://schemas.dmtf.org/cimi/1"
 ACTION, MAPPED = f"{NS}/action/", f"{NS}/mapped"
 _ALL = "id name description created:date updated:date properties[property]:map"
 _END = " operations[operation]:Operation"
 _TABLE = f"""
-CloudEntryPoint * baseURI machines:MachineCollection machineTemplates:MachineTemplateCollection
+CloudEntryPoint @ * baseURI machines:MachineCollection machineTemplates:MachineTemplateCollection
     machineConfigs:MachineConfigurationCollection machineImages:MachineImageCollection
     credentials:CredentialCollection volumes:VolumeCollection
     volumeTemplates:VolumeTemplateCollection volumeConfigs:VolumeConfigurationCollection
-Machine * state cpu:number memory:number disks:DiskCollection cpuArch
+Machine @machines * state cpu:number memory:number disks:DiskCollection cpuArch
     volumes:MachineVolumeCollection networkInterfaces:MachineNetworkInterfaceCollection
-MachineTemplate * initialState=STARTED machineConfig:MachineConfiguration machineImage:MachineImage
-    credential:Credential volumes[volume]:MachineVolume volumeTemplates[volumeTemplate]=
-    networkInterfaces[networkInterface]:MachineNetworkInterface meterTemplates= eventLogTemplate=
-    userData:base64
-MachineConfiguration * cpu:number memory:number disks[disk]:DiskConfiguration cpuArch=x86_64
-MachineImage * state type imageLocation
-MachineVolume * initialLocation volume:Volume
-MachineNetworkInterface * addresses[address]:Address network:Reference state
-Disk * capacity:number initialLocation
-Volume * state type capacity:number bootable:boolean
-VolumeConfiguration * type={MAPPED} format=raw capacity:number
-VolumeTemplate * volumeConfig:VolumeConfiguration volumeImage= meterTemplates= eventLogTemplate=
-Credential * userName= password= key
+MachineTemplate @machineTemplates * initialState=STARTED machineConfig:MachineConfiguration
+    machineImage:MachineImage credential:Credential volumes[volume]:MachineVolume
+    volumeTemplates[volumeTemplate]= networkInterfaces[networkInterface]:MachineNetworkInterface
+    meterTemplates= eventLogTemplate= userData:base64
+MachineConfiguration @machineConfigs * cpu:number memory:number disks[disk]:DiskConfiguration
+    cpuArch=x86_64
+MachineImage @machineImages * state type imageLocation
+MachineVolume @machines/volumes * initialLocation volume:Volume
+MachineNetworkInterface @machines/networkInterfaces * addresses[address]:Address
+    network:Reference state
+Disk @machines/disks * capacity:number initialLocation
+Volume @volumes * state type capacity:number bootable:boolean
+VolumeConfiguration @volumeConfigs * type={MAPPED} format=raw capacity:number
+VolumeTemplate @volumeTemplates * volumeConfig:VolumeConfiguration volumeImage=
+    meterTemplates= eventLogTemplate=
+Credential @credentials * userName= password= key
 Job * state targetResource:Reference returnCode:number statusMessage
 MachineCreate * machineTemplate:MachineTemplate
 VolumeCreate * volumeTemplate:VolumeTemplate
@@ -72,9 +76,10 @@ def _attributes(row: str) -> dict[str, Attribute]:
     return found
 
 
+PLACES = {place: name for name, place in re.findall(r"^(\w+) @(\S*)", _TABLE, re.M)}
 TYPES = {
     name: _attributes(row.replace("*", _ALL) + _END * ("*" in row))
-    for name, row in re.findall(r"^(\w+) ?((?:.|\n )*)", _TABLE, re.M)
+    for name, row in re.findall(r"^(\w+)(?: @\S*)? ?((?:.|\n )*)", _TABLE, re.M)
 }
 for _type in re.findall(r"(\w+)Collection", _TABLE):
     _members = f"{_type[0].lower()}{_type[1:]}s[{_type}]:{_type}"
