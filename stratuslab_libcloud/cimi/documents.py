@@ -78,7 +78,7 @@ def read_value(one: Attribute, value: Any) -> Any:
 
 def date(found: str | float | None) -> str | None:
     """Write a date, in ISO 8601 or seconds, as all are written here; ``None`` if it is none."""
-    with contextlib.suppress(ValueError, OverflowError):
+    with contextlib.suppress(ValueError, OverflowError, OSError):
         if isinstance(found, str):
             when = datetime.fromisoformat(found.replace("/", "-").replace("Z", "+00:00"))
             found = (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()

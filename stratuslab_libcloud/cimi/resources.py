@@ -131,7 +131,7 @@ def _add_machine(caller: Caller, body: Document) -> str:
     user_data = base64.b64decode(given.get("userData", ""))
     volumes = [one.get("volume", one) for one in given.get("volumes", ())]
     new = NewMachine(
-        caller.find("machineImages", given["machineImage"])[0],
+        _image_id(caller, given["machineImage"]),
         cpus=config["cpu"],
         ram=-(-config["memory"] // 1024),
         swap=-(-sizes.get(True, 0) // 1000),
@@ -146,6 +146,17 @@ def _add_machine(caller: Caller, body: Document) -> str:
         user_data=user_data,
     )
     return caller.cloud.create_machine(new)
+
+
+def _image_id(caller: Caller, given: Document) -> str:
+    """Find an image by reference or, by value, the one that is, or has its entry, somewhere."""
+    if "href" in given:
+        return caller.find("machineImages", given)[0]
+    where = given["imageLocation"]
+    for image in caller.cloud.images():
+        if where in image.details().get("locations", ()) or where.endswith(f"/metadata/{image.id}"):
+            return image.id
+    raise BadRequest(f"there is no image at {where!r}")
 
 
 def _stop(caller: Caller, key: str) -> None:

@@ -233,6 +233,16 @@ def test_a_machine_that_cannot_be_had(
     assert consumer.members("machines") == []
 
 
+def test_an_image_by_its_location(consumer: Consumer, provider: Provider) -> None:
+    (one, *_) = consumer.members("machineImages")
+    entry = "https://market.example.org/marketplace/metadata/" + one["id"].rpartition("/")[2]
+    places = [entry] if provider.location == "opennebula" else [entry, one["imageLocation"]]
+    for place in places:
+        body = order(consumer, machineImage={"type": "IMAGE", "imageLocation": place})
+        machine = consumer.add("machines", {**body, "properties": {"COLOR": "red"}})
+        consumer.end(machine)
+
+
 def test_an_act_is_the_one_that_its_address_is_for(consumer: Consumer) -> None:
     machine = consumer.add("machines", order(consumer))
     consumer.ask("POST", machine["id"] + "/stop", {"action": f"{ACTION}start"})
