@@ -1,6 +1,7 @@
 """Documents in JSON and XML, by the table: either is read into, and written from, the same data."""
 
 import base64
+import contextlib
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -14,7 +15,7 @@ from stratuslab_libcloud.errors import NotSupportedError
 from stratuslab_libcloud.untrusted.text import printable
 from stratuslab_libcloud.untrusted.xml import parse
 
-__all__ = ["JSON", "XML", "Document", "moment", "read", "write"]
+__all__ = ["JSON", "XML", "Document", "date", "read", "read_value", "values", "write"]
 
 JSON, XML = "application/json", "application/xml"
 
@@ -27,118 +28,107 @@ class Document(dict[str, Any]):
 
 
 def read(body: bytes, media_type: str, kind: str) -> Document:
-    """
-    Read a document of a type, which JSON need not name; what the table does not have is left out.
-
-    :raises BadRequest: it is malformed, or of another type.
-    :raises NotSupportedError: it asks for what this provider does not have.
-    """
+    """Read a document of a type, which JSON need not name; what the table lacks is left out."""
     uri = f"{NS}/{kind}"
     try:
         given = json.loads(body) if media_type == JSON else parse(body)
         found = _read(kind, given)
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"the body cannot be read: {error}") from None
-    named = isinstance(given, dict) or given.tag == f"{{{NS}}}{kind}"
-    if not named or given.get("resourceURI", uri) != uri:
+    implied = uri if media_type == JSON else re.sub("{(.*)}", r"\1/", given.tag)
+    if found.pop("resourceURI", implied) != uri:
         raise BadRequest(f"the body must be a {kind}: {uri}")
     return found
 
 
 def write(document: Document, media_type: str) -> bytes:
     """Write a document, whose ``resourceURI`` ends in its type; each text is put on one line."""
-    clean = _printable(document)
+    clean = json.loads(json.dumps(document), object_hook=_printable)
     if media_type == JSON:
         return json.dumps(clean, indent=2, ensure_ascii=False).encode() + b"\n"
-    uri = clean["resourceURI"]
-    kind = uri.rpartition("/")[2]
-    root = ET.Element("Collection" if kind.endswith("Collection") else kind)
-    root.attrib.update(xmlns=NS, resourceURI=uri)
+    kind = clean["resourceURI"].rpartition("/")[2]
+    root = ET.Element("Collection" if kind.endswith("Collection") else kind, xmlns=NS)
     _fill(root, kind, clean)
     ET.indent(root)
     return bytes(ET.tostring(root, "utf-8", xml_declaration=True)) + b"\n"
 
 
-def moment(text: str) -> datetime:
-    """
-    Read a date in ISO 8601; without a zone it is in UTC.
-
-    :raises ValueError: it is none.
-    """
-    found = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
-
-
-def _read(kind: str, given: Any) -> Document:
-    if not isinstance(given, (dict, ET.Element)):
-        raise BadRequest(f"a {kind} must be an object")
-    found, items = Document(), _in_json if isinstance(given, dict) else _in_xml
-    for one in TYPES[kind]:
-        is_object = one.kind in TYPES
-        values = [
-            _read(one.kind, item) if is_object else _value(one, item) for item in items(one, given)
-        ]
-        if len(values) > 1 and not one.each:
-            raise BadRequest(f"{one.name} is given twice")
-        if values:
-            found[one.name] = values if one.each else values[0]
-    return found
-
-
-def _in_json(one: Attribute, given: Any) -> list[Any]:
-    value = given.get(one.name)
-    return value if isinstance(value, list) else [] if value is None else [value]
-
-
-def _in_xml(one: Attribute, given: Any) -> list[Any]:
-    if one.kind == "tag":
-        return [given.attrib[one.name]] if one.name in given.attrib else []
-    found = given.findall(f"{{{NS}}}{'property' if one.kind == 'map' else one.each or one.name}")
-    if one.kind == "map":  # some consumers call the name key
-        pairs = {item.get("name", item.get("key", "")): item.text or "" for item in found}
-        return [pairs] if pairs else []
-    return found if one.kind in TYPES else [item.text or "" for item in found]
-
-
-def _value(one: Attribute, value: Any) -> Any:
+def read_value(one: Attribute, value: Any) -> Any:
+    """Read the value of an attribute; numbers and the like may be given as text."""
+    if one.kind in TYPES:
+        return _read(one.kind, value)
     text = value.strip() if isinstance(value, str) else json.dumps(value)
     if one.only is not None and (text != one.only or not text):
         raise NotSupportedError(f"{one.name} can only be {one.only or 'absent'} here")
     match one.kind:
         case "number" if re.fullmatch("[0-9]{1,15}", text):
             return int(text)
-        case "boolean" if text in ("true", "false", "1", "0"):
-            return text in ("true", "1")
+        case "boolean" if text in ("true", "false"):
+            return text == "true"
+        case "date" if found := date(text):
+            return found
+        case "base64":
+            return base64.b64encode(base64.b64decode(text, validate=True)).decode()
         case "map" if isinstance(value, dict):
-            return {name: _value(Attribute(name), item) for name, item in value.items()}
-        case "date" | "base64":
-            moment(text) if one.kind == "date" else base64.b64decode(text, validate=True)
-            return text
+            return {name: read_value(Attribute(name), item) for name, item in value.items()}
         case "text" | "tag" if isinstance(value, str) or one.only:
             return value
     raise BadRequest(f"{one.name} is no {one.kind}")
 
 
-def _fill(element: ET.Element, kind: str, document: Document) -> None:
-    for one in TYPES[kind]:
-        value = document.get(one.name, [])
-        if one.kind == "tag" and value:
-            element.set(one.name, value)
-        elif one.kind == "map":
-            for name in value:
-                ET.SubElement(element, "property", name=name).text = value[name]
-        else:
-            for item in value if isinstance(value, list) else [value]:
-                child = ET.SubElement(element, one.each or one.name)
-                if one.kind in TYPES:
-                    _fill(child, one.kind, item)
-                else:
-                    child.text = item if isinstance(item, str) else json.dumps(item)
+def date(found: str | float | None) -> str | None:
+    """Write a date, in ISO 8601 or seconds, as all are written here; ``None`` if it is none."""
+    with contextlib.suppress(ValueError, OverflowError, OSError):
+        if isinstance(found, str):
+            when = datetime.fromisoformat(found.replace("/", "-").replace("Z", "+00:00"))
+            found = (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
+        if found is not None:
+            return datetime.fromtimestamp(found, timezone.utc).isoformat(timespec="seconds")
+    return None
 
 
-def _printable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {printable(name): _printable(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_printable(item) for item in value]
-    return printable(value) if isinstance(value, str) else value
+def values(one: Attribute, given: Any) -> list[Any]:
+    """List what an object, or an element that is yet to be read, has of an attribute."""
+    if isinstance(given, dict) or one.kind == "tag":
+        value = given.get(one.name)
+        return value if isinstance(value, list) else [] if value is None else [value]
+    found = given.findall(f"{{{NS}}}{one.tag}")
+    if one.kind == "map":  # some consumers call the name key
+        pairs = {item.get("name", item.get("key", "")): item.text or "" for item in found}
+        return [pairs] if pairs else []
+    return found if one.kind in TYPES else [item.text or "" for item in found]
+
+
+def _read(kind: str, given: Any) -> Document:
+    if not isinstance(given, (dict, ET.Element)):
+        raise BadRequest(f"a {kind} must be an object")
+    found = Document()
+    for name, one in TYPES[kind].items():
+        items = [read_value(one, value) for value in values(one, given)]
+        if len(items) > 1 and not one.many:
+            raise BadRequest(f"{name} is given twice")
+        if items:
+            found[name] = items if one.many else items[0]
+    return found
+
+
+def _fill(element: ET.Element, kind: str, document: dict[str, Any]) -> None:
+    for name, one in TYPES[kind].items():
+        for value in values(one, document):
+            if one.kind == "tag":
+                element.set(name, value)
+            elif one.kind == "map":
+                for key in value:
+                    ET.SubElement(element, one.tag, name=key).text = value[key]
+            elif one.kind in TYPES:
+                _fill(ET.SubElement(element, one.tag), one.kind, value)
+            else:
+                text = value if isinstance(value, str) else json.dumps(value)
+                ET.SubElement(element, one.tag).text = text
+
+
+def _printable(found: dict[str, Any]) -> dict[str, Any]:
+    return {
+        printable(name): printable(value) if isinstance(value, str) else value
+        for name, value in found.items()
+    }

@@ -2,36 +2,27 @@
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import pyparsing as pp
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest
 
-from stratuslab_libcloud.cimi.documents import Document, moment
-from stratuslab_libcloud.cimi.table import TYPES
+from stratuslab_libcloud.cimi.documents import Document, read_value
+from stratuslab_libcloud.cimi.table import TYPES, Attribute
 
 __all__ = ["Query"]
 
-_ALWAYS = {"resourceURI", "id", "href"}
 _LONGEST, _DEEPEST = 2000, 30
-_SIGNS = {"=": "eq", "!=": "ne", "<=": "le", ">=": "ge", "<": "lt", ">": "gt"}
-_TURNED = {"<=": ">=", ">=": "<=", "<": ">", ">": "<"}
+_EQUAL = {"=": operator.eq, "!=": operator.ne}
+_ORDER = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
 Test = Callable[[Document], bool]
 
 
 class Query:
     """
-    A query about a resource, or about the members of a collection.
+    The query about a document of a type, or about the ``many`` documents of a collection.
 
-    :param given: names and values, as they are in the URL.
-    :param kind: the type of the resource, or of the members.
-    :param many: whether it is about members.
-    :ivar expand: names of the references to follow; ``*`` for all.
-    :ivar select: names of the attributes to keep; empty for all.
     :raises BadRequest: it cannot be read, or asks for what this provider does not have.
     """
 
@@ -41,8 +32,8 @@ class Query:
             for key in ("$select", "$expand")
         )
         known = {"$select", "$expand", *(("$first", "$last", "$filter") if many else ())}
-        names = {one.name for one in TYPES[kind]}
-        for unknown in (given.keys() - known) | ((self.select | self.expand - {"*"}) - names):
+        names = self.select | self.expand - {"*"}
+        for unknown in (given.keys() - known) | (names - TYPES[kind].keys()):
             raise BadRequest(f"{unknown!r} is not supported here")
         places = given.get("$first", "1"), given.get("$last", "999999999")
         if not all(re.fullmatch("[1-9][0-9]{0,8}", place) for place in places):
@@ -51,73 +42,59 @@ class Query:
         self._tests = [_filter(text, kind) for text in given.getlist("$filter")]
 
     def members(self, documents: Iterable[Document]) -> tuple[int, list[Document]]:
-        """Return how many members match, and those of them that were asked for."""
+        """Return how many match, and those of them that were asked for."""
         found = [one for one in documents if all(test(one) for test in self._tests)]
         return len(found), found[self._first - 1 : self._last]
 
     def selected(self, document: Document) -> Document:
         """Leave out what was not asked for; what says which document it is stays."""
-        names = self.select | _ALWAYS if self.select else document.keys()
+        names = self.select | {"resourceURI", "id", "href"} if self.select else document.keys()
         return Document({name: document[name] for name in document if name in names})
 
 
 def _filter(text: str, kind: str) -> Test:
-    """
-    Read a filter: comparisons, ``and``, which binds closer than ``or``, and parentheses.
-
-    An attribute that a document lacks is ``!=`` to everything, and no other comparison is true.
-    """
+    """Read a filter: comparisons, ``and``, which binds closer than ``or``, and parentheses."""
     if len(text) > _LONGEST or text.count("(") > _DEEPEST:
         raise BadRequest("$filter is too long")
+    quoted = pp.QuotedString("'", "\\") | pp.QuotedString('"', "\\")
+    value = pp.Regex(r"[\w:.+-]+")
+    key = pp.Suppress("property[") + quoted + pp.Suppress("]")
+    key.add_parse_action(lambda found: Attribute(found[0], "property"))
+    comparison = (
+        (_one_of(kind, "text") | key) + pp.one_of(_EQUAL) + quoted
+        | _one_of(kind, "boolean") + pp.one_of(_EQUAL) + value
+        | _one_of(kind, "number", "date") + pp.one_of(_EQUAL | _ORDER) + value
+    ).add_parse_action(lambda found: _test(*found))
     either = pp.Forward()
-    one = pp.MatchFirst(_comparisons(kind)) | pp.Suppress("(") + either + pp.Suppress(")")
-    every = pp.DelimitedList(one, pp.Keyword("and")).add_parse_action(partial(_joined, all))
-    either <<= pp.DelimitedList(every, pp.Keyword("or")).add_parse_action(partial(_joined, any))
+    one = comparison | pp.Suppress("(") + either + pp.Suppress(")")
+    every = pp.DelimitedList(one, pp.Keyword("and")).add_parse_action(lambda it: _joined(all, it))
+    either <<= pp.DelimitedList(every, pp.Keyword("or")).add_parse_action(
+        lambda it: _joined(any, it)
+    )
     try:
         test: Test = either.parse_string(text, parse_all=True)[0]
     except pp.ParseBaseException as error:
         raise BadRequest(f"$filter cannot be read from character {error.column} on") from None
-    except ValueError as error:  # of a date
-        raise BadRequest(f"$filter: {error}") from None
     return test
 
 
-def _comparisons(kind: str) -> Iterator[pp.ParserElement]:
-    """Yield what a comparison can be: for each kind of value, with the attribute on either side."""
-    text = pp.QuotedString("'", esc_char="\\") | pp.QuotedString('"', esc_char="\\")
-    number = pp.Regex(r"-?\d+(?![\w-])").add_parse_action(lambda found: int(found[0]))
-    boolean = pp.one_of("true false", as_keyword=True).add_parse_action(lambda it: it[0] == "true")
-    date = pp.Regex(r"\d{4}-\d\d-\d\d[\d:.TZ+-]*").add_parse_action(lambda it: moment(it[0]))
-    known = {"text": text, "number": number, "boolean": boolean, "date": date}
-    for value_kind, value in known.items():
-        names = [one.name for one in TYPES[kind] if one.kind == value_kind and not one.each]
-        name = pp.one_of(names, as_keyword=True).add_parse_action(
-            lambda it: operator.methodcaller("get", it[0])
-        )
-        if value is text:
-            name |= (
-                pp.Suppress("property") + pp.Suppress("[") + text + pp.Suppress("]")
-            ).add_parse_action(
-                lambda it: lambda document: document.get("properties", {}).get(it[0])
-            )
-        sign = pp.one_of(_SIGNS if value_kind in ("number", "date") else ("=", "!="))
-        yield (name + sign + value).add_parse_action(lambda it: _test(*it))
-        yield (value + sign + name).add_parse_action(
-            lambda it: _test(it[2], _TURNED.get(it[1], it[1]), it[0])
-        )
+def _one_of(kind: str, *kinds: str) -> pp.ParserElement:
+    names = [one.name for one in TYPES[kind].values() if one.kind in kinds]
+    return pp.one_of(names, as_keyword=True).add_parse_action(lambda found: TYPES[kind][found[0]])
 
 
-def _joined(how: Callable[..., bool], tests: Any) -> Test:
-    parts = tests.as_list()
-    return lambda document: how(test(document) for test in parts)
+def _test(one: Attribute, sign: str, text: str) -> Test:
+    """Compare; what a document lacks is ``!=`` to everything, and nothing else is true of it."""
+    value = text if one.kind in ("text", "property") else read_value(one, text)
 
-
-def _test(get: Callable[[Document], Any], sign: str, value: Any) -> Test:
     def test(document: Document) -> bool:
-        have = get(document)
-        if have is None:
-            return sign == "!="
-        have = moment(have) if isinstance(value, datetime) else have
-        return bool(getattr(operator, _SIGNS[sign])(have, value))
+        owner = document.get("properties", {}) if one.kind == "property" else document
+        have = owner.get(one.name)
+        return sign == "!=" if have is None else bool((_EQUAL | _ORDER)[sign](have, value))
 
     return test
+
+
+def _joined(how: Callable[[Iterable[bool]], bool], found: pp.ParseResults) -> Test:
+    tests = found.as_list()
+    return lambda document: how(test(document) for test in tests)

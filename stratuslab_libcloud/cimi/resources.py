@@ -2,71 +2,78 @@
 
 import base64
 import contextlib
+import json
 import re
-from collections.abc import Callable
-from datetime import datetime, timezone
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from werkzeug.exceptions import BadRequest
 
 from stratuslab_libcloud import Machine, NewMachine, errors
-from stratuslab_libcloud.cimi.caller import Caller, Members, Resource
-from stratuslab_libcloud.cimi.documents import Document, moment
-from stratuslab_libcloud.cimi.kept import Kept
+from stratuslab_libcloud.cimi.documents import Document, date
+from stratuslab_libcloud.cimi.provider import Caller, Known
 from stratuslab_libcloud.cimi.table import MAPPED
 
-__all__ = ["resources"]
+__all__ = ["CHANGES", "root"]
 
-_ACTIVE = 3
-_STATES = {0: "CREATING", 1: "CREATING", 5: "SUSPENDED", **dict.fromkeys((2, 4, 8, 9), "STOPPED")}
-_ACTIVE_STATES = {
-    **dict.fromkeys((0, 1, 2), "CREATING"),
-    **dict.fromkeys((11, 12, 18), "STOPPING"),
-    **dict.fromkeys((13, 15, 23), "DELETING"),
-    20: "STARTING",
+_MOST = 100  # of a type are kept for each user
+_STATES = {
+    "CREATING": "Init Pending Cloning Prolog Boot",
+    "STARTING": "Boot_Poweroff Boot_Suspended Boot_Stopped Boot_Undeploy",
+    "STOPPING": "Shutdown Epilog Shutdown_Poweroff",
+    "STOPPED": "Hold Stopped Poweroff Undeployed",
+    "SUSPENDED": "Suspended",
+    "DELETING": "Cancel Delete Cleanup_Delete",
 }
-_CALLS = {"edit": "rename_machine", "start": "start_machine", "restart": "reboot_machine"}
 
 
-def _entry_point(caller: Caller) -> Members:
-    yield {"id": "cimi", "name": "StratusLab", "baseURI": caller.base}
-
-
-def _machines(caller: Caller) -> Members:
+def _machines(caller: Caller) -> Iterator[Known]:
     for machine in caller.cloud.machines():
-        state = _STATES.get(machine.state, "ERROR")
-        if machine.state == _ACTIVE:
-            state = _ACTIVE_STATES.get(machine.lcm_state, "STARTED")
-        verbs = ["edit", *["restart"] * machine.running, *["start"] * machine.resting]
-        possible = [verb for verb in verbs if _can(caller, verb)]
+        verbs = ["delete", *["stop"] * machine.running]
+        if caller.cloud.keeps_stopped_machines:
+            verbs += ["edit", *["restart"] * machine.running, *["start"] * machine.resting]
         yield {
             "id": machine.id,
             "name": machine.name,
-            "created": _date(machine.started),
-            "state": "ERROR" if machine.failed else state,
+            "created": date(machine.started),
+            "state": _state(machine),
             "cpu": machine.cpus,
             "memory": machine.memory and machine.memory * 1024,
-            "operations": ["delete", *["stop"] * machine.running, *possible],
+            "disks": _disks(machine),
+            "volumes": _mounts(caller, machine.id),
+            "networkInterfaces": _interfaces(machine),
+            "operations": verbs,
         }
 
 
-def _volumes(caller: Caller) -> Members:
+def _state(machine: Machine) -> str:
+    if machine.failed or machine.state < 0:
+        return "ERROR"
+    known = (state for state, words in _STATES.items() if machine.summary in words.split())
+    return next(known, "STARTED")
+
+
+def _volumes(caller: Caller) -> Iterator[Known]:
     for volume in caller.cloud.volumes():
-        verbs = ["edit"] if volume.users else ["edit", "delete"]
         state = volume.state or ("deleting" if volume.quarantine else "available")
+        is_own = volume.owner in (None, caller.login[0])
         yield {
             "id": volume.id,
             "name": volume.name,
-            "created": _date(volume.created),
+            "created": date(volume.created),
             "state": state.upper(),
             "type": MAPPED,
             "capacity": volume.size and volume.size * 10**6,
             "bootable": (volume.type or "").startswith("MACHINE_IMAGE"),
-            "operations": verbs if volume.owner in (None, caller.login[0]) else [],
+            "operations": ["edit"] * is_own + ["delete"] * (is_own and not volume.users),
         }
 
 
-def _images(caller: Caller) -> Members:
+def _images(caller: Caller) -> Iterator[Known]:
     caller.cloud.machines()  # images need no login, but CIMI does
     for image in caller.cloud.images():
         more = image.details()
@@ -74,14 +81,14 @@ def _images(caller: Caller) -> Members:
             "id": image.id,
             "name": image.name,
             "description": more.get("description"),
-            "created": _date(more.get("created")),
+            "created": date(more.get("created")),
             "state": "AVAILABLE",
             "type": "IMAGE",
             "imageLocation": next(iter(more.get("locations", ())), None),
         }
 
 
-def _sizes(caller: Caller) -> Members:
+def _sizes(caller: Caller) -> Iterator[Known]:
     caller.cloud.machines()  # likewise
     for one in caller.cloud.settings.instance_types:
         swap = [{"capacity": one.swap * 1000, "format": "swap"}] if one.swap else []
@@ -89,63 +96,36 @@ def _sizes(caller: Caller) -> Members:
         yield {"id": one.name, "name": one.name, **known}
 
 
-def _disks(caller: Caller, machine: str) -> Members:
-    for number, disk in enumerate(_machine(caller, machine).disks):
+def _disks(machine: Machine) -> Iterator[Known]:
+    for number, disk in enumerate(machine.disks):
         size, target = disk["size"], disk["target"]
         capacity, place = size and size * 2**20 // 1000, target and f"/dev/{target}"
         yield {"id": disk["id"] or str(number), "capacity": capacity, "initialLocation": place}
 
 
-def _interfaces(caller: Caller, machine: str) -> Members:
-    for number, nic in enumerate(_machine(caller, machine).nics):
+def _interfaces(machine: Machine) -> Iterator[Known]:
+    for number, nic in enumerate(machine.nics):
         addresses = [{"ip": nic["ip"]}] if nic["ip"] else []
-        known = {"name": nic["network"], "addresses": addresses, "state": "ACTIVE"}
-        yield {"id": str(number), **known}
+        yield {"id": str(number), "name": nic["network"], "addresses": addresses, "state": "ACTIVE"}
 
 
-def _mounts(caller: Caller, machine: str) -> Members:
-    _machine(caller, machine)  # of somebody else's nothing is shown
+def _mounts(caller: Caller, machine: str) -> Iterator[Known]:
     for volume in caller.cloud.volumes():
         for mount in caller.cloud.volume_mounts(volume.id) if volume.users != 0 else ():
             if mount.machine_id == machine:
-                known = {"id": volume.id, "volume": {"href": f"{caller.base}volumes/{volume.id}"}}
+                href = caller.url_of("cimi", "volumes", volume.id)
                 plugged = {"initialLocation": f"/dev/{mount.device}", "operations": ["delete"]}
-                yield known | (plugged if mount.hot_plugged else {})
-
-
-def _machine(caller: Caller, key: str) -> Machine:
-    for machine in caller.cloud.machines():
-        if machine.id == key:
-            return machine
-    raise errors.NotFoundError(f"there is no machine {key!r}")
-
-
-def _date(found: str | float | None) -> str | None:
-    with contextlib.suppress(ValueError):
-        if isinstance(found, str):
-            return moment(found.replace("/", "-")).isoformat()
-        if found is not None:
-            return datetime.fromtimestamp(found, timezone.utc).isoformat(timespec="seconds")
-    return None
-
-
-def _can(caller: Caller, verb: str) -> bool:
-    """Return whether the cloud has a call: it refuses this id before it sends anything."""
-    given = ("-", "name") if verb == "edit" else ("-",)
-    with contextlib.suppress(errors.InvalidValueError):
-        try:
-            getattr(caller.cloud, _CALLS[verb])(*given)
-        except (errors.NotSupportedError, NotImplementedError):
-            return False
-    return True
+                more = plugged if mount.hot_plugged else {}
+                yield {"id": volume.id, "volume": {"href": href}, **more}
 
 
 def _add_machine(caller: Caller, body: Document) -> str:
     given = caller.whole("machineTemplates", body["machineTemplate"])
     config = caller.whole("machineConfigs", given["machineConfig"])
-    disks = [(one.get("format") == "swap", one["capacity"]) for one in config.get("disks", ())]
+    disks = config.get("disks", ())
+    sizes = {one.get("format") == "swap": one["capacity"] for one in disks}
     network, *others = given.get("networkInterfaces", [{}])
-    if others or len(dict(disks)) < len(disks):
+    if others or len(sizes) < len(disks):
         raise errors.NotSupportedError("a machine has one network, one disk for swap, one other")
     key = caller.whole("credentials", given["credential"])["key"] if "credential" in given else ""
     user_data = base64.b64decode(given.get("userData", ""))
@@ -154,8 +134,8 @@ def _add_machine(caller: Caller, body: Document) -> str:
         _image_id(caller, given["machineImage"]),
         cpus=config["cpu"],
         ram=-(-config["memory"] // 1024),
-        swap=-(-dict(disks).get(True, 0) // 1000),
-        volatile_disk=-(-dict(disks).get(False, 0) // 10**6),
+        swap=-(-sizes.get(True, 0) // 1000),
+        volatile_disk=-(-sizes.get(False, 0) // 10**6),
         name=body.get("name", ""),
         network=network.get("network", {}).get("href", "").rpartition("/")[2],
         address=network.get("addresses", [{}])[0].get("ip", ""),
@@ -169,21 +149,19 @@ def _add_machine(caller: Caller, body: Document) -> str:
 
 
 def _image_id(caller: Caller, given: Document) -> str:
-    """Return the id of an image: by reference, or the one that is at a location."""
+    """Find an image by reference or, by value, the one that is, or has its entry, somewhere."""
     if "href" in given:
         return caller.find("machineImages", given)[0]
     where = given["imageLocation"]
-    for image in _images(caller):
-        if where == image["imageLocation"] or where.endswith(f"/metadata/{image['id']}"):
-            return str(image["id"])
+    for image in caller.cloud.images():
+        if where in image.details().get("locations", ()) or where.endswith(f"/metadata/{image.id}"):
+            return image.id
     raise BadRequest(f"there is no image at {where!r}")
 
 
 def _stop(caller: Caller, key: str) -> None:
-    try:
-        caller.cloud.stop_machine(key)
-    except errors.NotSupportedError:  # a machine that was shut down has ended there
-        caller.cloud.shut_down_machine(key)
+    cloud = caller.cloud
+    (cloud.stop_machine if cloud.keeps_stopped_machines else cloud.shut_down_machine)(key)
 
 
 def _add_volume(caller: Caller, body: Document) -> str:
@@ -193,15 +171,19 @@ def _add_volume(caller: Caller, body: Document) -> str:
 
 
 def _attach(caller: Caller, machine: str, body: Document) -> str:
-    _machine(caller, machine)
     key, _ = caller.find("volumes", body.get("volume", body))
     caller.cloud.attach_volume(key, machine)
     return key
 
 
-def _credential(body: Document) -> dict[str, Any]:
-    key = _public_key(body["credentialTemplate"]["key"]).encode().hex()
-    return {**body.pop("credentialTemplate"), **body, "key": key}
+def _detach(caller: Caller, machine: str, key: str) -> None:
+    caller.cloud.detach_volume(key, machine)
+
+
+def _add_credential(caller: Caller, body: Document) -> str:
+    given = body.pop("credentialTemplate", Document())
+    key = _public_key(given["key"]).encode().hex()
+    return _keep("credentials", caller, Document({**given, **body, "key": key}))
 
 
 def _public_key(text: str) -> str:
@@ -213,42 +195,66 @@ def _public_key(text: str) -> str:
     return text.strip()
 
 
-def _call(name: str) -> Callable[..., Any]:
-    """Return a call of the cloud, as a function of the caller and its own arguments."""
-    return lambda caller, *given: getattr(caller.cloud, name)(*given)
+def _kept(caller: Caller, name: str) -> Iterator[Known]:
+    select = "SELECT key, document FROM kept WHERE user=? AND collection=?"
+    for key, document in _run(caller, select, caller.user, name):
+        yield {**json.loads(document), "id": key, "operations": ["edit", "delete"]}
 
 
-def resources(kept: Kept) -> dict[str, Resource]:
-    """Return the table: each resource by its path; parts of a machine are below ``machines/``."""
+def _keep(name: str, caller: Caller, body: Document) -> str:
+    if len(list(_kept(caller, name))) >= _MOST:
+        raise errors.ConflictError(f"{_MOST} are kept already: delete one first")
+    key, document = secrets.token_hex(8), json.dumps({**body, "created": date(time.time())})
+    _run(caller, "INSERT INTO kept VALUES (?, ?, ?, ?)", caller.user, name, key, document)
+    return key
+
+
+def _rename_kept(caller: Caller, key: str, name: str) -> None:
+    change = json.dumps({"name": name, "updated": date(time.time())})
+    patch = "UPDATE kept SET document=json_patch(document, ?) WHERE user=? AND key=?"
+    _run(caller, patch, change, caller.user, key)
+
+
+def _discard(caller: Caller, key: str) -> None:
+    _run(caller, "DELETE FROM kept WHERE user=? AND key=?", caller.user, key)
+
+
+def _run(caller: Caller, statement: str, *values: str) -> list[tuple[str, str]]:
+    """Ask the database of what no cloud keeps for its users."""
+    with contextlib.closing(sqlite3.connect(caller.provider.database, timeout=30)) as db, db:
+        db.execute("CREATE TABLE IF NOT EXISTS kept (user, collection, key, document)")
+        return db.execute(statement, values).fetchall()
+
+
+def root(caller: Caller) -> Known:
+    """Return what is known of the entry point; nothing is asked before it is looked at."""
     return {
-        "": Resource("CloudEntryPoint", _entry_point),
-        "machines": Resource(
-            "Machine",
-            _machines,
-            add=_add_machine,
-            edit=_call(_CALLS["edit"]),
-            delete=_call("kill_machine"),
-            acts={"stop": _stop, **{verb: _call(_CALLS[verb]) for verb in ("start", "restart")}},
-        ),
-        "machines/disks": Resource("Disk", _disks),
-        "machines/networkInterfaces": Resource("MachineNetworkInterface", _interfaces),
-        "machines/volumes": Resource(
-            "MachineVolume",
-            _mounts,
-            add=_attach,
-            delete=lambda caller, machine, key: caller.cloud.detach_volume(key, machine),
-        ),
-        "volumes": Resource(
-            "Volume",
-            _volumes,
-            add=_add_volume,
-            edit=lambda caller, key, name: caller.cloud.update_volume(key, name=name),
-            delete=_call("delete_volume"),
-        ),
-        "machineConfigs": Resource("MachineConfiguration", _sizes),
-        "machineImages": Resource("MachineImage", _images),
-        "machineTemplates": kept.resource("MachineTemplate"),
-        "volumeConfigs": kept.resource("VolumeConfiguration"),
-        "volumeTemplates": kept.resource("VolumeTemplate"),
-        "credentials": kept.resource("Credential", _credential),
+        "id": "cimi",
+        "name": "StratusLab",
+        "baseURI": caller.url_of("cimi", ""),
+        "machines": _machines(caller),
+        "machineConfigs": _sizes(caller),
+        "machineImages": _images(caller),
+        "volumes": _volumes(caller),
+        **{name: _kept(caller, name) for name in _KEPT},
     }
+
+
+_KEPT = ("machineTemplates", "volumeConfigs", "volumeTemplates", "credentials")
+CHANGES: dict[tuple[str, str], Callable[..., Any]] = {
+    ("POST", "machines"): _add_machine,
+    ("PUT", "machines"): lambda caller, key, name: caller.cloud.rename_machine(key, name),
+    ("DELETE", "machines"): lambda caller, key: caller.cloud.kill_machine(key),
+    ("POST", "machines/stop"): _stop,
+    ("POST", "machines/start"): lambda caller, key: caller.cloud.start_machine(key),
+    ("POST", "machines/restart"): lambda caller, key: caller.cloud.reboot_machine(key),
+    ("POST", "machines/volumes"): _attach,
+    ("DELETE", "machines/volumes"): _detach,
+    ("POST", "volumes"): _add_volume,
+    ("PUT", "volumes"): lambda caller, key, name: caller.cloud.update_volume(key, name=name),
+    ("DELETE", "volumes"): lambda caller, key: caller.cloud.delete_volume(key),
+    **{("POST", name): partial(_keep, name) for name in _KEPT},
+    **{("PUT", name): _rename_kept for name in _KEPT},
+    **{("DELETE", name): _discard for name in _KEPT},
+    ("POST", "credentials"): _add_credential,
+}

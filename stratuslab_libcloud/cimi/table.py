@@ -1,83 +1,86 @@
 """
 The types of documents and their attributes: one table, in the order of DMTF's XML schema.
 
-An attribute is written ``name:kind``, or ``name`` if it is text; a list ``names[name]:kind``, with
-what each item is called in XML. A kind that is a type of this table stands for an object, which may
-be a reference. ``name=VALUE`` can have that value only, and ``name=`` none: those would change what
-is made, so they are not ignored.
+``name:kind`` is an attribute, or ``name`` if it is text; ``names[name]:kind`` is a list, with what
+an item is called in XML. A kind that is a type stands for an object, or a reference to one.
+``name=VALUE`` can only have that value, and ``name=`` none: others would change what is made, so
+they are not ignored. ``*`` stands for what all resources have, ``@machines/disks`` for their place:
+the names of the collections that they are in.
 """
 
 import re
 from typing import NamedTuple
 
-__all__ = ["ACTION", "MAPPED", "NS", "TYPES", "Attribute"]
+__all__ = ["ACTION", "MAPPED", "NS", "PLACES", "TYPES", "Attribute"]
 
 NS = "http://schemas.dmtf.org/cimi/1"
 ACTION, MAPPED = f"{NS}/action/", f"{NS}/mapped"
-_COMMON = "id name description created:date updated:date properties:map"
-_END = "operations[operation]:Operation"
-_RESOURCES = {
-    "CloudEntryPoint": "baseURI machines:MachineCollection"
-    " machineTemplates:MachineTemplateCollection machineConfigs:MachineConfigurationCollection"
-    " machineImages:MachineImageCollection credentials:CredentialCollection"
-    " volumes:VolumeCollection volumeTemplates:VolumeTemplateCollection"
-    " volumeConfigs:VolumeConfigurationCollection",
-    "Machine": "state cpu:number memory:number disks:DiskCollection cpuArch"
-    " volumes:MachineVolumeCollection networkInterfaces:MachineNetworkInterfaceCollection",
-    "MachineTemplate": "initialState=STARTED machineConfig:MachineConfiguration"
-    " machineImage:MachineImage credential:Credential volumes[volume]:MachineVolume"
-    " volumeTemplates[volumeTemplate]= networkInterfaces[networkInterface]:MachineNetworkInterface"
-    " meterTemplates= eventLogTemplate= userData:base64",
-    "MachineConfiguration": "cpu:number memory:number disks[disk]:DiskConfiguration cpuArch=x86_64",
-    "MachineImage": "state type imageLocation",
-    "MachineVolume": "initialLocation volume:Volume",
-    "MachineNetworkInterface": "addresses[address]:Address network:Reference state",
-    "Disk": "capacity:number initialLocation",
-    "Volume": "state type capacity:number bootable:boolean",
-    "VolumeConfiguration": f"type={MAPPED} format=raw capacity:number",
-    "VolumeTemplate": "volumeConfig:VolumeConfiguration volumeImage= meterTemplates="
-    " eventLogTemplate=",
-    "Credential": "userName= password= key",
-    "Job": "state targetResource:Reference returnCode:number statusMessage",
-    "MachineCreate": "machineTemplate:MachineTemplate",
-    "VolumeCreate": "volumeTemplate:VolumeTemplate",
-    "CredentialCreate": "credentialTemplate:Credential",
-}
-_PARTS = {
-    "Action": "action force=false",
-    "Address": "ip",
-    "DiskConfiguration": "capacity:number format",
-    "Operation": "rel:tag",
-    "Reference": "",
-}
+_ALL = "id name description created:date updated:date properties[property]:map"
+_END = " operations[operation]:Operation"
+_TABLE = f"""
+CloudEntryPoint @ * baseURI machines:MachineCollection machineTemplates:MachineTemplateCollection
+    machineConfigs:MachineConfigurationCollection machineImages:MachineImageCollection
+    credentials:CredentialCollection volumes:VolumeCollection
+    volumeTemplates:VolumeTemplateCollection volumeConfigs:VolumeConfigurationCollection
+Machine @machines * state cpu:number memory:number disks:DiskCollection cpuArch
+    volumes:MachineVolumeCollection networkInterfaces:MachineNetworkInterfaceCollection
+MachineTemplate @machineTemplates * initialState=STARTED machineConfig:MachineConfiguration
+    machineImage:MachineImage credential:Credential volumes[volume]:MachineVolume
+    volumeTemplates[volumeTemplate]= networkInterfaces[networkInterface]:MachineNetworkInterface
+    meterTemplates= eventLogTemplate= userData:base64
+MachineConfiguration @machineConfigs * cpu:number memory:number disks[disk]:DiskConfiguration
+    cpuArch=x86_64
+MachineImage @machineImages * state type imageLocation
+MachineVolume @machines/volumes * initialLocation volume:Volume
+MachineNetworkInterface @machines/networkInterfaces * addresses[address]:Address
+    network:Reference state
+Disk @machines/disks * capacity:number initialLocation
+Volume @volumes * state type capacity:number bootable:boolean
+VolumeConfiguration @volumeConfigs * type={MAPPED} format=raw capacity:number
+VolumeTemplate @volumeTemplates * volumeConfig:VolumeConfiguration volumeImage=
+    meterTemplates= eventLogTemplate=
+Credential @credentials * userName= password= key
+Job * state targetResource:Reference returnCode:number statusMessage
+MachineCreate * machineTemplate:MachineTemplate
+VolumeCreate * volumeTemplate:VolumeTemplate
+CredentialCreate * credentialTemplate:Credential
+Action action force=false
+Address ip
+DiskConfiguration capacity:number format
+Operation rel:tag
+Reference
+"""
 
 
 class Attribute(NamedTuple):
     """
-    An attribute.
+    An attribute, of which there can be ``many``; ``tag`` is what XML calls each of them.
 
-    :ivar each: for lists, the name of an item in XML; ``""``: it is no list.
-    :ivar kind: ``text``, ``number``, ``boolean``, ``date``, ``base64``, ``map``, ``tag`` (text that
-        XML has in the start tag) or a type.
-    :ivar only: the only value that it can have; ``""``: none; ``None``: any.
+    Its kind is ``text``, ``number``, ``boolean``, ``date``, ``base64``, ``map``, ``tag`` (text that
+    XML has in the start tag) or a type. ``only`` is the value that it can have, if not any.
     """
 
     name: str
-    each: str = ""
     kind: str = "text"
+    tag: str = ""
+    many: bool = False
     only: str | None = None
 
 
-def _attributes(text: str) -> tuple[Attribute, ...]:
-    found = re.findall(r"(\w+)(?:\[(\w+)\])?(?::(\w+))?(=\S*)?", f"href:tag {text}")
-    return tuple(
-        Attribute(name, each, kind or "text", only[1:] if only else None)
-        for name, each, kind, only in found
-    )
+def _attributes(row: str) -> dict[str, Attribute]:
+    row = f"href:tag resourceURI:tag {row}"
+    found = {}
+    for name, tag, kind, only in re.findall(r"(\w+)(?:\[(\w+)\])?(?::(\w+))?(=\S*)?", row):
+        many = bool(tag) and kind != "map"
+        found[name] = Attribute(name, kind or "text", tag or name, many, only[1:] if only else None)
+    return found
 
 
-TYPES = {name: _attributes(f"{_COMMON} {text} {_END}") for name, text in _RESOURCES.items()}
-TYPES |= {name: _attributes(text) for name, text in _PARTS.items()}
-for _type in re.findall(r"(\w+)Collection", " ".join(_RESOURCES.values())):
+PLACES = {place: name for name, place in re.findall(r"^(\w+) @(\S*)", _TABLE, re.M)}
+TYPES = {
+    name: _attributes(row.replace("*", _ALL) + _END * ("*" in row))
+    for name, row in re.findall(r"^(\w+)(?: @\S*)? ?((?:.|\n )*)", _TABLE, re.M)
+}
+for _type in re.findall(r"(\w+)Collection", _TABLE):
     _members = f"{_type[0].lower()}{_type[1:]}s[{_type}]:{_type}"
-    TYPES[f"{_type}Collection"] = _attributes(f"id count:number {_members} {_END}")
+    TYPES[f"{_type}Collection"] = _attributes(f"id count:number {_members}{_END}")

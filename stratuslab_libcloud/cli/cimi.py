@@ -84,9 +84,8 @@ def serving(
     :raises click.ClickException: the extra is not installed, or the address cannot be used.
     """
     with needing_extra("stratus-cimi", "cimi"):
-        from stratuslab_libcloud.cimi.application import Application
-        from stratuslab_libcloud.cimi.kept import Kept
-        from stratuslab_libcloud.cimi.resources import resources
+        from stratuslab_libcloud.cimi.provider import Provider
+        from stratuslab_libcloud.cimi.resources import CHANGES, root
         from stratuslab_libcloud.sandbox.certificates import server_context
         from stratuslab_libcloud.sandbox.errors import SandboxError
         from stratuslab_libcloud.sandbox.http.browsers import Names
@@ -95,6 +94,8 @@ def serving(
     connect(config, section).close()  # a configuration that cannot be used is an error now
     directory = directory.expanduser()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = directory / "kept.db"
+    database.touch(mode=0o600)
 
     def of_login(username: str, password: str) -> "Cloud":
         login = {"username": username, "password": password}
@@ -107,7 +108,7 @@ def serving(
         raise click.ClickException(one_line(str(error))) from None
     bound = server.bind_addr
     screen = partial(refusal, names=Names(host, bound[0]))
-    server.wsgi_app = Application(of_login, resources(Kept(directory / "kept.db")), screen)
+    server.wsgi_app = Provider(of_login, root, CHANGES, database, screen)
     thread = threading.Thread(target=server.serve, name="cimi", daemon=True)
     thread.start()
     shown = f"[{host}]" if ":" in host else host

@@ -47,6 +47,14 @@ class Cloud(Verbs, Protocol):
         Otherwise it is saved at any time, and goes on as before.
         """
 
+    @property
+    def keeps_stopped_machines(self) -> bool:
+        """
+        Whether a machine that was stopped is still there, and can be started again.
+
+        Such a cloud can also boot machines again, and rename them.
+        """
+
     def images(self, whole: bool = False) -> Sequence[Image]:
         """
         List the current images. No signature is verified.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lxml import etree
 from werkzeug.exceptions import BadRequest
 
-from stratuslab_libcloud.cimi.documents import Document, read, write
+from stratuslab_libcloud.cimi.documents import Document, date, read, write
 from stratuslab_libcloud.cimi.table import TYPES, Attribute
 from stratuslab_libcloud.errors import NotSupportedError
 
@@ -22,7 +22,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "tag": URLS,
     "number": st.integers(0, 10**15 - 1),
     "boolean": st.booleans(),
-    "date": st.datetimes(timezones=st.just(timezone.utc)).map(lambda date: date.isoformat()),
+    "date": st.datetimes(timezones=st.just(timezone.utc)).map(lambda one: date(one.isoformat())),
     "base64": st.binary(max_size=20).map(lambda some: base64.b64encode(some).decode()),
     "map": st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
 }
@@ -39,18 +39,18 @@ def values(one: Attribute, depth: int) -> st.SearchStrategy[Any]:
     if one.kind in VALUES:
         return VALUES[one.kind]
     item = documents(one.kind, depth + 1)
-    if one.each == one.kind:
+    if one.tag == one.kind:
         item = item.map(lambda found: {**found, "resourceURI": f"{NS}/{one.kind}"})
-    return st.lists(item, min_size=1, max_size=2) if one.each else item
+    return st.lists(item, min_size=1, max_size=2) if one.many else item
 
 
 def documents(kind: str, depth: int = 0) -> st.SearchStrategy[dict[str, Any]]:
     """Documents of a type; far below the root there are only references."""
     needed = {"Operation": ("rel", "href")}.get(kind, ("href",) if depth else ())
-    known = {one.name: values(one, depth) for one in TYPES[kind] if possible(one, depth)}
+    known = {one.name: values(one, depth) for one in TYPES[kind].values() if possible(one, depth)}
     return st.fixed_dictionaries(
         {name: known.pop(name) for name in needed},
-        optional={name: known[name] for name in known if name != "href"},
+        optional={name: known[name] for name in known if name not in ("href", "resourceURI")},
     )
 
 
@@ -106,7 +106,7 @@ def test_any_bytes_are_read_or_refused(body: bytes, media_type: str) -> None:
     [
         (kind, one.name, value)
         for kind in SENT
-        for one in TYPES[kind]
+        for one in TYPES[kind].values()
         if one.only is not None
         for value in REFUSED
     ],

@@ -6,9 +6,8 @@ from typing import cast
 from werkzeug.test import Client
 
 from stratuslab_libcloud import Cloud, Volume
-from stratuslab_libcloud.cimi.application import Application
-from stratuslab_libcloud.cimi.kept import Kept
-from stratuslab_libcloud.cimi.resources import resources
+from stratuslab_libcloud.cimi.provider import Provider
+from stratuslab_libcloud.cimi.resources import CHANGES, root
 from stratuslab_libcloud.errors import UnavailableError
 
 
@@ -27,10 +26,14 @@ class Failing:
         self.closed += 1
 
 
+def of(cloud: Failing, folder: Path) -> Client:
+    connect = lambda *login: cast(Cloud, cloud)  # noqa: E731
+    return Client(Provider(connect, root, CHANGES, folder / "kept.db", lambda request: None))
+
+
 def test_the_answer_says_where_a_thing_is_that_was_made(tmp_path: Path) -> None:
     cloud = Failing()
-    table = resources(Kept(tmp_path / "kept.db"))
-    client = Client(Application(lambda *login: cast(Cloud, cloud), table, lambda request: None))
+    client = of(cloud, tmp_path)
     body = {"volumeTemplate": {"volumeConfig": {"capacity": 1_000_000}}}
     answer = client.post("/cimi/volumes", json=body, auth=("jane", "x"))
     assert (answer.status_code, answer.data) == (202, b"")
@@ -42,8 +45,7 @@ def test_the_answer_says_where_a_thing_is_that_was_made(tmp_path: Path) -> None:
 
 def test_a_bug_is_not_shown(tmp_path: Path) -> None:
     cloud = Failing()
-    table = resources(Kept(tmp_path / "kept.db"))
-    client = Client(Application(lambda *login: cast(Cloud, cloud), table, lambda request: None))
+    client = of(cloud, tmp_path)
     answer = client.get("/cimi/machines", auth=("jane", "x"))  # which it lacks
     assert (answer.status_code, answer.get_json()["statusMessage"]) == (
         500,

@@ -7,9 +7,8 @@ import pytest
 from werkzeug.test import create_environ
 
 from stratuslab_libcloud import Cloud, Machine
-from stratuslab_libcloud.cimi.caller import Caller
-from stratuslab_libcloud.cimi.kept import Kept
-from stratuslab_libcloud.cimi.resources import resources
+from stratuslab_libcloud.cimi.provider import Caller, Provider
+from stratuslab_libcloud.cimi.resources import CHANGES, root
 from stratuslab_libcloud.cimi.table import ACTION
 from stratuslab_libcloud.errors import InvalidValueError, NotSupportedError
 
@@ -18,7 +17,7 @@ class Stub:
     """A cloud in whatever state a machine is; without ``power`` it can only shut down."""
 
     def __init__(self, power: bool, *machines: Machine) -> None:
-        self.power = power
+        self.power = self.keeps_stopped_machines = power
         self.done: list[str] = []
         self.machines = lambda: list(machines)
 
@@ -47,9 +46,18 @@ class Stub:
 
 def caller(cloud: Stub, folder: Path) -> Caller:
     made = Caller(create_environ(headers={"Authorization": "Basic amFuZTp4"}))
-    made.connect = lambda user, password: cast(Cloud, cloud)
-    made.resources = resources(Kept(folder / "kept.db"))
+    made.provider = Provider(
+        lambda user, password: cast(Cloud, cloud),
+        root,
+        CHANGES,
+        folder / "db",
+        lambda request: None,
+    )
     return made
+
+
+def act(asking: Caller, verb: str) -> None:
+    CHANGES["POST", f"machines/{verb}"](asking, "7")
 
 
 def machine(state: int, lcm_state: int = 0) -> Machine:
@@ -77,7 +85,7 @@ def test_only_what_works_now_is_offered(
     tmp_path: Path, power: bool, state: int, lcm_state: int, name: str, verbs: str
 ) -> None:
     asking = caller(Stub(power, machine(state, lcm_state)), tmp_path)
-    (document,) = asking.members(asking.place("machines/7"))
+    document = asking.get(("cimi", "machines", "7"))
     offered = {one["rel"].removeprefix(ACTION) for one in document["operations"]}
     assert document["state"] == name
     expected = {*verbs.split(), "edit"}
@@ -88,16 +96,15 @@ def test_stop_powers_off_where_a_machine_can_be_started_again(tmp_path: Path) ->
     cloud = Stub(power=True)
     asking = caller(cloud, tmp_path)
     for verb in ("stop", "start", "restart"):
-        asking.place("machines/7").resource.acts[verb](asking, "7")
+        act(asking, verb)
     assert cloud.done == ["stop 7", "start 7", "reboot 7"]
 
 
 def test_stop_shuts_down_elsewhere(tmp_path: Path) -> None:
     cloud = Stub(power=False)
     asking = caller(cloud, tmp_path)
-    acts = asking.place("machines/7").resource.acts
-    acts["stop"](asking, "7")
+    act(asking, "stop")
     assert cloud.done == ["shut down 7"]
     for verb in ("start", "restart"):
         with pytest.raises(NotSupportedError):
-            acts[verb](asking, "7")
+            act(asking, verb)

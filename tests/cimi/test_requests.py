@@ -10,7 +10,7 @@ from consumers import ACTION, JSON, NS, SCHEMA, XML, Consumer
 from lxml import etree
 from providers import JANE, JOE, Provider
 
-from stratuslab_libcloud.cimi import kept
+from stratuslab_libcloud.cimi import resources
 
 
 @pytest.fixture
@@ -33,7 +33,6 @@ def image(consumer: Consumer) -> str:
         ("", JSON),
         (JSON, JSON),
         (XML, XML),
-        ("text/xml", XML),
         ("application/*", JSON),
         (f"{XML}, */*;q=0.1", XML),
         (f"{JSON};q=0.5, {XML}", XML),
@@ -296,7 +295,8 @@ def test_a_method_that_is_not_allowed(
     "path",
     [
         "/", "/x", "/machines/", "/machines/4711", "/machines/x",
-        "/machines/4711/disks", "/machines/4711/x", "/volumes/x", "/volumes/x/y/z",
+        "/machines/4711/disks", "/machines/x/disks", "/machines/4711/x", "/volumes/x/stop",
+        "/name/x", "/volumes/x", "/volumes/x/y/z",
         "/volumes/1e8e9104-681c-4269-8aae-e513c6723ac6", "/credentials/x", "/machineImages/x",
         "/machineConfigs/x", "/%6dachines%2f1",
     ],
@@ -335,7 +335,7 @@ def test_head_has_no_body(provider: Provider) -> None:
 def test_templates_are_each_owner_s_and_bounded(
     provider: Provider, consumer: Consumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept, "_MOST", 3)
+    monkeypatch.setattr(resources, "_MOST", 3)
     url = consumer.entry["volumeConfigs"]["href"]
     for _ in range(3):
         consumer.ask("POST", url, {"capacity": 1})
@@ -351,6 +351,21 @@ def test_templates_are_each_owner_s_and_bounded(
     for one in found:
         consumer.do(one, "delete")
         assert consumer.status == 204
+
+
+def test_what_is_kept_can_say_anything(consumer: Consumer) -> None:
+    """References that lead nowhere are not expanded, and ids are the provider's alone."""
+    hrefs = ["x", "x/y", "machines", "machines/x/stop", "name/x", "http://[/", "/", "", "../.."]
+    volumes = [{"href": href} for href in hrefs]
+    template = {"id": "machineTemplates/x", "created": "2001-01-01", "volumes": volumes}
+    made = consumer.add("machineTemplates", template)
+    expanded = consumer.ask("GET", made["id"] + "?$expand=*")
+    assert (consumer.status, expanded["id"]) == (200, made["id"])
+    assert [one["href"] for one in expanded["volumes"]] == hrefs
+    assert all("count" not in one for one in expanded["volumes"])  # which XML could not say
+    assert made["created"] > "2001-01-02"
+    consumer.do(made, "delete")
+    assert consumer.status == 204
 
 
 def test_no_connection_is_spoilt_by_nonsense(provider: Provider, consumer: Consumer) -> None:

@@ -15,3 +15,4 @@ class OpenNebulaCloud(Account, Absent):
     """
 
     saves_as_it_ends = False
+    keeps_stopped_machines = True

@@ -29,6 +29,7 @@ class StratusLabCloud(Services, Absent):
     """The methods of :class:`.Cloud`, by the services of one location."""
 
     saves_as_it_ends = True
+    keeps_stopped_machines = False
 
     # -- images --------------------------------------------------------------------------------
 

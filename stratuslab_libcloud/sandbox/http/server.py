@@ -117,9 +117,10 @@ class _Connection(cheroot.server.HTTPConnection):
         return self.send()
 
     def _admit(self) -> bool:
-        """Let an upload continue into a file, if its sender has an account."""
+        """Let an upload continue into a file, if the application takes any, and from its sender."""
         certificate = self.ssl_env.get(CERTIFICATE)
-        self.rfile.admit(self.server.wsgi_app.admit(self.rfile.head, certificate))
+        admit = getattr(self.server.wsgi_app, "admit", None)
+        self.rfile.admit(admit(self.rfile.head, certificate) if admit else None)
         return bool(self.rfile.is_upload)
 
     def send(self) -> bool:
