@@ -4,6 +4,7 @@ import doctest
 import inspect
 import io
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,12 @@ import pytest
 import stratuslab_libcloud
 from stratuslab_libcloud import Cloud, Endorsement, Machine, NewMachine, Volume, connect
 from stratuslab_libcloud.configuration.settings import Certificate, Password
-from stratuslab_libcloud.errors import ConfigurationError, InvalidValueError, NotFoundError
+from stratuslab_libcloud.errors import (
+    ConfigurationError,
+    InvalidValueError,
+    NotFoundError,
+    NotSupportedError,
+)
 from stratuslab_libcloud.sandbox.site import Sandbox
 
 PAGE = (Path(__file__).parents[1] / "docs" / "api.md").read_text()
@@ -95,6 +101,21 @@ def test_a_cloud_from_its_images_to_its_disks() -> None:
         assert cloud.attach_volume(volume.id, machine.id) == "vdc"
         cloud.kill_machine(machine.id)
         assert cloud.machines() == []
+        cloud.close()
+
+
+@pytest.mark.parametrize("location", ["sandbox", "opennebula"])
+def test_a_cloud_says_whether_stopped_machines_are_kept(location: str) -> None:
+    with Sandbox() as site:
+        cloud = connect(site.config_path, location)
+        refusal = NotFoundError if cloud.keeps_stopped_machines else NotSupportedError
+        for act in (
+            cloud.start_machine,
+            cloud.reboot_machine,
+            partial(cloud.rename_machine, name="x"),
+        ):
+            with pytest.raises(refusal):
+                act("77")
         cloud.close()
 
 
