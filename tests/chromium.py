@@ -100,7 +100,8 @@ def browsing(folder: Path, *, scripts: bool = True) -> Iterator[Person]:
             "profile.managed_default_content_settings.javascript": 0 if scripts else _BLOCKED,
         },
     )
-    service = ChromeService(shutil.which("chromedriver") or "chromedriver")
+    program = shutil.which("chromedriver") or "chromedriver"
+    service = ChromeService(program, env={**os.environ, "HOME": str(folder)})
     browser = Chrome(options, service)
     try:
         browser.set_page_load_timeout(_SECONDS)

@@ -1,11 +1,12 @@
-"""Whatever ends a call that creates something: what exists, or may exist, is not lost."""
+"""
+Whatever ends a call that creates something: what exists, or may exist, is not lost.
 
-import inspect
+An interrupt at each function of ours is in ``tests/long``.
+"""
+
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -14,12 +15,9 @@ from clouds import Site
 from libcloud.compute.deployment import ScriptDeployment
 from sshd import FaultySshd, needed
 
-import stratuslab_libcloud
 from stratuslab_libcloud.client.stratuslab.compute import ComputeClient
 from stratuslab_libcloud.errors import LostAnswerError
 from stratuslab_libcloud.sandbox.site import Sandbox
-
-PACKAGE = str(Path(stratuslab_libcloud.__file__).parent)
 
 
 class Interrupted(Site):
@@ -44,12 +42,9 @@ class Interrupted(Site):
 
     def new(self) -> list[str]:
         """The ids of what there is now besides what was there."""
-        return [thing.id for thing in self.new_things()]
-
-    def new_things(self) -> list[Any]:
         old = (self.volume.id, self.ready.id)
         there: list[Any] = [*self.driver.list_nodes(), *self.driver.list_volumes()]
-        return [thing for thing in there if thing.id not in old]
+        return [thing.id for thing in there if thing.id not in old]
 
 
 class Calls(list[Any]):
@@ -188,58 +183,6 @@ def test_an_error_that_says_it_itself_is_as_it_was(
         cloud.node(image=cloud.ready.image)
     assert not hasattr(caught.value, "created")
     assert lines(caplog) == []
-
-
-class TestAtEachCall:
-    """An interrupt at each function of ours that a call comes by, one after the other."""
-
-    def interrupted(self, call: Callable[[], object], number: int) -> BaseException | None:
-        left = number
-
-        def trace(frame: FrameType, event: str, argument: object) -> None:
-            nonlocal left
-            code = frame.f_code
-            # What an interrupt does to a generator that is being closed is Python's affair.
-            if code.co_filename.startswith(PACKAGE) and not code.co_flags & inspect.CO_GENERATOR:
-                left -= 1
-                if not left:
-                    raise KeyboardInterrupt
-
-        before = sys.gettrace()
-        sys.settrace(trace)
-        try:
-            call()
-        except KeyboardInterrupt as error:
-            return error
-        finally:
-            sys.settrace(before)
-        return None
-
-    def check(self, cloud: Interrupted, call: Callable[[], object]) -> tuple[int, int]:
-        """:return: how often it was known what exists, and how often there was doubt."""
-        number = 0
-        known = doubtful = 0
-        while error := self.interrupted(call, number := number + 1):
-            things = cloud.new_things()
-            created = getattr(error, "created", [])
-            doubts = getattr(error, "may_exist", [])
-            ids = [thing.id for thing in things]
-            assert doubts or [thing.id for thing in created] == ids, f"function {number}"
-            known, doubtful = known + bool(created), doubtful + bool(doubts)
-            for thing in things:
-                thing.destroy()
-        return known, doubtful
-
-    def test_create_node(self, cloud: Interrupted) -> None:
-        size, image = cloud.driver.list_sizes()[0], cloud.ready.image
-        assert image
-        known, doubtful = self.check(cloud, lambda: cloud.driver.create_node("n", size, image))
-        assert known > 5
-        assert doubtful > 5
-
-    def test_create_volume(self, cloud: Interrupted) -> None:
-        _, doubtful = self.check(cloud, lambda: cloud.driver.create_volume(1, "new"))
-        assert doubtful > 5
 
 
 @needed

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("packages")  # which are made once
+pytestmark = [
+    pytest.mark.xdist_group("packages"),  # which are made once
+    pytest.mark.usefixtures("home"),  # tools that make packages leave something there
+]
 
 ROOT = Path(__file__).parents[2]
 LITTER = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
@@ -53,7 +56,9 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     stale = folder / "tree" / "build" / "lib" / "stratuslab_libcloud" / "stale.py"
     stale.parent.mkdir(parents=True)
     stale.write_text("raise ImportError('from an old build')\n")
-    run(sys.executable, "-m", "build", "--outdir", folder / "dist", folder / "tree")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(folder))
+        run(sys.executable, "-m", "build", "--outdir", folder / "dist", folder / "tree")
     (sdist,), (wheel,) = (list((folder / "dist").glob(f"*.{kind}")) for kind in ("tar.gz", "whl"))
     return sdist, wheel
 
