@@ -100,8 +100,10 @@ def browsing(folder: Path, *, scripts: bool = True) -> Iterator[Person]:
             "profile.managed_default_content_settings.javascript": 0 if scripts else _BLOCKED,
         },
     )
+    home = folder / "home"  # it downloads nothing into a home directory itself
+    home.mkdir()
     program = shutil.which("chromedriver") or "chromedriver"
-    service = ChromeService(program, env={**os.environ, "HOME": str(folder)})
+    service = ChromeService(program, env={**os.environ, "HOME": str(home)})
     browser = Chrome(options, service)
     try:
         browser.set_page_load_timeout(_SECONDS)

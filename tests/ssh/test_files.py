@@ -339,7 +339,7 @@ class TestCommands:
     @pytest.mark.parametrize("flood", ["cat /dev/zero", "cat /dev/zero >&2"])
     def test_one_that_floods_is_ended(self, machine: Machine, flood: str) -> None:
         with pytest.raises(CommandTimeoutError):
-            machine.client.run(flood, timeout=0.4)  # meanwhile it takes a whole processor
+            machine.client.run(flood, timeout=0.2)  # meanwhile it takes a whole processor
         machine.client.connect()
 
     def test_a_profile_that_says_much_does_not_stop_a_file(
