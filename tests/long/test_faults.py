@@ -47,7 +47,7 @@ from stratuslab_libcloud.sandbox.site import Sandbox
 from stratuslab_libcloud.sandbox.storage.rules import Storage
 from stratuslab_libcloud.sandbox.store import Account as Owner
 
-WAITING, WORKING = 32, 6  # cells that are tried at the same time: such as wait, and others
+WAITING, WORKING = 16, 4  # cells that are tried at the same time: such as wait, and others
 AMPLE, SHORT = 20.0, 6.0  # time-outs of a driver: seconds, of which a busy machine may take some
 WAIT = 12.0  # seconds that a node is waited for; a hanging request is to leave time for another
 GUARD = 5  # times the time-out
