@@ -2,8 +2,6 @@
 
 import contextlib
 import signal
-import subprocess
-import sys
 import threading
 import time
 import xml.etree.ElementTree as ET
@@ -14,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 
 import requests
-from forked import Forked
+from forked import Process, start
 from requests.auth import HTTPBasicAuth
 
 T = TypeVar("T", bound=threading.Thread)
@@ -146,7 +144,7 @@ UP = "from stratuslab_libcloud.cli.sandbox import main; main()"
 class Elsewhere:
     """A sandbox in a process of its own."""
 
-    def __init__(self, url: str, process: Forked | subprocess.Popen[str]) -> None:
+    def __init__(self, url: str, process: Process) -> None:
         self.url = url
         self.process = process
 
@@ -183,12 +181,7 @@ def elsewhere(
     """
     words = ["up", "--dir", str(directory), "--port", "0", *options]
     words += ["--user", ":".join(JANE), "--machines", machines]
-    command = [sys.executable, "-c", UP, *words]
-    with (
-        Forked(UP, *words)
-        if forked
-        else subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
-    ) as process:
+    with start(UP, *words, anew=not forked, stderr=stderr) as process:
         try:
             assert process.stdout
             ready = process.stdout.readline()

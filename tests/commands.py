@@ -4,19 +4,17 @@ import contextlib
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from forked import Forked, unloaded
+import forked
+from forked import Process, unloaded
 from present import present
 
-__all__ = ["SIMULATED", "Process", "ends", "run", "start", "up", "without"]
+__all__ = ["SIMULATED", "ends", "run", "start", "up", "without"]
 
 COMMAND = "from stratuslab_libcloud.cli.sandbox import main; main(prog_name='stratus-sandbox')"
 SIMULATED = ("--machines", "simulated")
-
-Process = Forked | subprocess.Popen[str]
 
 
 def without(package: str) -> str:
@@ -32,15 +30,7 @@ def start(*arguments: str, before: str = "", anew: bool = False) -> Process:
     :param before: code to run before it.
     :param anew: in a Python that has loaded nothing, which takes half a second.
     """
-    code = f"{before}\n{COMMAND}"
-    if not anew:
-        return Forked(code, *arguments)
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return forked.start(f"{before}\n{COMMAND}", *arguments, anew=anew)
 
 
 def run(*arguments: str, before: str = "", anew: bool = False) -> subprocess.CompletedProcess[str]:

@@ -8,12 +8,14 @@ import gc
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from types import TracebackType
+from typing import IO
 
-__all__ = ["Forked", "printed", "unloaded"]
+__all__ = ["Forked", "Process", "printed", "start", "unloaded"]
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
@@ -116,3 +118,21 @@ class Forked:
         read = self.stdout.read(), self.stderr.read()
         self._process.join(timeout)
         return read
+
+
+Process = Forked | subprocess.Popen[str]
+
+
+def start(
+    code: str, *arguments: str, anew: bool = False, stderr: IO[str] | int | None = subprocess.PIPE
+) -> Process:
+    """
+    Start a process that runs this code.
+
+    :param anew: in a Python that has loaded nothing, which takes half a second; otherwise standard
+        error is always piped.
+    """
+    if not anew:
+        return Forked(code, *arguments)
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from libcloud.compute.base import (
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 
-__all__ = ["ENDS", "bare_size", "driver_volume", "wait_for"]
+__all__ = ["ENDS", "bare_size", "driver_volume", "interrupt_waiting", "wait_for"]
 
 
 # Where nodes are gone as soon as they are ended; and where that takes a while, as on a real site.
@@ -26,6 +27,16 @@ def wait_for(probe: Callable[[], object], wanted: object) -> None:
     while (found := probe()) != wanted:
         assert time.monotonic() < end, f"still {found}, not {wanted}"
         time.sleep(0.05)
+
+
+def interrupt_waiting(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    """Ctrl-C when a module waits; the real ``sleep()`` is left to the sandbox, which needs it."""
+
+    def interrupt(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=interrupt)
+    monkeypatch.setattr(f"{module}.time", clock)
 
 
 def driver_volume(driver: StratusLabNodeDriver, volume_id: str) -> Any:

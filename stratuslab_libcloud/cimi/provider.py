@@ -99,9 +99,12 @@ class Caller(Request):
         """The cloud; nothing of it has been asked."""
         return self.provider.connect(*self.login)
 
+    def confirmed(self) -> str:
+        """Return the user name, once the cloud has accepted it: for what it is not asked itself."""
+        return self._confirmed
+
     @lazy
-    def user(self) -> str:
-        """The user name, once the cloud has accepted the login: for what it is not asked itself."""
+    def _confirmed(self) -> str:
         self.cloud.machines()
         return self.login[0]
 

@@ -74,7 +74,7 @@ def _volumes(caller: Caller) -> Iterator[Known]:
 
 
 def _images(caller: Caller) -> Iterator[Known]:
-    caller.cloud.machines()  # images need no login, but CIMI does
+    caller.confirmed()  # images need no login, but CIMI does
     for image in caller.cloud.images():
         more = image.details()
         yield {
@@ -89,7 +89,7 @@ def _images(caller: Caller) -> Iterator[Known]:
 
 
 def _sizes(caller: Caller) -> Iterator[Known]:
-    caller.cloud.machines()  # likewise
+    caller.confirmed()  # likewise
     for one in caller.cloud.settings.instance_types:
         swap = [{"capacity": one.swap * 1000, "format": "swap"}] if one.swap else []
         known = {"cpu": one.cpus, "memory": one.ram * 1024, "disks": swap, "cpuArch": "x86_64"}
@@ -197,7 +197,7 @@ def _public_key(text: str) -> str:
 
 def _kept(caller: Caller, name: str) -> Iterator[Known]:
     select = "SELECT key, document FROM kept WHERE user=? AND collection=?"
-    for key, document in _run(caller, select, caller.user, name):
+    for key, document in _run(caller, select, caller.confirmed(), name):
         yield {**json.loads(document), "id": key, "operations": ["edit", "delete"]}
 
 
@@ -205,18 +205,18 @@ def _keep(name: str, caller: Caller, body: Document) -> str:
     if len(list(_kept(caller, name))) >= _MOST:
         raise errors.ConflictError(f"{_MOST} are kept already: delete one first")
     key, document = secrets.token_hex(8), json.dumps({**body, "created": date(time.time())})
-    _run(caller, "INSERT INTO kept VALUES (?, ?, ?, ?)", caller.user, name, key, document)
+    _run(caller, "INSERT INTO kept VALUES (?, ?, ?, ?)", caller.confirmed(), name, key, document)
     return key
 
 
 def _rename_kept(caller: Caller, key: str, name: str) -> None:
     change = json.dumps({"name": name, "updated": date(time.time())})
     patch = "UPDATE kept SET document=json_patch(document, ?) WHERE user=? AND key=?"
-    _run(caller, patch, change, caller.user, key)
+    _run(caller, patch, change, caller.confirmed(), key)
 
 
 def _discard(caller: Caller, key: str) -> None:
-    _run(caller, "DELETE FROM kept WHERE user=? AND key=?", caller.user, key)
+    _run(caller, "DELETE FROM kept WHERE user=? AND key=?", caller.confirmed(), key)
 
 
 def _run(caller: Caller, statement: str, *values: str) -> list[tuple[str, str]]:

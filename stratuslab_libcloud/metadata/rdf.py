@@ -98,7 +98,6 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 _MAX_PORT = 65535
 _LONGEST_SHARED = 100  # characters
 _MOST_SHARED = 10_000
-_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _NEITHER = "neither a listing nor an entry of a Marketplace"
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
 
@@ -284,7 +283,7 @@ def write_entry(entry: Entry) -> bytes:
 
 
 def _element(name: str, text: str, attributes: str = "") -> str:
-    if _NOT_XML.search(text):
+    if xml.NOT_XML.search(text):
         raise MetadataError(f"{name} has characters that XML cannot hold")
     # A carriage return would be read back as a newline.
     escaped = escape(text, quote=False).replace("\r", "&#13;")

@@ -12,13 +12,16 @@ The elements are the standard library's, not lxml's, as finding a child takes a 
 """
 
 import contextlib
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from xml.parsers import expat
 
-__all__ = ["Scanner", "TooMuchError", "UnsafeXMLError", "parse", "stream"]
+__all__ = ["NOT_XML", "Scanner", "TooMuchError", "UnsafeXMLError", "parse", "stream"]
 
+# A character that XML 1.0 cannot hold, not even as a reference.
+NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 # Bytes. The elements of a small piece are freed before the garbage collector, which runs after 700
 # new objects, gets to them: with 64 KiB parsing takes a third longer.

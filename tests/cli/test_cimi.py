@@ -7,15 +7,14 @@ import re
 import signal
 import ssl
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from commands import Process, without
-from forked import Forked
+from commands import without
+from forked import Forked, start
 from present import present
 
 from stratuslab_libcloud import __version__
@@ -27,13 +26,6 @@ COMMAND = "from stratuslab_libcloud.cli.cimi import main; main(prog_name='stratu
 DONE = "-- done --"
 
 
-def started(*arguments: str, anew: bool) -> Process:
-    if not anew:
-        return Forked(COMMAND, *arguments)
-    command, pipe = [sys.executable, "-c", COMMAND, *arguments], subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
-
-
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_it_serves_by_tls_until_it_is_told_to_stop(
     tmp_path: Path, number: signal.Signals, status: int
@@ -41,7 +33,7 @@ def test_it_serves_by_tls_until_it_is_told_to_stop(
     with Sandbox() as site:
         folder = tmp_path / "kept"
         options = ["serve", "-c", str(site.config_path), "--dir", str(folder), "--port", "0"]
-        with started(*options, "--tls", anew=number == signal.SIGTERM) as process:
+        with start(COMMAND, *options, "--tls", anew=number == signal.SIGTERM) as process:
             try:
                 ready = re.fullmatch(
                     r"ready: (https://127\.0\.0\.1:\d+/cimi)\n", present(process.stdout).readline()

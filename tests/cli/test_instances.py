@@ -8,16 +8,15 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from forked import Forked
 from invoked import done, refused, run
+from looks import interrupt_waiting
 from sshd import Greeter, Sshd, free_port, make_key, needed
 
 from stratuslab_libcloud import Cloud, Machine, connect, errors
@@ -331,12 +330,7 @@ class TestWaiting:
     def test_an_interrupt_leaves_the_machine(
         self, site: Sandbox, cloud: Cloud, image: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def interrupt(_seconds: float) -> None:
-            raise KeyboardInterrupt
-
-        # Not the real sleep(), which the sandbox needs.
-        clock = SimpleNamespace(monotonic=time.monotonic, sleep=interrupt)
-        monkeypatch.setattr("stratuslab_libcloud.cli.waiting.time", clock)
+        interrupt_waiting(monkeypatch, "stratuslab_libcloud.cli.waiting")
         monkeypatch.setattr("stratuslab_libcloud.cli.waiting._greets", lambda *_: False)
         result = run(run_instance, site, "--wait", image)
         assert result.exit_code == 130

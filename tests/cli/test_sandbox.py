@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import requests
-from commands import SIMULATED, Process, ends, run, start, up, without
-from forked import unloaded
+from commands import SIMULATED, ends, run, start, up, without
+from forked import Process, unloaded
 from machines import still, wait_for
 
 from stratuslab_libcloud import __version__

@@ -1,17 +1,16 @@
 """Nodes that become images, and images that are withdrawn."""
 
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from clouds import KEY, Site, configured
 from endorsers import certified, pkcs12_file
 from libcloud.compute.base import Node, NodeImage
+from looks import interrupt_waiting
 from present import present
 
 from stratuslab_libcloud import NewImage
@@ -143,13 +142,8 @@ class TestCreateImage:
     def test_an_interrupt_says_what_may_exist(
         self, site: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def interrupt(seconds: float) -> None:
-            raise KeyboardInterrupt
-
         node = started(site)
-        # Not the real sleep(), which the sandbox needs.
-        clock = SimpleNamespace(monotonic=time.monotonic, sleep=interrupt)
-        monkeypatch.setattr("stratuslab_libcloud.client.waiting.time", clock)
+        interrupt_waiting(monkeypatch, "stratuslab_libcloud.client.waiting")
         with pytest.raises(KeyboardInterrupt) as caught:
             site.driver.create_image(node, "With a wiki")
         assert caught.value.may_exist == [  # type: ignore[attr-defined]

@@ -22,12 +22,12 @@ from stratuslab_libcloud.sandbox.machines import (
 from stratuslab_libcloud.sandbox.storage.records import claim
 from stratuslab_libcloud.sandbox.store import Account, Store
 from stratuslab_libcloud.sandbox.template import NOT_XML, Template, TemplateError, parse
+from stratuslab_libcloud.untrusted import xml
 from stratuslab_libcloud.untrusted.text import printable_lines
 
 __all__ = ["CallRefusedError", "Compute"]
 
 _MAX_NAME_BYTES = 128
-_NOT_XML_CHARACTER = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _AUTHORIZATION, _NO_EXISTS, _ACTION, _API, _INTERNAL = 512, 1024, 2048, 4096, 8192
 
 _ACTIVE = {phase for phase in Phase if int(phase.value[0]) == 3}
@@ -241,7 +241,7 @@ def _move(db: sqlite3.Connection, row: sqlite3.Row, *phases: Phase, error: str =
     if error:
         failed = Template.loads(template)
         stamp = time.strftime("%a %b %e %H:%M:%S %Y", time.gmtime())
-        message = _NOT_XML_CHARACTER.sub("\ufffd", error)
+        message = xml.NOT_XML.sub("\ufffd", error)
         failed.attributes.append(("ERROR", {"MESSAGE": message, "TIMESTAMP": stamp}))
         template = failed.dumps()
     db.execute(
