@@ -8,6 +8,7 @@ import pytest
 from callers import TEMPLATE, USERS, Caller, NotOkError
 from present import present
 
+from stratuslab_libcloud.sandbox import addresses
 from stratuslab_libcloud.sandbox.compute import documents
 from stratuslab_libcloud.sandbox.site import Sandbox
 
@@ -235,26 +236,22 @@ def test_a_machine_has_16_nics_at_most(jane: Caller) -> None:
     assert len({nic.text for nic in nics}) == 16
 
 
-def test_an_address_on_which_another_serves_ssh_is_passed_over(jane: Caller) -> None:
+def test_an_address_on_which_another_serves_ssh_is_passed_over(
+    jane: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     taken = address(jane, jane.start()).rsplit(".", 1)[0] + ".2"
-    with socket.socket() as server:
-        try:
-            server.bind((taken, 22))
-        except OSError:
-            pytest.skip("nobody may listen there here")
-        server.listen()
+    with socket.create_server((taken, 0)) as server:
+        monkeypatch.setattr(addresses, "SSH_PORTS", server.getsockname()[1:])
         assert address(jane, jane.start()).endswith(".3")
     wanted = NIC.format(f", ip={taken}")
     assert address(jane, jane.start(wanted)) == taken
 
 
-def test_a_server_on_all_addresses_is_not_in_the_way_of_any(jane: Caller) -> None:
-    with socket.socket() as server:
-        try:
-            server.bind(("0.0.0.0", 22))
-        except OSError:
-            pytest.skip("nobody may listen there here")
-        server.listen()
+def test_a_server_on_all_addresses_is_not_in_the_way_of_any(
+    jane: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as server:
+        monkeypatch.setattr(addresses, "SSH_PORTS", server.getsockname()[1:])
         assert address(jane, jane.start()).endswith(".1")
 
 
