@@ -22,7 +22,7 @@ command -v chromium >/dev/null && command -v chromedriver >/dev/null ||
 # shellcheck disable=SC2086 # several words
 have_machines || need $MACHINES
 virtual_environment .venv/tests
-.venv/tests/bin/pip --quiet --disable-pip-version-check install 'tox>=4.67'
+.venv/tests/bin/pip --quiet --disable-pip-version-check install 'tox>=4.67' 'tox-uv>=1.37'
 if command -v pyenv >/dev/null; then
     # Let tox find every Python that pyenv has.
     for folder in "$(pyenv root)"/versions/*/bin; do
@@ -34,11 +34,11 @@ case "${1-}" in
 "") set -- run-parallel --parallel all --parallel-no-spinner -e real,py,lint ;;
 all)
     shift
-    export WORKERS=2
+    export WORKERS=0
     # The distribution's own Python, which is tried as `distribution`, stands for its version.
     own=$(/usr/bin/python3 -c 'import sys; print("py%d%d" % sys.version_info[:2])' 2>&1) ||
         own=none
-    set -- run-parallel --skip-env "^$own\$" --parallel 4 --parallel-no-spinner "$@"
+    set -- run-parallel --skip-env "^$own\$" --parallel 7 --parallel-no-spinner "$@"
     ;;
 *) set -- run "$@" ;;
 esac

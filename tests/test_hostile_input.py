@@ -22,7 +22,6 @@ from libcloud.compute.types import NodeState
 
 from stratuslab_libcloud.cli.demo import walk
 from stratuslab_libcloud.client.data import MachineTemplate
-from stratuslab_libcloud.client.http import retries
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.errors import (
     ConfigurationError,
@@ -84,12 +83,6 @@ CALLS: dict[str, tuple[Callable[[Any], object], str]] = {
         JSON,
     ),
 }
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is asked for again is asked for at once."""
-    monkeypatch.setattr(retries, "_FIRST_PAUSE", 0.0)
 
 
 def driver_of(url: str, **options: Any) -> StratusLabNodeDriver:

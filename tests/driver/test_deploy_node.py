@@ -7,7 +7,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +79,18 @@ class Cloud:
         )
 
 
-@pytest.fixture
-def cloud(request: Any, tmp_path: Path) -> Iterator[Cloud]:
+@contextmanager
+def new_cloud(folder: Path, flavour: str = FLAVOURS[0]) -> Iterator[Cloud]:
     with Sandbox() as sandbox:
-        found = Cloud(sandbox, tmp_path, getattr(request, "param", FLAVOURS[0]))
+        found = Cloud(sandbox, folder, flavour)
         yield found
         found.driver.ex_close()
+
+
+@pytest.fixture
+def cloud(request: Any, tmp_path: Path) -> Iterator[Cloud]:
+    with new_cloud(tmp_path, getattr(request, "param", FLAVOURS[0])) as found:
+        yield found
 
 
 def hello() -> ScriptDeployment:
@@ -309,19 +317,46 @@ def test_or_as_it_says_itself(cloud: Cloud) -> None:
             cloud.deploy(ScriptDeployment("#!/bin/sh\nexec sleep 60\n", timeout=1), timeout=60)
 
 
-@pytest.mark.parametrize("point", [*AT_LOGIN, AT_COMMAND[0], AT_COMMAND[-1]])
-def test_it_ends_in_time_whatever_the_server_does(cloud: Cloud, point: str) -> None:
-    address = cloud.sshd.address
+POINTS = [*AT_LOGIN, AT_COMMAND[0], AT_COMMAND[-1]]
+
+
+@dataclass
+class Ending:
+    """How ``deploy_node`` ends on a server that goes wrong, and which nodes there are then."""
+
+    error: DeploymentError
+    seconds: float
+    left: list[str]
+
+
+def ending(point: str, folder: Path) -> Ending:
+    with new_cloud(folder) as cloud:
+        before = time.monotonic()
+        with (
+            FaultySshd(cloud.sshd.address, cloud.sshd.port, point),
+            pytest.raises(DeploymentError) as caught,
+        ):
+            cloud.deploy(hello(), timeout=8)
+        seconds = time.monotonic() - before
+        return Ending(caught.value, seconds, [node.id for node in cloud.driver.list_nodes()])
+
+
+@pytest.fixture(scope="module")
+def endings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Ending]]]:
+    """All at the same time, as each of them takes as long as it may."""
+    with ThreadPoolExecutor(len(POINTS)) as pool:
+        yield {it: pool.submit(ending, it, tmp_path_factory.mktemp("ending")) for it in POINTS}
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_it_ends_in_time_whatever_the_server_does(
+    endings: dict[str, Future[Ending]], point: str
+) -> None:
     kind = NodeNotReadyError if point in AT_LOGIN else SSHCommandTimeoutError
-    before = time.monotonic()
-    with (
-        FaultySshd(address, cloud.sshd.port, point),
-        pytest.raises(DeploymentError) as caught,
-    ):
-        cloud.deploy(hello(), timeout=8)
-    assert time.monotonic() - before < 120
-    assert isinstance(caught.value.original_error, kind)
-    assert [node.id for node in cloud.driver.list_nodes()] == [caught.value.node.id]
+    found = endings[point].result()
+    assert found.seconds < 120
+    assert isinstance(found.error.original_error, kind)
+    assert found.left == [found.error.node.id]
 
 
 def test_why_nobody_could_log_in_is_reported(cloud: Cloud) -> None:

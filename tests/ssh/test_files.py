@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -370,25 +371,32 @@ def test_logging_in_ends_in_time(point: str, tmp_path: Path) -> None:
         client.close()
 
 
+THINGS: list[Callable[[ChannelClient], object]] = [
+    lambda client: client.run("true"),
+    lambda client: client.put("file", "x" * 10_000_000),
+    lambda client: client.putfo("file", io.BytesIO(b"x")),
+    lambda client: client.delete("file"),
+]
+
+
 @pytest.mark.parametrize("point", AT_COMMAND)
 def test_whatever_is_done_ends_in_time(point: str, tmp_path: Path) -> None:
-    things: list[Callable[[ChannelClient], object]] = [
-        lambda client: client.run("true"),
-        lambda client: client.put("file", "x" * 10_000_000),
-        lambda client: client.putfo("file", io.BytesIO(b"x")),
-        lambda client: client.delete("file"),
-    ]
-    for do in things:
+    def check(number: int) -> None:
+        folder = tmp_path / str(number)
+        folder.mkdir()
         with FaultySshd("127.0.0.1", 0, point) as server:
-            libclouds = faulty_client(server, tmp_path)
+            libclouds = faulty_client(server, folder)
             libclouds.connect()
-            (tmp_path / "key").unlink()
+            (folder / "key").unlink()
             before = time.monotonic()
             with pytest.raises(CommandTimeoutError, match=r"did not finish in 1 seconds$"):
-                do(ChannelClient(libclouds, limit=1))
+                THINGS[number](ChannelClient(libclouds, limit=1))
             assert time.monotonic() - before < 15
             assert not present(libclouds.client.get_transport()).is_active()
             libclouds.close()
+
+    with ThreadPoolExecutor(len(THINGS)) as pool:
+        list(pool.map(check, range(len(THINGS))))
 
 
 def test_an_interrupt_does_not_wait_for_the_machine(tmp_path: Path) -> None:

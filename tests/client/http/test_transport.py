@@ -322,7 +322,14 @@ class TestDebugLog:
         assert len(caplog.records) == 1
 
 
+@pytest.mark.usefixtures("real_pauses")
 class TestAttempts:
+    def test_the_pause_before_another_doubles(self) -> None:
+        before = time.monotonic()
+        with Canned([hang_up, hang_up, OK]) as server:
+            get(server.url)
+        assert time.monotonic() - before >= 0.25 + 0.5
+
     def test_an_error_says_what_was_waited_for_in_all(self) -> None:
         with Canned([say_nothing]) as server:
             with pytest.raises(ConnectionFailedError) as caught:
