@@ -326,7 +326,7 @@ class Ending:
 
     error: DeploymentError
     seconds: float
-    left: list[str]
+    left: list[str | None]
 
 
 def ending(point: str, folder: Path) -> Ending:
