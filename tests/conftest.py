@@ -12,17 +12,15 @@ import hypothesis
 import pytest
 from clouds import Site
 from machines import children
+from pauses import REAL, pauses
 from xdist.scheduler import LoadGroupScheduling  # type: ignore[import-untyped]
 
-from stratuslab_libcloud.client.http import retries
 from stratuslab_libcloud.sandbox import guest
 from stratuslab_libcloud.sandbox.site import Sandbox
 
 # How long an example takes is the machine's affair.
 hypothesis.settings.register_profile("untimed", hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile("untimed")
-
-_PAUSE = retries._FIRST_PAUSE
 
 # A shell that runs the tests in the background has them ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -61,15 +59,15 @@ def _nothing_is_left_at_home(nobodys: Path) -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _next_attempts_come_at_once() -> Iterator[None]:
     """But in tests that ask for ``real_pauses``: a quarter of a second each adds up to minutes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(retries, "_FIRST_PAUSE", 0.001)
+    with pauses(0.001):
         yield
 
 
 @pytest.fixture
-def real_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+def real_pauses() -> Iterator[None]:
     """Between two attempts it is waited as users see it."""
-    monkeypatch.setattr(retries, "_FIRST_PAUSE", _PAUSE)
+    with pauses(REAL):
+        yield
 
 
 @pytest.fixture

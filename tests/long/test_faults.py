@@ -25,6 +25,7 @@ from faults import Certificates, Fault, FaultySite
 from libcloud.compute.base import Node, NodeImage, NodeSize, StorageVolume, VolumeSnapshot
 from libcloud.compute.types import StorageVolumeState
 from looks import wait_for
+from pauses import REAL, pauses
 from present import present
 
 from stratuslab_libcloud import NewImage
@@ -853,6 +854,7 @@ def outcomes(
     users = {f"user{number}": f"Mark3r-{number}-Passw0rd" for number in range(WAITING + WORKING)}
     with (
         pytest.MonkeyPatch.context() as patch,
+        pauses(REAL),  # after which a service is back that was down
         Sandbox(users=users) as sandbox,
         ThreadPoolExecutor(WAITING) as waiting,
         ThreadPoolExecutor(WORKING) as working,
