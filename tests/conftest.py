@@ -2,8 +2,11 @@
 
 import gc
 import os
+import random
 import shutil
 import signal
+import sys
+import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -86,6 +89,14 @@ def _no_machine_is_left() -> Iterator[None]:
     assert children() == []
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    """Python would wait for it in the end."""
+    before = set(threading.enumerate())
+    yield
+    assert [it for it in threading.enumerate() if it not in before and not it.daemon] == []
+
+
 @pytest.fixture
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     """A sandbox (its parameter: with these options) with a driver, and what it was asked."""
@@ -113,14 +124,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     Tests that share what takes long to make are run by one process, so that it is made once.
 
-    What takes a minute begins first, so that nothing is left to wait for alone at the end.
+    What takes a minute begins first, so that nothing is left to wait for alone at the end. Modules
+    are shuffled, differently for each Python, so that not all wait at the same time.
     """
     for item in items:
         for name in ("machine", "node", "visitor"):
             if item.path.parent.name == "real" and name in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {name}"))
     early = {"early", "xdist_group"}
-    items.sort(key=lambda item: early.isdisjoint(mark.name for mark in item.iter_markers()))
+    shuffled = random.Random(sys.version)
+    places = {path: shuffled.random() for path in dict.fromkeys(item.path for item in items)}
+    items.sort(
+        key=lambda item: (
+            early.isdisjoint(mark.name for mark in item.iter_markers()),
+            places[item.path],
+        )
+    )
 
 
 class _ByFunction(LoadGroupScheduling):  # type: ignore[misc]

@@ -778,4 +778,5 @@ def test_a_connection_that_comes_back_while_the_site_stops_is_closed() -> None:
         server._connections._selector.close()
         server.put_conn(conn)
     conn.close.assert_called_once()
+    server.requests.stop()
     server.socket.close()
