@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 from datetime import datetime, timezone
 from typing import Any
 
-from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 from stratuslab_libcloud.cimi.table import NS, TYPES, Attribute
 from stratuslab_libcloud.errors import NotSupportedError
@@ -18,6 +18,7 @@ from stratuslab_libcloud.untrusted.xml import parse
 __all__ = ["JSON", "XML", "Document", "date", "read", "read_value", "values", "write"]
 
 JSON, XML = "application/json", "application/xml"
+_LARGEST = 2**20  # bytes
 
 
 class Document(dict[str, Any]):
@@ -29,6 +30,10 @@ class Document(dict[str, Any]):
 
 def read(body: bytes, media_type: str, kind: str) -> Document:
     """Read a document of a type, which JSON need not name; what the table lacks is left out."""
+    if media_type not in (JSON, XML):
+        raise UnsupportedMediaType(f"a body must be {JSON} or {XML}")
+    if len(body) > _LARGEST:
+        raise RequestEntityTooLarge(f"a body may have {_LARGEST} bytes")
     uri = f"{NS}/{kind}"
     try:
         given = json.loads(body) if media_type == JSON else parse(body)
@@ -71,7 +76,7 @@ def read_value(one: Attribute, value: Any) -> Any:
             return base64.b64encode(base64.b64decode(text, validate=True)).decode()
         case "map" if isinstance(value, dict):
             return {name: read_value(Attribute(name), item) for name, item in value.items()}
-        case "text" | "tag" if isinstance(value, str) or one.only:
+        case "text" | "tag" if isinstance(value, str):
             return value
     raise BadRequest(f"{one.name} is no {one.kind}")
 

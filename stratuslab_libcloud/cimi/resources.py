@@ -20,7 +20,6 @@ from stratuslab_libcloud.cimi.table import MAPPED
 
 __all__ = ["CHANGES", "root"]
 
-_MOST = 100  # of a type are kept for each user
 _STATES = {
     "CREATING": "Init Pending Cloning Prolog Boot",
     "STARTING": "Boot_Poweroff Boot_Suspended Boot_Stopped Boot_Undeploy",
@@ -74,8 +73,8 @@ def _volumes(caller: Caller) -> Iterator[Known]:
 
 
 def _images(caller: Caller) -> Iterator[Known]:
-    caller.confirmed()  # images need no login, but CIMI does
-    for image in caller.cloud.images():
+    cloud, _ = caller.account  # images need no login, but CIMI does
+    for image in cloud.images():
         more = image.details()
         yield {
             "id": image.id,
@@ -89,8 +88,8 @@ def _images(caller: Caller) -> Iterator[Known]:
 
 
 def _sizes(caller: Caller) -> Iterator[Known]:
-    caller.confirmed()  # likewise
-    for one in caller.cloud.settings.instance_types:
+    cloud, _ = caller.account  # likewise
+    for one in cloud.settings.instance_types:
         swap = [{"capacity": one.swap * 1000, "format": "swap"}] if one.swap else []
         known = {"cpu": one.cpus, "memory": one.ram * 1024, "disks": swap, "cpuArch": "x86_64"}
         yield {"id": one.name, "name": one.name, **known}
@@ -120,18 +119,16 @@ def _mounts(caller: Caller, machine: str) -> Iterator[Known]:
 
 
 def _add_machine(caller: Caller, body: Document) -> str:
-    given = caller.whole("machineTemplates", body["machineTemplate"])
-    config = caller.whole("machineConfigs", given["machineConfig"])
-    disks = config.get("disks", ())
+    caller.expand("MachineCreate", body, deep=True)
+    given = body["machineTemplate"]
+    config, disks = given["machineConfig"], given["machineConfig"].get("disks", ())
     sizes = {one.get("format") == "swap": one["capacity"] for one in disks}
     network, *others = given.get("networkInterfaces", [{}])
     if others or len(sizes) < len(disks):
         raise errors.NotSupportedError("a machine has one network, one disk for swap, one other")
-    key = caller.whole("credentials", given["credential"])["key"] if "credential" in given else ""
     user_data = base64.b64decode(given.get("userData", ""))
-    volumes = [one.get("volume", one) for one in given.get("volumes", ())]
     new = NewMachine(
-        _image_id(caller, given["machineImage"]),
+        _key(caller, given["machineImage"]),
         cpus=config["cpu"],
         ram=-(-config["memory"] // 1024),
         swap=-(-sizes.get(True, 0) // 1000),
@@ -139,8 +136,8 @@ def _add_machine(caller: Caller, body: Document) -> str:
         name=body.get("name", ""),
         network=network.get("network", {}).get("href", "").rpartition("/")[2],
         address=network.get("addresses", [{}])[0].get("ip", ""),
-        volumes=[caller.find("volumes", one)[0] for one in volumes],
-        public_keys=[_public_key(key)] if key else [],
+        volumes=[_key(caller, one.get("volume", one)) for one in given.get("volumes", ())],
+        public_keys=[_public_key(given["credential"]["key"])] if "credential" in given else [],
         context=body.get("properties", {}),
         context_method="cloud-init" if user_data else "one",
         user_data=user_data,
@@ -148,15 +145,8 @@ def _add_machine(caller: Caller, body: Document) -> str:
     return caller.cloud.create_machine(new)
 
 
-def _image_id(caller: Caller, given: Document) -> str:
-    """Find an image by reference or, by value, the one that is, or has its entry, somewhere."""
-    if "href" in given:
-        return caller.find("machineImages", given)[0]
-    where = given["imageLocation"]
-    for image in caller.cloud.images():
-        if where in image.details().get("locations", ()) or where.endswith(f"/metadata/{image.id}"):
-            return image.id
-    raise BadRequest(f"there is no image at {where!r}")
+def _key(caller: Caller, given: Document) -> str:
+    return caller.place(given["id"])[-1]
 
 
 def _stop(caller: Caller, key: str) -> None:
@@ -165,19 +155,16 @@ def _stop(caller: Caller, key: str) -> None:
 
 
 def _add_volume(caller: Caller, body: Document) -> str:
-    given = caller.whole("volumeTemplates", body["volumeTemplate"])
-    config = caller.whole("volumeConfigs", given["volumeConfig"])
-    return caller.cloud.create_volume(-(-config["capacity"] // 10**6), body.get("name", "")).id
+    caller.expand("VolumeCreate", body, deep=True)
+    capacity = body["volumeTemplate"]["volumeConfig"]["capacity"]
+    return caller.cloud.create_volume(-(-capacity // 10**6), body.get("name", "")).id
 
 
 def _attach(caller: Caller, machine: str, body: Document) -> str:
-    key, _ = caller.find("volumes", body.get("volume", body))
+    caller.expand("MachineVolume", body)
+    key = _key(caller, body["volume"])
     caller.cloud.attach_volume(key, machine)
     return key
-
-
-def _detach(caller: Caller, machine: str, key: str) -> None:
-    caller.cloud.detach_volume(key, machine)
 
 
 def _add_credential(caller: Caller, body: Document) -> str:
@@ -195,35 +182,33 @@ def _public_key(text: str) -> str:
     return text.strip()
 
 
-def _kept(caller: Caller, name: str) -> Iterator[Known]:
+def _kept(name: str, caller: Caller) -> Iterator[Known]:
     select = "SELECT key, document FROM kept WHERE user=? AND collection=?"
-    for key, document in _run(caller, select, caller.confirmed(), name):
+    for key, document in _run(caller, select, name):
         yield {**json.loads(document), "id": key, "operations": ["edit", "delete"]}
 
 
 def _keep(name: str, caller: Caller, body: Document) -> str:
-    if len(list(_kept(caller, name))) >= _MOST:
-        raise errors.ConflictError(f"{_MOST} are kept already: delete one first")
     key, document = secrets.token_hex(8), json.dumps({**body, "created": date(time.time())})
-    _run(caller, "INSERT INTO kept VALUES (?, ?, ?, ?)", caller.confirmed(), name, key, document)
+    _run(caller, "INSERT INTO kept VALUES (?, ?, ?, ?)", name, key, document)
     return key
 
 
-def _rename_kept(caller: Caller, key: str, name: str) -> None:
+def _rename(caller: Caller, key: str, name: str) -> None:
     change = json.dumps({"name": name, "updated": date(time.time())})
-    patch = "UPDATE kept SET document=json_patch(document, ?) WHERE user=? AND key=?"
-    _run(caller, patch, change, caller.confirmed(), key)
+    patch = "UPDATE kept SET document=json_patch(document, ?3) WHERE user=?1 AND key=?2"
+    _run(caller, patch, key, change)
 
 
 def _discard(caller: Caller, key: str) -> None:
-    _run(caller, "DELETE FROM kept WHERE user=? AND key=?", caller.confirmed(), key)
+    _run(caller, "DELETE FROM kept WHERE user=? AND key=?", key)
 
 
 def _run(caller: Caller, statement: str, *values: str) -> list[tuple[str, str]]:
-    """Ask the database of what no cloud keeps for its users."""
+    """Ask the database of what no cloud keeps for its users; the first value is who asks."""
     with contextlib.closing(sqlite3.connect(caller.provider.database, timeout=30)) as db, db:
         db.execute("CREATE TABLE IF NOT EXISTS kept (user, collection, key, document)")
-        return db.execute(statement, values).fetchall()
+        return db.execute(statement, (caller.account[1], *values)).fetchall()
 
 
 def root(caller: Caller) -> Known:
@@ -236,25 +221,27 @@ def root(caller: Caller) -> Known:
         "machineConfigs": _sizes(caller),
         "machineImages": _images(caller),
         "volumes": _volumes(caller),
-        **{name: _kept(caller, name) for name in _KEPT},
+        **{name: _kept(name, caller) for name in _KEPT},
     }
 
 
 _KEPT = ("machineTemplates", "volumeConfigs", "volumeTemplates", "credentials")
 CHANGES: dict[tuple[str, str], Callable[..., Any]] = {
     ("POST", "machines"): _add_machine,
-    ("PUT", "machines"): lambda caller, key, name: caller.cloud.rename_machine(key, name),
-    ("DELETE", "machines"): lambda caller, key: caller.cloud.kill_machine(key),
-    ("POST", "machines/stop"): _stop,
-    ("POST", "machines/start"): lambda caller, key: caller.cloud.start_machine(key),
-    ("POST", "machines/restart"): lambda caller, key: caller.cloud.reboot_machine(key),
-    ("POST", "machines/volumes"): _attach,
-    ("DELETE", "machines/volumes"): _detach,
+    ("PUT", "machines/*"): lambda caller, key, name: caller.cloud.rename_machine(key, name),
+    ("DELETE", "machines/*"): lambda caller, key: caller.cloud.kill_machine(key),
+    ("POST", "machines/*/stop"): _stop,
+    ("POST", "machines/*/start"): lambda caller, key: caller.cloud.start_machine(key),
+    ("POST", "machines/*/restart"): lambda caller, key: caller.cloud.reboot_machine(key),
+    ("POST", "machines/*/volumes"): _attach,
+    ("DELETE", "machines/*/volumes/*"): lambda caller, *keys: caller.cloud.detach_volume(
+        *keys[::-1]
+    ),
     ("POST", "volumes"): _add_volume,
-    ("PUT", "volumes"): lambda caller, key, name: caller.cloud.update_volume(key, name=name),
-    ("DELETE", "volumes"): lambda caller, key: caller.cloud.delete_volume(key),
+    ("PUT", "volumes/*"): lambda caller, key, name: caller.cloud.update_volume(key, name=name),
+    ("DELETE", "volumes/*"): lambda caller, key: caller.cloud.delete_volume(key),
     **{("POST", name): partial(_keep, name) for name in _KEPT},
-    **{("PUT", name): _rename_kept for name in _KEPT},
-    **{("DELETE", name): _discard for name in _KEPT},
+    **{("PUT", f"{name}/*"): _rename for name in _KEPT},
+    **{("DELETE", f"{name}/*"): _discard for name in _KEPT},
     ("POST", "credentials"): _add_credential,
 }
