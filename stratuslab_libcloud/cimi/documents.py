@@ -22,10 +22,10 @@ _LARGEST = 2**20  # bytes
 
 
 class Document(dict[str, Any]):
-    """Attributes by name, as in JSON; the request is bad if one is missing."""
+    """Attributes by name, as in JSON; the request is bad if one that is needed is missing."""
 
     def __missing__(self, name: str) -> Any:
-        raise BadRequest(f"{name} is missing")
+        raise BadRequest(f"{self.get('href', 'the document')} has no {name}")
 
 
 def read(body: bytes, media_type: str, kind: str) -> Document:
@@ -74,6 +74,11 @@ def read_value(one: Attribute, value: Any) -> Any:
             return found
         case "base64":
             return base64.b64encode(base64.b64decode(text, validate=True)).decode()
+        case "publicKey":  # the standard has it in hexadecimal digits; as it is will do, too
+            with contextlib.suppress(ValueError):
+                text = bytes.fromhex(text).decode().strip()
+            if re.fullmatch(r"(ssh-|ecdsa-|sk-)[!-~]+ [!-~]+[^\r\n]*", text):
+                return text.encode().hex()
         case "map" if isinstance(value, dict):
             return {name: read_value(Attribute(name), item) for name, item in value.items()}
         case "text" | "tag" if isinstance(value, str):

@@ -129,12 +129,10 @@ class Caller(Request):
         known["operations"] = ["add"] * (("POST", route) in self.provider.changes)
         return self._document(PLACES[route], place, known)
 
-    def expand(
-        self, kind: str, document: Document, names: Set[str] = frozenset("*"), *, deep: bool = False
-    ) -> None:
+    def expand(self, kind: str, given: Document, names: Set[str], deep: bool = False) -> None:
         """Put what references lead to beside them, if it is there; what they say counts more."""
         for name, one in TYPES[kind].items():
-            for item in values(one, document) if one.kind in TYPES and names & {name, "*"} else ():
+            for item in values(one, given) if one.kind in TYPES and names & {name, "*"} else ():
                 with contextlib.suppress(errors.NotFoundError, errors.NotPermittedError):
                     place = self.place(item.get("href", "/"))
                     # The volumes of a template are references to volumes.
@@ -142,7 +140,7 @@ class Caller(Request):
                         more = self.get(place)
                         item.update({it: more[it] for it in more if it in TYPES[one.kind]} | item)
                 if deep:
-                    self.expand(one.kind, item, deep=True)
+                    self.expand(one.kind, item, names, deep)
 
     def _asked_for(self, kind: str, query: Query, document: Document) -> Document:
         self.expand(kind, document, query.expand)
@@ -197,13 +195,12 @@ def _answer(caller: Caller) -> Response:
     query = Query(caller.args, PLACES.get(route, "Action"))
     if caller.method in ("GET", "HEAD"):
         return _response(caller, 200, caller.get(place, query))
-    return _change(
-        caller, place, partial(changes[caller.method, route], caller, *place[2::2]), query
-    )
+    return _change(caller, place, changes[caller.method, route], query)
 
 
 def _change(caller: Caller, place: Place, call: Callable[..., Any], query: Query) -> Response:
     """Do what a request asks for, and answer with what there is then."""
+    call = partial(call, caller, *place[2::2])
     document = partial(read, caller.get_data(), caller.mimetype)
     kind, headers = PLACES.get(_route(place), "Action").removesuffix("Collection"), {}
     before = caller.get(place if len(place) % 2 else place[:-1])

@@ -3,15 +3,12 @@
 import base64
 import contextlib
 import json
-import re
 import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
-
-from werkzeug.exceptions import BadRequest
 
 from stratuslab_libcloud import Machine, NewMachine, errors
 from stratuslab_libcloud.cimi.documents import Document, date
@@ -119,16 +116,17 @@ def _mounts(caller: Caller, machine: str) -> Iterator[Known]:
 
 
 def _add_machine(caller: Caller, body: Document) -> str:
-    caller.expand("MachineCreate", body, deep=True)
+    caller.expand("MachineCreate", body, {"*"}, deep=True)
     given = body["machineTemplate"]
     config, disks = given["machineConfig"], given["machineConfig"].get("disks", ())
     sizes = {one.get("format") == "swap": one["capacity"] for one in disks}
     network, *others = given.get("networkInterfaces", [{}])
     if others or len(sizes) < len(disks):
         raise errors.NotSupportedError("a machine has one network, one disk for swap, one other")
+    key = given["credential"]["key"] if "credential" in given else ""
     user_data = base64.b64decode(given.get("userData", ""))
     new = NewMachine(
-        _key(caller, given["machineImage"]),
+        caller.place(given["machineImage"]["id"])[-1],
         cpus=config["cpu"],
         ram=-(-config["memory"] // 1024),
         swap=-(-sizes.get(True, 0) // 1000),
@@ -136,17 +134,15 @@ def _add_machine(caller: Caller, body: Document) -> str:
         name=body.get("name", ""),
         network=network.get("network", {}).get("href", "").rpartition("/")[2],
         address=network.get("addresses", [{}])[0].get("ip", ""),
-        volumes=[_key(caller, one.get("volume", one)) for one in given.get("volumes", ())],
-        public_keys=[_public_key(given["credential"]["key"])] if "credential" in given else [],
+        volumes=[
+            caller.place(one.get("volume", one)["id"])[-1] for one in given.get("volumes", ())
+        ],
+        public_keys=[bytes.fromhex(key).decode()] if key else [],
         context=body.get("properties", {}),
         context_method="cloud-init" if user_data else "one",
         user_data=user_data,
     )
     return caller.cloud.create_machine(new)
-
-
-def _key(caller: Caller, given: Document) -> str:
-    return caller.place(given["id"])[-1]
 
 
 def _stop(caller: Caller, key: str) -> None:
@@ -155,31 +151,22 @@ def _stop(caller: Caller, key: str) -> None:
 
 
 def _add_volume(caller: Caller, body: Document) -> str:
-    caller.expand("VolumeCreate", body, deep=True)
+    caller.expand("VolumeCreate", body, {"*"}, deep=True)
     capacity = body["volumeTemplate"]["volumeConfig"]["capacity"]
     return caller.cloud.create_volume(-(-capacity // 10**6), body.get("name", "")).id
 
 
 def _attach(caller: Caller, machine: str, body: Document) -> str:
-    caller.expand("MachineVolume", body)
-    key = _key(caller, body["volume"])
+    caller.expand("MachineVolume", body, {"volume"})
+    key = caller.place(body["volume"]["id"])[-1]
     caller.cloud.attach_volume(key, machine)
     return key
 
 
 def _add_credential(caller: Caller, body: Document) -> str:
-    given = body.pop("credentialTemplate", Document())
-    key = _public_key(given["key"]).encode().hex()
-    return _keep("credentials", caller, Document({**given, **body, "key": key}))
-
-
-def _public_key(text: str) -> str:
-    """Return a public key, which the standard has in hexadecimal digits; as it is will do, too."""
-    with contextlib.suppress(ValueError):
-        text = bytes.fromhex(text).decode()
-    if not re.fullmatch(r"(ssh-|ecdsa-|sk-)[!-~]+ [!-~]+[^\r\n]*", text.strip()):
-        raise BadRequest("key must be an SSH public key, as it is or in hexadecimal digits")
-    return text.strip()
+    given = {**body["credentialTemplate"], **body}
+    del given["credentialTemplate"]
+    return _keep("credentials", caller, Document(given))
 
 
 def _kept(name: str, caller: Caller) -> Iterator[Known]:
@@ -214,7 +201,6 @@ def _run(caller: Caller, statement: str, *values: str) -> list[tuple[str, str]]:
 def root(caller: Caller) -> Known:
     """Return what is known of the entry point; nothing is asked before it is looked at."""
     return {
-        "id": "cimi",
         "name": "StratusLab",
         "baseURI": caller.url_of("cimi", ""),
         "machines": _machines(caller),
@@ -234,9 +220,7 @@ CHANGES: dict[tuple[str, str], Callable[..., Any]] = {
     ("POST", "machines/*/start"): lambda caller, key: caller.cloud.start_machine(key),
     ("POST", "machines/*/restart"): lambda caller, key: caller.cloud.reboot_machine(key),
     ("POST", "machines/*/volumes"): _attach,
-    ("DELETE", "machines/*/volumes/*"): lambda caller, *keys: caller.cloud.detach_volume(
-        *keys[::-1]
-    ),
+    ("DELETE", "machines/*/volumes/*"): lambda caller, of, key: caller.cloud.detach_volume(key, of),
     ("POST", "volumes"): _add_volume,
     ("PUT", "volumes/*"): lambda caller, key, name: caller.cloud.update_volume(key, name=name),
     ("DELETE", "volumes/*"): lambda caller, key: caller.cloud.delete_volume(key),

@@ -39,7 +39,7 @@ Volume @volumes * state type capacity:number bootable:boolean
 VolumeConfiguration @volumeConfigs * type={MAPPED} format=raw capacity:number
 VolumeTemplate @volumeTemplates * volumeConfig:VolumeConfiguration volumeImage=
     meterTemplates= eventLogTemplate=
-Credential @credentials * userName= password= key
+Credential @credentials * userName= password= key:publicKey
 Job * state targetResource:Reference returnCode:number statusMessage
 MachineCreate * machineTemplate:MachineTemplate
 VolumeCreate * volumeTemplate:VolumeTemplate
@@ -56,8 +56,9 @@ class Attribute(NamedTuple):
     """
     An attribute, of which there can be ``many``; ``tag`` is what XML calls each of them.
 
-    Its kind is ``text``, ``number``, ``boolean``, ``date``, ``base64``, ``map``, ``tag`` (text that
-    XML has in the start tag) or a type. ``only`` is the value that it can have, if not any.
+    Its kind is ``text``, ``number``, ``boolean``, ``date``, ``base64``, ``publicKey``, ``map``,
+    ``tag`` (text that XML has in the start tag) or a type. ``only`` is the value that it can have,
+    if not any.
     """
 
     name: str
