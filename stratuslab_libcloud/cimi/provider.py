@@ -121,15 +121,17 @@ class Caller(Request):
         route, known = _route(place), self._known(place)
         kind = PLACES[route].removesuffix("Collection")
         if kind == PLACES[route]:
-            return self._asked_for(kind, query, self._document(kind, place, known))
-        every = [self._document(kind, (*place, key), one) for key, one in known.items()]
+            made = self._document(kind, place, known)
+            return query.selected(self.expand(kind, made, query.expand))
+        every = [self._document(kind, (*place, one["id"]), one) for one in known]
         count, found = query.members(every)
+        found = [query.selected(self.expand(kind, one, query.expand)) for one in found]
         (plural,) = (name for name, one in TYPES[PLACES[route]].items() if one.kind == kind)
-        known = {"count": count, plural: [self._asked_for(kind, query, one) for one in found]}
-        known["operations"] = ["add"] * (("POST", route) in self.provider.changes)
+        operations = ["add"] * (("POST", route) in self.provider.changes)
+        known = {"count": count, plural: found, "operations": operations}
         return self._document(PLACES[route], place, known)
 
-    def expand(self, kind: str, given: Document, names: Set[str], deep: bool = False) -> None:
+    def expand(self, kind: str, given: Document, names: Set[str], deep: bool = False) -> Document:
         """Put what references lead to beside them, if it is there; what they say counts more."""
         for name, one in TYPES[kind].items():
             for item in values(one, given) if one.kind in TYPES and names & {name, "*"} else ():
@@ -141,20 +143,17 @@ class Caller(Request):
                         item.update({it: more[it] for it in more if it in TYPES[one.kind]} | item)
                 if deep:
                     self.expand(one.kind, item, names, deep)
-
-    def _asked_for(self, kind: str, query: Query, document: Document) -> Document:
-        self.expand(kind, document, query.expand)
-        return query.selected(document)
+        return given
 
     def _known(self, place: Place) -> Any:
-        """Return what is known of a thing, or of those in a collection by their keys."""
+        """Return what is known of a thing, or of all things in a collection."""
         found: Any = {"cimi": self.provider.root(self)} if _route(place) in PLACES else {}
         for part in place:
-            found = found.get(part)
-            if found is None:
-                raise errors.NotFoundError(f"there is no {part!r} here")
             if isinstance(found, Iterator):
                 found = {one["id"]: one for one in found}
+            if part not in found:
+                raise errors.NotFoundError(f"there is no {part!r} here")
+            found = found[part]
         return found
 
     def _document(self, kind: str, place: Place, known: Known) -> Document:

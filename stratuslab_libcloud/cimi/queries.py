@@ -4,6 +4,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
 import pyparsing as pp
 from werkzeug.datastructures import MultiDict
@@ -62,11 +63,12 @@ def _filter(text: str, kind: str) -> Test:
     value = pp.Regex(r"[\w:.+-]+")
     key = pp.Suppress("property[") + quoted + pp.Suppress("]")
     key.add_parse_action(lambda found: Attribute(found[0], "property"))
-    comparison = (
-        (_one_of(kind, "text") | key) + pp.one_of(_EQUAL) + quoted
-        | _one_of(kind, "boolean") + pp.one_of(_EQUAL) + value
+    text_is = (_one_of(kind, "text") | key) + pp.one_of(_EQUAL) + quoted
+    value_is = (
+        _one_of(kind, "boolean") + pp.one_of(_EQUAL) + value
         | _one_of(kind, "number", "date") + pp.one_of(_EQUAL | _ORDER) + value
-    ).add_parse_action(lambda found: _test(*found))
+    ).add_parse_action(lambda found: [*found[:2], read_value(found[0], found[2])])
+    comparison = (text_is | value_is).add_parse_action(lambda found: partial(_compare, *found))
     either = pp.Forward()
     one = comparison | pp.Suppress("(") + either + pp.Suppress(")")
     every = pp.DelimitedList(one, pp.Keyword("and")).add_parse_action(partial(_joined, all))
@@ -83,16 +85,11 @@ def _one_of(kind: str, *kinds: str) -> pp.ParserElement:
     return pp.one_of(names, as_keyword=True).add_parse_action(lambda found: TYPES[kind][found[0]])
 
 
-def _test(one: Attribute, sign: str, text: str) -> Test:
+def _compare(one: Attribute, sign: str, value: Any, document: Document) -> bool:
     """Compare; what a document lacks is ``!=`` to everything, and nothing else is true of it."""
-    value = text if one.kind in ("text", "property") else read_value(one, text)
-
-    def test(document: Document) -> bool:
-        owner = document.get("properties", {}) if one.kind == "property" else document
-        have = owner.get(one.name)
-        return sign == "!=" if have is None else bool((_EQUAL | _ORDER)[sign](have, value))
-
-    return test
+    owner = document.get("properties", {}) if one.kind == "property" else document
+    have = owner.get(one.name)
+    return sign == "!=" if have is None else bool((_EQUAL | _ORDER)[sign](have, value))
 
 
 def _joined(how: Callable[[Iterable[bool]], bool], found: pp.ParseResults) -> Test:

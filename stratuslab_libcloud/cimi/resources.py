@@ -116,8 +116,7 @@ def _mounts(caller: Caller, machine: str) -> Iterator[Known]:
 
 
 def _add_machine(caller: Caller, body: Document) -> str:
-    caller.expand("MachineCreate", body, {"*"}, deep=True)
-    given = body["machineTemplate"]
+    given = caller.expand("MachineCreate", body, {"*"}, deep=True)["machineTemplate"]
     config, disks = given["machineConfig"], given["machineConfig"].get("disks", ())
     sizes = {one.get("format") == "swap": one["capacity"] for one in disks}
     network, *others = given.get("networkInterfaces", [{}])
@@ -151,14 +150,14 @@ def _stop(caller: Caller, key: str) -> None:
 
 
 def _add_volume(caller: Caller, body: Document) -> str:
-    caller.expand("VolumeCreate", body, {"*"}, deep=True)
-    capacity = body["volumeTemplate"]["volumeConfig"]["capacity"]
+    given = caller.expand("VolumeCreate", body, {"*"}, deep=True)["volumeTemplate"]
+    capacity = given["volumeConfig"]["capacity"]
     return caller.cloud.create_volume(-(-capacity // 10**6), body.get("name", "")).id
 
 
 def _attach(caller: Caller, machine: str, body: Document) -> str:
-    caller.expand("MachineVolume", body, {"volume"})
-    key = caller.place(body["volume"]["id"])[-1]
+    volume = caller.expand("MachineVolume", body, {"volume"})["volume"]
+    key = caller.place(volume["id"])[-1]
     caller.cloud.attach_volume(key, machine)
     return key
 
