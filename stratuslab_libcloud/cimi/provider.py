@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from werkzeug import Request, Response, exceptions
-from werkzeug.datastructures import MultiDict
+from werkzeug.datastructures import MultiDict, WWWAuthenticate
 
 from stratuslab_libcloud import Cloud, errors
 from stratuslab_libcloud.cimi.documents import JSON, XML, Document, read, values, write
@@ -22,19 +22,19 @@ from stratuslab_libcloud.parallel import lazy
 __all__ = ["Caller", "Known", "Provider"]
 
 _VERSION = "1.0.1"
-_LOGIN = 'Basic realm="CIMI", charset="UTF-8"'
+_LOGIN = WWWAuthenticate("basic", {"realm": "CIMI", "charset": "UTF-8"})
 _LOG = logging.getLogger(__name__)
-_STATUS: dict[type[Exception], int] = {
-    errors.InvalidValueError: 400,
-    errors.CredentialsError: 401,
-    errors.NotPermittedError: 403,
-    errors.UntrustedImageError: 403,
-    errors.NotFoundError: 404,
-    errors.ConflictError: 409,
-    NotImplementedError: 501,
-    errors.UnavailableError: 503,
-    errors.ConnectionFailedError: 504,
-    errors.StratusLabError: 502,
+_REFUSALS: dict[type[Exception], Callable[[str], exceptions.HTTPException]] = {
+    errors.InvalidValueError: exceptions.BadRequest,
+    errors.CredentialsError: partial(exceptions.Unauthorized, www_authenticate=_LOGIN),
+    errors.NotPermittedError: exceptions.Forbidden,
+    errors.UntrustedImageError: exceptions.Forbidden,
+    errors.NotFoundError: exceptions.NotFound,
+    errors.ConflictError: exceptions.Conflict,
+    NotImplementedError: exceptions.NotImplemented,
+    errors.UnavailableError: exceptions.ServiceUnavailable,
+    errors.ConnectionFailedError: exceptions.GatewayTimeout,
+    errors.StratusLabError: exceptions.BadGateway,
 }
 _WHOLE = Query(MultiDict(), "Reference")
 Known = dict[str, Any]
@@ -239,13 +239,10 @@ def _response(caller: Caller, status: int, document: Document, headers: Any = No
 def _refusal(caller: Caller, error: Exception) -> Response:
     """Say what went wrong in a Job that has failed, as the standard suggests."""
     if not isinstance(error, exceptions.HTTPException):
-        status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
-        if status == 500:
+        found = [made(str(error)) for kind, made in _REFUSALS.items() if isinstance(error, kind)]
+        if not found:
             _LOG.exception("%s %s", caller.method, caller.path)
-        reason = "the provider has failed" if status == 500 else str(error)
-        error = exceptions.default_exceptions[status](reason)
-    job = Document(resourceURI=f"{NS}/Job", state="FAILED")
-    job |= {"targetResource": {"href": caller.base_url}, "returnCode": error.code}
-    job |= {"statusMessage": error.description}
-    headers = {"WWW-Authenticate": _LOGIN} if error.code == 401 else error.get_headers()
-    return _response(caller, error.code or 500, job, headers)
+        error = found[0] if found else exceptions.InternalServerError("the provider has failed")
+    job = Document(resourceURI=f"{NS}/Job", state="FAILED", returnCode=error.code)
+    job |= {"targetResource": {"href": caller.base_url}, "statusMessage": error.description}
+    return _response(caller, error.code or 500, job, error.get_headers())

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import re
 import secrets
 import sqlite3
 import time
@@ -18,17 +19,19 @@ from stratuslab_libcloud.cimi.table import MAPPED
 __all__ = ["CHANGES", "root"]
 
 _STATES = {
-    "CREATING": "Init Pending Cloning Prolog Boot",
-    "STARTING": "Boot_Poweroff Boot_Suspended Boot_Stopped Boot_Undeploy",
-    "STOPPING": "Shutdown Epilog Shutdown_Poweroff",
-    "STOPPED": "Hold Stopped Poweroff Undeployed",
+    "ERROR": ".*Failed|.*Failure|-.*",
+    "CREATING": "Init|Pending|Cloning|Prolog|Boot",
+    "STARTING": "Boot_(Poweroff|Suspended|Stopped|Undeploy)",
+    "STOPPING": "Shutdown|Epilog|Shutdown_Poweroff",
+    "STOPPED": "Hold|Stopped|Poweroff|Undeployed",
     "SUSPENDED": "Suspended",
-    "DELETING": "Cancel Delete Cleanup_Delete",
+    "DELETING": "Cancel|Delete|Cleanup_Delete",
 }
 
 
 def _machines(caller: Caller) -> Iterator[Known]:
     for machine in caller.cloud.machines():
+        states = (state for state, words in _STATES.items() if re.fullmatch(words, machine.summary))
         verbs = ["delete", *["stop"] * machine.running]
         if caller.cloud.keeps_stopped_machines:
             verbs += ["edit", *["restart"] * machine.running, *["start"] * machine.resting]
@@ -36,7 +39,7 @@ def _machines(caller: Caller) -> Iterator[Known]:
             "id": machine.id,
             "name": machine.name,
             "created": date(machine.started),
-            "state": _state(machine),
+            "state": next(states, "STARTED"),
             "cpu": machine.cpus,
             "memory": machine.memory and machine.memory * 1024,
             "disks": _disks(machine),
@@ -44,13 +47,6 @@ def _machines(caller: Caller) -> Iterator[Known]:
             "networkInterfaces": _interfaces(machine),
             "operations": verbs,
         }
-
-
-def _state(machine: Machine) -> str:
-    if machine.failed or machine.state < 0:
-        return "ERROR"
-    known = (state for state, words in _STATES.items() if machine.summary in words.split())
-    return next(known, "STARTED")
 
 
 def _volumes(caller: Caller) -> Iterator[Known]:
