@@ -113,7 +113,7 @@ class Caller(Request):
 
     def place(self, href: str) -> Place:
         """Return the place of a reference, which is absolute or relative to the base."""
-        path = PurePosixPath("/cimi", re.sub("^[a-z]+://[^/]*|[?#].*", "", href))
+        path = PurePosixPath("/cimi", re.sub(r"^\w+://[^/]*|[?#].*", "", href))
         return tuple(map(unquote, path.parts[1:])) or ("",)
 
     def get(self, place: Place, query: Query = _WHOLE) -> Document:
@@ -135,6 +135,7 @@ class Caller(Request):
         """Put what references lead to beside them, if it is there; what they say counts more."""
         for name, one in TYPES[kind].items():
             for item in values(one, given) if one.kind in TYPES and names & {name, "*"} else ():
+                item.pop("id", None)  # which only a thing of the provider's can have
                 with contextlib.suppress(errors.NotFoundError, errors.NotPermittedError):
                     place = self.place(item.get("href", "/"))
                     # The volumes of a template are references to volumes.

@@ -118,6 +118,7 @@ def _add_machine(caller: Caller, body: Document) -> str:
     network, *others = given.get("networkInterfaces", [{}])
     if others or len(sizes) < len(disks):
         raise errors.NotSupportedError("a machine has one network, one disk for swap, one other")
+    volumes = [one.get("volume", one) for one in given.get("volumes", ())]
     key = given["credential"]["key"] if "credential" in given else ""
     user_data = base64.b64decode(given.get("userData", ""))
     new = NewMachine(
@@ -129,9 +130,7 @@ def _add_machine(caller: Caller, body: Document) -> str:
         name=body.get("name", ""),
         network=network.get("network", {}).get("href", "").rpartition("/")[2],
         address=network.get("addresses", [{}])[0].get("ip", ""),
-        volumes=[
-            caller.place(one.get("volume", one)["id"])[-1] for one in given.get("volumes", ())
-        ],
+        volumes=[caller.place(one["id"])[-1] for one in volumes],
         public_keys=[bytes.fromhex(key).decode()] if key else [],
         context=body.get("properties", {}),
         context_method="cloud-init" if user_data else "one",
@@ -159,9 +158,9 @@ def _attach(caller: Caller, machine: str, body: Document) -> str:
 
 
 def _add_credential(caller: Caller, body: Document) -> str:
-    given = {**body["credentialTemplate"], **body}
-    del given["credentialTemplate"]
-    return _keep("credentials", caller, Document(given))
+    given = body["credentialTemplate"]
+    del body["credentialTemplate"]
+    return _keep("credentials", caller, Document({**given, **body, "key": given["key"]}))
 
 
 def _kept(name: str, caller: Caller) -> Iterator[Known]:

@@ -206,6 +206,8 @@ def order(consumer: Consumer, **more: Any) -> dict[str, Any]:
     [
         (400, {"machineImage": {"href": "machineImages/" + "A" * 27}}),
         (400, {"machineImage": {"href": "../machineImages/x"}}),
+        (400, {"machineImage": {"href": "machineConfigs/m1.small"}}),
+        (400, {"machineImage": {"id": "machineImages/x"}}),
         (400, {"machineImage": {}}),
         (400, {"machineImage": {"imageLocation": "https://nowhere.example.org/x"}}),
         (400, {"machineConfig": {"href": "machineConfigs/none"}}),
@@ -216,6 +218,7 @@ def order(consumer: Consumer, **more: Any) -> dict[str, Any]:
         (400, {"userData": "%%%"}),
         (400, {"volumes": [{"href": "volumes/1e8e9104-681c-4269-8aae-e513c6723ac6"}]}),
         (400, {"volumes": [{"volume": {"name": "x"}}]}),
+        (400, {"volumes": [{"id": "volumes/1e8e9104-681c-4269-8aae-e513c6723ac6"}]}),
         (501, {"initialState": "STOPPED"}),
         (501, {"volumeTemplates": [{"volumeConfig": {"capacity": 1000000}}]}),
         (501, {"eventLogTemplate": {"href": "x"}}),
@@ -229,6 +232,14 @@ def test_a_machine_that_cannot_be_had(
     found = consumer.ask("POST", consumer.entry["machines"]["href"], order(consumer, **more))
     assert (consumer.status, found["state"], found["returnCode"]) == (status, "FAILED", status)
     assert consumer.members("machines") == []
+
+
+@pytest.mark.parametrize("template", [None, [], {}, {"name": "x"}, {"key": "x"}, {"key": "00ff"}])
+def test_a_credential_is_a_public_key(consumer: Consumer, template: Any) -> None:
+    url = consumer.entry["credentials"]["href"]
+    found = consumer.ask("POST", url, {"name": "x", "credentialTemplate": template})
+    assert (consumer.status, found["returnCode"]) == (400, 400)
+    assert consumer.members("credentials") == []
 
 
 def test_an_image_is_given_by_reference(consumer: Consumer) -> None:
