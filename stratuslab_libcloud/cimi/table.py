@@ -4,8 +4,8 @@ The types of documents and their attributes: one table, in the order of DMTF's X
 ``name:kind`` is an attribute, or ``name`` if it is text; ``names[name]:kind`` is a list, with what
 an item is called in XML. A kind that is a type stands for an object, or a reference to one.
 ``name=VALUE`` can only have that value, and ``name=`` none: others would change what is made, so
-they are not ignored. ``*`` stands for what all resources have, ``@machines/*/disks`` for the
-place of a collection of them, with ``*`` for any key.
+they are not ignored. ``*`` stands for what all resources have, ``@machines/*/disks`` for the place
+of a collection of them, with ``*`` for any key; the entry point has those without.
 """
 
 import re
@@ -18,10 +18,7 @@ ACTION, MAPPED = f"{NS}/action/", f"{NS}/mapped"
 _ALL = "id name description created:date updated:date properties[property]:map"
 _END = " operations[operation]:Operation"
 _TABLE = f"""
-CloudEntryPoint * baseURI machines:MachineCollection machineTemplates:MachineTemplateCollection
-    machineConfigs:MachineConfigurationCollection machineImages:MachineImageCollection
-    credentials:CredentialCollection volumes:VolumeCollection
-    volumeTemplates:VolumeTemplateCollection volumeConfigs:VolumeConfigurationCollection
+CloudEntryPoint {_ALL} baseURI
 Machine @machines * state cpu:number memory:number disks:DiskCollection cpuArch
     volumes:MachineVolumeCollection networkInterfaces:MachineNetworkInterfaceCollection
 MachineTemplate @machineTemplates * initialState=STARTED machineConfig:MachineConfiguration
@@ -35,11 +32,11 @@ MachineVolume @machines/*/volumes * initialLocation volume:Volume
 MachineNetworkInterface @machines/*/networkInterfaces * addresses[address]:Address
     network:Reference state
 Disk @machines/*/disks * capacity:number initialLocation
+Credential @credentials * userName= password= key:publicKey
 Volume @volumes * state type capacity:number bootable:boolean
-VolumeConfiguration @volumeConfigs * type={MAPPED} format=raw capacity:number
 VolumeTemplate @volumeTemplates * volumeConfig:VolumeConfiguration volumeImage=
     meterTemplates= eventLogTemplate=
-Credential @credentials * userName= password= key:publicKey
+VolumeConfiguration @volumeConfigs * type={MAPPED} format=raw capacity:number
 Job * state targetResource:Reference returnCode:number statusMessage
 MachineCreate * machineTemplate:MachineTemplate
 VolumeCreate * volumeTemplate:VolumeTemplate
@@ -86,3 +83,5 @@ for _type, _place in re.findall(r"^(\w+) @(\S+)", _TABLE, re.M):
     PLACES |= {_place: f"{_type}Collection", f"{_place}/*": _type}
     _members = f"{_type[0].lower()}{_type[1:]}s[{_type}]:{_type}"
     TYPES[f"{_type}Collection"] = _attributes(f"id count:number {_members}{_END}")
+    if "*" not in _place:
+        TYPES["CloudEntryPoint"] |= _attributes(f"{_place}:{_type}Collection")
