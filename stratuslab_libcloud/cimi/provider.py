@@ -175,7 +175,8 @@ class Caller(Request):
 
 def _route(place: Place) -> str:
     """Return a place as the table has it, with ``*`` for keys."""
-    return "/".join("*" if number % 2 else name for number, name in enumerate(place[1:]))
+    parts = enumerate(place[1:])
+    return "/".join("*" if number % 2 else quote(name, safe="") for number, name in parts)
 
 
 def _answer(caller: Caller) -> Response:

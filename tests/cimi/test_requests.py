@@ -317,6 +317,17 @@ def test_what_is_not_there(provider: Provider, consumer: Consumer, path: str) ->
 
 
 @pytest.mark.parametrize(
+    ("method", "path"),
+    [("DELETE", "/machines%2F*"), ("POST", "/machines%2F*%2Fstop"), ("PUT", "/volumes%2F*")],
+)
+def test_no_name_of_a_collection_has_a_slash(
+    provider: Provider, consumer: Consumer, method: str, path: str
+) -> None:
+    consumer.ask(method, provider.url + path, {"action": f"{ACTION}stop"})
+    assert consumer.status == 404
+
+
+@pytest.mark.parametrize(
     ("headers", "status"),
     [
         ({"Origin": "https://evil.example.org"}, 403),
