@@ -89,23 +89,18 @@ class Caller(Request):
     provider: Provider
 
     @lazy
-    def login(self) -> tuple[str, str]:
-        """User name and password, which the cloud has to check."""
+    def cloud(self) -> Cloud:
+        """The cloud, by the login of the request, which it has to check."""
         given = self.authorization
         if given and given.type == "basic" and given.username and given.password:
-            return given.username, given.password
+            return self.provider.connect(given.username, given.password)
         raise errors.CredentialsError("log in to the cloud by HTTP Basic")
 
     @lazy
-    def cloud(self) -> Cloud:
-        """The cloud; nothing of it has been asked."""
-        return self.provider.connect(*self.login)
-
-    @lazy
-    def account(self) -> tuple[Cloud, str]:
-        """The cloud and the user name, once it has accepted it: for what it is not asked itself."""
+    def confirmed(self) -> Cloud:
+        """The cloud, once it has accepted the login: for what it is not asked itself."""
         self.cloud.machines()
-        return self.cloud, self.login[0]
+        return self.cloud
 
     def url_of(self, *place: str) -> str:
         """Return the URL of a place."""

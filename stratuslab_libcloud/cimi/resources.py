@@ -52,7 +52,7 @@ def _machines(caller: Caller) -> Iterator[Known]:
 def _volumes(caller: Caller) -> Iterator[Known]:
     for volume in caller.cloud.volumes():
         state = volume.state or ("deleting" if volume.quarantine else "available")
-        is_own = volume.owner in (None, caller.login[0])
+        is_own = volume.owner in (None, caller.cloud.settings.options.username)
         yield {
             "id": volume.id,
             "name": volume.name,
@@ -66,8 +66,7 @@ def _volumes(caller: Caller) -> Iterator[Known]:
 
 
 def _images(caller: Caller) -> Iterator[Known]:
-    cloud, _ = caller.account  # images need no login, but CIMI does
-    for image in cloud.images():
+    for image in caller.confirmed.images():  # which need no login, but CIMI does
         more = image.details()
         yield {
             "id": image.id,
@@ -81,8 +80,7 @@ def _images(caller: Caller) -> Iterator[Known]:
 
 
 def _sizes(caller: Caller) -> Iterator[Known]:
-    cloud, _ = caller.account  # likewise
-    for one in cloud.settings.instance_types:
+    for one in caller.confirmed.settings.instance_types:
         swap = [{"capacity": one.swap * 1000, "format": "swap"}] if one.swap else []
         known = {"cpu": one.cpus, "memory": one.ram * 1024, "disks": swap, "cpuArch": "x86_64"}
         yield {"id": one.name, "name": one.name, **known}
@@ -187,9 +185,10 @@ def _discard(caller: Caller, key: str) -> None:
 
 def _run(caller: Caller, statement: str, *values: str) -> list[tuple[str, str]]:
     """Ask the database of what no cloud keeps for its users; the first value is who asks."""
+    user = caller.confirmed.settings.options.username
     with contextlib.closing(sqlite3.connect(caller.provider.database, timeout=30)) as db, db:
         db.execute("CREATE TABLE IF NOT EXISTS kept (user, collection, key, document)")
-        return db.execute(statement, (caller.account[1], *values)).fetchall()
+        return db.execute(statement, (user, *values)).fetchall()
 
 
 def root(caller: Caller) -> Known:
