@@ -163,27 +163,17 @@ def _add_credential(caller: Caller, body: Document) -> str:
 
 def _kept(name: str, caller: Caller) -> Iterator[Known]:
     select = "SELECT key, document FROM kept WHERE user=? AND collection=?"
-    for key, document in _run(caller, select, name):
+    for key, document in _run(select, caller, name):
         yield {**json.loads(document), "id": key, "operations": ["edit", "delete"]}
 
 
 def _keep(name: str, caller: Caller, body: Document) -> str:
     key, document = secrets.token_hex(8), json.dumps({**body, "created": date(time.time())})
-    _run(caller, "INSERT INTO kept VALUES (?, ?, ?, ?)", name, key, document)
+    _run("INSERT INTO kept VALUES (?, ?, ?, ?)", caller, name, key, document)
     return key
 
 
-def _rename(caller: Caller, key: str, name: str) -> None:
-    change = json.dumps({"name": name, "updated": date(time.time())})
-    patch = "UPDATE kept SET document=json_patch(document, ?3) WHERE user=?1 AND key=?2"
-    _run(caller, patch, key, change)
-
-
-def _discard(caller: Caller, key: str) -> None:
-    _run(caller, "DELETE FROM kept WHERE user=? AND key=?", key)
-
-
-def _run(caller: Caller, statement: str, *values: str) -> list[tuple[str, str]]:
+def _run(statement: str, caller: Caller, *values: str) -> list[tuple[str, str]]:
     """Ask the database of what no cloud keeps for its users; the first value is who asks."""
     user = caller.confirmed.settings.options.username
     with contextlib.closing(sqlite3.connect(caller.provider.database, timeout=30)) as db, db:
@@ -204,6 +194,9 @@ def root(caller: Caller) -> Known:
     }
 
 
+_DISCARD = "DELETE FROM kept WHERE user=?1 AND key=?2"
+_RENAME = """UPDATE kept SET document=json_set(document, '$.name', ?3,
+    '$.updated', strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now')) WHERE user=?1 AND key=?2"""
 _KEPT = ("machineTemplates", "volumeConfigs", "volumeTemplates", "credentials")
 CHANGES: dict[tuple[str, str], Callable[..., Any]] = {
     ("POST", "machines"): _add_machine,
@@ -218,7 +211,7 @@ CHANGES: dict[tuple[str, str], Callable[..., Any]] = {
     ("PUT", "volumes/*"): lambda caller, key, name: caller.cloud.update_volume(key, name=name),
     ("DELETE", "volumes/*"): lambda caller, key: caller.cloud.delete_volume(key),
     **{("POST", name): partial(_keep, name) for name in _KEPT},
-    **{("PUT", f"{name}/*"): _rename for name in _KEPT},
-    **{("DELETE", f"{name}/*"): _discard for name in _KEPT},
+    **{("PUT", f"{name}/*"): partial(_run, _RENAME) for name in _KEPT},
+    **{("DELETE", f"{name}/*"): partial(_run, _DISCARD) for name in _KEPT},
     ("POST", "credentials"): _add_credential,
 }
