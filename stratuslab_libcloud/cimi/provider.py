@@ -146,7 +146,7 @@ class Caller(Request):
         found: Any = {"cimi": self.provider.root(self)} if _route(place) in PLACES else {}
         for part in place:
             if isinstance(found, Iterator):
-                found = {one["id"]: one for one in found}
+                found = next(({part: one} for one in found if one["id"] == part), {})
             if part not in found:
                 raise errors.NotFoundError(f"there is no {part!r} here")
             found = found[part]
