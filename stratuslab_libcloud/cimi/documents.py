@@ -38,6 +38,7 @@ def read(body: bytes, media_type: str, kind: str) -> Document:
     try:
         given = json.loads(body) if media_type == JSON else parse(body)
         found = _read(kind, given)
+        json.dumps(found, ensure_ascii=False).encode()  # as JSON can have half a character
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"the body cannot be read: {error}") from None
     implied = uri if media_type == JSON else re.sub("{(.*)}", r"\1/", given.tag)

@@ -121,6 +121,20 @@ def test_what_is_unknown_in_a_body_is_ignored(provider: Provider, media_type: st
     consumer.do(made, "delete")
 
 
+def test_half_a_character_is_refused(consumer: Consumer) -> None:
+    made = consumer.add("volumeConfigs", {"name": "x", "capacity": 1})
+    for name, properties in (("\ud800", {}), ("x", {"\udfff": "x"}), ("x", {"x": "\udfff"})):
+        body = {"name": name, "capacity": 1, "properties": properties}
+        consumer.ask("PUT", made["id"] + "?$select=name", body)
+        assert consumer.status == 400
+        consumer.ask("POST", consumer.entry["volumeConfigs"]["href"], body)
+        assert consumer.status == 400
+    named = consumer.do(made, "edit", {**made, "name": "käse"})
+    assert (consumer.status, named["name"]) == (200, "käse")
+    consumer.do(made, "delete")
+    assert consumer.status == 204
+
+
 BOMB = '<!DOCTYPE a [<!ENTITY b "bbbb">]>'
 BODIES = [
     (JSON, b""),
