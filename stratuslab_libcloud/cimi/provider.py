@@ -127,7 +127,7 @@ class Caller(Request):
         return self._document(PLACES[route], place, known)
 
     def expand(self, kind: str, given: Document, names: Set[str], deep: bool = False) -> Document:
-        """Put what references lead to beside them, if it is there; what they say counts more."""
+        """Put what references lead to beside them, which count more; ``deep``: within it, too."""
         for name, one in TYPES[kind].items():
             for item in values(one, given) if one.kind in TYPES and names & {name, "*"} else ():
                 item.pop("id", None)  # which only a thing of the provider's can have
