@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 from datetime import datetime, timezone
 from typing import Any
 
-from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 from stratuslab_libcloud.cimi.table import NS, TYPES, Attribute
 from stratuslab_libcloud.errors import NotSupportedError
@@ -18,21 +18,27 @@ from stratuslab_libcloud.untrusted.xml import parse
 __all__ = ["JSON", "XML", "Document", "date", "read", "read_value", "values", "write"]
 
 JSON, XML = "application/json", "application/xml"
+_LARGEST = 2**20  # bytes
 
 
 class Document(dict[str, Any]):
-    """Attributes by name, as in JSON; the request is bad if one is missing."""
+    """Attributes by name, as in JSON; the request is bad if one that is needed is missing."""
 
     def __missing__(self, name: str) -> Any:
-        raise BadRequest(f"{name} is missing")
+        raise BadRequest(f"{self.get('href', 'the document')} has no {name}")
 
 
 def read(body: bytes, media_type: str, kind: str) -> Document:
     """Read a document of a type, which JSON need not name; what the table lacks is left out."""
+    if media_type not in (JSON, XML):
+        raise UnsupportedMediaType(f"a body must be {JSON} or {XML}")
+    if len(body) > _LARGEST:
+        raise RequestEntityTooLarge(f"a body may have {_LARGEST} bytes")
     uri = f"{NS}/{kind}"
     try:
         given = json.loads(body) if media_type == JSON else parse(body)
         found = _read(kind, given)
+        json.dumps(found, ensure_ascii=False).encode()  # as JSON can have half a character
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"the body cannot be read: {error}") from None
     implied = uri if media_type == JSON else re.sub("{(.*)}", r"\1/", given.tag)
@@ -69,9 +75,14 @@ def read_value(one: Attribute, value: Any) -> Any:
             return found
         case "base64":
             return base64.b64encode(base64.b64decode(text, validate=True)).decode()
+        case "publicKey":  # the standard has it in hexadecimal digits; as it is will do, too
+            with contextlib.suppress(ValueError):
+                text = bytes.fromhex(text).decode().strip()
+            if re.fullmatch(r"(ssh-|ecdsa-|sk-)[!-~]+ [!-~]+[^\r\n]*", text):
+                return text.encode().hex()
         case "map" if isinstance(value, dict):
             return {name: read_value(Attribute(name), item) for name, item in value.items()}
-        case "text" | "tag" if isinstance(value, str) or one.only:
+        case "text" | "tag" if isinstance(value, str):
             return value
     raise BadRequest(f"{one.name} is no {one.kind}")
 

@@ -2,11 +2,13 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote
 
 from werkzeug import Request, Response, exceptions
 from werkzeug.datastructures import MultiDict, WWWAuthenticate
@@ -20,22 +22,22 @@ from stratuslab_libcloud.parallel import lazy
 __all__ = ["Caller", "Known", "Provider"]
 
 _VERSION = "1.0.1"
-_MAX_BODY_BYTES = 1 << 20
+_LOGIN = WWWAuthenticate("basic", {"realm": "CIMI", "charset": "UTF-8"})
 _LOG = logging.getLogger(__name__)
-_STATUS: dict[type[Exception], int] = {
-    errors.InvalidValueError: 400,
-    errors.CredentialsError: 401,
-    errors.NotPermittedError: 403,
-    errors.UntrustedImageError: 403,
-    errors.NotFoundError: 404,
-    errors.ConflictError: 409,
-    NotImplementedError: 501,
-    errors.UnavailableError: 503,
-    errors.ConnectionFailedError: 504,
-    errors.StratusLabError: 502,
+_REFUSALS: dict[type[Exception], Callable[[str], exceptions.HTTPException]] = {
+    errors.InvalidValueError: exceptions.BadRequest,
+    errors.CredentialsError: partial(exceptions.Unauthorized, www_authenticate=_LOGIN),
+    errors.NotPermittedError: exceptions.Forbidden,
+    errors.UntrustedImageError: exceptions.Forbidden,
+    errors.NotFoundError: exceptions.NotFound,
+    errors.ConflictError: exceptions.Conflict,
+    NotImplementedError: exceptions.NotImplemented,
+    errors.UnavailableError: exceptions.ServiceUnavailable,
+    errors.ConnectionFailedError: exceptions.GatewayTimeout,
+    errors.StratusLabError: exceptions.BadGateway,
 }
 _WHOLE = Query(MultiDict(), "Reference")
-Known = Mapping[str, Any]
+Known = dict[str, Any]
 Place = tuple[str, ...]
 
 
@@ -45,11 +47,11 @@ class Provider:
     Answer requests about the cloud that ``connect`` makes of a user name and a password.
 
     What is known of a thing are its attributes, a key for ``id``, and words for ``operations``; a
-    collection is an iterable of what is known of its members.
+    collection is an iterator over what is known of its members.
 
     :ivar root: gives what is known of the entry point.
-    :ivar changes: what can be done, by method and names of collections: a function of the caller,
-        the keys in the path, and the document that was sent, or the new name. It returns the key of
+    :ivar changes: what can be done, by method and place with ``*`` for any key: a function of the
+        caller, the keys, and the document that was sent, or the new name. It returns the key of
         what it has made.
     :ivar database: SQLite file for what no cloud keeps.
     :ivar screen: gives the answer to a request that must go no further.
@@ -87,32 +89,18 @@ class Caller(Request):
     provider: Provider
 
     @lazy
-    def login(self) -> tuple[str, str]:
-        """User name and password, which the cloud has to check."""
+    def cloud(self) -> Cloud:
+        """The cloud, by the login of the request, which it has to check."""
         given = self.authorization
         if given and given.type == "basic" and given.username and given.password:
-            return given.username, given.password
+            return self.provider.connect(given.username, given.password)
         raise errors.CredentialsError("log in to the cloud by HTTP Basic")
 
     @lazy
-    def cloud(self) -> Cloud:
-        """The cloud; nothing of it has been asked."""
-        return self.provider.connect(*self.login)
-
-    def confirmed(self) -> str:
-        """Return the user name, once the cloud has accepted it: for what it is not asked itself."""
-        return self._confirmed
-
-    @lazy
-    def _confirmed(self) -> str:
+    def confirmed(self) -> Cloud:
+        """The cloud, once it has accepted the login: for what it is not asked itself."""
         self.cloud.machines()
-        return self.login[0]
-
-    def document(self, kind: str) -> Document:
-        """Read the body, a document of a type."""
-        if self.mimetype not in (JSON, XML):
-            raise exceptions.UnsupportedMediaType(f"a body must be {JSON} or {XML}")
-        return read(self.get_data(), self.mimetype, kind)
+        return self.cloud
 
     def url_of(self, *place: str) -> str:
         """Return the URL of a place."""
@@ -120,64 +108,54 @@ class Caller(Request):
 
     def place(self, href: str) -> Place:
         """Return the place of a reference, which is absolute or relative to the base."""
-        try:
-            path = urlsplit(urljoin(self.url_of("cimi", ""), href)).path
-        except ValueError:
-            raise errors.NotFoundError(f"{href!r} is no reference") from None
-        return tuple(map(unquote, path.strip("/").split("/")))
-
-    def known(self, place: Place) -> Known:
-        """Return what is known of a thing, or raise a NotFoundError."""
-        for one in self.members(place[:-1]) if place[1:] else [self.provider.root(self)]:
-            if one["id"] == place[-1]:
-                return one
-        raise errors.NotFoundError(f"there is no {place[-1]!r} here")
-
-    def members(self, place: Place) -> Iterable[Known]:
-        """Return what is known of the things in a collection, or raise a NotFoundError."""
-        if _names(place) not in PLACES:
-            raise errors.NotFoundError("there is nothing here")
-        members: Iterable[Known] = self.known(place[:-1])[place[-1]]
-        return members
+        path = PurePosixPath("/cimi", re.sub(r"^\w+://[^/]*|[?#].*", "", href))
+        return tuple(map(unquote, path.parts[1:])) or ("",)
 
     def get(self, place: Place, query: Query = _WHOLE) -> Document:
-        """Make the document of a place, as far as a query asks for it."""
-        kind = PLACES.get(_names(place), "")
-        if len(place) % 2:
-            return self._expanded(self._document(kind, place, self.known(place)), query)
-        made = [self._document(kind, (*place, one["id"]), one) for one in self.members(place)]
-        count, found = query.members(made)
-        (plural,) = (name for name, one in TYPES[f"{kind}Collection"].items() if one.kind == kind)
-        known = {"id": "", "count": count, plural: [self._expanded(one, query) for one in found]}
-        known["operations"] = ["add"] * (("POST", _names(place)) in self.provider.changes)
-        return self._document(f"{kind}Collection", place, known)
+        """Make the document of a place, as far as a query asks for it, or raise a NotFoundError."""
+        route, known = _route(place), self._known(place)
+        kind = PLACES[route].removesuffix("Collection")
+        if kind == PLACES[route]:
+            made = self._document(kind, place, known)
+            return query.selected(self.expand(kind, made, query.expand))
+        every = [self._document(kind, (*place, one["id"]), one) for one in known]
+        count, found = query.members(every)
+        found = [query.selected(self.expand(kind, one, query.expand)) for one in found]
+        (plural,) = (name for name, one in TYPES[PLACES[route]].items() if one.kind == kind)
+        operations = ["add"] * (("POST", route) in self.provider.changes)
+        known = {"count": count, plural: found, "operations": operations}
+        return self._document(PLACES[route], place, known)
 
-    def find(self, name: str, given: Document) -> tuple[str, Document]:
-        """Look up the member of a collection that a reference names: its key and its document."""
-        with contextlib.suppress(errors.NotFoundError):
-            place = self.place(given["href"])
-            if place[:2] == ("cimi", name) and len(place) == 3:
-                return place[2], self.get(place)
-        raise exceptions.BadRequest(f"{given['href']!r} is no reference to one of the {name}")
-
-    def whole(self, name: str, given: Document) -> Document:
-        """Complete an object that is a reference; what it says itself counts more."""
-        return Document({**self.find(name, given)[1], **given}) if "href" in given else given
-
-    def _expanded(self, found: Document, query: Query) -> Document:
-        """Put what references lead to beside them, if it is there, and leave out the rest."""
-        for name, one in TYPES[found["resourceURI"].rpartition("/")[2]].items():
-            if one.kind in TYPES and query.expand & {name, "*"}:
-                for item in values(one, found):
-                    with contextlib.suppress(errors.NotFoundError, errors.NotPermittedError):
-                        more = self.get(self.place(item.get("href", "/")))
+    def expand(self, kind: str, given: Document, names: Set[str], deep: bool = False) -> Document:
+        """Put what references lead to beside them, which count more; ``deep``: within it, too."""
+        for name, one in TYPES[kind].items():
+            for item in values(one, given) if one.kind in TYPES and names & {name, "*"} else ():
+                item.pop("id", None)  # which only a thing of the provider's can have
+                with contextlib.suppress(errors.NotFoundError, errors.NotPermittedError):
+                    place = self.place(item.get("href", "/"))
+                    # The volumes of a template are references to volumes.
+                    if one.kind.endswith(PLACES.get(_route(place), "")):
+                        more = self.get(place)
                         item.update({it: more[it] for it in more if it in TYPES[one.kind]} | item)
-        return query.selected(found)
+                if deep:
+                    self.expand(one.kind, item, names, deep)
+        return given
+
+    def _known(self, place: Place) -> Any:
+        """Return what is known of a thing, or of all things in a collection."""
+        found: Any = {"cimi": self.provider.root(self)} if _route(place) in PLACES else {}
+        for part in place:
+            if isinstance(found, Iterator):
+                found = next(({part: one} for one in found if one["id"] == part), {})
+            if part not in found:
+                raise errors.NotFoundError(f"there is no {part!r} here")
+            found = found[part]
+        return found
 
     def _document(self, kind: str, place: Place, known: Known) -> Document:
         """Complete a document: links to its collections and operations; nothing that is empty."""
         url = self.url_of(*place)
-        made = {"resourceURI": f"{NS}/{kind}", **known, "id": url}
+        made = {"resourceURI": f"{NS}/{kind}", "id": url} | {**known, "id": url}
         made["operations"] = [
             {"rel": word, "href": url}
             if word in ("add", "edit", "delete")
@@ -190,48 +168,47 @@ class Caller(Request):
         return Document({name: it for name, it in made.items() if it not in (None, "", [], {})})
 
 
-def _names(place: Place) -> str:
-    """Return the names of the collections on the way to a place."""
-    return "/".join(place[1::2])
+def _route(place: Place) -> str:
+    """Return a place as the table has it, with ``*`` for keys."""
+    parts = enumerate(place[1:])
+    return "/".join("*" if number % 2 else quote(name, safe="") for number, name in parts)
 
 
 def _answer(caller: Caller) -> Response:
-    if len(caller.get_data()) > _MAX_BODY_BYTES:
-        raise exceptions.RequestEntityTooLarge(f"a body may have {_MAX_BODY_BYTES} bytes")
     if caller.accept_mimetypes and not caller.accept_mimetypes.best_match((JSON, XML)):
         raise exceptions.NotAcceptable(f"answers are {JSON} or {XML}")
     versions = caller.headers.get("CIMI-Specification-Version", _VERSION).split(",")
     if not {version.strip() for version in versions} & {"1.0", "1.0.0", _VERSION}:
         raise exceptions.BadRequest(f"this provider speaks CIMI {_VERSION}")
     place, changes = caller.place(caller.environ["REQUEST_URI"]), caller.provider.changes
-    names, is_member = _names(place), bool(len(place) % 2)
-    possible = ("PUT", "DELETE") if is_member else ("POST",)
-    allowed = [method for method in possible if (method, names) in changes]
-    allowed += ["GET", "HEAD"] if names in PLACES else []
+    route = _route(place)
+    allowed = [method for method, where in changes if where == route]
+    allowed += ["GET", "HEAD"] if route in PLACES else []
     if not allowed:
         raise errors.NotFoundError("there is nothing here")
     if caller.method not in allowed:
         raise exceptions.MethodNotAllowed(allowed)
-    query = Query(caller.args, PLACES.get(names, "Action"), many=not is_member)
+    query = Query(caller.args, PLACES.get(route, "Action"))
     if caller.method in ("GET", "HEAD"):
         return _response(caller, 200, caller.get(place, query))
-    return _change(caller, place, changes[caller.method, names], query)
+    return _change(caller, place, changes[caller.method, route], query)
 
 
 def _change(caller: Caller, place: Place, call: Callable[..., Any], query: Query) -> Response:
     """Do what a request asks for, and answer with what there is then."""
-    kind, keys, headers = PLACES.get(_names(place), "Action"), place[2::2], {}
+    call = partial(call, caller, *place[2::2])
+    document = partial(read, caller.get_data(), caller.mimetype)
+    kind, headers = PLACES.get(_route(place), "Action").removesuffix("Collection"), {}
     before = caller.get(place if len(place) % 2 else place[:-1])
     if caller.method == "DELETE":
-        call(caller, *keys)
+        call()
     elif caller.method == "PUT":
-        call(caller, *keys, _name(before, caller.document(kind), query))
+        call(_name(before, document(kind), query))
     elif kind != "Action":
-        body = caller.document(f"{kind}Create" if f"{kind}Create" in TYPES else kind)
-        place = (*place, call(caller, *keys, body))
+        place = (*place, call(document(f"{kind}Create" if f"{kind}Create" in TYPES else kind)))
         headers = {"Location": caller.url_of(*place)}
-    elif caller.document(kind)["action"] == ACTION + place[-1]:
-        call(caller, *keys)
+    elif document(kind)["action"] == ACTION + place[-1]:
+        call()
         place = place[:-1]
     else:
         raise exceptions.BadRequest(f"the action here is {ACTION}{place[-1]}")
@@ -259,15 +236,10 @@ def _response(caller: Caller, status: int, document: Document, headers: Any = No
 def _refusal(caller: Caller, error: Exception) -> Response:
     """Say what went wrong in a Job that has failed, as the standard suggests."""
     if not isinstance(error, exceptions.HTTPException):
-        status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
-        if status == 500:
+        found = [made(str(error)) for kind, made in _REFUSALS.items() if isinstance(error, kind)]
+        if not found:
             _LOG.exception("%s %s", caller.method, caller.path)
-        reason = "the provider has failed" if status == 500 else str(error)
-        error = exceptions.default_exceptions[status](reason)
-    job = Document(resourceURI=f"{NS}/Job", state="FAILED")
-    job |= {"targetResource": {"href": caller.base_url}, "returnCode": error.code}
-    job |= {"statusMessage": error.description}
-    response = _response(caller, error.code or 500, job, error.get_headers())
-    if response.status_code == 401:
-        response.www_authenticate = WWWAuthenticate("basic", {"realm": "CIMI", "charset": "UTF-8"})
-    return response
+        error = found[0] if found else exceptions.InternalServerError("the provider has failed")
+    job = Document(resourceURI=f"{NS}/Job", state="FAILED", returnCode=error.code)
+    job |= {"targetResource": {"href": caller.base_url}, "statusMessage": error.description}
+    return _response(caller, error.code or 500, job, error.get_headers())

@@ -3,6 +3,8 @@
 import operator
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 import pyparsing as pp
 from werkzeug.datastructures import MultiDict
@@ -21,25 +23,26 @@ Test = Callable[[Document], bool]
 
 class Query:
     """
-    The query about a document of a type, or about the ``many`` documents of a collection.
+    The query about a document of a type; about a collection, it is one about the documents in it.
 
     :raises BadRequest: it cannot be read, or asks for what this provider does not have.
     """
 
-    def __init__(self, given: MultiDict[str, str], kind: str, *, many: bool = False) -> None:
+    def __init__(self, given: MultiDict[str, str], kind: str) -> None:
+        one = kind.removesuffix("Collection")
+        known = {"$select", "$expand", *(("$first", "$last", "$filter") if one != kind else ())}
         self.select, self.expand = (
             {name for text in given.getlist(key) for name in text.split(",")}
             for key in ("$select", "$expand")
         )
-        known = {"$select", "$expand", *(("$first", "$last", "$filter") if many else ())}
         names = self.select | self.expand - {"*"}
-        for unknown in (given.keys() - known) | (names - TYPES[kind].keys()):
+        for unknown in (given.keys() - known) | (names - TYPES[one].keys()):
             raise BadRequest(f"{unknown!r} is not supported here")
         places = given.get("$first", "1"), given.get("$last", "999999999")
         if not all(re.fullmatch("[1-9][0-9]{0,8}", place) for place in places):
             raise BadRequest("$first and $last must be whole numbers from 1")
         self._first, self._last = map(int, places)
-        self._tests = [_filter(text, kind) for text in given.getlist("$filter")]
+        self._tests = [_filter(text, one) for text in given.getlist("$filter")]
 
     def members(self, documents: Iterable[Document]) -> tuple[int, list[Document]]:
         """Return how many match, and those of them that were asked for."""
@@ -60,17 +63,16 @@ def _filter(text: str, kind: str) -> Test:
     value = pp.Regex(r"[\w:.+-]+")
     key = pp.Suppress("property[") + quoted + pp.Suppress("]")
     key.add_parse_action(lambda found: Attribute(found[0], "property"))
-    comparison = (
-        (_one_of(kind, "text") | key) + pp.one_of(_EQUAL) + quoted
-        | _one_of(kind, "boolean") + pp.one_of(_EQUAL) + value
+    text_is = (_one_of(kind, "text") | key) + pp.one_of(_EQUAL) + quoted
+    value_is = (
+        _one_of(kind, "boolean") + pp.one_of(_EQUAL) + value
         | _one_of(kind, "number", "date") + pp.one_of(_EQUAL | _ORDER) + value
-    ).add_parse_action(lambda found: _test(*found))
+    ).add_parse_action(lambda found: [*found[:2], read_value(found[0], found[2])])
+    comparison = (text_is | value_is).add_parse_action(lambda found: partial(_compare, *found))
     either = pp.Forward()
     one = comparison | pp.Suppress("(") + either + pp.Suppress(")")
-    every = pp.DelimitedList(one, pp.Keyword("and")).add_parse_action(lambda it: _joined(all, it))
-    either <<= pp.DelimitedList(every, pp.Keyword("or")).add_parse_action(
-        lambda it: _joined(any, it)
-    )
+    every = pp.DelimitedList(one, pp.Keyword("and")).add_parse_action(partial(_joined, all))
+    either <<= pp.DelimitedList(every, pp.Keyword("or")).add_parse_action(partial(_joined, any))
     try:
         test: Test = either.parse_string(text, parse_all=True)[0]
     except pp.ParseBaseException as error:
@@ -83,16 +85,11 @@ def _one_of(kind: str, *kinds: str) -> pp.ParserElement:
     return pp.one_of(names, as_keyword=True).add_parse_action(lambda found: TYPES[kind][found[0]])
 
 
-def _test(one: Attribute, sign: str, text: str) -> Test:
+def _compare(one: Attribute, sign: str, value: Any, document: Document) -> bool:
     """Compare; what a document lacks is ``!=`` to everything, and nothing else is true of it."""
-    value = text if one.kind in ("text", "property") else read_value(one, text)
-
-    def test(document: Document) -> bool:
-        owner = document.get("properties", {}) if one.kind == "property" else document
-        have = owner.get(one.name)
-        return sign == "!=" if have is None else bool((_EQUAL | _ORDER)[sign](have, value))
-
-    return test
+    owner = document.get("properties", {}) if one.kind == "property" else document
+    have = owner.get(one.name)
+    return sign == "!=" if have is None else bool((_EQUAL | _ORDER)[sign](have, value))
 
 
 def _joined(how: Callable[[Iterable[bool]], bool], found: pp.ParseResults) -> Test:

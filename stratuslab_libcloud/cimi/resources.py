@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from werkzeug.exceptions import BadRequest
-
 from stratuslab_libcloud import Machine, NewMachine, errors
 from stratuslab_libcloud.cimi.documents import Document, date
 from stratuslab_libcloud.cimi.provider import Caller, Known
@@ -20,19 +18,20 @@ from stratuslab_libcloud.cimi.table import MAPPED
 
 __all__ = ["CHANGES", "root"]
 
-_MOST = 100  # of a type are kept for each user
 _STATES = {
-    "CREATING": "Init Pending Cloning Prolog Boot",
-    "STARTING": "Boot_Poweroff Boot_Suspended Boot_Stopped Boot_Undeploy",
-    "STOPPING": "Shutdown Epilog Shutdown_Poweroff",
-    "STOPPED": "Hold Stopped Poweroff Undeployed",
+    "ERROR": ".*Failed|.*Failure|-.*",
+    "CREATING": "Init|Pending|Cloning|Prolog|Boot",
+    "STARTING": "Boot_(Poweroff|Suspended|Stopped|Undeploy)",
+    "STOPPING": "Shutdown|Epilog|Shutdown_Poweroff",
+    "STOPPED": "Hold|Stopped|Poweroff|Undeployed",
     "SUSPENDED": "Suspended",
-    "DELETING": "Cancel Delete Cleanup_Delete",
+    "DELETING": "Cancel|Delete|Cleanup_Delete",
 }
 
 
 def _machines(caller: Caller) -> Iterator[Known]:
     for machine in caller.cloud.machines():
+        states = (state for state, words in _STATES.items() if re.fullmatch(words, machine.summary))
         verbs = ["delete", *["stop"] * machine.running]
         if caller.cloud.keeps_stopped_machines:
             verbs += ["edit", *["restart"] * machine.running, *["start"] * machine.resting]
@@ -40,7 +39,7 @@ def _machines(caller: Caller) -> Iterator[Known]:
             "id": machine.id,
             "name": machine.name,
             "created": date(machine.started),
-            "state": _state(machine),
+            "state": next(states, "STARTED"),
             "cpu": machine.cpus,
             "memory": machine.memory and machine.memory * 1024,
             "disks": _disks(machine),
@@ -50,17 +49,10 @@ def _machines(caller: Caller) -> Iterator[Known]:
         }
 
 
-def _state(machine: Machine) -> str:
-    if machine.failed or machine.state < 0:
-        return "ERROR"
-    known = (state for state, words in _STATES.items() if machine.summary in words.split())
-    return next(known, "STARTED")
-
-
 def _volumes(caller: Caller) -> Iterator[Known]:
     for volume in caller.cloud.volumes():
         state = volume.state or ("deleting" if volume.quarantine else "available")
-        is_own = volume.owner in (None, caller.login[0])
+        is_own = volume.owner in (None, caller.cloud.settings.options.username)
         yield {
             "id": volume.id,
             "name": volume.name,
@@ -74,8 +66,7 @@ def _volumes(caller: Caller) -> Iterator[Known]:
 
 
 def _images(caller: Caller) -> Iterator[Known]:
-    caller.confirmed()  # images need no login, but CIMI does
-    for image in caller.cloud.images():
+    for image in caller.confirmed.images():  # which need no login, but CIMI does
         more = image.details()
         yield {
             "id": image.id,
@@ -89,8 +80,7 @@ def _images(caller: Caller) -> Iterator[Known]:
 
 
 def _sizes(caller: Caller) -> Iterator[Known]:
-    caller.confirmed()  # likewise
-    for one in caller.cloud.settings.instance_types:
+    for one in caller.confirmed.settings.instance_types:
         swap = [{"capacity": one.swap * 1000, "format": "swap"}] if one.swap else []
         known = {"cpu": one.cpus, "memory": one.ram * 1024, "disks": swap, "cpuArch": "x86_64"}
         yield {"id": one.name, "name": one.name, **known}
@@ -120,18 +110,17 @@ def _mounts(caller: Caller, machine: str) -> Iterator[Known]:
 
 
 def _add_machine(caller: Caller, body: Document) -> str:
-    given = caller.whole("machineTemplates", body["machineTemplate"])
-    config = caller.whole("machineConfigs", given["machineConfig"])
-    disks = config.get("disks", ())
+    given = caller.expand("MachineCreate", body, {"*"}, deep=True)["machineTemplate"]
+    config, disks = given["machineConfig"], given["machineConfig"].get("disks", ())
     sizes = {one.get("format") == "swap": one["capacity"] for one in disks}
     network, *others = given.get("networkInterfaces", [{}])
     if others or len(sizes) < len(disks):
         raise errors.NotSupportedError("a machine has one network, one disk for swap, one other")
-    key = caller.whole("credentials", given["credential"])["key"] if "credential" in given else ""
-    user_data = base64.b64decode(given.get("userData", ""))
     volumes = [one.get("volume", one) for one in given.get("volumes", ())]
+    key = given["credential"]["key"] if "credential" in given else ""
+    user_data = base64.b64decode(given.get("userData", ""))
     new = NewMachine(
-        _image_id(caller, given["machineImage"]),
+        caller.place(given["machineImage"]["id"])[-1],
         cpus=config["cpu"],
         ram=-(-config["memory"] // 1024),
         swap=-(-sizes.get(True, 0) // 1000),
@@ -139,24 +128,13 @@ def _add_machine(caller: Caller, body: Document) -> str:
         name=body.get("name", ""),
         network=network.get("network", {}).get("href", "").rpartition("/")[2],
         address=network.get("addresses", [{}])[0].get("ip", ""),
-        volumes=[caller.find("volumes", one)[0] for one in volumes],
-        public_keys=[_public_key(key)] if key else [],
+        volumes=[caller.place(one["id"])[-1] for one in volumes],
+        public_keys=[bytes.fromhex(key).decode()] if key else [],
         context=body.get("properties", {}),
         context_method="cloud-init" if user_data else "one",
         user_data=user_data,
     )
     return caller.cloud.create_machine(new)
-
-
-def _image_id(caller: Caller, given: Document) -> str:
-    """Find an image by reference or, by value, the one that is, or has its entry, somewhere."""
-    if "href" in given:
-        return caller.find("machineImages", given)[0]
-    where = given["imageLocation"]
-    for image in caller.cloud.images():
-        if where in image.details().get("locations", ()) or where.endswith(f"/metadata/{image.id}"):
-            return image.id
-    raise BadRequest(f"there is no image at {where!r}")
 
 
 def _stop(caller: Caller, key: str) -> None:
@@ -165,96 +143,75 @@ def _stop(caller: Caller, key: str) -> None:
 
 
 def _add_volume(caller: Caller, body: Document) -> str:
-    given = caller.whole("volumeTemplates", body["volumeTemplate"])
-    config = caller.whole("volumeConfigs", given["volumeConfig"])
-    return caller.cloud.create_volume(-(-config["capacity"] // 10**6), body.get("name", "")).id
+    given = caller.expand("VolumeCreate", body, {"*"}, deep=True)["volumeTemplate"]
+    capacity = given["volumeConfig"]["capacity"]
+    return caller.cloud.create_volume(-(-capacity // 10**6), body.get("name", "")).id
 
 
 def _attach(caller: Caller, machine: str, body: Document) -> str:
-    key, _ = caller.find("volumes", body.get("volume", body))
+    volume = caller.expand("MachineVolume", body, {"volume"})["volume"]
+    key = caller.place(volume["id"])[-1]
     caller.cloud.attach_volume(key, machine)
     return key
 
 
-def _detach(caller: Caller, machine: str, key: str) -> None:
-    caller.cloud.detach_volume(key, machine)
-
-
 def _add_credential(caller: Caller, body: Document) -> str:
-    given = body.pop("credentialTemplate", Document())
-    key = _public_key(given["key"]).encode().hex()
-    return _keep("credentials", caller, Document({**given, **body, "key": key}))
+    given = body["credentialTemplate"]
+    del body["credentialTemplate"]
+    return _keep("credentials", caller, Document({**given, **body, "key": given["key"]}))
 
 
-def _public_key(text: str) -> str:
-    """Return a public key, which the standard has in hexadecimal digits; as it is will do, too."""
-    with contextlib.suppress(ValueError):
-        text = bytes.fromhex(text).decode()
-    if not re.fullmatch(r"(ssh-|ecdsa-|sk-)[!-~]+ [!-~]+[^\r\n]*", text.strip()):
-        raise BadRequest("key must be an SSH public key, as it is or in hexadecimal digits")
-    return text.strip()
-
-
-def _kept(caller: Caller, name: str) -> Iterator[Known]:
+def _kept(name: str, caller: Caller) -> Iterator[Known]:
     select = "SELECT key, document FROM kept WHERE user=? AND collection=?"
-    for key, document in _run(caller, select, caller.confirmed(), name):
+    for key, document in _run(select, caller, name):
         yield {**json.loads(document), "id": key, "operations": ["edit", "delete"]}
 
 
 def _keep(name: str, caller: Caller, body: Document) -> str:
-    if len(list(_kept(caller, name))) >= _MOST:
-        raise errors.ConflictError(f"{_MOST} are kept already: delete one first")
     key, document = secrets.token_hex(8), json.dumps({**body, "created": date(time.time())})
-    _run(caller, "INSERT INTO kept VALUES (?, ?, ?, ?)", caller.confirmed(), name, key, document)
+    _run("INSERT INTO kept VALUES (?, ?, ?, ?)", caller, name, key, document)
     return key
 
 
-def _rename_kept(caller: Caller, key: str, name: str) -> None:
-    change = json.dumps({"name": name, "updated": date(time.time())})
-    patch = "UPDATE kept SET document=json_patch(document, ?) WHERE user=? AND key=?"
-    _run(caller, patch, change, caller.confirmed(), key)
-
-
-def _discard(caller: Caller, key: str) -> None:
-    _run(caller, "DELETE FROM kept WHERE user=? AND key=?", caller.confirmed(), key)
-
-
-def _run(caller: Caller, statement: str, *values: str) -> list[tuple[str, str]]:
-    """Ask the database of what no cloud keeps for its users."""
+def _run(statement: str, caller: Caller, *values: str) -> list[tuple[str, str]]:
+    """Ask the database of what no cloud keeps for its users; the first value is who asks."""
+    user = caller.confirmed.settings.options.username
     with contextlib.closing(sqlite3.connect(caller.provider.database, timeout=30)) as db, db:
         db.execute("CREATE TABLE IF NOT EXISTS kept (user, collection, key, document)")
-        return db.execute(statement, values).fetchall()
+        return db.execute(statement, (user, *values)).fetchall()
 
 
 def root(caller: Caller) -> Known:
     """Return what is known of the entry point; nothing is asked before it is looked at."""
     return {
-        "id": "cimi",
         "name": "StratusLab",
         "baseURI": caller.url_of("cimi", ""),
         "machines": _machines(caller),
         "machineConfigs": _sizes(caller),
         "machineImages": _images(caller),
         "volumes": _volumes(caller),
-        **{name: _kept(caller, name) for name in _KEPT},
+        **{name: _kept(name, caller) for name in _KEPT},
     }
 
 
+_DISCARD = "DELETE FROM kept WHERE user=?1 AND key=?2"
+_RENAME = """UPDATE kept SET document=json_set(document, '$.name', ?3,
+    '$.updated', strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now')) WHERE user=?1 AND key=?2"""
 _KEPT = ("machineTemplates", "volumeConfigs", "volumeTemplates", "credentials")
 CHANGES: dict[tuple[str, str], Callable[..., Any]] = {
     ("POST", "machines"): _add_machine,
-    ("PUT", "machines"): lambda caller, key, name: caller.cloud.rename_machine(key, name),
-    ("DELETE", "machines"): lambda caller, key: caller.cloud.kill_machine(key),
-    ("POST", "machines/stop"): _stop,
-    ("POST", "machines/start"): lambda caller, key: caller.cloud.start_machine(key),
-    ("POST", "machines/restart"): lambda caller, key: caller.cloud.reboot_machine(key),
-    ("POST", "machines/volumes"): _attach,
-    ("DELETE", "machines/volumes"): _detach,
+    ("PUT", "machines/*"): lambda caller, key, name: caller.cloud.rename_machine(key, name),
+    ("DELETE", "machines/*"): lambda caller, key: caller.cloud.kill_machine(key),
+    ("POST", "machines/*/stop"): _stop,
+    ("POST", "machines/*/start"): lambda caller, key: caller.cloud.start_machine(key),
+    ("POST", "machines/*/restart"): lambda caller, key: caller.cloud.reboot_machine(key),
+    ("POST", "machines/*/volumes"): _attach,
+    ("DELETE", "machines/*/volumes/*"): lambda caller, of, key: caller.cloud.detach_volume(key, of),
     ("POST", "volumes"): _add_volume,
-    ("PUT", "volumes"): lambda caller, key, name: caller.cloud.update_volume(key, name=name),
-    ("DELETE", "volumes"): lambda caller, key: caller.cloud.delete_volume(key),
+    ("PUT", "volumes/*"): lambda caller, key, name: caller.cloud.update_volume(key, name=name),
+    ("DELETE", "volumes/*"): lambda caller, key: caller.cloud.delete_volume(key),
     **{("POST", name): partial(_keep, name) for name in _KEPT},
-    **{("PUT", name): _rename_kept for name in _KEPT},
-    **{("DELETE", name): _discard for name in _KEPT},
+    **{("PUT", f"{name}/*"): partial(_run, _RENAME) for name in _KEPT},
+    **{("DELETE", f"{name}/*"): partial(_run, _DISCARD) for name in _KEPT},
     ("POST", "credentials"): _add_credential,
 }

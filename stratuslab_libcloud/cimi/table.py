@@ -4,8 +4,8 @@ The types of documents and their attributes: one table, in the order of DMTF's X
 ``name:kind`` is an attribute, or ``name`` if it is text; ``names[name]:kind`` is a list, with what
 an item is called in XML. A kind that is a type stands for an object, or a reference to one.
 ``name=VALUE`` can only have that value, and ``name=`` none: others would change what is made, so
-they are not ignored. ``*`` stands for what all resources have, ``@machines/disks`` for their place:
-the names of the collections that they are in.
+they are not ignored. ``*`` stands for what all resources have, ``@machines/*/disks`` for the place
+of a collection of them, with ``*`` for any key; the entry point has those without.
 """
 
 import re
@@ -18,10 +18,7 @@ ACTION, MAPPED = f"{NS}/action/", f"{NS}/mapped"
 _ALL = "id name description created:date updated:date properties[property]:map"
 _END = " operations[operation]:Operation"
 _TABLE = f"""
-CloudEntryPoint @ * baseURI machines:MachineCollection machineTemplates:MachineTemplateCollection
-    machineConfigs:MachineConfigurationCollection machineImages:MachineImageCollection
-    credentials:CredentialCollection volumes:VolumeCollection
-    volumeTemplates:VolumeTemplateCollection volumeConfigs:VolumeConfigurationCollection
+CloudEntryPoint {_ALL} baseURI
 Machine @machines * state cpu:number memory:number disks:DiskCollection cpuArch
     volumes:MachineVolumeCollection networkInterfaces:MachineNetworkInterfaceCollection
 MachineTemplate @machineTemplates * initialState=STARTED machineConfig:MachineConfiguration
@@ -31,20 +28,20 @@ MachineTemplate @machineTemplates * initialState=STARTED machineConfig:MachineCo
 MachineConfiguration @machineConfigs * cpu:number memory:number disks[disk]:DiskConfiguration
     cpuArch=x86_64
 MachineImage @machineImages * state type imageLocation
-MachineVolume @machines/volumes * initialLocation volume:Volume
-MachineNetworkInterface @machines/networkInterfaces * addresses[address]:Address
+MachineVolume @machines/*/volumes * initialLocation volume:Volume
+MachineNetworkInterface @machines/*/networkInterfaces * addresses[address]:Address
     network:Reference state
-Disk @machines/disks * capacity:number initialLocation
+Disk @machines/*/disks * capacity:number initialLocation
+Credential @credentials * userName= password= key:publicKey
 Volume @volumes * state type capacity:number bootable:boolean
-VolumeConfiguration @volumeConfigs * type={MAPPED} format=raw capacity:number
 VolumeTemplate @volumeTemplates * volumeConfig:VolumeConfiguration volumeImage=
     meterTemplates= eventLogTemplate=
-Credential @credentials * userName= password= key
+VolumeConfiguration @volumeConfigs * type={MAPPED} format=raw capacity:number
 Job * state targetResource:Reference returnCode:number statusMessage
 MachineCreate * machineTemplate:MachineTemplate
 VolumeCreate * volumeTemplate:VolumeTemplate
 CredentialCreate * credentialTemplate:Credential
-Action action force=false
+Action action force:boolean=false
 Address ip
 DiskConfiguration capacity:number format
 Operation rel:tag
@@ -56,8 +53,9 @@ class Attribute(NamedTuple):
     """
     An attribute, of which there can be ``many``; ``tag`` is what XML calls each of them.
 
-    Its kind is ``text``, ``number``, ``boolean``, ``date``, ``base64``, ``map``, ``tag`` (text that
-    XML has in the start tag) or a type. ``only`` is the value that it can have, if not any.
+    Its kind is ``text``, ``number``, ``boolean``, ``date``, ``base64``, ``publicKey``, ``map``,
+    ``tag`` (text that XML has in the start tag) or a type. ``only`` is the value that it can have,
+    if not any.
     """
 
     name: str
@@ -76,11 +74,14 @@ def _attributes(row: str) -> dict[str, Attribute]:
     return found
 
 
-PLACES = {place: name for name, place in re.findall(r"^(\w+) @(\S*)", _TABLE, re.M)}
 TYPES = {
     name: _attributes(row.replace("*", _ALL) + _END * ("*" in row))
     for name, row in re.findall(r"^(\w+)(?: @\S*)? ?((?:.|\n )*)", _TABLE, re.M)
 }
-for _type in re.findall(r"(\w+)Collection", _TABLE):
+PLACES = {"": "CloudEntryPoint"}
+for _type, _place in re.findall(r"^(\w+) @(\S+)", _TABLE, re.M):
+    PLACES |= {_place: f"{_type}Collection", f"{_place}/*": _type}
     _members = f"{_type[0].lower()}{_type[1:]}s[{_type}]:{_type}"
     TYPES[f"{_type}Collection"] = _attributes(f"id count:number {_members}{_END}")
+    if "*" not in _place:
+        TYPES["CloudEntryPoint"] |= _attributes(f"{_place}:{_type}Collection")

@@ -24,6 +24,9 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "boolean": st.booleans(),
     "date": st.datetimes(timezones=st.just(timezone.utc)).map(lambda one: date(one.isoformat())),
     "base64": st.binary(max_size=20).map(lambda some: base64.b64encode(some).decode()),
+    "publicKey": st.from_regex(r"ssh-rsa [!-~]{1,9} x", fullmatch=True).map(
+        lambda some: some.encode().hex()
+    ),
     "map": st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
 }
 SENT = ("Volume", "MachineTemplate", "VolumeTemplate", "Credential", "MachineCreate", "Action")

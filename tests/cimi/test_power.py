@@ -57,7 +57,7 @@ def caller(cloud: Stub, folder: Path) -> Caller:
 
 
 def act(asking: Caller, verb: str) -> None:
-    CHANGES["POST", f"machines/{verb}"](asking, "7")
+    CHANGES["POST", f"machines/*/{verb}"](asking, "7")
 
 
 def machine(state: int, lcm_state: int = 0) -> Machine:

@@ -18,7 +18,7 @@ ONES = [
 
 
 def query(*given: tuple[str, str], many: bool = True) -> Query:
-    return Query(MultiDict(given), "Machine", many=many)
+    return Query(MultiDict(given), "MachineCollection" if many else "Machine")
 
 
 def ids(*given: tuple[str, str]) -> str:
@@ -60,7 +60,7 @@ def test_a_filter_finds_truths() -> None:
         "bootable = false": "b",
         "bootable!=true": "bc",
     }.items():
-        found = Query(MultiDict({"$filter": text}), "Volume", many=True).members(ones)[1]
+        found = Query(MultiDict({"$filter": text}), "VolumeCollection").members(ones)[1]
         assert "".join(one["id"] for one in found) == expected
 
 
