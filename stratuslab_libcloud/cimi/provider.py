@@ -141,6 +141,12 @@ class Caller(Request):
                     self.expand(one.kind, item, names, deep)
         return given
 
+    def key(self, given: Document) -> str:
+        """Return the key of the thing that a reference has led to."""
+        if "id" not in given:
+            raise exceptions.BadRequest(f"{given['href']!r} does not lead to what is needed here")
+        return self.place(given["id"])[-1]
+
     def _known(self, place: Place) -> Any:
         """Return what is known of a thing, or of all things in a collection."""
         found: Any = {"cimi": self.provider.root(self)} if _route(place) in PLACES else {}

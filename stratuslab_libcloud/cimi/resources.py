@@ -18,6 +18,7 @@ from stratuslab_libcloud.cimi.table import MAPPED
 
 __all__ = ["CHANGES", "root"]
 
+_MOST = 100  # of a type are kept for each user
 _STATES = {
     "ERROR": ".*Failed|.*Failure|-.*",
     "CREATING": "Init|Pending|Cloning|Prolog|Boot",
@@ -120,7 +121,7 @@ def _add_machine(caller: Caller, body: Document) -> str:
     key = given["credential"]["key"] if "credential" in given else ""
     user_data = base64.b64decode(given.get("userData", ""))
     new = NewMachine(
-        caller.place(given["machineImage"]["id"])[-1],
+        _image_id(caller, given["machineImage"]),
         cpus=config["cpu"],
         ram=-(-config["memory"] // 1024),
         swap=-(-sizes.get(True, 0) // 1000),
@@ -128,13 +129,24 @@ def _add_machine(caller: Caller, body: Document) -> str:
         name=body.get("name", ""),
         network=network.get("network", {}).get("href", "").rpartition("/")[2],
         address=network.get("addresses", [{}])[0].get("ip", ""),
-        volumes=[caller.place(one["id"])[-1] for one in volumes],
+        volumes=[caller.key(one) for one in volumes],
         public_keys=[bytes.fromhex(key).decode()] if key else [],
         context=body.get("properties", {}),
         context_method="cloud-init" if user_data else "one",
         user_data=user_data,
     )
     return caller.cloud.create_machine(new)
+
+
+def _image_id(caller: Caller, given: Document) -> str:
+    """Find an image by reference or, by value, the one that is, or has its entry, somewhere."""
+    if "imageLocation" not in given or "id" in given:
+        return caller.key(given)
+    where = given["imageLocation"]
+    for image in caller.cloud.images():
+        if where in image.details().get("locations", ()) or where.endswith(f"/metadata/{image.id}"):
+            return image.id
+    raise errors.InvalidValueError(f"there is no image at {where!r}")
 
 
 def _stop(caller: Caller, key: str) -> None:
@@ -149,8 +161,7 @@ def _add_volume(caller: Caller, body: Document) -> str:
 
 
 def _attach(caller: Caller, machine: str, body: Document) -> str:
-    volume = caller.expand("MachineVolume", body, {"volume"})["volume"]
-    key = caller.place(volume["id"])[-1]
+    key = caller.key(caller.expand("MachineVolume", body, {"volume"})["volume"])
     caller.cloud.attach_volume(key, machine)
     return key
 
@@ -168,6 +179,8 @@ def _kept(name: str, caller: Caller) -> Iterator[Known]:
 
 
 def _keep(name: str, caller: Caller, body: Document) -> str:
+    if len(list(_kept(name, caller))) >= _MOST:
+        raise errors.ConflictError(f"{_MOST} are kept already: delete one first")
     key, document = secrets.token_hex(8), json.dumps({**body, "created": date(time.time())})
     _run("INSERT INTO kept VALUES (?, ?, ?, ?)", caller, name, key, document)
     return key

@@ -40,7 +40,7 @@ def seeing(looks: Sequence[Machine | StratusLabError]) -> Callable[[float], Mach
     return look
 
 
-def wait(*looks: Machine | StratusLabError, seconds: float = 2.0) -> Machine:
+def wait(*looks: Machine | StratusLabError, seconds: float = 1.0) -> Machine:
     end = time.monotonic() + seconds
     return until(
         lambda seen: seen.running, seeing(looks), end, "too late", longest_pause=0.05, advice="wait"

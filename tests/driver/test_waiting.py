@@ -92,7 +92,7 @@ class TestWaiting:
         with Canned(answers) as server:
             driver = StratusLabNodeDriver("u", "p", host=f"{server.url}/xmlrpc")
             with pytest.raises(NodeNotReadyError, match=r": 0 \(.*HTTP 500") as caught:
-                driver.wait_until_running([self.node(driver)], timeout=5)
+                driver.wait_until_running([self.node(driver)], timeout=2)
             over.set()
         assert len(server.requests) > 3
         assert "did not answer" not in str(caught.value)
@@ -110,7 +110,7 @@ class TestWaiting:
         with Canned([*[(500, "text/html", b"")] * 3, self.vm(1, 0)]) as server:
             driver = StratusLabNodeDriver("u", "p", host=f"{server.url}/xmlrpc")
             with pytest.raises(NodeNotReadyError, match=r"do not run yet.*: 0$"):
-                driver.wait_until_running([self.node(driver)], timeout=5)
+                driver.wait_until_running([self.node(driver)], timeout=2)
 
     def test_many_nodes_at_a_silent_service_do_not_prolong_it(self) -> None:
         over = threading.Event()
