@@ -23,6 +23,7 @@ __all__ = [
     "AT_COMMAND",
     "AT_LOGIN",
     "FLAVOURS",
+    "KINDS",
     "FaultySshd",
     "Greeter",
     "Sshd",
@@ -33,6 +34,8 @@ __all__ = [
 
 FLAVOURS = ["with SFTP", "without SFTP", "Dropbear"]
 """OpenSSH with and without SFTP, and what small images have."""
+KINDS = ["rsa", "ecdsa", "ed25519"]
+"""Of keys."""
 
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
 _PROGRAMS = {name: shutil.which(name, path=_PATH) for name in ("sshd", "ssh-keygen", "dropbear")}
