@@ -34,7 +34,7 @@ case "${1-}" in
 "") set -- run-parallel --parallel all --parallel-no-spinner -e real,py,lint ;;
 all)
     shift
-    export WORKERS=0
+    export QUICK_PROCESSES=0 LONG_PROCESSES=2
     # The distribution's own Python, which is tried as `distribution`, stands for its version.
     own=$(/usr/bin/python3 -c 'import sys; print("py%d%d" % sys.version_info[:2])' 2>&1) ||
         own=none

@@ -127,19 +127,29 @@ class Caller(Request):
         return self._document(PLACES[route], place, known)
 
     def expand(self, kind: str, given: Document, names: Set[str], deep: bool = False) -> Document:
-        """Put what references lead to beside them, which count more; ``deep``: within it, too."""
+        """
+        Complete the references in attributes by what they lead to; what they say counts more.
+
+        :param names: of the attributes; ``*`` is all of them.
+        :param deep: whether to go on within them.
+        """
         for name, one in TYPES[kind].items():
             for item in values(one, given) if one.kind in TYPES and names & {name, "*"} else ():
                 item.pop("id", None)  # which only a thing of the provider's can have
-                with contextlib.suppress(errors.NotFoundError, errors.NotPermittedError):
-                    place = self.place(item.get("href", "/"))
-                    # The volumes of a template are references to volumes.
-                    if one.kind.endswith(PLACES.get(_route(place), "")):
-                        more = self.get(place)
-                        item.update({it: more[it] for it in more if it in TYPES[one.kind]} | item)
+                more = self._led_to(one.kind, item)
+                item.update({it: more[it] for it in more if it in TYPES[one.kind]} | item)
                 if deep:
                     self.expand(one.kind, item, names, deep)
         return given
+
+    def _led_to(self, kind: str, reference: Document) -> Document:
+        """Make the document that a reference leads to; an empty one if it is of another type."""
+        place = self.place(reference.get("href", "/"))
+        # The volumes of a machine's template are MachineVolumes that refer to Volumes.
+        if kind.endswith(PLACES.get(_route(place), "")):
+            with contextlib.suppress(errors.NotFoundError, errors.NotPermittedError):
+                return self.get(place)
+        return Document()
 
     def key(self, given: Document) -> str:
         """Return the key of the thing that a reference has led to."""

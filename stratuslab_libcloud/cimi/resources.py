@@ -173,8 +173,8 @@ def _add_credential(caller: Caller, body: Document) -> str:
 
 
 def _kept(name: str, caller: Caller) -> Iterator[Known]:
-    select = "SELECT key, document FROM kept WHERE user=? AND collection=?"
-    for key, document in _run(select, caller, name):
+    select = "SELECT key, document FROM kept WHERE user=:user AND collection=:name"
+    for key, document in _run(select, caller, name=name):
         yield {**json.loads(document), "id": key, "operations": ["edit", "delete"]}
 
 
@@ -182,16 +182,20 @@ def _keep(name: str, caller: Caller, body: Document) -> str:
     if len(list(_kept(name, caller))) >= _MOST:
         raise errors.ConflictError(f"{_MOST} are kept already: delete one first")
     key, document = secrets.token_hex(8), json.dumps({**body, "created": date(time.time())})
-    _run("INSERT INTO kept VALUES (?, ?, ?, ?)", caller, name, key, document)
+    insert = "INSERT INTO kept VALUES (:user, :name, :key, :document)"
+    _run(insert, caller, key, name, document)
     return key
 
 
-def _run(statement: str, caller: Caller, *values: str) -> list[tuple[str, str]]:
-    """Ask the database of what no cloud keeps for its users; the first value is who asks."""
+def _run(
+    statement: str, caller: Caller, key: str = "", name: str = "", document: str = ""
+) -> list[tuple[str, str]]:
+    """Ask the database of what no cloud keeps for its users, of whom it is the one who asks."""
     user = caller.confirmed.settings.options.username
+    values = {"user": user, "key": key, "name": name, "document": document}
     with contextlib.closing(sqlite3.connect(caller.provider.database, timeout=30)) as db, db:
         db.execute("CREATE TABLE IF NOT EXISTS kept (user, collection, key, document)")
-        return db.execute(statement, (user, *values)).fetchall()
+        return db.execute(statement, values).fetchall()
 
 
 def root(caller: Caller) -> Known:
@@ -207,9 +211,9 @@ def root(caller: Caller) -> Known:
     }
 
 
-_DISCARD = "DELETE FROM kept WHERE user=?1 AND key=?2"
-_RENAME = """UPDATE kept SET document=json_set(document, '$.name', ?3,
-    '$.updated', strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now')) WHERE user=?1 AND key=?2"""
+_DISCARD = "DELETE FROM kept WHERE user=:user AND key=:key"
+_RENAME = """UPDATE kept SET document=json_set(document, '$.name', :name,
+    '$.updated', strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now')) WHERE user=:user AND key=:key"""
 _KEPT = ("machineTemplates", "volumeConfigs", "volumeTemplates", "credentials")
 CHANGES: dict[tuple[str, str], Callable[..., Any]] = {
     ("POST", "machines"): _add_machine,
