@@ -129,7 +129,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         for name in ("machine", "node", "visitor"):
-            if item.path.parent.name == "real" and name in getattr(item, "fixturenames", ()):
+            is_shared = item.path.parent.name in ("browser", "real")
+            if is_shared and name in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {name}"))
     early = {"early", "xdist_group"}
     shuffled = random.Random(sys.version)
