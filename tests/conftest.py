@@ -128,9 +128,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     are shuffled, differently for each Python, so that not all wait at the same time.
     """
     for item in items:
+        if item.path.parent.name not in ("browser", "real"):
+            continue
         for name in ("machine", "node", "visitor"):
-            is_shared = item.path.parent.name in ("browser", "real")
-            if is_shared and name in getattr(item, "fixturenames", ()):
+            if name in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {name}"))
     early = {"early", "xdist_group"}
     shuffled = random.Random(sys.version)

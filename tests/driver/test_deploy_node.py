@@ -70,7 +70,7 @@ def test_files_and_scripts_arrive_on_each_server_with_each_key(
 
 @pytest.mark.parametrize("passphrase", ["", "open sesame"])
 # Of Ed25519 keys there is no other format.
-@pytest.mark.parametrize("key", ["rsa", "ecdsa", "ed25519", "rsa -m PEM", "ecdsa -m PEM"])
+@pytest.mark.parametrize("key", [*KINDS, "rsa -m PEM", "ecdsa -m PEM"])
 def test_keys_of_each_format(cloud: Cloud, tmp_path: Path, key: str, passphrase: str) -> None:
     public = make_key(tmp_path / "key", *key.split(), passphrase=passphrase)
     cloud.sshd.authorized_keys.write_text(public)

@@ -21,7 +21,7 @@ from libcloud.compute.deployment import (
 from libcloud.compute.types import DeploymentError, NodeState
 from machines import processes, real_sandbox, ssh, still, wait_for
 from present import present
-from sshd import make_key
+from sshd import KINDS, make_key
 
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 from stratuslab_libcloud.errors import ConflictError, NodeFailedError, NotFoundError
@@ -353,7 +353,7 @@ def test_deploy_node_with_each_kind_of_key(
         return node, deployed.script
 
     with concurrent.futures.ThreadPoolExecutor() as together:
-        for node, script in together.map(deploy, ["rsa", "ecdsa", "ed25519"]):
+        for node, script in together.map(deploy, KINDS):
             assert (script.exit_status, present(script.stdout).strip()) == (3, "256")
             assert script.stderr == "bad\n"
             driver.destroy_node(node)
