@@ -192,7 +192,8 @@ def _run(
 ) -> list[tuple[str, str]]:
     """Ask the database of what no cloud keeps for its users, of whom it is the one who asks."""
     user = caller.confirmed.settings.options.username
-    values = {"user": user, "key": key, "name": name, "document": document}
+    now = date(time.time())
+    values = {"user": user, "key": key, "name": name, "document": document, "now": now}
     with contextlib.closing(sqlite3.connect(caller.provider.database, timeout=30)) as db, db:
         db.execute("CREATE TABLE IF NOT EXISTS kept (user, collection, key, document)")
         return db.execute(statement, values).fetchall()
@@ -212,8 +213,8 @@ def root(caller: Caller) -> Known:
 
 
 _DISCARD = "DELETE FROM kept WHERE user=:user AND key=:key"
-_RENAME = """UPDATE kept SET document=json_set(document, '$.name', :name,
-    '$.updated', strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now')) WHERE user=:user AND key=:key"""
+_RENAME = """UPDATE kept SET document=json_set(document, '$.name', :name, '$.updated', :now)
+    WHERE user=:user AND key=:key"""
 _KEPT = ("machineTemplates", "volumeConfigs", "volumeTemplates", "credentials")
 CHANGES: dict[tuple[str, str], Callable[..., Any]] = {
     ("POST", "machines"): _add_machine,
