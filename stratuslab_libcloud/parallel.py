@@ -56,15 +56,16 @@ def ask_all(
 
     The threads are daemons, so that Ctrl-C returns at once; only then do they outlive the call.
 
-    :return: the answers by name, and the errors of the others by name.
+    :return: the answers by name, and the errors of the others by name, in the order of questions.
     """
-    answers: queue.SimpleQueue[tuple[str, T | None, BaseException | None]] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[tuple[str, tuple[T | None, BaseException | None]]]
+    answers = queue.SimpleQueue()
 
     def ask(name: str, question: Callable[[], T]) -> None:
         try:
-            answers.put((name, question(), None))
+            answers.put((name, (question(), None)))
         except BaseException as error:  # of any kind, as somebody waits for an answer
-            answers.put((name, None, error))
+            answers.put((name, (None, error)))
 
     threads = []
     for item in questions.items():
@@ -79,12 +80,13 @@ def ask_all(
                 threads.append(thread)
         except RuntimeError:  # the system allows no more threads
             ask(*item)
-    outcomes = [answers.get() for _ in questions]
+    outcomes = dict(answers.get() for _ in questions)
     for thread in threads:
         _wait_for_end(thread)
     found: dict[str, T] = {}
     failures: dict[str, Exception] = {}
-    for name, answer, error in outcomes:
+    for name in questions:
+        answer, error = outcomes[name]
         if error is None:
             found[name] = answer  # type: ignore[assignment] # None is an answer like any other
         elif isinstance(error, Exception):

@@ -31,6 +31,30 @@ def test_each_has_its_answer_or_its_error() -> None:
     assert {name: str(error) for name, error in failures.items()} == {"b": "no"}
 
 
+def test_answers_and_errors_are_in_the_order_of_the_questions() -> None:
+    last_is_answered = threading.Event()
+
+    def wait(fails: bool) -> None:
+        assert last_is_answered.wait(60)
+        if fails:
+            raise ValueError
+
+    def answer(fails: bool) -> None:
+        last_is_answered.set()
+        if fails:
+            raise ValueError
+
+    found, failures = ask_all(
+        {
+            "a": partial(wait, False),
+            "b": partial(wait, True),
+            "c": partial(answer, True),
+            "d": partial(answer, False),
+        }
+    )
+    assert (list(found), list(failures)) == (["a", "d"], ["b", "c"])
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_no_thread_is_left(fails: bool) -> None:
     local = threading.local()
