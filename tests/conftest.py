@@ -1,5 +1,6 @@
 """What every test starts from: no environment, no home directory of anybody's."""
 
+import faulthandler
 import gc
 import os
 import random
@@ -7,6 +8,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,36 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What takes a minute to build is built once, for whoever runs the tests.
 os.environ["STRATUSLAB_SANDBOX_CACHE"] = str(guest.default_cache())
+
+
+# Five times what all tests may take.
+_END = time.monotonic() + 75 * 60
+_STDERR = pytest.StashKey[int]()
+
+
+def _watch(config: pytest.Config, seconds: float) -> None:
+    """
+    When the time is over, say where each thread is, and end.
+
+    The limit of a test (``timeout`` in ``setup.cfg``) does not help where one that has failed waits
+    for others all the same, where every test reaches its limit, or where Python does not end.
+    """
+    faulthandler.dump_traceback_later(seconds, exit=True, file=config.stash[_STDERR])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_STDERR] = os.dup(2)  # what tests write there is caught
+    _watch(config, _END - time.monotonic())
+
+
+@pytest.hookimpl(trylast=True)  # pytest itself has just ended the watch
+def pytest_exception_interact(node: pytest.Item) -> None:
+    _watch(node.config, max(1, _END - time.monotonic()))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # a worker of xdist stays until all are done
+        _watch(config, 60)
 
 
 @pytest.fixture(scope="session")

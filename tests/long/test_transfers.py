@@ -64,7 +64,7 @@ def curl(*words: str | Path) -> float:
     return time.monotonic() - begun
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(1200)
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
 @pytest.mark.early
 def test_two_gib(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def session(request: pytest.FixtureRequest, site: Sandbox) -> Iterator[Session]:
     made.driver.ex_close()
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("session", DIALECTS, indirect=True)
 def test_a_session(session: Session) -> None:
     driver = session.driver

@@ -43,7 +43,7 @@ def standard(driver: StratusLabNodeDriver) -> NodeImage:
     return next(one for one in driver.list_images() if str(one.name).startswith("standard"))
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(1200)
 @pytest.mark.early
 def test_it_is_saved_endorsed_for_good_and_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -90,7 +90,7 @@ def test_it_is_saved_endorsed_for_good_and_started(
         driver.ex_close()
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(1200)
 @pytest.mark.early
 def test_create_image_runs_scripts_and_saves(tmp_path: Path) -> None:
     script = tmp_path / "set up.sh"
@@ -112,7 +112,7 @@ def test_create_image_runs_scripts_and_saves(tmp_path: Path) -> None:
         driver.ex_close()
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(1200)
 @pytest.mark.early
 def test_kill_9_in_a_save(tmp_path: Path) -> None:
     site_dir = tmp_path / "site"
