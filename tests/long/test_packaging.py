@@ -120,5 +120,8 @@ def test_what_lies_about_in_build_is_not_tested(packages: tuple[Path, Path]) -> 
     """tox makes its wheel from a source distribution, as above: an old build/lib stays behind."""
     settings = configparser.ConfigParser()
     settings.read(ROOT / "tox.ini")
-    assert settings["testenv"]["package"] == "sdist-wheel"
+    assert settings["testenv"]["package"] == "external"
+    command, *words = settings["testenv:.pkg_external"]["commands"].split()
+    assert (command, words[0]) == ("uv", "build")
+    assert not {"--wheel", "--sdist"} & set(words)  # without them, uv makes one of the other
     assert not [name for name in zipfile.ZipFile(packages[1]).namelist() if "stale" in name]
