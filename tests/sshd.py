@@ -171,7 +171,7 @@ class Sshd:
         trace: TracebackType | None,
     ) -> None:
         assert self._process
-        self._process.terminate()
+        self._process.kill()  # Dropbear does not notice SIGTERM just before it waits for clients
         self._process.wait()
 
 
