@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import IO, TypeVar
-from urllib.parse import urlsplit
 
 from stratuslab_libcloud.client import dialects
 from stratuslab_libcloud.client.cloud import Cloud
@@ -14,7 +13,6 @@ from stratuslab_libcloud.configuration.instance_types import STANDARD_TYPES, Ins
 from stratuslab_libcloud.configuration.options import KNOWN
 from stratuslab_libcloud.configuration.settings import Settings
 from stratuslab_libcloud.errors import (
-    ConfigurationError,
     InvalidValueError,
     PartialListError,
     StratusLabError,
@@ -101,17 +99,6 @@ class Locations:
         return self._config.locations() if self._config else list(self._clouds)
 
     @property
-    def places(self) -> list[str]:
-        """
-        The locations where something may be that does not name its own, the default one first.
-
-        A site that has a location for each dialect is one place; the default location stands for
-        both.
-        """
-        first, *others = self.ids or [self.default]
-        return [first, *(name for name in others if not self._are_one_site(first, name))]
-
-    @property
     def instance_types(self) -> tuple[InstanceType, ...]:
         """The sizes of machines: the standard ones, and those of the configuration file."""
         return self._config.instance_types if self._config else STANDARD_TYPES
@@ -193,15 +180,6 @@ class Locations:
                 failures,
             )
         return items
-
-    def _are_one_site(self, one: str, other: str) -> bool:
-        try:
-            two = [self.cloud(name).settings for name in (one, other)]
-        except ConfigurationError:
-            return False
-        hosts = {urlsplit(settings.endpoint).netloc for settings in two}
-        spoken = {dialects.dialect(settings) for settings in two}
-        return len(hosts) == 1 and spoken == {"stratuslab", "opennebula"}
 
     def use_proxy(self, proxy_url: str | None) -> None:
         """Use another proxy for all clouds from now on; ``None``: the environment's."""

@@ -5,15 +5,12 @@ from dataclasses import dataclass, field
 
 import pytest
 from consumers import JSON, Consumer
+from dialects import DIALECTS, config_path
 
 from stratuslab_libcloud.cli.cimi import serving
 from stratuslab_libcloud.sandbox.site import Sandbox
 
 JANE, JOE = ("jane", "pass%word:1"), ("joe", "käse")
-
-
-# The section of a sandbox's configuration file, for each kind of location.
-LOCATIONS = {"stratuslab": "sandbox", "opennebula": "opennebula"}
 
 
 @dataclass
@@ -29,15 +26,14 @@ class Provider:
         return self.consumers[-1]
 
 
-@pytest.fixture(scope="module", params=LOCATIONS)
+@pytest.fixture(scope="module", params=DIALECTS)
 def provider(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Provider]:
     folder = tmp_path_factory.mktemp("cimi") / "kept"
-    section = LOCATIONS[request.param]
     with (
         Sandbox(users=dict((JANE, JOE))) as site,
-        serving(folder, site.config_path, section) as url,
+        serving(folder, config_path(site, request.param)) as url,
     ):
         found = Provider(url, request.param)
         yield found

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from dialects import DIALECTS, config_path
 
 import stratuslab_libcloud
 from stratuslab_libcloud import Cloud, Endorsement, Machine, NewMachine, Volume, connect
@@ -104,10 +105,10 @@ def test_a_cloud_from_its_images_to_its_disks() -> None:
         cloud.close()
 
 
-@pytest.mark.parametrize("location", ["sandbox", "opennebula"])
-def test_a_cloud_says_whether_stopped_machines_are_kept(location: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_cloud_says_whether_stopped_machines_are_kept(dialect: str) -> None:
     with Sandbox() as site:
-        cloud = connect(site.config_path, location)
+        cloud = connect(config_path(site, dialect))
         refusal = NotFoundError if cloud.keeps_stopped_machines else NotSupportedError
         for act in (
             cloud.start_machine,

@@ -50,8 +50,6 @@ def result(child, ours):
     return json.loads(text) if text else None
 """
 
-OF_ENGINE = '("opennebula", stratuslab_user_config=sys.argv[1])'
-
 SHARED = """
 size, image = driver.list_sizes()[0], driver.list_images()[0]
 
@@ -129,8 +127,8 @@ print(json.dumps(result(*child)))
 """
 
 
-def run(program: str, sandbox: Sandbox, *arguments: object, begin: str = BEGIN) -> Any:
-    with Forked(begin + program, str(sandbox.config_path), *map(str, arguments)) as process:
+def run(program: str, config: Path, *arguments: object) -> Any:
+    with Forked(BEGIN + program, str(config), *map(str, arguments)) as process:
         out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
     return json.loads(out)
@@ -140,7 +138,7 @@ def run(program: str, sandbox: Sandbox, *arguments: object, begin: str = BEGIN) 
 def test_each_process_has_connections_of_its_own(tmp_path: Path, tls: bool) -> None:
     seen: list[Any] = []
     with Sandbox(tmp_path / "site", on_request=seen.append, tls=tls) as sandbox:
-        told = run(SHARED, sandbox, CHILDREN, EACH)
+        told = run(SHARED, sandbox.config_path, CHILDREN, EACH)
     names = ["parent", *(f"child{number}" for number in range(CHILDREN)), "after"]
     assert told == [[[f"{name}-{n}"] * 2 for n in range(EACH)] for name in names]
     peers = [one.peer for one in seen if "/xmlrpc" in one.path]
@@ -152,21 +150,19 @@ def test_each_process_has_connections_of_its_own(tmp_path: Path, tls: bool) -> N
 
 
 def test_each_process_asks_an_engine_by_itself(tmp_path: Path) -> None:
-    begin = BEGIN.replace("(stratuslab_user_config=sys.argv[1])", OF_ENGINE)
-    assert begin != BEGIN
     with Sandbox(tmp_path / "site") as sandbox:
-        told = run(SHARED, sandbox, 1, 1, begin=begin)
+        told = run(SHARED, sandbox.opennebula_config_path, 1, 1)
     assert told == [[[name] * 2] for name in ("parent-0", "child0-0", "after-0")]
 
 
 def test_a_child_waits_for_no_lock_of_a_thread_that_it_does_not_have(tmp_path: Path) -> None:
     with Sandbox(tmp_path / "site") as sandbox:
-        assert run(LOCKED, sandbox) == 0
+        assert run(LOCKED, sandbox.config_path) == 0
 
 
 def test_nor_for_one_that_computes_something(tmp_path: Path) -> None:
     with Sandbox(tmp_path / "site") as sandbox:
-        in_the_child, in_the_parent = run(COMPUTED, sandbox)
+        in_the_child, in_the_parent = run(COMPUTED, sandbox.config_path)
     assert in_the_child == in_the_parent
 
 
@@ -191,4 +187,4 @@ def test_nothing_that_forks_may_meet_is_computed_under_a_lock_of_its_class() -> 
 
 def test_nor_for_the_debug_logs(tmp_path: Path) -> None:
     with Sandbox(tmp_path / "site") as sandbox:
-        assert run(LOGGED, sandbox) == [0, 2]
+        assert run(LOGGED, sandbox.config_path) == [0, 2]

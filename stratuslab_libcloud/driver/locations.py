@@ -177,7 +177,7 @@ class LocationMethods(NodeDriver):
         Source: guide 4.10, 9.1.4.
 
         >>> [location.id for location in driver.list_locations()]
-        ['sandbox', 'opennebula']
+        ['sandbox']
 
         :rtype: ``list`` of :class:`.NodeLocation`
         """
@@ -295,7 +295,7 @@ class LocationMethods(NodeDriver):
                 "extra['location']",
                 driver=self,
             )
-        first, *others = self._locations.places
+        first, *others = self._locations.ids or [self._locations.default]
         if others:
             raise InvalidValueError(
                 f"{what} does not say which location it is in: set its extra['location'] to "

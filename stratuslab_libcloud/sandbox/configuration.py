@@ -1,4 +1,4 @@
-"""The configuration file that a site writes for its users (guide 4.4)."""
+"""The configuration files that a site writes for its users (guide 4.4)."""
 
 import configparser
 import io
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from stratuslab_libcloud.sandbox.durable import write_private
 
-__all__ = ["sections", "shared", "write"]
+__all__ = ["modern", "sections", "shared", "write"]
 
 Section = dict[str, str]
 
@@ -33,12 +33,11 @@ def shared(url: str, private_key: pathlib.Path, endorser: str) -> Section:
 
 
 def sections(
-    url: str, shared: Section, users: Mapping[str, str], certificate: pathlib.Path | None
+    shared: Section, users: Mapping[str, str], certificate: pathlib.Path | None
 ) -> dict[str, Section]:
     """
-    Return all sections: one for each user, one for the certificate, and one for the modern engine.
+    Return all sections: one for each user, and one for the certificate.
 
-    :param url: of the site.
     :param users: name to password; the section of the first is the selected one.
     :param certificate: the file with the first user's certificate and key, if there is one.
     """
@@ -59,13 +58,23 @@ def sections(
             "pem_certificate": str(certificate),
             "pem_key": str(certificate),
         }
-    first = next(iter(users))
-    modern = {"name": "OpenNebula sandbox", "country": "localhost"}
-    modern |= {"endpoint": f"{url}/RPC2", "dialect": "opennebula"}
-    kept = ("user_public_key_file", "ca_certificate", "ssh_port")
-    modern |= {key: shared[key] for key in kept if key in shared}
-    made["opennebula"] = {**modern, "username": first, "password": users[first]}
     return made
+
+
+def modern(url: str, shared: Section, users: Mapping[str, str]) -> dict[str, Section]:
+    """Return the sections of the file for the modern engine, as its first user sees it."""
+    username, password = next(iter(users.items()))
+    kept = ("user_public_key_file", "ca_certificate", "ssh_port")
+    location = {
+        "name": "OpenNebula sandbox",
+        "country": "localhost",
+        "endpoint": f"{url}/RPC2",
+        "dialect": "opennebula",
+        **{key: shared[key] for key in kept if key in shared},
+        "username": username,
+        "password": password,
+    }
+    return {"default": {"selected_section": "opennebula"}, "opennebula": location}
 
 
 def write(path: pathlib.Path, sections: Mapping[str, Section], *, durable: bool) -> None:

@@ -33,9 +33,7 @@ __all__ = [
 
 DEFAULT_USER = "clouduser"
 _MAX_USER = 64  # what fits in the common name of a certificate
-_RESERVED = {"default", "sandbox", "certificate", "instance_types", "oneadmin", "opennebula"} | {
-    SUPER_USER
-}
+_RESERVED = {"default", "sandbox", "certificate", "instance_types", "oneadmin", SUPER_USER}
 _ALPHABET = string.ascii_letters + string.digits
 
 

@@ -195,6 +195,11 @@ class Sandbox:
         """The configuration file for this site (guide 4.4); mode 0600, as it holds passwords."""
         return self.dir / "stratuslab-user.cfg"
 
+    @property
+    def opennebula_config_path(self) -> pathlib.Path:
+        """The configuration file for the modern engine in it, likewise."""
+        return self.dir / "opennebula-user.cfg"
+
     def start(self) -> None:
         """
         Start serving, in a thread of its own.
@@ -365,7 +370,7 @@ class Sandbox:
         return False
 
     def _write_configuration(self, endorser: str) -> list[str]:
-        """Write the configuration file, and return the subjects of the certificates in it."""
+        """Write the configuration files, and return the subjects of the certificates in them."""
         shared = configuration.shared(self.url, ssh_key(self.dir, self._durable), endorser)
         if self._qemu_host and self._qemu_host.ssh_port != addresses.SSH_PORTS[0]:
             shared["ssh_port"] = str(self._qemu_host.ssh_port)
@@ -375,8 +380,10 @@ class Sandbox:
             first = next(iter(self.users))
             certificate, subject = user_certificate(self.dir, first, durable=self._durable)
             subjects.append(subject)
-        sections = configuration.sections(self.url, shared, self.users, certificate)
+        sections = configuration.sections(shared, self.users, certificate)
         configuration.write(self.config_path, sections, durable=self._durable)
+        modern = configuration.modern(self.url, shared, self.users)
+        configuration.write(self.opennebula_config_path, modern, durable=self._durable)
         return subjects
 
 

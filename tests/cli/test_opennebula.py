@@ -40,13 +40,13 @@ from stratuslab_libcloud.sandbox.site import Sandbox
 
 @pytest.fixture(scope="module")
 def one(site: Sandbox) -> Iterator[Cloud]:
-    cloud = connect(site.config_path, "opennebula")
+    cloud = connect(site.opennebula_config_path)
     yield cloud
     cloud.close()
 
 
 def on(site: Sandbox, command: Command, *words: str) -> Result:
-    return run(command, site, "-S", "opennebula", *words)
+    return run(command, "-c", site.opennebula_config_path, *words)
 
 
 def done(site: Sandbox, command: Command, *words: str) -> str:
@@ -188,7 +188,7 @@ def greeter(site: Sandbox, one: Cloud, tmp_path: Path) -> Iterator[tuple[str, Pa
     one.kill_machine(vm_id)
     port = free_port(address)
     with Greeter(address, port):
-        text = site.config_path.read_text()
+        text = site.opennebula_config_path.read_text()
         path = tmp_path / "more.cfg"
         path.write_text(text.replace("[opennebula]\n", f"[opennebula]\nssh_port = {port}\n"))
         path.chmod(0o600)
@@ -207,7 +207,7 @@ class TestWaiting:
         self, site: Sandbox, one: Cloud, greeter: tuple[str, Path], called: list[str]
     ) -> None:
         address, path = greeter
-        words = ["-c", str(path), "-S", "opennebula"]
+        words = ["-c", str(path)]
         asked = ["--wait", "--address", address, one.images()[0].id]
         started = run(run_instance, *words, *asked)
         assert (started.exit_code, started.stderr) == (0, "")

@@ -23,6 +23,7 @@ from stratuslab_libcloud.errors import (
     InvalidValueError,
     NotFoundError,
 )
+from stratuslab_libcloud.sandbox.site import Sandbox
 
 
 class TestVolumes:
@@ -46,10 +47,14 @@ class TestVolumes:
         assert driver.list_volumes() == []
 
     def test_one_location_of_several_can_be_asked(self, site: Site) -> None:
-        site.driver.create_volume(1, "v")
-        here, elsewhere = site.driver.list_locations()
-        assert [volume.name for volume in site.driver.list_volumes(ex_location=here)] == ["v"]
-        assert site.driver.list_volumes(ex_location=elsewhere) == []
+        with Sandbox() as other:
+            both = config(section("a", site.sandbox), section("b", other), selected_section="a")
+            driver = StratusLabNodeDriver(stratuslab_user_config=both)
+            driver.create_volume(1, "v")
+            here, elsewhere = driver.list_locations()
+            assert [volume.name for volume in driver.list_volumes(ex_location=here)] == ["v"]
+            assert driver.list_volumes(ex_location=elsewhere) == []
+            driver.ex_close()
 
     def test_a_bootable_volume_is_an_image(self, site: Site) -> None:
         volume = site.driver.create_volume(1, "root")
@@ -96,15 +101,6 @@ class TestRebuiltFromIds:
         assert driver.destroy_volume(volume)
         assert driver.wait_until_running([node])[0][0].id == node_id
         assert driver.destroy_node(node)
-
-    @pytest.mark.parametrize("default", ["sandbox", "opennebula"])
-    def test_a_site_that_speaks_both_dialects_is_one_place(self, site: Site, default: str) -> None:
-        driver = site.new_driver(stratuslab_default_location=default)
-        assert {location.id for location in driver.list_locations()} == {"sandbox", "opennebula"}
-        node = site.node(driver=driver, image=driver.list_images()[-1])
-        assert node.extra["location"] == default
-        assert driver.destroy_node(bare_node(node.id, driver))
-        assert driver.destroy_volume(bare_volume(driver.create_volume(1, "v").id, driver))
 
     def test_sizes_are_completed_by_their_id(self, site: Site) -> None:
         whole = {size.id: size for size in site.driver.list_sizes()}["m1.large"]

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from consumers import ACTION, JSON, NS, XML, Consumer
+from dialects import DIALECTS, config_path
 from libcloud.compute.base import Node
 from libcloud.compute.drivers.dummy import DummyNodeDriver
 from libcloud.compute.types import NodeState
 from machines import real_sandbox, ssh
-from providers import LOCATIONS
 
 from stratuslab_libcloud.cli.cimi import serving
 from stratuslab_libcloud.sandbox.site import Sandbox
@@ -25,11 +25,11 @@ def site() -> Iterator[Sandbox]:
 
 
 @pytest.mark.parametrize(
-    ("location", "media_type"), [("stratuslab", JSON), ("opennebula", XML)], ids=list(LOCATIONS)
+    ("location", "media_type"), [("stratuslab", JSON), ("opennebula", XML)], ids=DIALECTS
 )
 def test_a_life(site: Sandbox, tmp_path: Path, location: str, media_type: str) -> None:
     (login,) = site.users.items()
-    with serving(tmp_path / "kept", site.config_path, LOCATIONS[location]) as url:
+    with serving(tmp_path / "kept", config_path(site, location)) as url:
         consumer = Consumer(url, login, media_type)
         try:
             live(site, consumer, location)

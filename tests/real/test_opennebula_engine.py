@@ -32,7 +32,7 @@ def reached(her: One, number: int, state: tuple[int, int]) -> None:
 
 def run(site: Sandbox, her: One, number: int, command: str) -> str:
     parser = configparser.RawConfigParser()
-    parser.read(site.config_path)
+    parser.read(site.opennebula_config_path)
     port = parser["opennebula"].get("ssh_port", "22")
     address = her.vm(number).findtext("TEMPLATE/NIC/IP")
     node = types.SimpleNamespace(public_ips=[address], extra={"ssh_port": port})

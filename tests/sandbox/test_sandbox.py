@@ -24,9 +24,9 @@ def jane_at(site: Sandbox) -> Caller:
     return Caller(site, ("jane", FIRST["jane"]))
 
 
-def configuration(site: Sandbox) -> dict[str, dict[str, str]]:
+def configuration(path: Path) -> dict[str, dict[str, str]]:
     parser = configparser.ConfigParser()
-    with site.config_path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8") as file:
         parser.read_file(file)
     return {name: dict(parser[name]) for name in parser.sections()}
 
@@ -190,7 +190,7 @@ def test_a_damaged_file_is_told_in_one_line_and_what_to_do_helps(
     assert ("remove it" in message) == (name != "sandbox.db")
     (tmp_path / name).unlink()
     with Sandbox(tmp_path, users=FIRST, tls=True) as site:
-        authority = configuration(site)["sandbox"]["ca_certificate"]
+        authority = configuration(site.config_path)["sandbox"]["ca_certificate"]
         assert jane_at(site).disks("GET", verify=authority).status_code == 200
 
 
@@ -204,14 +204,14 @@ def test_a_file_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> No
 def test_with_tls_the_site_is_called_by_name(host: str) -> None:
     with Sandbox(users=FIRST, tls=True, host=host) as site:
         assert site.url == f"https://localhost:{site.port}"
-        authority = configuration(site)["sandbox"]["ca_certificate"]
+        authority = configuration(site.config_path)["sandbox"]["ca_certificate"]
         assert jane_at(site).disks("GET", verify=authority).status_code == 200
 
 
 def test_an_address_that_is_not_localhosts_is_called_as_it_is() -> None:
     with Sandbox(users=FIRST, tls=True, host="127.0.0.2") as site:
         assert site.url == f"https://127.0.0.2:{site.port}"
-        authority = configuration(site)["sandbox"]["ca_certificate"]
+        authority = configuration(site.config_path)["sandbox"]["ca_certificate"]
         assert jane_at(site).disks("GET", verify=authority).status_code == 200
 
 
@@ -326,9 +326,9 @@ def test_a_machine_that_was_booting_goes_on_booting(tmp_path: Path) -> None:
 def test_the_configuration_is_complete_for_the_site(tmp_path: Path) -> None:
     users = {"jane": "100%s #%(ü)s%", "jörg": "b=c:d"}
     with Sandbox(tmp_path / "100%", users=users) as site:
-        sections = configuration(site)
+        sections = configuration(site.config_path)
         assert stat.S_IMODE(site.config_path.stat().st_mode) == 0o600
-        assert list(sections) == ["default", "sandbox", "jörg", "opennebula"]
+        assert list(sections) == ["default", "sandbox", "jörg"]
         assert sections["default"] == {"selected_section": "sandbox"}
         for section, user in (("sandbox", "jane"), ("jörg", "jörg")):
             found = sections[section]
@@ -340,9 +340,24 @@ def test_the_configuration_is_complete_for_the_site(tmp_path: Path) -> None:
             assert (found["username"], found["password"]) == (user, users[user])
             assert "ca_certificate" not in found
             assert Caller(site, (user, users[user])).pool() == []
-        modern = sections["opennebula"]
-        assert (modern["endpoint"], modern["dialect"]) == (f"{site.url}/RPC2", "opennebula")
-        assert (modern["username"], modern["password"]) == ("jane", users["jane"])
+
+
+def test_the_modern_engine_has_a_file_of_its_own(tmp_path: Path) -> None:
+    users = {"jane": "100%s #%(ü)s%", "jörg": "b=c:d"}
+    with Sandbox(tmp_path / "100%", users=users, tls=True) as site:
+        assert stat.S_IMODE(site.opennebula_config_path.stat().st_mode) == 0o600
+        sections = configuration(site.opennebula_config_path)
+        assert sections.pop("default") == {"selected_section": "opennebula"}
+        (found,) = sections.values()
+        del found["name"], found["country"]
+        assert found == {
+            "endpoint": f"{site.url}/RPC2",
+            "dialect": "opennebula",
+            "user_public_key_file": str(site.dir / "id_ed25519.pub"),
+            "ca_certificate": str(site.dir / "ca.pem"),
+            "username": "jane",
+            "password": users["jane"],
+        }
 
 
 def test_no_key_trips_up_the_original_commands(tmp_path: Path) -> None:
@@ -355,17 +370,16 @@ def test_no_key_trips_up_the_original_commands(tmp_path: Path) -> None:
         *("endpoint", "pdisk_endpoint", "marketplace_endpoint"),
         *("pem_certificate", "pem_key", "user_public_key_file"),
     }
-    unknown_to_them = {"ca_certificate", "ssh_port", "verify_images"}
-    unknown_to_them |= {"trusted_endorsers", "dialect"}
+    unknown_to_them = {"ca_certificate", "ssh_port", "verify_images", "trusted_endorsers"}
     with Sandbox(tmp_path, users=USERS, tls=True) as site:
-        sections = configuration(site)
-    assert list(sections) == ["default", "sandbox", "jörg", "certificate", "opennebula"]
+        sections = configuration(site.config_path)
+    assert list(sections) == ["default", "sandbox", "jörg", "certificate"]
     assert {key for section in sections.values() for key in section} <= theirs | unknown_to_them
 
 
 def test_the_key_pair_is_one_and_its_owners_only(tmp_path: Path) -> None:
     with Sandbox(tmp_path) as site:
-        section = configuration(site)["sandbox"]
+        section = configuration(site.config_path)["sandbox"]
         public = section["user_public_key_file"]
         private = public.removesuffix(".pub")
         assert {stat.S_IMODE(os.stat(path).st_mode) for path in (private, public)} == {0o600}
@@ -382,7 +396,7 @@ def test_the_key_pair_is_one_and_its_owners_only(tmp_path: Path) -> None:
 
 def test_with_tls_it_names_the_ca_and_a_certificate_that_open_the_site(tmp_path: Path) -> None:
     with Sandbox(tmp_path, users=FIRST, tls=True) as site:
-        sections = configuration(site)
+        sections = configuration(site.config_path)
         authority = sections["sandbox"]["ca_certificate"]
         assert site.url == f"https://localhost:{site.port}"  # what Python 2.7 can verify
         assert jane_at(site).disks("GET", verify=authority).status_code == 200
