@@ -177,9 +177,7 @@ class TestLocations:
 
     def test_one_that_is_close_to_a_known_one_names_it(self, site: Site) -> None:
         location: Any = "sandbx"
-        with pytest.raises(
-            InvalidValueError, match=r"known: sandbox; did you mean sandbox\?$"
-        ):
+        with pytest.raises(InvalidValueError, match=r"known: sandbox; did you mean sandbox\?$"):
             site.driver.list_images(location)
 
 
