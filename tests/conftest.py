@@ -21,6 +21,7 @@ from pauses import REAL, pauses
 from xdist.scheduler import LoadGroupScheduling  # type: ignore[import-untyped]
 
 from stratuslab_libcloud.sandbox import guest
+from stratuslab_libcloud.sandbox.accounts import LEAST_COST
 from stratuslab_libcloud.sandbox.site import Sandbox
 
 # How long an example takes is the machine's affair.
@@ -89,6 +90,14 @@ def _nothing_is_left_at_home(nobodys: Path) -> Iterator[None]:
     for name in left:
         shutil.rmtree(nobodys / name)
     assert left == []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _passwords_are_checked_at_once() -> Iterator[None]:
+    """Nobody steals the hashes of sites that are gone after a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stratuslab_libcloud.sandbox.site.SCRYPT_COST", LEAST_COST)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -44,7 +44,8 @@ def reserve(store: Store) -> contextlib.AbstractContextManager[object]:
         settings = Settings(db)
         known = settings.get("addresses")
         # A site keeps its base. So two sites may share one, if they were new at different times.
-        bases = [known] if known else secrets.SystemRandom().sample(_BASES, len(_BASES))
+        first = secrets.randbelow(len(_BASES))
+        bases = [known] if known else [*_BASES[first:], *_BASES[:first]]
         base, lock = bases[0], None
         for candidate in bases:
             if lock := _locked(candidate):

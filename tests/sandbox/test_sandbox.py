@@ -14,7 +14,7 @@ from callers import USERS, Caller
 from cryptography.hazmat.primitives import serialization
 from present import present
 
-from stratuslab_libcloud.sandbox import SandboxError
+from stratuslab_libcloud.sandbox import SandboxError, accounts
 from stratuslab_libcloud.sandbox.site import Sandbox
 
 FIRST = {"jane": "s3cret"}
@@ -151,6 +151,8 @@ def test_a_site_that_stays_waits_for_the_disk_and_for_hashes(
 
     monkeypatch.setattr("os.fsync", seen_fsync)
     monkeypatch.setattr("hashlib.scrypt", seen_scrypt)
+    # As it is outside of tests.
+    monkeypatch.setattr("stratuslab_libcloud.sandbox.site.SCRYPT_COST", accounts.SCRYPT_COST)
     with Sandbox(tmp_path, users=FIRST):
         pass
     assert set(costs) == {1 << 12}
