@@ -33,7 +33,7 @@ _LARGEST_TAG = 2**20  # bytes; whether a larger one is refused depends on the bu
 _LARGEST = 4 * 2**20
 _MOST_TAGS = 100_000  # in one element; each takes up to fifty times its size in memory
 _FEW = 2 * _PIECE  # bytes of an element whose tags are not counted, as that takes time
-_STEPS = (b"<", b"&", b"=", b"\n", b"\r")
+_STEPS = b"<&=\n\r"
 _MOST_STEPS = 60_000_000  # half a minute of parsing; 100,000 machines take 20 million
 _UNCOUNTED = 30_000_000  # bytes whose steps are not counted, and taken to be as many
 
@@ -152,7 +152,8 @@ def stream(
                 tags += piece.count(b"<")
             read += len(piece)
             if read > _UNCOUNTED:
-                steps += sum(map(piece.count, _STEPS))
+                # To count each by itself takes three times as long.
+                steps += len(piece) - len(piece.translate(None, _STEPS))
             if len(waiting) * _PATIENCE < size <= largest:
                 continue
             parser.feed(bytes(waiting))

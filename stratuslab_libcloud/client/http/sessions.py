@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -119,6 +120,7 @@ class Session(requests.Session):
 class _TimedAdapter(HTTPAdapter):
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
+        self._latest: Any = (None, None)  # what a pool was found for, and the pool
         super().__init__(pool_connections=1, pool_maxsize=1)
 
     def get_connection_with_tls_context(
@@ -129,9 +131,21 @@ class _TimedAdapter(HTTPAdapter):
         cert: Any = None,
     ) -> Any:
         """Make the pool use timed connections; requests calls this with and without a proxy."""
-        pool: Any = super().get_connection_with_tls_context(request, verify, proxies, cert)
-        pool.ConnectionCls = partial(_timed(type(pool).ConnectionCls), self._patience)
+        # The same as for the request before, nearly always: to find it again takes long.
+        wanted = urlsplit(request.url)[:2], verify, cert, proxies and dict(proxies)
+        pool: Any
+        found, pool = self._latest
+        if found != wanted:
+            self._latest = (None, None)  # what is made now may close it
+            pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            pool.ConnectionCls = partial(_timed(type(pool).ConnectionCls), self._patience)
+            self._latest = (wanted, pool)
         return pool
+
+    def close(self) -> None:
+        """Close the connections; a closed pool cannot be used again."""
+        self._latest = (None, None)
+        super().close()
 
 
 @cache
