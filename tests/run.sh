@@ -38,7 +38,9 @@ all)
     # The distribution's own Python, which is tried as `distribution`, stands for its version.
     own=$(/usr/bin/python3 -c 'import sys; print("py%d%d" % sys.version_info[:2])' 2>&1) ||
         own=none
-    set -- run-parallel --skip-env "^$own\$" --parallel 6 --parallel-no-spinner "$@"
+    # Tests end by themselves when they hang; should tox do so, it says where, and ends.
+    set -- run-parallel --skip-env "^$own\$" --parallel 6 --parallel-no-spinner \
+        --exit-and-dump-after 4800 "$@"
     ;;
 *) set -- run "$@" ;;
 esac
