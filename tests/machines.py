@@ -21,6 +21,7 @@ __all__ = [
     "obliging",
     "processes",
     "real_sandbox",
+    "soon",
     "ssh",
     "still",
     "talking",
@@ -87,6 +88,11 @@ def ssh(sandbox: Sandbox | Path, node: Node, command: str) -> str:
             return done.stdout
         assert time.monotonic() < end, f"no SSH: {done.stderr}"
         time.sleep(0.5)
+
+
+def soon(command: str) -> str:
+    """What has a shell run a command that ends the connection, once it has said that it does."""
+    return f"(sleep 2; {command}) </dev/null >/dev/null 2>&1 &"
 
 
 def still(folder: Path) -> Path:

@@ -20,6 +20,7 @@ from typing import Any
 import paramiko
 import pycdlib
 import pytest
+from machines import soon
 from sshd import free_port, make_key
 
 from stratuslab_libcloud.sandbox import guest
@@ -361,7 +362,7 @@ def test_starting_again_and_the_power_button(machine: Machine) -> None:
     # Without sync, and with a program that does not want to end.
     machine.run("nohup sh -c 'trap : TERM; while :; do date; sleep 1; done' >/root/dates 2>&1 &")
     hosts = machine.run("md5sum /etc/dropbear/*")
-    machine.run("reboot")
+    machine.run(soon("reboot"))
     machine.await_ready(2)
     assert machine.run("cat /root/file") == "kept\n"
     assert "/dev/vdb" in machine.run("cat /proc/swaps")
@@ -462,5 +463,5 @@ def test_without_sftp_and_on_the_disk_that_was_started(
         with machine.ssh() as client, pytest.raises((paramiko.SSHException, EOFError)):
             client.open_sftp()
         check_parts(machine)
-        machine.run("poweroff")
+        machine.run(soon("poweroff"))
         machine.await_end()

@@ -19,7 +19,7 @@ from libcloud.compute.deployment import (
     ScriptDeployment,
 )
 from libcloud.compute.types import DeploymentError, NodeState
-from machines import processes, real_sandbox, ssh, still, wait_for
+from machines import processes, real_sandbox, soon, ssh, still, wait_for
 from present import present
 from sshd import KINDS, make_key
 
@@ -307,7 +307,7 @@ def test_a_machine_that_halts_itself_is_unknown(
     driver: StratusLabNodeDriver, site: Sandbox, node: Node
 ) -> None:
     """Chapter 6; the last of the tests on this machine, which it ends."""
-    ssh(site, node, "poweroff")
+    ssh(site, node, soon("poweroff"))
     wait_for(
         lambda: driver.ex_get_node(present(node.id)).extra["lcm_state"] == 16,
         "nobody noticed that it halted",
