@@ -64,11 +64,11 @@ def unloaded(package: str) -> str:
     return UNLOADED.format(package)
 
 
-def printed(code: str, *arguments: str) -> str:
+def printed(code: str, *arguments: str, timeout: float = 120) -> str:
     """What this prints in a process that has loaded none of our modules; warnings are errors."""
     before = f"{unloaded('stratuslab_libcloud')}\nimport warnings; warnings.simplefilter('error')"
     with Forked(f"{before}\n{code}", *arguments) as process:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=timeout)
         assert (err, process.returncode) == ("", 0)
     return out
 

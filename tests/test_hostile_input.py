@@ -7,10 +7,8 @@ import gzip
 import io
 import json
 import logging
-import re
 from collections.abc import Callable, Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import libcloud
@@ -19,6 +17,7 @@ from canned import Canned, pool, rpc
 from clouds import KEY, config
 from libcloud.compute.base import Node, NodeImage, StorageVolume, VolumeSnapshot
 from libcloud.compute.types import NodeState
+from memory import grown
 
 from stratuslab_libcloud.cli.demo import walk
 from stratuslab_libcloud.client.data import MachineTemplate
@@ -354,23 +353,6 @@ def members(*texts: bytes) -> bytes:
 def bomb(begin: bytes, filler: bytes) -> bytes:
     """A gigabyte in a megabyte."""
     return members(begin) + members(filler * (MIB // len(filler))) * 1024
-
-
-def grown(action: Callable[[], object]) -> int:
-    """By how many bytes this process became larger at most."""
-
-    def status(field: str) -> int:
-        found = re.search(rf"^{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)
-        assert found is not None
-        return int(found[1]) * 1024
-
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak
-    except OSError as error:
-        pytest.skip(f"this system does not tell how large a process became: {error}")
-    before = status("VmRSS")
-    action()
-    return status("VmHWM") - before
 
 
 VM = "<methodResponse><params><param><value><array><data><value><boolean>1</boolean></value><value>"

@@ -2,8 +2,7 @@
 What an answer may cost whoever asked: memory, processor time and lines of log.
 
 Each is asked for in a process of its own, by the driver, and comes packed: hostile ones are a few
-KiB to a MiB on the wire. The process is forked from a small one: the most memory that one started
-by the tests has had, as the system counts it, begins with what the tests have.
+KiB to a MiB on the wire.
 """
 
 import gzip
@@ -31,18 +30,20 @@ MOST_SECONDS = 30
 HANG = 5 * MOST_SECONDS
 
 ASK = f"""
-import logging, resource, sys, time
+import logging, resource, sys
+from memory import grown
 from stratuslab_libcloud.errors import MalformedAnswerError
 from stratuslab_libcloud.compute_driver import StratusLabNodeDriver
 logging.basicConfig(level=logging.WARNING)
 driver = StratusLabNodeDriver("u", "p", host=sys.argv[1] + "/one-proxy/xmlrpc", timeout={HANG})
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-try:
-    said = f"{{len(getattr(driver, sys.argv[2])())}} read"
-except MalformedAnswerError as error:
-    said = str(error)
-used = resource.getrusage(resource.RUSAGE_SELF)
-print((used.ru_maxrss - before) * 1024, used.ru_utime + used.ru_stime, said)
+said = []
+def ask():
+    try:
+        said.append(f"{{len(getattr(driver, sys.argv[2])())}} read")
+    except MalformedAnswerError as error:
+        said.append(str(error))
+size, used = grown(ask), resource.getrusage(resource.RUSAGE_SELF)
+print(size, used.ru_utime + used.ru_stime, *said)
 """
 
 ROW = ["", "ab", "cd", "ef", "gh", "ij", "kl", IMAGE, "mn", "op", "qr"]

@@ -4,16 +4,15 @@ import gzip
 import hashlib
 import json
 import os
-import resource
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from canned import Canned, Handler, Reply, Request
 from clouds import config
+from forked import printed
+from memory import grown
 
 from stratuslab_libcloud import Cloud, connect
 from stratuslab_libcloud.client.stratuslab.transfers import packed
@@ -74,28 +73,28 @@ def test_progress_goes_from_something_to_all(cloud: Cloud, tmp_path: Path) -> No
 
 
 MEASURED = """
-import resource, sys
+import sys
 from pathlib import Path
+from memory import grown
 from stratuslab_libcloud import connect
 cloud = connect(sys.argv[1])
 cloud.delete_volume(cloud.create_volume(1, "warm").id)
 first = Path(sys.argv[2])
 cloud.delete_volume(cloud.upload_volume(first, "small").id)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-volume = cloud.upload_volume(Path(sys.argv[3]), "large")
-cloud.download_volume(volume.id, first.with_name("down.img"))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+def there_and_back():
+    volume = cloud.upload_volume(Path(sys.argv[3]), "large")
+    cloud.download_volume(volume.id, first.with_name("down.img"))
+print(grown(there_and_back))
 """
 
 
 def test_memory_does_not_grow_with_the_disk(site: Sandbox, cloud: Cloud, tmp_path: Path) -> None:
     small, large = noise(tmp_path / "a.img", MIB), noise(tmp_path / "b.img", 48 * MIB)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    words = [sys.executable, "-c", MEASURED, *map(str, (site.config_path, small, large))]
-    grown = int(subprocess.run(words, check=True, capture_output=True, timeout=120).stdout)
-    assert grown < 32 * 1024  # KiB, of the client
-    served = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert served < 32 * 1024  # of the sandbox, which is in this process
+    said: list[str] = []
+    words = map(str, (site.config_path, small, large))
+    served = grown(lambda: said.append(printed(MEASURED, *words)))
+    assert int(said[0]) < 32 * MIB  # bytes, of the client
+    assert served < 32 * MIB  # of the sandbox, which is in this process
     with (tmp_path / "down.img").open("rb") as down, large.open("rb") as up:
         assert all(down.read(MIB) == up.read(MIB) for _ in range(48))
 
